@@ -1,0 +1,266 @@
+//! A node's configuration: a plain struct, checked once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::id::{ClusterName, NodeName};
+use crate::limits;
+
+/// Whether a node votes, learns or only watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Participation {
+    /// May be made a voter. The default.
+    #[default]
+    Full,
+    /// Learner for ever: owns shards, never votes (`--non-voting`).
+    NonVoting,
+    /// In gossip only: owns nothing, votes never (`--non-member`).
+    NonMember,
+}
+
+/// Intervals and limits of liveness and leases.
+///
+/// `lease` and `drift_ppm` are cluster values: a joiner takes them from the
+/// replicated state, so only the bootstrap's count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Time between two heartbeats to one member. Default 20 ms. Lower: more
+    /// packets, more slack for lost ones.
+    pub liveness_interval: Duration,
+    /// A member is dead after `liveness_interval × (retries + 0.5)` of silence. Default 7.
+    pub liveness_retries: u32,
+    /// Silence after which a voter gives the leader up. Default 80 ms. Below
+    /// the lease on purpose: an early leader change pauses no shard.
+    pub leader_timeout: Duration,
+    /// The one lease length. Default 150 ms.
+    pub lease: Duration,
+    /// Bound on a clock's rate error, parts per million. Default 10,000 (1 %).
+    pub drift_ppm: u32,
+    /// Time that an old owner may take to release a moving shard before it is
+    /// reported as stuck. Default 500 ms.
+    pub ack_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            liveness_interval: Duration::from_millis(20),
+            liveness_retries: 7,
+            leader_timeout: Duration::from_millis(80),
+            lease: Duration::from_millis(150),
+            drift_ppm: 10_000,
+            ack_timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Time that an election and a first grant take on a healthy network, jitter
+/// included: the right side of the lease inequality beyond the leader timeout.
+const LEADER_CHANGE_ALLOWANCE: Duration = Duration::from_millis(40);
+
+impl Timing {
+    /// Silence after which the leader calls a member dead.
+    pub fn member_timeout(&self) -> Duration {
+        self.liveness_interval * self.liveness_retries + self.liveness_interval / 2
+    }
+
+    /// `length` on a waiter's clock that covers `length` on any holder's:
+    /// times (1 + ρ) / (1 - ρ), rounded up.
+    pub fn waiter(&self, length: Duration) -> Duration {
+        let nanos = length.as_nanos();
+        let (up, down) = (1_000_000 + u128::from(self.drift_ppm), 1_000_000 - u128::from(self.drift_ppm));
+        let scaled = (nanos * up).div_ceil(down);
+        Duration::from_nanos(u64::try_from(scaled).unwrap_or(u64::MAX))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |what, given: Duration, low: Duration, high: Duration| {
+            if given < low || given > high {
+                let accepted = format!("{low:?} to {high:?}");
+                return Err(ConfigError::Range { what, given: format!("{given:?}"), accepted });
+            }
+            Ok(())
+        };
+        let (milli, minute) = (Duration::from_millis(1), Duration::from_secs(60));
+        range("liveness interval", self.liveness_interval, milli, minute)?;
+        range("leader timeout", self.leader_timeout, self.liveness_interval * 2, minute)?;
+        range("lease", self.lease, self.liveness_interval * 2, minute)?;
+        range("ack timeout", self.ack_timeout, milli, minute)?;
+        if !(1..=1000).contains(&self.liveness_retries) {
+            let accepted = "1 to 1000".into();
+            return Err(ConfigError::Range {
+                what: "liveness retries",
+                given: self.liveness_retries.to_string(),
+                accepted,
+            });
+        }
+        if self.drift_ppm > 200_000 {
+            let accepted = "0 to 200000 ppm".into();
+            return Err(ConfigError::Range { what: "drift bound", given: self.drift_ppm.to_string(), accepted });
+        }
+        self.check_lease_inequality()
+    }
+
+    /// `A (1 - ρ) - h ≥ D_l + election + first grant`: a survivor's lease
+    /// outlives the change of its leader.
+    fn check_lease_inequality(&self) -> Result<(), ConfigError> {
+        let drift = self.lease.mul_f64(f64::from(self.drift_ppm) / 1e6);
+        let left = self.lease.saturating_sub(drift).saturating_sub(self.liveness_interval);
+        let needed = self.leader_timeout + LEADER_CHANGE_ALLOWANCE.min(self.leader_timeout / 2);
+        if left < needed {
+            return Err(ConfigError::LeaseInequality { left, needed });
+        }
+        Ok(())
+    }
+}
+
+/// All that a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node's stable name.
+    pub name: NodeName,
+    /// The cluster's name; nodes of other names never mix with ours.
+    pub cluster: ClusterName,
+    /// Advertised address of the gossip socket (`ep.serf`), UDP and TCP.
+    pub serf: SocketAddr,
+    /// Advertised address of the cluster stream (`ep.raft`), TCP.
+    pub raft: SocketAddr,
+    /// Advertised address of the liveness socket (`ep.liveness`), UDP.
+    pub liveness: SocketAddr,
+    /// The service's own endpoints by name (`ep.*`), at most [`limits::ENDPOINTS_MAX`].
+    pub endpoints: BTreeMap<String, SocketAddr>,
+    /// The service's name (`meta.serviceName`).
+    pub service: String,
+    /// Gossip addresses to join through. Empty: wait to be found.
+    pub join: Vec<SocketAddr>,
+    /// Start a new cluster.
+    pub bootstrap: bool,
+    /// Whether the leader adds nodes that ask to join by themselves.
+    pub auto_join: bool,
+    /// Shards of the cluster; read only at bootstrap. 1 to [`limits::SHARDS_MAX`].
+    pub shards: u32,
+    /// Share of the shards relative to the other members. 1 to [`limits::WEIGHT_MAX`].
+    pub weight: u32,
+    /// Failure zone: voters are spread over zones first. Empty: none.
+    pub zone: String,
+    /// Whether this node votes, learns or only watches.
+    pub participation: Participation,
+    /// Unix nanoseconds at the start, recorded in the bootstrap state. The
+    /// core decides nothing by it.
+    pub wall_clock_ns: i64,
+    /// Intervals and limits.
+    pub timing: Timing,
+}
+
+impl NodeConfig {
+    /// A configuration with every default for a node that listens on these three addresses.
+    pub fn new(name: NodeName, cluster: ClusterName, serf: SocketAddr, raft: SocketAddr, liveness: SocketAddr) -> Self {
+        Self {
+            name,
+            cluster,
+            serf,
+            raft,
+            liveness,
+            endpoints: BTreeMap::new(),
+            service: String::new(),
+            join: Vec::new(),
+            bootstrap: false,
+            auto_join: true,
+            shards: 10_000,
+            weight: 1,
+            zone: String::new(),
+            participation: Participation::Full,
+            wall_clock_ns: 0,
+            timing: Timing::default(),
+        }
+    }
+
+    /// Checks every field. The node is started only with a configuration that passed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |what, given: u64, high: u64| {
+            if given < 1 || given > high {
+                return Err(ConfigError::Range { what, given: given.to_string(), accepted: format!("1 to {high}") });
+            }
+            Ok(())
+        };
+        range("shards", self.shards.into(), limits::SHARDS_MAX.into())?;
+        range("weight", self.weight.into(), limits::WEIGHT_MAX.into())?;
+        for (what, address) in
+            [("serf endpoint", self.serf), ("raft endpoint", self.raft), ("liveness endpoint", self.liveness)]
+        {
+            if address.port() == 0 || address.ip().is_unspecified() {
+                let accepted = "an address that other nodes can reach, with its port".into();
+                return Err(ConfigError::Range { what, given: address.to_string(), accepted });
+            }
+        }
+        if self.join.len() > limits::JOIN_ADDRESSES_MAX {
+            let accepted = format!("at most {}", limits::JOIN_ADDRESSES_MAX);
+            return Err(ConfigError::Range { what: "join addresses", given: self.join.len().to_string(), accepted });
+        }
+        if self.endpoints.len() > limits::ENDPOINTS_MAX {
+            let accepted = format!("at most {}", limits::ENDPOINTS_MAX);
+            return Err(ConfigError::Range { what: "endpoints", given: self.endpoints.len().to_string(), accepted });
+        }
+        for name in self.endpoints.keys() {
+            if !is_endpoint_name(name) {
+                let accepted = "ep.*, at most 64 bytes".into();
+                return Err(ConfigError::Range { what: "endpoint name", given: name.clone(), accepted });
+            }
+        }
+        if self.zone.len() > limits::ENDPOINT_NAME_BYTES_MAX || self.service.len() > limits::ENDPOINT_NAME_BYTES_MAX {
+            let accepted = "at most 64 bytes".into();
+            return Err(ConfigError::Range { what: "zone or service name", given: self.zone.clone(), accepted });
+        }
+        self.timing.check()
+    }
+}
+
+/// Whether `name` names an endpoint: `ep.` and something, of bounded length.
+pub fn is_endpoint_name(name: &str) -> bool {
+    name.len() > 3 && name.starts_with("ep.") && name.len() <= limits::ENDPOINT_NAME_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> NodeConfig {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        NodeConfig::new("n".parse().unwrap(), "c".parse().unwrap(), at(1), at(2), at(3))
+    }
+
+    #[test]
+    fn the_defaults_pass() {
+        assert_eq!(config().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_that_ends_before_the_leader_is_replaced_is_refused() {
+        let mut config = config();
+        config.timing.leader_timeout = config.timing.lease;
+        assert!(matches!(config.check(), Err(ConfigError::LeaseInequality { .. })));
+    }
+
+    #[test]
+    fn waiters_outlast_holders_at_the_drift_bound() {
+        let timing = Timing::default();
+        let scaled = timing.waiter(timing.lease);
+        assert!(scaled.as_secs_f64() * 0.99 >= timing.lease.as_secs_f64() * 1.01 - 1e-12);
+        assert!(scaled < timing.lease.mul_f64(1.0203));
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let mut wrong = config();
+        wrong.shards = 0;
+        assert!(wrong.check().unwrap_err().to_string().contains("shards 0"));
+        let mut wrong = config();
+        wrong.raft.set_port(0);
+        assert!(wrong.check().unwrap_err().to_string().contains("raft endpoint"));
+        let mut wrong = config();
+        wrong.endpoints.insert("demo".into(), wrong.serf);
+        assert!(wrong.check().unwrap_err().to_string().contains("endpoint name"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Errors by who must act: [`ConfigError`] is the operator's, [`RequestError`]
+//! the caller's, [`Misbehaviour`] a peer's (counted and reported, never a
+//! panic). A panic is ours alone.
+
+use std::fmt;
+
+use crate::id::{ClusterId, NodeName};
+
+/// The configuration cannot work. Nothing was started; mend the named setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A name is empty, too long or holds a character outside `[A-Za-z0-9.-]`.
+    Name {
+        /// Which name.
+        what: &'static str,
+        /// What was given.
+        given: String,
+    },
+    /// A number or duration is outside its range.
+    Range {
+        /// The setting.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// What would be accepted.
+        accepted: String,
+    },
+    /// The lease is too short for the silence limits (see `docs/ownership.md`, the lease inequality).
+    LeaseInequality {
+        /// What a survivor's lease leaves after the last heartbeat.
+        left: std::time::Duration,
+        /// What a leader change needs.
+        needed: std::time::Duration,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { what, given } => {
+                write!(f, "{what} {given:?} is not 1 to 28 characters of A-Z a-z 0-9 . -")
+            }
+            Self::Range { what, given, accepted } => write!(f, "{what} {given} is out of range: give {accepted}"),
+            Self::LeaseInequality { left, needed } => write!(
+                f,
+                "the lease leaves {left:?} for a leader change that needs {needed:?}: \
+                 lengthen the lease, or shorten the leader timeout or the liveness interval"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A request was refused. Nothing of it was or will be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Too many requests of this kind are in flight: wait for one to end.
+    Busy,
+    /// The proposal is larger than [`crate::limits::PROPOSAL_BYTES_MAX`].
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// No leader is known: try again when one is.
+    NoLeader,
+    /// This node is not in a cluster yet.
+    NotMember,
+    /// This node is stopping.
+    Stopping,
+    /// No such node in the member table.
+    UnknownNode(NodeName),
+    /// The endpoint's name does not begin with `ep.`, is too long, or one too many.
+    Endpoint(String),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("too many requests are in flight: try again when one has ended"),
+            Self::TooLarge { bytes } => {
+                write!(f, "{bytes} bytes are too many for one proposal: at most {}", crate::limits::PROPOSAL_BYTES_MAX)
+            }
+            Self::NoLeader => f.write_str("no leader is known: try again"),
+            Self::NotMember => f.write_str("this node is not in a cluster yet"),
+            Self::Stopping => f.write_str("this node is stopping"),
+            Self::UnknownNode(name) => write!(f, "no node {name} in the member table"),
+            Self::Endpoint(name) => write!(f, "{name:?} is no endpoint name: ep.* of at most 64 bytes, 32 a node"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// What a peer did wrong. Counted and reported as an event; the message is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// Bytes that do not decode.
+    Malformed(&'static str),
+    /// Larger than its limit.
+    Oversized(&'static str),
+    /// A message before, or at odds with, its hello.
+    Unintroduced,
+    /// A Raft message that the guard refuses.
+    Raft(&'static str),
+    /// A liveness datagram with a wrong tag, or from a boot that said no hello.
+    Unauthentic,
+    /// A datagram that was seen already.
+    Replayed,
+}
+
+impl fmt::Display for Misbehaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(what) => write!(f, "{what} does not decode"),
+            Self::Oversized(what) => write!(f, "{what} is over its limit"),
+            Self::Unintroduced => f.write_str("a message without a hello"),
+            Self::Raft(why) => write!(f, "raft message refused: {why}"),
+            Self::Unauthentic => f.write_str("a datagram that does not authenticate"),
+            Self::Replayed => f.write_str("a datagram seen before"),
+        }
+    }
+}
+
+/// Why this node can never be part of the cluster it found. The node stops with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The peer's cluster has another name.
+    ClusterName {
+        /// Theirs.
+        theirs: String,
+    },
+    /// The peer is in another cluster of the same name.
+    ClusterId {
+        /// Ours.
+        ours: ClusterId,
+        /// Theirs.
+        theirs: ClusterId,
+    },
+    /// A live node has this name already, and keeps it.
+    NameTaken(NodeName),
+    /// A bootstrap found a cluster of its name.
+    ClusterExists {
+        /// A node of it.
+        node: String,
+        /// Its id, as the node's `funk.cluster` tag shows it.
+        cluster: String,
+    },
+    /// The member table is full.
+    TableFull,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClusterName { theirs } => write!(f, "the peer belongs to a cluster named {theirs:?}"),
+            Self::ClusterId { ours, theirs } => write!(
+                f,
+                "two clusters of one name: this node is in {ours}, the peer in {theirs}; stop the nodes of one of them"
+            ),
+            Self::NameTaken(name) => write!(f, "a live node is named {name} already: choose another --node-id"),
+            Self::ClusterExists { node, cluster } => {
+                write!(
+                    f,
+                    "node {node} is in cluster {cluster} of this name already: start without --bootstrap to join it"
+                )
+            }
+            Self::TableFull => f.write_str("the cluster has its maximum of members"),
+        }
+    }
+}

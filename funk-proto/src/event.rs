@@ -1,0 +1,111 @@
+//! What a node tells its application, in order.
+
+use bytes::Bytes;
+
+use crate::error::Refusal;
+use crate::id::{Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
+use crate::request::RequestId;
+use crate::status::NodeState;
+
+/// Something that the application may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// This node's state changed.
+    State(NodeState),
+    /// The leader, as this node knows it, changed.
+    Leader {
+        /// Its name; `None` while there is none.
+        leader: Option<NodeName>,
+        /// The term.
+        term: Term,
+    },
+    /// A member is up, with this boot.
+    MemberJoined {
+        /// Its name.
+        name: NodeName,
+        /// Its Raft id.
+        id: RaftId,
+    },
+    /// A member left in order.
+    MemberLeft {
+        /// Its name.
+        name: NodeName,
+        /// Its Raft id.
+        id: RaftId,
+    },
+    /// The cluster decided that a member is dead.
+    MemberFailed {
+        /// Its name.
+        name: NodeName,
+        /// Its Raft id.
+        id: RaftId,
+    },
+    /// The shard map changed.
+    Map {
+        /// Its new epoch.
+        epoch: Epoch,
+    },
+    /// Shards started to move.
+    Moving {
+        /// The map epoch of the change.
+        epoch: Epoch,
+        /// From whom.
+        from: NodeName,
+        /// To whom.
+        to: NodeName,
+        /// How many.
+        shards: u32,
+    },
+    /// Shards have a new owner.
+    Owned {
+        /// The shards' new epoch.
+        epoch: Epoch,
+        /// The owner.
+        owner: NodeName,
+        /// Which, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// A user proposal was committed; the same on every node, in index order.
+    Committed {
+        /// Its index.
+        index: LogIndex,
+        /// The proposed bytes.
+        bytes: Bytes,
+    },
+    /// A request of this node ended.
+    RequestDone {
+        /// Which.
+        id: RequestId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// This node cannot be part of the cluster; it should stop and say why.
+    Refused(Refusal),
+    /// A join attempt failed; the node keeps trying.
+    JoinFailed {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// This node has left and may stop.
+    Left,
+    /// A peer broke the protocol; its message was dropped and counted.
+    PeerMisbehaved {
+        /// Which rule.
+        what: crate::error::Misbehaviour,
+    },
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Committed and applied at this index.
+    Committed(LogIndex),
+    /// Nothing of it was or will be applied.
+    Rejected(crate::error::RequestError),
+    /// It may or may not be applied: the leader was lost after it was sent.
+    Unknown,
+}

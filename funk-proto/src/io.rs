@@ -1,0 +1,192 @@
+//! What goes into a node and what comes out: plain enums, so that recording,
+//! replay and fuzzing are a matter of keeping values, and a driver that forgets
+//! an effect does not compile.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::Event;
+use crate::id::{ConnId, LogIndex, ShardId};
+
+/// Which protocol a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Length-prefixed cluster frames on `ep.raft`.
+    Cluster,
+    /// Serf's unframed stream messages on `ep.serf`.
+    Gossip,
+}
+
+/// Which socket a datagram came from or goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatagramSocket {
+    /// `ep.liveness`.
+    Liveness,
+    /// `ep.serf`.
+    Gossip,
+}
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The other side ended it in order.
+    Ended,
+    /// It was reset.
+    Reset,
+    /// The dial was refused: nobody listens there.
+    Refused,
+    /// The dial, or the exchange, took too long.
+    TimedOut,
+    /// The bytes could not be framed, or were over their limit.
+    Malformed,
+    /// This side's queue for it overflowed.
+    Overflow,
+    /// Any other failure of the operating system.
+    Failed,
+}
+
+/// A write in flight; tokens grow by one with each [`Output::Persist`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What happened outside, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The deadline of `poll_timeout` has passed. Nothing else fires timers.
+    Timeout,
+    /// A datagram came in.
+    Datagram {
+        /// Through which socket.
+        socket: DatagramSocket,
+        /// From where. Never taken for an identity.
+        from: SocketAddr,
+        /// Its whole payload.
+        bytes: Bytes,
+    },
+    /// One whole message came in on a stream. The first on an accepted stream announces it.
+    Message {
+        /// The stream.
+        conn: ConnId,
+        /// What the stream carries.
+        channel: Channel,
+        /// The message: a frame's payload, or one gossip stream message.
+        bytes: Bytes,
+    },
+    /// A stream ended; nothing more comes from it. Not sent for streams that the core closed.
+    Closed {
+        /// The stream.
+        conn: ConnId,
+        /// Why.
+        why: CloseReason,
+    },
+    /// The operating system reported that a datagram could not be delivered.
+    Unreachable {
+        /// To where it went.
+        to: SocketAddr,
+    },
+    /// A write reached stable storage, and all before it.
+    Persisted(Token),
+    /// The application's answer to [`Output::SnapshotWanted`].
+    SnapshotTaken {
+        /// The index that was asked for.
+        index: LogIndex,
+        /// The application's state after that index.
+        state: Bytes,
+    },
+    /// The last guard of these shards was dropped after [`Output::Drain`].
+    Drained {
+        /// The change named by the `Drain`.
+        change: LogIndex,
+        /// Those of its shards that have no guard any more, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// The process did not run for `gap`, or the clock jumped: leases are dropped, waits prolonged.
+    ClockGap {
+        /// How late the pass came.
+        gap: Duration,
+    },
+}
+
+/// What is to be done outside, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a datagram; it may be lost.
+    Datagram {
+        /// Through which socket.
+        socket: DatagramSocket,
+        /// To where.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Bytes,
+    },
+    /// Open a stream. Messages may follow at once; they wait for the connection.
+    Dial {
+        /// The number that the core gave it.
+        conn: ConnId,
+        /// To where.
+        to: SocketAddr,
+        /// What it carries.
+        channel: Channel,
+    },
+    /// Send one message on a stream.
+    Message {
+        /// The stream.
+        conn: ConnId,
+        /// The message; the driver frames it by the stream's channel.
+        bytes: Bytes,
+    },
+    /// Send one last message on a stream and end it when it is flushed.
+    Reply {
+        /// The stream.
+        conn: ConnId,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// End a stream now.
+    Close {
+        /// The stream.
+        conn: ConnId,
+    },
+    /// Write to stable storage, in order, then return the token.
+    Persist(Persist),
+    /// Stop handing out guards for these shards (the route table already says
+    /// so) and answer [`Input::Drained`] as their guards are dropped.
+    Drain {
+        /// The map change that takes the shards away.
+        change: LogIndex,
+        /// The shards, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// Ask the application for its state after all commits up to `index`.
+    SnapshotWanted {
+        /// The index.
+        index: LogIndex,
+    },
+    /// Hand the application a state that replaces all it has (a snapshot from the leader).
+    SnapshotInstalled {
+        /// The index up to which it counts.
+        index: LogIndex,
+        /// The state, as its `SnapshotTaken` gave it.
+        state: Bytes,
+    },
+    /// Something the application may want to know.
+    Event(Event),
+}
+
+/// One write. Opaque to the driver: it stores the record and returns the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persist {
+    /// To be returned when this write, and all before it, are stable.
+    pub token: Token,
+    /// The encoded record: hard state, entries, snapshot.
+    pub record: Bytes,
+}
+
+/// What the store held at start. Empty for a node without a data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The records in the order in which they were written.
+    pub records: Vec<Bytes>,
+}

@@ -1,0 +1,34 @@
+//! The pure core of funk: membership, consensus, liveness, shard ownership.
+//!
+//! A [`Node`] is a value. Hand it what happened ([`Input`], with the time at
+//! which it happened) and do what it says ([`Output`]); it opens no socket,
+//! reads no clock, spawns nothing and draws no randomness but from its
+//! [`Seed`]. The same seed and the same inputs give the same outputs, byte for
+//! byte, so a whole cluster can live in one test.
+
+pub mod config;
+pub mod consensus;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod io;
+pub mod limits;
+pub mod liveness;
+pub mod membership;
+mod node;
+pub mod request;
+pub mod rng;
+pub mod shards;
+pub mod status;
+pub mod time;
+pub mod wire;
+
+pub use config::{NodeConfig, Participation, Timing};
+pub use error::{ConfigError, Misbehaviour, Refusal, RequestError};
+pub use event::{Event, Outcome};
+pub use io::{Channel, CloseReason, DatagramSocket, Input, Output, Persist, Recovered, Token};
+pub use node::Node;
+pub use request::{Request, RequestId};
+pub use rng::Seed;
+pub use status::Status;
+pub use time::Timestamp;

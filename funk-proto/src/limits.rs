@@ -1,0 +1,82 @@
+//! Every bound of the library, with its unit and reason. Driver queues have
+//! exactly these capacities.
+
+use std::time::Duration;
+
+/// Bytes of a node or cluster name: `<cluster>_<kind>_<node id>` must fit one
+/// 63-byte DNS label.
+pub const NAME_BYTES_MAX: usize = 28;
+/// Bytes of one cluster frame's payload on `ep.raft`.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one proposal: four of them, and their headers, fit a frame.
+pub const PROPOSAL_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one chunk of a snapshot in transit: other frames get their turn between two.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot that a node accepts from a leader.
+pub const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
+/// Bytes of one append message: below a frame with room for headers.
+pub const APPEND_BYTES_MAX: u64 = 512 << 10;
+/// Append messages in flight to one follower.
+pub const APPENDS_INFLIGHT_MAX: usize = 64;
+/// Bytes of the in-memory log mirror.
+pub const LOG_MIRROR_BYTES_MAX: usize = 64 << 20;
+/// Bytes of log after which a snapshot is taken: half of the mirror.
+pub const SNAPSHOT_AFTER_BYTES: usize = LOG_MIRROR_BYTES_MAX / 2;
+/// Entries of log after which a snapshot is taken.
+pub const SNAPSHOT_AFTER_ENTRIES: u64 = 8_192;
+/// Entries kept behind a snapshot, so that a slow follower still catches up from the log.
+pub const ENTRIES_KEPT_BEHIND_SNAPSHOT: u64 = 1_024;
+/// Bytes of one liveness datagram: below every path's MTU.
+pub const LIVENESS_DATAGRAM_BYTES_MAX: usize = 512;
+/// Bytes of one gossip stream message (Serf's own push/pull limit).
+pub const GOSSIP_STREAM_BYTES_MAX: usize = 20 << 20;
+/// Gossip members held.
+pub const GOSSIP_MEMBERS_MAX: usize = 16_384;
+/// Gossip streams served at once (Serf tolerates 127 push/pulls).
+pub const GOSSIP_STREAMS_MAX: usize = 128;
+/// Bytes of a node's encoded Serf tags.
+pub const TAG_BYTES_MAX: usize = 512;
+/// Members of the replicated table.
+pub const RAFT_MEMBERS_MAX: usize = 256;
+/// Shards of one cluster.
+pub const SHARDS_MAX: u32 = 1 << 20;
+/// Shards named by one log operation: it stays below a proposal at two bytes a shard.
+pub const SHARDS_PER_OPERATION_MAX: usize = 65_536;
+/// Weight of one member in the assignment.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Service endpoints that one node publishes.
+pub const ENDPOINTS_MAX: usize = 32;
+/// Bytes of an endpoint's or tag's name.
+pub const ENDPOINT_NAME_BYTES_MAX: usize = 64;
+/// Requests waiting at the ingress for a moving shard.
+pub const QUEUED_REQUESTS_MAX: usize = 4_096;
+/// Bytes of requests waiting at the ingress.
+pub const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Proposals of this node that wait for their commit.
+pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
+/// Join addresses of one node.
+pub const JOIN_ADDRESSES_MAX: usize = 64;
+/// Streams accepted on `ep.raft` at once: every member of the table, twice over for reconnects.
+pub const CLUSTER_STREAMS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
+/// Messages queued to one stream in the driver; past it the stream is closed and dialled anew.
+pub const STREAM_QUEUE_MESSAGES_MAX: usize = 4_096;
+/// Bytes queued to one stream in the driver.
+pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Messages that one driver pass takes from one socket.
+pub const PASS_MESSAGES_MAX: usize = 256;
+/// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
+pub const EVENTS_BUFFERED_MAX: usize = 1_024;
+/// Time to wait for a dialled connection.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Time for a whole gossip stream exchange (Serf's TCPTimeout).
+pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a bootstrap looks round for a cluster of its name.
+pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
+/// Time in which a stopping node drains, hands leadership over and says goodbye.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX as usize + PROPOSAL_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(SHARDS_PER_OPERATION_MAX * 3 < PROPOSAL_BYTES_MAX);
+const _: () = assert!(ENTRIES_KEPT_BEHIND_SNAPSHOT < SNAPSHOT_AFTER_ENTRIES);

@@ -1,0 +1,195 @@
+//! What a node is doing, at a glance.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term};
+use crate::time::Timestamp;
+
+/// The state of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeState {
+    /// Not started.
+    Invalid,
+    /// Looking for a cluster, or waiting to be taken in.
+    Joining,
+    /// Knows the leader, has applied the committed map, and holds a lease or owns no shard.
+    Operational,
+    /// No leader is known.
+    Voting,
+    /// Some of its own shards are moving; it serves the others.
+    Resharding,
+    /// Starting up: a bootstrap looks round, or storage is read.
+    Starting,
+    /// Stopping.
+    Stopping,
+    /// Handing its shards over before it leaves.
+    Draining,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The part that this node plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Not known yet.
+    Unknown,
+    /// A voter that follows.
+    Follower,
+    /// The leader.
+    Leader,
+    /// A learner.
+    NonVoter,
+    /// In gossip only.
+    NonMember,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A member's status in gossip (Serf's words).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GossipStatus {
+    /// Not seen in gossip.
+    None,
+    /// Alive.
+    Alive,
+    /// Leaving.
+    Leaving,
+    /// Left in order.
+    Left,
+    /// Failed.
+    Failed,
+}
+
+impl GossipStatus {
+    /// Serf's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Left => "left",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A member's status in Raft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RaftStatus {
+    /// Not in the configuration.
+    None,
+    /// Votes.
+    Voter,
+    /// Learns.
+    Nonvoter,
+}
+
+impl RaftStatus {
+    /// The word of the status page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Voter => "Voter",
+            Self::Nonvoter => "Nonvoter",
+        }
+    }
+}
+
+/// One member as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Its Raft id, if it is a candidate member.
+    pub id: Option<RaftId>,
+    /// Its present boot, if the cluster holds it for up.
+    pub boot: Option<BootId>,
+    /// Gossip status.
+    pub gossip: GossipStatus,
+    /// Raft status.
+    pub raft: RaftStatus,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Shards that it owns in the applied map.
+    pub shards: u32,
+    /// Its endpoints by name.
+    pub endpoints: BTreeMap<String, SocketAddr>,
+}
+
+/// Counters since the start, exported by the adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Elections that this node started.
+    pub elections: u64,
+    /// Leader changes seen.
+    pub leader_changes: u64,
+    /// Heartbeats sent as leader.
+    pub heartbeats_sent: u64,
+    /// Heartbeats answered as member.
+    pub heartbeats_answered: u64,
+    /// Liveness datagrams dropped: not authentic, replayed, or of another cluster.
+    pub datagrams_dropped: u64,
+    /// Cluster frames dropped.
+    pub frames_dropped: u64,
+    /// Raft messages that the guard refused.
+    pub raft_refused: u64,
+    /// Gossip messages dropped.
+    pub gossip_dropped: u64,
+    /// Members that this node, as leader, declared dead.
+    pub members_declared_dead: u64,
+    /// Shards that this node gained.
+    pub shards_gained: u64,
+    /// Shards that this node lost.
+    pub shards_lost: u64,
+    /// Clock gaps seen.
+    pub clock_gaps: u64,
+}
+
+/// What a node is doing, at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This node's name.
+    pub name: NodeName,
+    /// Its Raft id.
+    pub id: RaftId,
+    /// Its boot.
+    pub boot: BootId,
+    /// The cluster it is in.
+    pub cluster: Option<ClusterId>,
+    /// State.
+    pub state: NodeState,
+    /// Role.
+    pub role: Role,
+    /// The leader's name, if known.
+    pub leader: Option<NodeName>,
+    /// Term.
+    pub term: Term,
+    /// Highest committed index.
+    pub commit_index: LogIndex,
+    /// Highest applied index.
+    pub applied_index: LogIndex,
+    /// Map epoch.
+    pub epoch: Epoch,
+    /// Shards of the cluster; 0 before it is known.
+    pub shards_total: u32,
+    /// Shards of this node in the applied map.
+    pub shards_owned: u32,
+    /// Bootstrap time, Unix nanoseconds; 0 before it is known.
+    pub created_ns: i64,
+    /// End of this node's lease; serving needs `now` before it.
+    pub lease_until: Timestamp,
+    /// Members, by name.
+    pub members: Vec<MemberStatus>,
+    /// Counters.
+    pub counters: Counters,
+}

@@ -1,0 +1,4 @@
+//! Bytes on the wire: decoded once, into types that cannot be wrong.
+
+pub mod frame;
+pub mod gossip;
