@@ -1,1 +1,422 @@
-//! (skeleton)
+//! Liveness: who is silent, and who holds a lease.
+//!
+//! One star of UDP datagrams between the leader and all members carries both.
+//! A heartbeat asks for two things at once: a voter's promise to report this
+//! leader's grants to any later leader, and a member's wish for a lease. The
+//! ack gives both; the next heartbeat grants. Holders count from what they
+//! sent, waiters from what they received or answered, times κ; that is the
+//! whole use of the drift bound. `docs/ownership.md` has every rule with its reason.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`authority`] | the leader: authority, grants, waits |
+//! | this file | the member: lease, promise, silence of the leader; and the timers |
+
+mod authority;
+mod sent;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use authority::Authority;
+pub use authority::MemberView;
+use sent::SentTimes;
+
+use crate::config::Timing;
+use crate::id::{BootId, LogIndex, RaftId, Term};
+use crate::time::{Timestamp, earliest};
+use crate::wire::liveness::{Body, Grant};
+
+/// What the liveness machine wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LivenessOutput {
+    /// Send a datagram. A heartbeat's `commit` is for the caller to fill in.
+    Send {
+        /// To whom.
+        to: RaftId,
+        /// Its counter.
+        counter: u64,
+        /// What it says.
+        body: Body,
+    },
+    /// The leader has been silent for the leader timeout.
+    LeaderSilent {
+        /// The leader.
+        leader: RaftId,
+    },
+    /// A member has been silent for the member timeout.
+    MemberSilent {
+        /// The member.
+        id: RaftId,
+        /// The boot that was heard last.
+        boot: BootId,
+    },
+}
+
+/// Datagrams to and from one peer.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    sent: SentTimes,
+    boot: Option<BootId>,
+    received: u64,
+}
+
+/// The leader that this node follows, and when it was heard.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    leader: RaftId,
+    last_heard: Timestamp,
+    silent: bool,
+}
+
+/// The liveness machine of one node.
+#[derive(Debug)]
+pub struct Liveness {
+    me: RaftId,
+    boot: BootId,
+    timing: Timing,
+    counter: u64,
+    applied: LogIndex,
+    links: BTreeMap<RaftId, Link>,
+    followed: Option<Followed>,
+    /// Until when a leader may count on this node to report its grants.
+    promise_until: Timestamp,
+    lease_until: Timestamp,
+    /// The latest promise among the votes counted in this term.
+    votes: (Term, Timestamp),
+    authority: Option<Authority>,
+    heartbeats_sent: u64,
+    heartbeats_answered: u64,
+    outputs: VecDeque<LivenessOutput>,
+}
+
+impl Liveness {
+    /// A machine that holds, promises and suspects nothing.
+    pub fn new(me: RaftId, boot: BootId, timing: Timing) -> Self {
+        Self {
+            me,
+            boot,
+            timing,
+            counter: 0,
+            applied: LogIndex(0),
+            links: BTreeMap::new(),
+            followed: None,
+            promise_until: Timestamp::ZERO,
+            lease_until: Timestamp::ZERO,
+            votes: (Term(0), Timestamp::ZERO),
+            authority: None,
+            heartbeats_sent: 0,
+            heartbeats_answered: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The cluster's lease length and drift bound, from the replicated state.
+    pub fn set_cluster_timing(&mut self, lease: Duration, drift_ppm: u32) {
+        self.timing.lease = lease;
+        self.timing.drift_ppm = drift_ppm;
+    }
+
+    /// Whether a datagram is new: of the newest boot of its sender, and with a
+    /// higher counter than any before.
+    pub fn admit(&mut self, from: RaftId, boot: BootId, counter: u64) -> bool {
+        let link = self.links.entry(from).or_default();
+        if link.boot != Some(boot) {
+            link.boot = Some(boot);
+            link.received = 0;
+        }
+        if counter <= link.received {
+            return false;
+        }
+        link.received = counter;
+        true
+    }
+
+    /// Forgets a peer that is no longer in any table.
+    pub fn forget_peer(&mut self, id: RaftId) {
+        self.links.remove(&id);
+    }
+
+    fn send(&mut self, now: Timestamp, to: RaftId, body: Body) {
+        self.counter += 1;
+        let counter = self.counter;
+        self.links.entry(to).or_default().sent.record(counter, now);
+        self.outputs.push_back(LivenessOutput::Send { to, counter, body });
+    }
+
+    // ---- the member's side ----
+
+    /// A heartbeat of the leader that consensus follows, in its newest term:
+    /// promise, and ask for a lease.
+    pub fn handle_heartbeat(
+        &mut self,
+        now: Timestamp,
+        from: RaftId,
+        counter: u64,
+        term: Term,
+        timing: (Duration, u32),
+    ) {
+        self.set_cluster_timing(timing.0, timing.1);
+        self.promise(now);
+        self.followed = Some(Followed { leader: from, last_heard: now, silent: false });
+        self.heartbeats_answered += 1;
+        let applied = self.applied;
+        self.send(now, from, Body::Ack { term, echo: counter, applied });
+    }
+
+    /// A heartbeat of a term that is over: tell its sender so.
+    pub fn handle_stale_heartbeat(&mut self, now: Timestamp, from: RaftId, our_term: Term) {
+        let applied = self.applied;
+        self.send(now, from, Body::Ack { term: our_term, echo: 0, applied });
+    }
+
+    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
+    pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
+        let sent = self.links.get(&from).and_then(|link| link.sent.get(grant.echo));
+        if let Some(sent) = sent {
+            self.lease_until = self.lease_until.max(sent + grant.length);
+        }
+    }
+
+    fn promise(&mut self, now: Timestamp) {
+        self.promise_until = self.promise_until.max(now + self.timing.waiter(self.timing.lease));
+    }
+
+    /// What is left of this node's promise: goes out with a granted vote.
+    pub fn promise_remaining(&self, now: Timestamp) -> Duration {
+        self.promise_until.since(now)
+    }
+
+    /// This node's shards may be served while the clock reads less.
+    pub fn lease_until(&self) -> Timestamp {
+        self.lease_until
+    }
+
+    /// The index that this node has applied; goes out with each ack.
+    pub fn set_applied(&mut self, applied: LogIndex) {
+        self.applied = applied;
+        self.extend_own_lease();
+    }
+
+    // ---- roles ----
+
+    /// A vote for this candidate was granted with this much of a promise left.
+    pub fn handle_vote(&mut self, now: Timestamp, term: Term, remaining: Duration) {
+        if term > self.votes.0 {
+            self.votes = (term, Timestamp::ZERO);
+        }
+        if term == self.votes.0 {
+            self.votes.1 = self.votes.1.max(now + remaining);
+        }
+    }
+
+    /// This node leads now. It inherits the promises of its voters and its own.
+    pub fn lead(&mut self, now: Timestamp, term: Term) {
+        let voted = if self.votes.0 == term { self.votes.1 } else { Timestamp::ZERO };
+        self.authority = Some(Authority::new(term, voted.max(self.promise_until), now));
+    }
+
+    /// This node follows, or has no leader. Its lease and promise keep their ends.
+    pub fn follow(&mut self, now: Timestamp, leader: Option<RaftId>) {
+        if self.authority.take().is_some() {
+            self.followed = None;
+        }
+        let Some(leader) = leader else { return };
+        if self.followed.is_none_or(|followed| followed.leader != leader) {
+            self.followed = Some(Followed { leader, last_heard: now, silent: false });
+        }
+    }
+
+    /// The first entry of the own term is applied: grants may begin, at once.
+    pub fn set_ready(&mut self, now: Timestamp) {
+        let Some(authority) = &mut self.authority else { return };
+        authority.ready = true;
+        authority.next_beat = now;
+        self.extend_own_lease();
+        self.handle_timeout(now);
+    }
+
+    /// The members that get heartbeats, this node among them, and the voters whose promises count.
+    pub fn set_members(
+        &mut self,
+        now: Timestamp,
+        members: &[MemberView],
+        voters: BTreeSet<RaftId>,
+        outgoing: BTreeSet<RaftId>,
+    ) {
+        let Some(authority) = &mut self.authority else { return };
+        let followed = self.followed;
+        authority.set_members(members, |id| match followed {
+            Some(followed) if followed.leader == id => followed.last_heard,
+            _ => now,
+        });
+        authority.set_voters(voters, outgoing);
+        self.extend_own_lease();
+    }
+
+    /// No grant to this member before it has applied `floor`.
+    pub fn raise_floor(&mut self, id: RaftId, floor: LogIndex) {
+        if let Some(authority) = &mut self.authority {
+            authority.raise_floor(id, floor);
+        }
+    }
+
+    // ---- the leader's side ----
+
+    /// An ack in the leader's own term.
+    pub fn handle_ack(
+        &mut self,
+        now: Timestamp,
+        from: RaftId,
+        boot: BootId,
+        counter: u64,
+        echo: u64,
+        applied: LogIndex,
+    ) {
+        let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
+        let Some(authority) = &mut self.authority else { return };
+        authority.count_ack(from, sent, self.timing.lease);
+        if !authority.note_ack(now, from, boot, counter, applied) {
+            return;
+        }
+        let short = authority.lease_is_short(from, now, self.timing.liveness_interval);
+        let grant = if short { authority.take_grant(now, from, &self.timing) } else { None };
+        if let Some(grant) = grant {
+            self.send(now, from, Body::Grant(grant));
+        }
+        self.extend_own_lease();
+    }
+
+    /// The leader's own shards are served within its authority, under the rules of a grant.
+    fn extend_own_lease(&mut self) {
+        if let Some(authority) = &self.authority
+            && authority.covers(self.me, self.boot, self.applied)
+        {
+            self.lease_until = self.lease_until.max(authority.until);
+        }
+    }
+
+    fn beat(&mut self, now: Timestamp) {
+        let (lease, drift_ppm) = (self.timing.lease, self.timing.drift_ppm);
+        self.promise(now);
+        let me = self.me;
+        let Some(authority) = &mut self.authority else { return };
+        authority.count_ack(me, now, lease);
+        authority.next_beat = now + self.timing.liveness_interval;
+        let term = authority.term;
+        let mut beats = Vec::with_capacity(authority.members.len());
+        let others: Vec<RaftId> = authority.members.keys().copied().filter(|&id| id != me).collect();
+        for id in others {
+            let grant = authority.take_grant(now, id, &self.timing);
+            beats.push((id, Body::Heartbeat { term, commit: LogIndex(0), lease, drift_ppm, grant }));
+        }
+        for (id, beat) in beats {
+            self.heartbeats_sent += 1;
+            self.send(now, id, beat);
+        }
+        self.extend_own_lease();
+    }
+
+    /// A takeover may be proposed when the clock is past this: every promise
+    /// that the votes reported has run out.
+    pub fn inherited_until(&self) -> Timestamp {
+        self.authority.as_ref().map_or(Timestamp::MAX, |authority| authority.inherited_until)
+    }
+
+    /// A takeover from that boot may be proposed when the clock is past this.
+    pub fn grant_end(&self, id: RaftId, boot: BootId) -> Timestamp {
+        self.authority.as_ref().map_or(Timestamp::MAX, |authority| authority.grant_end(id, boot))
+    }
+
+    /// Whether this leader holds the member for silent.
+    pub fn is_silent(&self, id: RaftId) -> bool {
+        let tracked = self.authority.as_ref().and_then(|authority| authority.members.get(&id));
+        tracked.is_some_and(|tracked| tracked.reported_silent)
+    }
+
+    /// When this leader last heard the member.
+    pub fn last_seen(&self, id: RaftId) -> Option<Timestamp> {
+        Some(self.authority.as_ref()?.members.get(&id)?.last_seen)
+    }
+
+    /// Whether the followed leader is silent.
+    pub fn leader_is_silent(&self) -> bool {
+        self.followed.is_some_and(|followed| followed.silent)
+    }
+
+    // ---- time ----
+
+    /// The process did not run for `gap`: what is held is dropped, what is waited for is prolonged.
+    pub fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
+        self.lease_until = Timestamp::ZERO;
+        self.promise_until = self.promise_until + gap;
+        for link in self.links.values_mut() {
+            link.sent.clear();
+        }
+        if let Some(followed) = &mut self.followed {
+            followed.last_heard = (followed.last_heard + gap).min(now);
+        }
+        if let Some(authority) = &mut self.authority {
+            authority.clock_gap(now, gap);
+        }
+    }
+
+    /// Fires what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.authority.is_some() {
+            self.lead_timeout(now);
+            return;
+        }
+        let timeout = self.timing.leader_timeout;
+        if let Some(followed) = &mut self.followed
+            && !followed.silent
+            && now >= followed.last_heard + timeout
+        {
+            followed.silent = true;
+            let leader = followed.leader;
+            self.outputs.push_back(LivenessOutput::LeaderSilent { leader });
+        }
+    }
+
+    fn lead_timeout(&mut self, now: Timestamp) {
+        let (me, limit) = (self.me, self.timing.member_timeout());
+        let Some(authority) = &mut self.authority else { return };
+        for (&id, tracked) in &mut authority.members {
+            if id == me || tracked.reported_silent || now < tracked.last_seen + limit {
+                continue;
+            }
+            tracked.reported_silent = true;
+            if let Some(boot) = tracked.boot() {
+                self.outputs.push_back(LivenessOutput::MemberSilent { id, boot });
+            }
+        }
+        if now >= authority.next_beat {
+            self.beat(now);
+        }
+    }
+
+    /// When something is due.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if let Some(authority) = &self.authority {
+            let limit = self.timing.member_timeout();
+            let others = authority.members.iter().filter(|&(&id, tracked)| id != self.me && !tracked.reported_silent);
+            let silence = others.map(|(_, tracked)| tracked.last_seen + limit).min();
+            return earliest(Some(authority.next_beat), silence);
+        }
+        let followed = self.followed.filter(|followed| !followed.silent)?;
+        Some(followed.last_heard + self.timing.leader_timeout)
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<LivenessOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Heartbeats sent as leader, and answered as member.
+    pub fn heartbeat_counts(&self) -> (u64, u64) {
+        (self.heartbeats_sent, self.heartbeats_answered)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,23 @@
 //! Shards: who owns what, who should, and how it changes hands.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`state`] | the replicated state: members and map, changed only by applied entries |
+//! | [`assign`] | who should own what, a pure function |
+//! | [`plan`] | the leader: which entries to propose now |
+//! | [`handover`] | the owner that gives up: close, drain, release |
+//! | [`RouteTable`] | the picture that callers read |
 
+pub mod assign;
+pub mod handover;
+mod map;
+mod members;
+pub mod plan;
 mod route;
+pub mod set;
+mod snapshot;
+pub mod state;
 
+pub use map::{Owner, ShardMap, ShardState};
+pub use members::{Member, Members};
 pub use route::{Place, RouteNode, RouteTable};

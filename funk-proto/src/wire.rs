@@ -1,4 +1,8 @@
 //! Bytes on the wire: decoded once, into types that cannot be wrong.
 
+pub mod cluster;
 pub mod frame;
 pub mod gossip;
+pub mod liveness;
+pub mod raft;
+pub mod varint;

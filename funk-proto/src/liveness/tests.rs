@@ -1,0 +1,171 @@
+use super::*;
+
+fn id(n: u64) -> RaftId {
+    RaftId::new(n).unwrap()
+}
+
+fn boot(n: u64) -> BootId {
+    BootId::new(n).unwrap()
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn machine(n: u64) -> Liveness {
+    Liveness::new(id(n), boot(n), Timing::default())
+}
+
+fn drain(machine: &mut Liveness) -> Vec<LivenessOutput> {
+    std::iter::from_fn(|| machine.poll_output()).collect()
+}
+
+fn leader() -> Liveness {
+    let mut leader = machine(1);
+    leader.lead(at(1000), Term(2));
+    let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
+    leader.set_members(at(1000), &views, (1..=3).map(id).collect(), BTreeSet::new());
+    leader
+}
+
+fn beat(leader: &mut Liveness, now: Timestamp) -> Vec<(RaftId, u64, Body)> {
+    leader.handle_timeout(now);
+    let sends = drain(leader).into_iter().filter_map(|output| match output {
+        LivenessOutput::Send { to, counter, body } => Some((to, counter, body)),
+        _ => None,
+    });
+    sends.collect()
+}
+
+fn timing() -> (Duration, u32) {
+    (Timing::default().lease, Timing::default().drift_ppm)
+}
+
+#[test]
+fn a_member_counts_its_lease_from_its_own_ack() {
+    let (mut leader, mut member) = (leader(), machine(2));
+    leader.set_ready(at(1000));
+    let beats = drain(&mut leader);
+    assert_eq!(beats.len(), 2);
+    let LivenessOutput::Send { counter, .. } = beats[0] else { panic!() };
+    member.handle_heartbeat(at(50), id(1), counter, Term(2), timing());
+    let [LivenessOutput::Send { counter: ack, body: Body::Ack { echo, .. }, .. }] = drain(&mut member)[..] else {
+        panic!()
+    };
+    assert_eq!(echo, counter);
+    leader.handle_ack(at(1003), id(2), boot(2), ack, echo, LogIndex(0));
+    let [LivenessOutput::Send { body: Body::Grant(grant), .. }] = drain(&mut leader)[..] else {
+        panic!("a member without a lease is granted at once")
+    };
+    member.handle_grant(id(1), grant);
+    assert_eq!(grant.length, Duration::from_millis(147), "the authority counts from the heartbeat's send");
+    assert_eq!(member.lease_until(), at(50 + 147));
+    assert!(leader.grant_end(id(2), boot(2)) >= at(1003 + 147));
+    assert_eq!(leader.lease_until(), at(1150));
+}
+
+#[test]
+fn a_grant_that_echoes_nothing_of_ours_gives_nothing() {
+    let mut member = machine(2);
+    member.handle_grant(id(1), Grant { echo: 4, length: Duration::from_secs(9) });
+    assert_eq!(member.lease_until(), Timestamp::ZERO);
+}
+
+#[test]
+fn no_lease_before_the_own_term_is_ready() {
+    let mut leader = leader();
+    let beats = beat(&mut leader, at(1000));
+    leader.handle_ack(at(1001), id(2), boot(2), 1, beats[0].1, LogIndex(9));
+    assert_eq!(drain(&mut leader), []);
+    assert_eq!(leader.lease_until(), Timestamp::ZERO);
+}
+
+#[test]
+fn a_new_leader_inherits_the_latest_promise_of_its_voters_and_its_own() {
+    let mut candidate = machine(1);
+    candidate.handle_heartbeat(at(1000), id(9), 1, Term(1), timing());
+    let own = candidate.promise_remaining(at(1000));
+    assert!(own > Duration::from_millis(150));
+    candidate.handle_vote(at(1010), Term(2), Duration::from_millis(30));
+    candidate.lead(at(1010), Term(2));
+    assert_eq!(candidate.inherited_until(), at(1000) + own, "its own is the latest");
+    let mut candidate = machine(1);
+    candidate.handle_vote(at(1000), Term(2), Duration::from_millis(120));
+    candidate.handle_vote(at(1005), Term(3), Duration::from_millis(20));
+    candidate.handle_vote(at(1006), Term(2), Duration::from_millis(500));
+    candidate.lead(at(1010), Term(3));
+    assert_eq!(candidate.inherited_until(), at(1025), "votes of another term do not count");
+}
+
+#[test]
+fn a_promise_is_never_shortened() {
+    let mut voter = machine(2);
+    voter.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
+    let until = at(1000) + voter.promise_remaining(at(1000));
+    voter.follow(at(1001), None);
+    voter.lead(at(1002), Term(5));
+    voter.follow(at(1003), Some(id(3)));
+    assert_eq!(at(1010) + voter.promise_remaining(at(1010)), until);
+}
+
+#[test]
+fn a_silent_leader_is_given_up_once_and_a_silent_member_reported_once() {
+    let mut voter = machine(2);
+    voter.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
+    drain(&mut voter);
+    assert_eq!(voter.poll_timeout(), Some(at(1080)));
+    voter.handle_timeout(at(1079));
+    assert_eq!(drain(&mut voter), []);
+    voter.handle_timeout(at(1080));
+    voter.handle_timeout(at(1090));
+    assert_eq!(drain(&mut voter), [LivenessOutput::LeaderSilent { leader: id(1) }]);
+
+    let mut leader = leader();
+    for ms in (1000..1140).step_by(20) {
+        let beats = beat(&mut leader, at(ms));
+        leader.handle_ack(at(ms), id(2), boot(2), ms, beats[0].1, LogIndex(0));
+    }
+    leader.handle_timeout(at(1151));
+    let silent: Vec<_> =
+        drain(&mut leader).into_iter().filter(|output| matches!(output, LivenessOutput::MemberSilent { .. })).collect();
+    assert_eq!(silent, [LivenessOutput::MemberSilent { id: id(3), boot: boot(3) }]);
+    assert!(leader.is_silent(id(3)) && !leader.is_silent(id(2)));
+}
+
+#[test]
+fn the_former_leader_is_silent_since_it_was_last_heard() {
+    let mut voter = machine(1);
+    voter.handle_heartbeat(at(1000), id(3), 1, Term(1), timing());
+    voter.follow(at(1085), None);
+    voter.lead(at(1090), Term(2));
+    let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
+    voter.set_members(at(1090), &views, (1..=3).map(id).collect(), BTreeSet::new());
+    drain(&mut voter);
+    voter.handle_timeout(at(1150));
+    assert!(voter.is_silent(id(3)));
+    assert!(!voter.is_silent(id(2)));
+}
+
+#[test]
+fn replayed_and_reordered_datagrams_are_not_admitted() {
+    let mut member = machine(2);
+    assert!(member.admit(id(1), boot(1), 5));
+    assert!(!member.admit(id(1), boot(1), 5));
+    assert!(!member.admit(id(1), boot(1), 4));
+    assert!(member.admit(id(1), boot(7), 1), "a new boot counts anew");
+}
+
+#[test]
+fn a_clock_gap_drops_the_lease_and_what_was_asked_for() {
+    let mut member = machine(2);
+    member.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
+    drain(&mut member);
+    member.handle_grant(id(1), Grant { echo: 1, length: Duration::from_millis(150) });
+    assert_eq!(member.lease_until(), at(1150));
+    let promised = member.promise_remaining(at(1000));
+    member.handle_clock_gap(at(1100), Duration::from_millis(100));
+    assert_eq!(member.lease_until(), Timestamp::ZERO);
+    member.handle_grant(id(1), Grant { echo: 1, length: Duration::from_millis(150) });
+    assert_eq!(member.lease_until(), Timestamp::ZERO, "an ack of before the gap renews nothing");
+    assert_eq!(member.promise_remaining(at(1100)), promised);
+}

@@ -1,0 +1,168 @@
+//! The replicated member table.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::id::{BootId, LogIndex, NodeName, RaftId};
+use crate::limits::{ENDPOINTS_MAX, RAFT_MEMBERS_MAX, WEIGHT_MAX};
+use crate::wire::cluster::MemberRecord;
+
+/// One member of the replicated table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its Raft id.
+    pub id: RaftId,
+    /// Its name.
+    pub name: NodeName,
+    /// The boot that is up; `None` when the cluster holds it for dead.
+    pub boot: Option<BootId>,
+    /// Index of the entry that made this boot a member.
+    pub up_index: LogIndex,
+    /// Index of the last entry that took a shard from it.
+    pub taken_index: LogIndex,
+    /// It leaves: its shards move away.
+    pub draining: bool,
+    /// Address of its gossip socket.
+    pub serf: SocketAddr,
+    /// Address of its cluster stream.
+    pub raft: SocketAddr,
+    /// Address of its liveness socket.
+    pub liveness: SocketAddr,
+    /// Its service's endpoints by name.
+    pub endpoints: BTreeMap<String, SocketAddr>,
+    /// Its weight.
+    pub weight: u32,
+    /// Its failure zone.
+    pub zone: String,
+    /// Never to be made a voter.
+    pub non_voting: bool,
+    /// Owns no shard.
+    pub non_member: bool,
+}
+
+impl Member {
+    /// Checks a record from a peer or the log; `None` if a field is not what it should be.
+    pub fn parse(record: &MemberRecord) -> Option<Member> {
+        let endpoints = record.endpoints.iter();
+        let endpoints: Option<BTreeMap<_, _>> = endpoints
+            .map(|(name, address)| {
+                crate::config::is_endpoint_name(name).then_some(())?;
+                Some((name.clone(), address.parse().ok()?))
+            })
+            .collect();
+        let member = Member {
+            id: RaftId::new(record.id)?,
+            name: record.name.parse().ok()?,
+            boot: Some(BootId::new(record.boot)?),
+            up_index: LogIndex(0),
+            taken_index: LogIndex(0),
+            draining: false,
+            serf: record.serf.parse().ok()?,
+            raft: record.raft.parse().ok()?,
+            liveness: record.liveness.parse().ok()?,
+            endpoints: endpoints?,
+            weight: record.weight,
+            zone: record.zone.clone(),
+            non_voting: record.non_voting,
+            non_member: record.non_member,
+        };
+        let sound = (1..=WEIGHT_MAX).contains(&member.weight)
+            && member.endpoints.len() <= ENDPOINTS_MAX
+            && member.zone.len() <= crate::limits::ENDPOINT_NAME_BYTES_MAX;
+        sound.then_some(member)
+    }
+
+    /// The member as a record of `boot`.
+    pub fn record(&self, boot: Option<BootId>) -> MemberRecord {
+        MemberRecord {
+            id: self.id.get(),
+            boot: boot.map_or(0, BootId::get),
+            name: self.name.to_string(),
+            serf: self.serf.to_string(),
+            raft: self.raft.to_string(),
+            liveness: self.liveness.to_string(),
+            endpoints: self.endpoints.iter().map(|(name, address)| (name.clone(), address.to_string())).collect(),
+            weight: self.weight,
+            zone: self.zone.clone(),
+            non_voting: self.non_voting,
+            non_member: self.non_member,
+        }
+    }
+
+    /// Whether it may be given shards.
+    pub fn may_own(&self) -> bool {
+        self.boot.is_some() && !self.draining && !self.non_member
+    }
+
+    /// Every address of this member, `ep.*` of its own and of its service.
+    pub fn all_endpoints(&self) -> BTreeMap<String, SocketAddr> {
+        let own = [("ep.serf", self.serf), ("ep.raft", self.raft), ("ep.liveness", self.liveness)];
+        let mut all = self.endpoints.clone();
+        all.extend(own.map(|(name, address)| (name.to_owned(), address)));
+        all
+    }
+}
+
+/// The replicated member table, by Raft id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members(BTreeMap<RaftId, Member>);
+
+impl Members {
+    /// The member with this id.
+    pub fn get(&self, id: RaftId) -> Option<&Member> {
+        self.0.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: RaftId) -> Option<&mut Member> {
+        self.0.get_mut(&id)
+    }
+
+    /// The members in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.0.values()
+    }
+
+    /// How many, dead ones included.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The member that is up with this name.
+    pub fn up_by_name(&self, name: &NodeName) -> Option<&Member> {
+        self.iter().find(|member| member.boot.is_some() && member.name == *name)
+    }
+
+    /// Whether that boot is a member and up.
+    pub fn is_up(&self, id: RaftId, boot: BootId) -> bool {
+        self.get(id).is_some_and(|member| member.boot == Some(boot))
+    }
+
+    /// Enters a boot; false if the table is full or the name is another live
+    /// member's. A member that is back keeps what was taken from it.
+    pub(super) fn enter(&mut self, index: LogIndex, mut member: Member) -> bool {
+        let holder = self.up_by_name(&member.name).map(|holder| holder.id);
+        if holder.is_some_and(|holder| holder != member.id) {
+            return false;
+        }
+        if self.len() >= RAFT_MEMBERS_MAX && self.get(member.id).is_none() {
+            return false;
+        }
+        member.up_index = index;
+        member.taken_index = self.get(member.id).map_or(LogIndex(0), |old| old.taken_index);
+        self.0.insert(member.id, member);
+        true
+    }
+
+    pub(super) fn restore(&mut self, member: Member) {
+        self.0.insert(member.id, member);
+    }
+
+    pub(super) fn remove(&mut self, id: RaftId) -> Option<Member> {
+        self.0.remove(&id)
+    }
+}

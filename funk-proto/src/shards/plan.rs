@@ -1,0 +1,313 @@
+//! The leader's plan: which shards may change hands now, and which should.
+//!
+//! A shard changes hands in one of two ways. Its owner is dead, and everything
+//! that could make it believe in a lease has run out: a takeover. Or the owner
+//! was told to move it, closed its gate and released it: a planned move.
+
+use std::collections::BTreeMap;
+
+use super::assign::{Share, assign};
+use super::map::{Owner, ShardState};
+use super::set;
+use super::state::State;
+use crate::id::{LogIndex, RaftId, ShardId};
+use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
+use crate::time::{Timestamp, earliest};
+use crate::wire::cluster::{Op, Transfer};
+
+/// What the leader must wait for before it takes a shard without a release.
+pub struct Waits<'a> {
+    /// The present.
+    pub now: Timestamp,
+    /// This very process: it never takes from itself.
+    pub me: Owner,
+    /// End of all promises that this leader inherited.
+    pub inherited_until: Timestamp,
+    /// End of all grants of this leader to one boot.
+    pub grant_end: &'a dyn Fn(Owner) -> Timestamp,
+}
+
+impl std::fmt::Debug for Waits<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waits").field("now", &self.now).field("inherited_until", &self.inherited_until).finish()
+    }
+}
+
+/// What to propose now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The operations, for one entry.
+    pub operations: Vec<Op>,
+    /// Members from whom the operations take a shard: no grant to them before
+    /// they have applied the entry.
+    pub losers: Vec<RaftId>,
+    /// Members whose shards start to move.
+    pub movers: Vec<RaftId>,
+    /// When a wait ends that keeps a shard without a server.
+    pub again_at: Option<Timestamp>,
+    /// More is due than one entry holds.
+    pub incomplete: bool,
+}
+
+/// Releases that the leader received and has not turned into entries yet.
+#[derive(Clone, Debug, Default)]
+pub struct Releases(BTreeMap<ShardId, (Owner, LogIndex)>);
+
+impl Releases {
+    /// An owner closed its gates for these shards of one change.
+    pub fn insert(&mut self, owner: Owner, change: LogIndex, shards: &[ShardId]) {
+        self.0.extend(shards.iter().map(|&shard| (shard, (owner, change))));
+    }
+
+    /// Forgets releases that the map has left behind.
+    pub fn prune(&mut self, state: &State) {
+        self.0.retain(|&shard, &mut (owner, change)| {
+            state.map.get(shard).is_some_and(|now| now.owner == Some(owner) && now.change == change)
+        });
+    }
+
+    fn covers(&self, shard: ShardId, state: &ShardState) -> bool {
+        self.0.get(&shard).is_some_and(|&(owner, change)| state.owner == Some(owner) && state.change == change)
+    }
+}
+
+/// What may be done with one shard now.
+enum Step {
+    Stay,
+    Move,
+    Give,
+    WaitUntil(Timestamp),
+}
+
+fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits: &Waits<'_>) -> Step {
+    let Some(owner) = shard.owner else { return Step::Give };
+    if released {
+        return Step::Give;
+    }
+    let live = state.members.is_up(owner.id, owner.boot);
+    if live && shard.moving_to.is_none() {
+        return if target == owner { Step::Stay } else { Step::Move };
+    }
+    if owner == waits.me {
+        return Step::Stay;
+    }
+    let free_at = waits.inherited_until.max((waits.grant_end)(owner));
+    if waits.now >= free_at { Step::Give } else { Step::WaitUntil(free_at) }
+}
+
+/// Plans the next entry for the shard map.
+pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
+    let (owners, targets) = targets(state);
+    let mut plan = Plan::default();
+    if owners.is_empty() {
+        return plan;
+    }
+    let mut gives = BTreeMap::<Owner, Vec<ShardId>>::new();
+    let mut moves = BTreeMap::<Owner, Vec<ShardId>>::new();
+    for ((shard, now), target) in state.map.iter().zip(&targets) {
+        let target = owners[target.expect("there is somebody to own")];
+        match step(state, &now, releases.covers(shard, &now), target, waits) {
+            Step::Stay => {}
+            Step::Give => {
+                gives.entry(target).or_default().push(shard);
+                plan.losers.extend(now.owner.filter(|&owner| owner != target).map(|owner| owner.id));
+            }
+            Step::Move => {
+                moves.entry(target).or_default().push(shard);
+                plan.movers.extend(now.owner.map(|owner| owner.id));
+            }
+            Step::WaitUntil(at) => plan.again_at = earliest(plan.again_at, Some(at)),
+        }
+        plan.losers.dedup();
+        plan.movers.dedup();
+    }
+    let mut room = PROPOSAL_BYTES_MAX - 4096;
+    let groups = gives.into_iter().map(|group| (true, group)).chain(moves.into_iter().map(|group| (false, group)));
+    for (give, (to, shards)) in groups {
+        for part in shards.chunks(SHARDS_PER_OPERATION_MAX) {
+            let bytes = set::encode(part);
+            let Some(left) = room.checked_sub(bytes.len() + 64) else {
+                plan.incomplete = true;
+                continue;
+            };
+            room = left;
+            let transfer = Transfer { seen: state.applied.0, to: to.id.get(), boot: to.boot.get(), shards: bytes };
+            plan.operations.push(if give { Op::Owned(transfer) } else { Op::Moving(transfer) });
+        }
+    }
+    plan.losers.sort_unstable();
+    plan.losers.dedup();
+    plan.movers.sort_unstable();
+    plan.movers.dedup();
+    plan
+}
+
+/// The members that may own, and for each shard the index of the one that should.
+fn targets(state: &State) -> (Vec<Owner>, Vec<Option<usize>>) {
+    let eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).collect();
+    let owners: Vec<Owner> = eligible
+        .iter()
+        .map(|member| Owner { id: member.id, boot: member.boot.expect("a member that may own is up") })
+        .collect();
+    let shares: Vec<Share> = eligible.iter().map(|member| Share { weight: member.weight }).collect();
+    let index = |owner: Owner| owners.binary_search(&owner).ok();
+    let present: Vec<Option<usize>> = state
+        .map
+        .iter()
+        .map(|(_, shard)| match shard.moving_to {
+            Some(to) => index(to),
+            None => shard.owner.and_then(index),
+        })
+        .collect();
+    let targets = assign(&present, &shares);
+    (owners, targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::tests::{command, record, state, transfer};
+    use super::*;
+    use crate::id::BootId;
+    use crate::wire::cluster::BootName;
+
+    fn owner(n: u64) -> Owner {
+        Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn waits<'a>(now: u64, inherited: u64, grant_end: &'a dyn Fn(Owner) -> Timestamp) -> Waits<'a> {
+        Waits { now: at(now), me: owner(1), inherited_until: at(inherited), grant_end }
+    }
+
+    fn none(_: Owner) -> Timestamp {
+        Timestamp::ZERO
+    }
+
+    /// Three members, nine shards in thirds.
+    fn thirds() -> State {
+        let mut state = state(9);
+        state.apply(LogIndex(2), command((1..=3).map(|n| Op::Up(record(n)))));
+        for n in 1..=3u32 {
+            let shards: Vec<u32> = (3 * (n - 1)..3 * n).collect();
+            state.apply(LogIndex(2 + u64::from(n)), command([Op::Owned(transfer(9, n.into(), &shards))]));
+        }
+        state
+    }
+
+    fn apply(state: &mut State, plan: &Plan) {
+        state.apply(LogIndex(state.applied.0 + 1), command(plan.operations.clone()));
+    }
+
+    fn counts(state: &State) -> Vec<u32> {
+        (1..=4).map(|n| state.map.held_by(owner(n))).collect()
+    }
+
+    #[test]
+    fn a_balanced_map_needs_no_entry() {
+        assert_eq!(plan(&thirds(), &Releases::default(), &waits(0, 0, &none)), Plan::default());
+    }
+
+    #[test]
+    fn a_new_clusters_shards_are_given_at_once() {
+        let mut state = state(9);
+        state.apply(LogIndex(2), command([Op::Up(record(1))]));
+        let first = plan(&state, &Releases::default(), &waits(0, 99, &none));
+        apply(&mut state, &first);
+        assert_eq!(counts(&state), [9, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_dead_owners_shards_wait_for_promise_and_grant_then_go_to_the_others() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Dead(BootName { id: 3, boot: 103 })]));
+        let grants = |of: Owner| if of == owner(3) { at(150) } else { Timestamp::ZERO };
+        let early = plan(&state, &Releases::default(), &waits(100, 120, &grants));
+        assert_eq!((early.operations.len(), early.again_at), (0, Some(at(150))));
+        let late = plan(&state, &Releases::default(), &waits(150, 120, &grants));
+        assert_eq!(late.losers, [owner(3).id]);
+        apply(&mut state, &late);
+        let after = counts(&state);
+        assert_eq!((after[2], after[0] + after[1]), (0, 9));
+        assert!(after[0].abs_diff(after[1]) <= 1);
+        assert_eq!(plan(&state, &Releases::default(), &waits(151, 0, &grants)), Plan::default(), "it settles at once");
+    }
+
+    #[test]
+    fn a_planned_move_is_owned_only_after_the_release_of_that_very_move() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Up(record(4))]));
+        let grants = |_| at(1000);
+        let moving = plan(&state, &Releases::default(), &waits(0, 0, &grants));
+        assert!(moving.operations.iter().all(|op| matches!(op, Op::Moving(_))) && !moving.operations.is_empty());
+        apply(&mut state, &moving);
+        let change = state.applied;
+        let on_their_way: Vec<_> = state
+            .map
+            .iter()
+            .filter(|(_, shard)| shard.moving_to.is_some())
+            .map(|(id, shard)| (id, shard.owner))
+            .collect();
+        assert_eq!(on_their_way.len(), 2);
+        let mut releases = Releases::default();
+        for &(shard, from) in &on_their_way {
+            releases.insert(from.unwrap(), LogIndex(change.0 - 1), &[shard]);
+        }
+        assert_eq!(plan(&state, &releases, &waits(1, 0, &grants)).operations, [], "an earlier move's release");
+        let (shard, from) = on_their_way[0];
+        releases.insert(from.unwrap(), change, &[shard]);
+        let owned = plan(&state, &releases, &waits(1, 0, &grants));
+        apply(&mut state, &owned);
+        assert_eq!(counts(&state)[3], 1);
+        releases.prune(&state);
+        assert_eq!(plan(&state, &releases, &waits(1, 0, &grants)).operations, [], "the other is not released");
+    }
+
+    #[test]
+    fn a_move_whose_owner_died_ends_by_takeover_and_one_whose_destination_died_goes_elsewhere() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Up(record(4))]));
+        let grants = |_| at(1000);
+        let moving = plan(&state, &Releases::default(), &waits(0, 0, &grants));
+        apply(&mut state, &moving);
+        let (shard, from) = state
+            .map
+            .iter()
+            .find(|(_, shard)| shard.moving_to.is_some())
+            .map(|(id, shard)| (id, shard.owner.unwrap()))
+            .unwrap();
+        let mut to_died = state.clone();
+        to_died.apply(LogIndex(20), command([Op::Dead(BootName { id: 4, boot: 104 })]));
+        let mut releases = Releases::default();
+        releases.insert(from, to_died.map.get(shard).unwrap().change, &[shard]);
+        let next = plan(&to_died, &releases, &waits(1, 0, &grants));
+        apply(&mut to_died, &next);
+        let owner_now = to_died.map.get(shard).unwrap().owner.unwrap();
+        assert!(to_died.members.is_up(owner_now.id, owner_now.boot));
+        assert_eq!(to_died.map.get(shard).unwrap().moving_to, None);
+
+        state.apply(LogIndex(20), command([Op::Dead(BootName { id: from.id.get(), boot: from.boot.get() })]));
+        if from != owner(1) {
+            let waiting = plan(&state, &Releases::default(), &waits(1, 0, &grants));
+            assert_eq!(waiting.again_at, Some(at(1000)));
+        }
+    }
+
+    #[test]
+    fn a_draining_member_loses_all_and_gets_none() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Drain(BootName { id: 2, boot: 102 })]));
+        let grants = |_| at(1000);
+        let moving = plan(&state, &Releases::default(), &waits(0, 0, &grants));
+        assert_eq!(moving.movers, [owner(2).id]);
+        apply(&mut state, &moving);
+        let mut releases = Releases::default();
+        let mine: Vec<_> = (3..6).map(ShardId).collect();
+        releases.insert(owner(2), state.applied, &mine);
+        let owned = plan(&state, &releases, &waits(0, 0, &grants));
+        apply(&mut state, &owned);
+        assert_eq!(counts(&state)[1], 0);
+    }
+}

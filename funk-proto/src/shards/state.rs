@@ -1,0 +1,277 @@
+//! The replicated state: cluster values, member table and shard map. Every
+//! node applies the same entries in the same order and holds the same bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::map::{Owner, ShardMap};
+use super::members::{Member, Members};
+use super::set;
+use crate::id::{BootId, ClusterId, LogIndex, RaftId, ShardId};
+use crate::wire::cluster::{BootName, Command, MemberRecord, Op, Transfer, UserEntry};
+
+/// Values of the whole cluster, fixed at its bootstrap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterValues {
+    /// The cluster's id.
+    pub id: ClusterId,
+    /// The cluster's name.
+    pub name: String,
+    /// Unix nanoseconds of the bootstrap.
+    pub created_ns: i64,
+    /// The lease length.
+    pub lease: Duration,
+    /// The drift bound, parts per million.
+    pub drift_ppm: u32,
+}
+
+/// What applying an entry changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A boot of a member is up.
+    Up(RaftId),
+    /// A boot of a member is dead.
+    Dead(RaftId, BootId),
+    /// A member leaves.
+    Draining(RaftId),
+    /// A member is out of the table; `left` in order, or dead.
+    Removed {
+        /// The member.
+        member: Member,
+        /// Whether it left in order.
+        left: bool,
+    },
+    /// A member's addresses or endpoints are new.
+    Updated(RaftId),
+    /// Shards started to move.
+    Moving {
+        /// From whom.
+        from: Owner,
+        /// To whom.
+        to: Owner,
+        /// Which, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// Shards have a new owner.
+    Owned {
+        /// To whom.
+        to: Owner,
+        /// Which, ascending, with their former owners.
+        shards: Vec<(ShardId, Option<Owner>)>,
+    },
+    /// A user entry.
+    User(UserEntry),
+}
+
+/// The replicated state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Values of the whole cluster.
+    pub cluster: ClusterValues,
+    /// The member table.
+    pub members: Members,
+    /// The shard map.
+    pub map: ShardMap,
+    /// The last applied index.
+    pub applied: LogIndex,
+}
+
+impl State {
+    /// The state of a new cluster: no member, no owner.
+    pub fn new(cluster: ClusterValues, shards: u32) -> Self {
+        Self { cluster, members: Members::default(), map: ShardMap::new(shards), applied: LogIndex(0) }
+    }
+
+    /// Applies one entry. Operations that no longer fit the state do nothing,
+    /// the same on every node.
+    pub fn apply(&mut self, index: LogIndex, command: Command) -> Vec<Change> {
+        self.applied = index;
+        let mut changes = Vec::new();
+        for operation in command.operations.into_iter().filter_map(|operation| operation.op) {
+            match operation {
+                Op::Up(record) => changes.extend(self.up(index, &record)),
+                Op::Dead(name) => changes.extend(self.dead(name)),
+                Op::Drain(name) => changes.extend(self.drain(name)),
+                Op::Removed(name) => changes.extend(self.removed(name)),
+                Op::Update(record) => changes.extend(self.update(&record)),
+                Op::Moving(transfer) => self.moving(index, &transfer, &mut changes),
+                Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
+                Op::User(entry) => changes.push(Change::User(entry)),
+            }
+        }
+        changes
+    }
+
+    fn up(&mut self, index: LogIndex, record: &MemberRecord) -> Option<Change> {
+        let member = Member::parse(record)?;
+        let id = member.id;
+        self.members.enter(index, member).then_some(Change::Up(id))
+    }
+
+    fn boot_of(&mut self, name: BootName) -> Option<(&mut Member, BootId)> {
+        let (id, boot) = (RaftId::new(name.id)?, BootId::new(name.boot)?);
+        Some((self.members.get_mut(id).filter(|member| member.boot == Some(boot))?, boot))
+    }
+
+    fn dead(&mut self, name: BootName) -> Option<Change> {
+        let (member, boot) = self.boot_of(name)?;
+        member.boot = None;
+        member.draining = false;
+        Some(Change::Dead(member.id, boot))
+    }
+
+    fn drain(&mut self, name: BootName) -> Option<Change> {
+        let (member, _) = self.boot_of(name)?;
+        let first = !std::mem::replace(&mut member.draining, true);
+        first.then_some(Change::Draining(member.id))
+    }
+
+    fn removed(&mut self, name: BootName) -> Option<Change> {
+        let id = RaftId::new(name.id)?;
+        let boot = BootId::new(name.boot);
+        // With a boot: that boot leaves in order. Without: only a dead member goes.
+        if self.members.get(id)?.boot != boot {
+            return None;
+        }
+        let member = self.members.remove(id)?;
+        Some(Change::Removed { member, left: boot.is_some() })
+    }
+
+    fn update(&mut self, record: &MemberRecord) -> Option<Change> {
+        let new = Member::parse(record)?;
+        let member = self.members.get_mut(new.id).filter(|member| member.boot == new.boot)?;
+        if member.name != new.name {
+            return None;
+        }
+        (member.serf, member.raft, member.liveness) = (new.serf, new.raft, new.liveness);
+        member.endpoints = new.endpoints;
+        Some(Change::Updated(new.id))
+    }
+
+    fn transfer(&self, transfer: &Transfer) -> Option<(Owner, LogIndex, Vec<ShardId>)> {
+        let to = Owner { id: RaftId::new(transfer.to)?, boot: BootId::new(transfer.boot)? };
+        let shards = set::decode(&transfer.shards, self.map.shards())?;
+        // A destination that died since is not taken: the next plan finds another.
+        self.members.is_up(to.id, to.boot).then_some((to, LogIndex(transfer.seen), shards))
+    }
+
+    fn moving(&mut self, index: LogIndex, transfer: &Transfer, changes: &mut Vec<Change>) {
+        let Some((to, seen, shards)) = self.transfer(transfer) else { return };
+        let started = self.map.start_move(index, seen, to, &shards);
+        let mut by_owner = std::collections::BTreeMap::<Owner, Vec<ShardId>>::new();
+        for shard in started {
+            let from = self.map.get(shard).and_then(|state| state.owner).expect("a shard that moves has an owner");
+            by_owner.entry(from).or_default().push(shard);
+        }
+        changes.extend(by_owner.into_iter().map(|(from, shards)| Change::Moving { from, to, shards }));
+    }
+
+    fn owned(&mut self, index: LogIndex, transfer: &Transfer) -> Option<Change> {
+        let (to, seen, shards) = self.transfer(transfer)?;
+        let shards = self.map.set_owner(index, seen, to, &shards);
+        for former in shards.iter().filter_map(|&(_, former)| former).filter(|former| *former != to) {
+            if let Some(member) = self.members.get_mut(former.id) {
+                member.taken_index = index;
+            }
+        }
+        (!shards.is_empty()).then_some(Change::Owned { to, shards })
+    }
+
+    /// The state as bytes: equal states give equal bytes.
+    pub fn encode(&self) -> Bytes {
+        super::snapshot::encode(self)
+    }
+
+    /// The state from bytes; `None` if they are not such a state.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        super::snapshot::decode(bytes)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::wire::cluster::Operation;
+
+    pub fn record(n: u64) -> MemberRecord {
+        MemberRecord {
+            id: n,
+            boot: 100 + n,
+            name: format!("n{n}"),
+            serf: format!("127.0.0.1:{}", 1000 + n),
+            raft: format!("127.0.0.1:{}", 2000 + n),
+            liveness: format!("127.0.0.1:{}", 3000 + n),
+            endpoints: [("ep.demo".to_owned(), format!("127.0.0.1:{}", 4000 + n))].into(),
+            weight: 1,
+            ..MemberRecord::default()
+        }
+    }
+
+    pub fn state(shards: u32) -> State {
+        let cluster = ClusterValues {
+            id: ClusterId::new(7).unwrap(),
+            name: "c".into(),
+            created_ns: 5,
+            lease: Duration::from_millis(150),
+            drift_ppm: 10_000,
+        };
+        State::new(cluster, shards)
+    }
+
+    pub fn command(ops: impl IntoIterator<Item = Op>) -> Command {
+        Command { operations: ops.into_iter().map(|op| Operation { op: Some(op) }).collect() }
+    }
+
+    pub fn transfer(seen: u64, n: u64, shards: &[u32]) -> Transfer {
+        let shards: Vec<ShardId> = shards.iter().copied().map(ShardId).collect();
+        Transfer { seen, to: n, boot: 100 + n, shards: set::encode(&shards) }
+    }
+
+    #[test]
+    fn one_live_member_per_name() {
+        let mut state = state(4);
+        assert_eq!(state.apply(LogIndex(2), command([Op::Up(record(1))])).len(), 1);
+        let mut second = record(2);
+        second.name = "n1".into();
+        assert_eq!(state.apply(LogIndex(3), command([Op::Up(second.clone())])), []);
+        let dead = Op::Dead(BootName { id: 1, boot: 101 });
+        assert_eq!(state.apply(LogIndex(4), command([dead, Op::Up(second)])).len(), 2);
+    }
+
+    #[test]
+    fn evidence_about_another_boot_does_nothing() {
+        let mut state = state(4);
+        state.apply(LogIndex(2), command([Op::Up(record(1))]));
+        for op in [Op::Dead(BootName { id: 1, boot: 9 }), Op::Drain(BootName { id: 1, boot: 9 })] {
+            assert_eq!(state.apply(LogIndex(3), command([op])), []);
+        }
+        let removed = Op::Removed(BootName { id: 1, boot: 0 });
+        assert_eq!(state.apply(LogIndex(4), command([removed])), [], "it is up");
+    }
+
+    #[test]
+    fn what_is_taken_raises_the_losers_floor() {
+        let mut state = state(4);
+        state.apply(LogIndex(2), command([Op::Up(record(1)), Op::Up(record(2))]));
+        state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &[0, 1, 2, 3]))]));
+        assert_eq!(state.members.get(RaftId::new(1).unwrap()).unwrap().taken_index, LogIndex(0));
+        let changes = state.apply(LogIndex(4), command([Op::Moving(transfer(3, 2, &[1, 3]))]));
+        let [Change::Moving { shards, .. }] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!(shards[..], [ShardId(1), ShardId(3)]);
+        state.apply(LogIndex(5), command([Op::Owned(transfer(4, 2, &[1, 3]))]));
+        assert_eq!(state.members.get(RaftId::new(1).unwrap()).unwrap().taken_index, LogIndex(5));
+    }
+
+    #[test]
+    fn shards_are_not_given_to_a_boot_that_is_not_up() {
+        let mut state = state(4);
+        state.apply(LogIndex(2), command([Op::Up(record(1))]));
+        let mut wrong = transfer(2, 1, &[0]);
+        wrong.boot = 9;
+        assert_eq!(state.apply(LogIndex(3), command([Op::Owned(wrong), Op::Owned(transfer(2, 3, &[0]))])), []);
+        let mut out_of_range = transfer(2, 1, &[9]);
+        out_of_range.boot = 101;
+        assert_eq!(state.apply(LogIndex(4), command([Op::Owned(out_of_range)])), []);
+    }
+}

@@ -1,0 +1,269 @@
+//! Messages of the cluster stream (`ep.raft`) and entries of the replicated
+//! log. Field numbers are part of the protocol: never reuse one.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+
+use super::raft::RaftMessage;
+use crate::error::Misbehaviour;
+use crate::limits::FRAME_BYTES_MAX;
+
+/// One message on the cluster stream.
+#[derive(Clone, PartialEq, Message)]
+pub struct Frame {
+    /// What it says.
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub body: Option<FrameBody>,
+}
+
+/// What a [`Frame`] says.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum FrameBody {
+    /// The first message of each side.
+    #[prost(message, tag = "1")]
+    Hello(Hello),
+    /// This node will not talk to that one, and why. The stream ends.
+    #[prost(message, tag = "2")]
+    Refused(Refused),
+    /// Raft's own.
+    #[prost(message, tag = "3")]
+    Raft(RaftMessage),
+    /// A node asks to be made a member; forwarded to the leader.
+    #[prost(message, tag = "4")]
+    Join(MemberRecord),
+    /// The leader refuses a join for good.
+    #[prost(message, tag = "5")]
+    JoinRefused(Refused),
+    /// A node asks to leave; forwarded to the leader.
+    #[prost(message, tag = "6")]
+    Leave(BootName),
+    /// The leader tells a node that it has left.
+    #[prost(message, tag = "7")]
+    Farewell(BootName),
+    /// An owner has closed its gates for shards of one change.
+    #[prost(message, tag = "8")]
+    Release(Release),
+    /// A user proposal on its way to the leader.
+    #[prost(message, tag = "9")]
+    Propose(UserEntry),
+    /// The leader could not append it; nothing was done.
+    #[prost(message, tag = "10")]
+    ProposeRefused(UserEntry),
+}
+
+impl Frame {
+    /// Encodes one message for the stream.
+    pub fn bytes(body: FrameBody) -> Bytes {
+        Bytes::from(Frame { body: Some(body) }.encode_to_vec())
+    }
+
+    /// Decodes one frame's payload.
+    pub fn parse(bytes: &Bytes) -> Result<FrameBody, Misbehaviour> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(Misbehaviour::Oversized("cluster frame"));
+        }
+        let frame = Frame::decode(bytes.clone()).map_err(|_| Misbehaviour::Malformed("cluster frame"))?;
+        frame.body.ok_or(Misbehaviour::Malformed("cluster frame"))
+    }
+}
+
+/// Who speaks.
+#[derive(Clone, PartialEq, Message)]
+pub struct Hello {
+    /// Name of the cluster.
+    #[prost(string, tag = "1")]
+    pub cluster_name: String,
+    /// Id of the cluster; 0 while the sender is in none.
+    #[prost(fixed64, tag = "2")]
+    pub cluster: u64,
+    /// The sender's Raft id.
+    #[prost(fixed64, tag = "3")]
+    pub id: u64,
+    /// The sender's boot.
+    #[prost(fixed64, tag = "4")]
+    pub boot: u64,
+    /// The sender's name.
+    #[prost(string, tag = "5")]
+    pub name: String,
+    /// `HOST:PORT` of the sender's cluster stream.
+    #[prost(string, tag = "6")]
+    pub raft: String,
+    /// `HOST:PORT` of the sender's liveness socket.
+    #[prost(string, tag = "7")]
+    pub liveness: String,
+    /// The 16-byte key under which the receiver seals its datagrams to the sender.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub key: Bytes,
+}
+
+/// A refusal in words; `reason` is one of the `REASON_*` numbers.
+#[derive(Clone, PartialEq, Message)]
+pub struct Refused {
+    /// Which refusal.
+    #[prost(uint32, tag = "1")]
+    pub reason: u32,
+    /// The other side's cluster name, or the name that is taken.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The other side's cluster id.
+    #[prost(fixed64, tag = "3")]
+    pub cluster: u64,
+    /// Boot of the node that is refused, where the refusal is forwarded.
+    #[prost(fixed64, tag = "4")]
+    pub boot: u64,
+}
+
+/// The cluster has another name.
+pub const REASON_CLUSTER_NAME: u32 = 1;
+/// The cluster has another id.
+pub const REASON_CLUSTER_ID: u32 = 2;
+/// A live member has that name.
+pub const REASON_NAME_TAKEN: u32 = 3;
+/// The member table is full.
+pub const REASON_TABLE_FULL: u32 = 4;
+
+/// One boot of one node.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct BootName {
+    /// Raft id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+}
+
+/// A member as it is written in the replicated table.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberRecord {
+    /// Raft id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// Name.
+    #[prost(string, tag = "3")]
+    pub name: String,
+    /// `HOST:PORT` of gossip.
+    #[prost(string, tag = "4")]
+    pub serf: String,
+    /// `HOST:PORT` of the cluster stream.
+    #[prost(string, tag = "5")]
+    pub raft: String,
+    /// `HOST:PORT` of liveness.
+    #[prost(string, tag = "6")]
+    pub liveness: String,
+    /// The service's endpoints: name to `HOST:PORT`.
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub endpoints: std::collections::BTreeMap<String, String>,
+    /// Weight in the assignment.
+    #[prost(uint32, tag = "8")]
+    pub weight: u32,
+    /// Failure zone.
+    #[prost(string, tag = "9")]
+    pub zone: String,
+    /// Never to be made a voter.
+    #[prost(bool, tag = "10")]
+    pub non_voting: bool,
+    /// Owns no shard.
+    #[prost(bool, tag = "11")]
+    pub non_member: bool,
+}
+
+/// Gates closed by an owner: it will not serve these shards before a later
+/// entry names it as their owner.
+#[derive(Clone, PartialEq, Message)]
+pub struct Release {
+    /// The owner.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// The owner's boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// Index of the `Moving` entry.
+    #[prost(uint64, tag = "3")]
+    pub change: u64,
+    /// The shards, as `shards::set` encodes them.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub shards: Bytes,
+}
+
+/// A user proposal.
+#[derive(Clone, PartialEq, Message)]
+pub struct UserEntry {
+    /// The proposing node.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Its boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// Its number for the request.
+    #[prost(uint64, tag = "3")]
+    pub request: u64,
+    /// The proposed bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub bytes: Bytes,
+}
+
+/// One log entry: operations that are applied together, in order.
+#[derive(Clone, PartialEq, Message)]
+pub struct Command {
+    /// The operations.
+    #[prost(message, repeated, tag = "1")]
+    pub operations: Vec<Operation>,
+}
+
+/// One operation of a [`Command`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Operation {
+    /// Which.
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub op: Option<Op>,
+}
+
+/// What an [`Operation`] does.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Op {
+    /// A boot of a node is a member and up.
+    #[prost(message, tag = "1")]
+    Up(MemberRecord),
+    /// That boot is dead.
+    #[prost(message, tag = "2")]
+    Dead(BootName),
+    /// That boot leaves: its shards move away.
+    #[prost(message, tag = "3")]
+    Drain(BootName),
+    /// That node is out of the table; it left in order if `boot` is set, else it was dead.
+    #[prost(message, tag = "4")]
+    Removed(BootName),
+    /// Shards start to move.
+    #[prost(message, tag = "5")]
+    Moving(Transfer),
+    /// Shards have a new owner.
+    #[prost(message, tag = "6")]
+    Owned(Transfer),
+    /// The user's.
+    #[prost(message, tag = "7")]
+    User(UserEntry),
+    /// A member's addresses or endpoints changed; its boot did not.
+    #[prost(message, tag = "8")]
+    Update(MemberRecord),
+}
+
+/// Shards on their way to one boot of one node.
+#[derive(Clone, PartialEq, Message)]
+pub struct Transfer {
+    /// The index that the proposer had applied. A shard that changed after it is left alone.
+    #[prost(uint64, tag = "1")]
+    pub seen: u64,
+    /// To whom.
+    #[prost(fixed64, tag = "2")]
+    pub to: u64,
+    /// To which boot of it.
+    #[prost(fixed64, tag = "3")]
+    pub boot: u64,
+    /// The shards, as `shards::set` encodes them.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub shards: Bytes,
+}

@@ -1,0 +1,256 @@
+//! Liveness datagrams: heartbeats, their answers, and grants.
+//!
+//! ```text
+//! kind u8 | cluster u64 | from u64 | boot u64 | to u64 | counter varint | body varints | tag u64
+//! ```
+//! All integers are big endian. The tag is SipHash-2-4 over everything before
+//! it, under the 128-bit key that the receiver handed to this boot of the
+//! sender in the hello. It proves no more than that hello did.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use siphasher::sip::SipHasher24;
+
+use super::varint;
+use crate::error::Misbehaviour;
+use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
+use crate::limits::LIVENESS_DATAGRAM_BYTES_MAX;
+
+/// The key under which one boot sends to one receiver.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub [u8; 16]);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+impl Key {
+    /// The key that the holder of `secret` hands to one boot of one peer.
+    pub fn derive(secret: &[u8; 16], peer: RaftId, boot: BootId) -> Self {
+        let half = |which: u8| {
+            let mut hasher = SipHasher24::new_with_key(secret);
+            hasher.write_u8(which);
+            hasher.write_u64(peer.get());
+            hasher.write_u64(boot.get());
+            hasher.finish()
+        };
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&half(1).to_be_bytes());
+        key[8..].copy_from_slice(&half(2).to_be_bytes());
+        Self(key)
+    }
+
+    fn tag(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(bytes);
+        hasher.finish()
+    }
+}
+
+/// A lease for the time from the sending of the answered [`Body::Ack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Counter of the ack that is answered.
+    pub echo: u64,
+    /// Length, in whole microseconds.
+    pub length: Duration,
+}
+
+/// What a datagram says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Leader to member: I lead.
+    Heartbeat {
+        /// The leader's term.
+        term: Term,
+        /// The lower of what the leader committed and what it knows the member to hold.
+        commit: LogIndex,
+        /// The cluster's lease length.
+        lease: Duration,
+        /// The cluster's drift bound, parts per million.
+        drift_ppm: u32,
+        /// A lease for an earlier ack.
+        grant: Option<Grant>,
+    },
+    /// Member to leader: I follow; promise and renewal in one.
+    Ack {
+        /// The member's term.
+        term: Term,
+        /// Counter of the heartbeat that is answered; 0 answers none.
+        echo: u64,
+        /// The index that the member has applied.
+        applied: LogIndex,
+    },
+    /// A grant between two heartbeats.
+    Grant(Grant),
+}
+
+/// Who sent a datagram to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The sender.
+    pub from: RaftId,
+    /// The sender's boot.
+    pub boot: BootId,
+    /// The receiver.
+    pub to: RaftId,
+    /// Grows with each datagram of this boot; never 0.
+    pub counter: u64,
+}
+
+const HEADER_BYTES: usize = 1 + 4 * 8;
+const TAG_BYTES: usize = 8;
+
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn put_grant(out: &mut BytesMut, grant: Grant) {
+    varint::put(out, grant.echo);
+    varint::put(out, micros(grant.length));
+}
+
+/// Encodes and authenticates a datagram.
+pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
+    let mut out = BytesMut::with_capacity(96);
+    out.put_u8(match body {
+        Body::Heartbeat { grant: None, .. } => 1,
+        Body::Heartbeat { grant: Some(_), .. } => 2,
+        Body::Ack { .. } => 3,
+        Body::Grant(_) => 4,
+    });
+    out.put_u64(header.cluster.get());
+    out.put_u64(header.from.get());
+    out.put_u64(header.boot.get());
+    out.put_u64(header.to.get());
+    varint::put(&mut out, header.counter);
+    match *body {
+        Body::Heartbeat { term, commit, lease, drift_ppm, grant } => {
+            varint::put(&mut out, term.0);
+            varint::put(&mut out, commit.0);
+            varint::put(&mut out, micros(lease));
+            varint::put(&mut out, u64::from(drift_ppm));
+            if let Some(grant) = grant {
+                put_grant(&mut out, grant);
+            }
+        }
+        Body::Ack { term, echo, applied } => {
+            varint::put(&mut out, term.0);
+            varint::put(&mut out, echo);
+            varint::put(&mut out, applied.0);
+        }
+        Body::Grant(grant) => put_grant(&mut out, grant),
+    }
+    let tag = key.tag(&out);
+    out.put_u64(tag);
+    out.freeze()
+}
+
+/// Decodes a datagram. `key_of` says under which key that boot of that sender
+/// must have sealed it.
+pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<(Header, Body), Misbehaviour> {
+    const WHAT: Misbehaviour = Misbehaviour::Malformed("liveness datagram");
+    if bytes.len() > LIVENESS_DATAGRAM_BYTES_MAX {
+        return Err(Misbehaviour::Oversized("liveness datagram"));
+    }
+    if bytes.len() < HEADER_BYTES + TAG_BYTES {
+        return Err(WHAT);
+    }
+    let (signed, tag) = bytes.split_at(bytes.len() - TAG_BYTES);
+    let mut rest = signed;
+    let kind = rest.get_u8();
+    let cluster = ClusterId::new(rest.get_u64()).ok_or(WHAT)?;
+    let from = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
+    let boot = BootId::new(rest.get_u64()).ok_or(WHAT)?;
+    let to = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
+    if key_of(from, boot).tag(signed).to_be_bytes() != tag {
+        return Err(Misbehaviour::Unauthentic);
+    }
+    let mut next = || varint::take(&mut rest).ok_or(WHAT);
+    let counter = next()?;
+    let body = match kind {
+        1 | 2 => Body::Heartbeat {
+            term: Term(next()?),
+            commit: LogIndex(next()?),
+            lease: Duration::from_micros(next()?),
+            drift_ppm: u32::try_from(next()?).map_err(|_| WHAT)?,
+            grant: match kind {
+                1 => None,
+                _ => Some(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
+            },
+        },
+        3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?) },
+        4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
+        _ => return Err(WHAT),
+    };
+    if !rest.is_empty() || counter == 0 {
+        return Err(WHAT);
+    }
+    Ok((Header { cluster, from, boot, to, counter }, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            cluster: ClusterId::new(1).unwrap(),
+            from: RaftId::new(2).unwrap(),
+            boot: BootId::new(3).unwrap(),
+            to: RaftId::new(4).unwrap(),
+            counter: 70_000,
+        }
+    }
+
+    fn bodies() -> [Body; 4] {
+        let grant = Grant { echo: 9, length: Duration::from_micros(149_001) };
+        let beat = |grant| Body::Heartbeat {
+            term: Term(3),
+            commit: LogIndex(1 << 40),
+            lease: Duration::from_millis(150),
+            drift_ppm: 10_000,
+            grant,
+        };
+        let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77) };
+        [beat(None), beat(Some(grant)), ack, Body::Grant(grant)]
+    }
+
+    #[test]
+    fn datagrams_survive_and_stay_small() {
+        let key = Key::derive(&[7; 16], header().from, header().boot);
+        for body in bodies() {
+            let bytes = seal(&key, &header(), &body);
+            assert!(bytes.len() < 80, "{} bytes", bytes.len());
+            assert_eq!(open(&bytes, |_, _| key), Ok((header(), body)));
+        }
+    }
+
+    #[test]
+    fn any_changed_or_missing_byte_is_refused() {
+        let key = Key::derive(&[7; 16], header().from, header().boot);
+        for body in bodies() {
+            let bytes = seal(&key, &header(), &body);
+            for at in 0..bytes.len() {
+                let mut bent = bytes.to_vec();
+                bent[at] ^= 0x10;
+                assert!(open(&bent, |_, _| key).is_err(), "byte {at}");
+                assert!(open(&bytes[..at], |_, _| key).is_err(), "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_boot_has_another_key() {
+        let (from, boot) = (header().from, header().boot);
+        let other = BootId::new(99).unwrap();
+        assert_ne!(Key::derive(&[7; 16], from, boot), Key::derive(&[7; 16], from, other));
+        assert_ne!(Key::derive(&[7; 16], from, boot), Key::derive(&[8; 16], from, boot));
+    }
+}
