@@ -17,13 +17,46 @@
 //! | `serf_state` | Serf's clocks and intents in a push/pull |
 //! | `push_pull` | the whole push/pull |
 //! | `probe` | ping, ack and error on a stream |
+//! | `user` | the length of a user message |
 
-use std::collections::BTreeMap;
+mod compress;
+mod msgpack;
+mod node_record;
+mod probe;
+mod push_pull;
+mod scan;
+mod serf_state;
+mod stream;
+mod tags;
+mod user;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use crate::status::GossipStatus;
+
+pub use compress::decompress;
+pub use node_record::{NodeRecord, NodeState, VERSIONS};
+pub use probe::{Ping, decode_error, encode_ack};
+pub use push_pull::PushPull;
+pub use serf_state::SerfState;
+pub use stream::StreamDecoder;
+pub use tags::{decode_tags, encode_tags};
+
+/// Type byte: ping.
+pub const PING: u8 = 0;
+/// Type byte: the answer to a ping.
+pub const ACK: u8 = 2;
+/// Type byte: push/pull.
+pub const PUSH_PULL: u8 = 6;
+/// Type byte: a message of Serf's own.
+pub const USER: u8 = 8;
+/// Type byte: another message, compressed.
+pub const COMPRESS: u8 = 9;
+/// Type byte: the other side could not read our stream.
+pub const ERROR: u8 = 13;
 
 /// Bytes that are no gossip message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,27 +91,6 @@ impl std::fmt::Display for BadStream {
 
 impl std::error::Error for BadStream {}
 
-/// Cuts a gossip stream into whole messages, whatever pieces it arrives in.
-#[derive(Debug, Default)]
-pub struct StreamDecoder {}
-
-impl StreamDecoder {
-    /// A decoder at the start of a stream.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes in bytes as they came.
-    pub fn push(&mut self, _bytes: &[u8]) {}
-
-    /// The next whole message, with its type byte; `None` until more bytes are
-    /// there. A compressed message comes as it is. After an error the stream is lost.
-    #[allow(clippy::should_implement_trait, reason = "fallible and resumable, unlike an iterator")]
-    pub fn next(&mut self) -> Result<Option<Bytes>, BadStream> {
-        Ok(None)
-    }
-}
-
 /// One member as gossip shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GossipMember {
@@ -97,10 +109,36 @@ pub struct GossipMember {
 /// A push/pull that offers no nodes: the answer shows all members, and the
 /// asker becomes none.
 pub fn look_request() -> Bytes {
-    Bytes::new()
+    let user_state = SerfState { member_time: 1, event_time: 1, query_time: 1, ..SerfState::default() }.encode();
+    PushPull { join: false, nodes: Vec::new(), user_state }.encode()
 }
 
 /// The members in the answer to a [`look_request`]; records that cannot be used are left out.
-pub fn parse_members(_reply: &Bytes) -> Result<Vec<GossipMember>, BadMessage> {
-    Ok(Vec::new())
+pub fn parse_members(reply: &Bytes) -> Result<Vec<GossipMember>, BadMessage> {
+    let answer = PushPull::decode(&decompress(reply)?)?;
+    let left = if answer.user_state.is_empty() {
+        BTreeSet::new()
+    } else {
+        SerfState::decode(&answer.user_state)?.left_members.into_iter().collect()
+    };
+    let member = |record: &NodeRecord| {
+        let status = match record.state {
+            _ if left.contains(&record.name) => GossipStatus::Left,
+            NodeState::Alive | NodeState::Suspect => GossipStatus::Alive,
+            NodeState::Dead => GossipStatus::Failed,
+            NodeState::Left => GossipStatus::Left,
+            NodeState::Unknown(_) => return None,
+        };
+        Some(GossipMember {
+            name: String::from_utf8_lossy(&record.name).into_owned(),
+            addr: record.address(DEFAULT_PORT)?,
+            status,
+            tags: decode_tags(&record.meta)?,
+            incarnation: record.incarnation,
+        })
+    };
+    Ok(answer.nodes.iter().filter_map(member).collect())
 }
+
+/// Serf's port, for records of agents too old to name theirs.
+const DEFAULT_PORT: u16 = 7946;
