@@ -152,6 +152,34 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// A space of numbers for the connections that one machine dials. Machines
+/// share the node's connections without knowing each other by interleaving:
+/// each counts from its own start in the common step.
+#[derive(Clone, Debug)]
+pub struct DialNumbers {
+    next: u64,
+    step: u64,
+}
+
+impl DialNumbers {
+    /// The numbers `start`, `start + step`, `start + 2 * step` and so on.
+    ///
+    /// # Panics
+    /// If `step` is zero: the first number would be handed out for ever.
+    pub const fn new(start: u64, step: u64) -> Self {
+        assert!(step > 0, "dial numbers must grow");
+        Self { next: start, step }
+    }
+
+    /// A connection number that was never handed out before.
+    #[allow(clippy::should_implement_trait, reason = "an endless counter, not a sequence to iterate")]
+    pub fn next(&mut self) -> ConnId {
+        let conn = ConnId::dialled(self.next);
+        self.next += self.step;
+        conn
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -220,6 +248,14 @@ mod tests {
         assert_ne!(ConnId::dialled(4), ConnId::accepted(4));
         assert!(ConnId::accepted(0).is_accepted());
         assert_eq!(ConnId::dialled(7).to_string(), "d7");
+    }
+
+    #[test]
+    fn interleaved_dial_numbers_never_meet() {
+        let (mut even, mut odd) = (DialNumbers::new(0, 2), DialNumbers::new(1, 2));
+        let drawn: std::collections::BTreeSet<_> = (0..100).flat_map(|_| [even.next(), odd.next()]).collect();
+        assert_eq!(drawn.len(), 200);
+        assert!(drawn.iter().all(|conn| !conn.is_accepted()));
     }
 
     #[test]

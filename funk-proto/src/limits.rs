@@ -32,6 +32,14 @@ pub const LIVENESS_DATAGRAM_BYTES_MAX: usize = 512;
 pub const GOSSIP_STREAM_BYTES_MAX: usize = 20 << 20;
 /// Gossip members held.
 pub const GOSSIP_MEMBERS_MAX: usize = 16_384;
+/// Node records announced by one push/pull (Serf's own limit); those beyond the members held are dropped.
+pub const GOSSIP_RECORDS_MAX: u64 = 1 << 20;
+/// Bytes of a gossip stream message after decompression (Serf's own limit).
+pub const GOSSIP_DECOMPRESSED_BYTES_MAX: usize = 40 << 20;
+/// Compressed messages inside each other: Serf makes one, more only cost time.
+pub const GOSSIP_NESTING_MAX: usize = 3;
+/// Bytes of a gossip member's name: DNS-like, and foreign agents may use longer ones than ours.
+pub const GOSSIP_NAME_BYTES_MAX: usize = 255;
 /// Gossip streams served at once (Serf tolerates 127 push/pulls).
 pub const GOSSIP_STREAMS_MAX: usize = 128;
 /// Bytes of a node's encoded Serf tags.
@@ -74,6 +82,11 @@ pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
 /// Time in which a stopping node drains, hands leadership over and says goodbye.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time between two push/pulls with a random member: what a lost message takes to heal.
+pub const GOSSIP_SYNC_INTERVAL: Duration = Duration::from_secs(10);
+/// Time for which a member that left or failed is remembered (Serf's tombstone and reconnect timeouts).
+pub const GOSSIP_TOMBSTONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);

@@ -1,1 +1,144 @@
-//! (skeleton)
+//! Serf's stream messages, byte for byte as its agents write them.
+//!
+//! A stream message is a type byte, then one or more MessagePack objects, then
+//! for some types raw bytes; nothing says its length in front, so
+//! [`StreamDecoder`] finds its end. Built here is what streams need: push/pull
+//! with its node records and Serf state, compression (read only), ping, ack
+//! and error. Datagrams and encryption are not here.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `msgpack` | the MessagePack dialect of Go's codec |
+//! | `scan` | where a MessagePack object ends, found piece by piece |
+//! | `stream` | where a stream message ends |
+//! | `compress` | LZW, bounded |
+//! | `node_record` | one node in a push/pull |
+//! | `tags` | the tags in a node's Meta |
+//! | `serf_state` | Serf's clocks and intents in a push/pull |
+//! | `push_pull` | the whole push/pull |
+//! | `probe` | ping, ack and error on a stream |
+//! | `user` | the length of a user message |
+
+mod compress;
+mod msgpack;
+mod node_record;
+mod probe;
+mod push_pull;
+mod scan;
+mod serf_state;
+mod stream;
+mod tags;
+mod user;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::status::GossipStatus;
+
+pub use compress::decompress;
+pub use node_record::{NodeRecord, NodeState, VERSIONS};
+pub use probe::{Ping, decode_error, encode_ack};
+pub use push_pull::PushPull;
+pub use serf_state::SerfState;
+pub use stream::StreamDecoder;
+pub use tags::{decode_tags, encode_tags};
+
+/// Type byte: ping.
+pub const PING: u8 = 0;
+/// Type byte: the answer to a ping.
+pub const ACK: u8 = 2;
+/// Type byte: push/pull.
+pub const PUSH_PULL: u8 = 6;
+/// Type byte: a message of Serf's own.
+pub const USER: u8 = 8;
+/// Type byte: another message, compressed.
+pub const COMPRESS: u8 = 9;
+/// Type byte: the other side could not read our stream.
+pub const ERROR: u8 = 13;
+
+/// Bytes that are no gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadMessage {
+    /// They end too early, or hold a value of the wrong type or range.
+    Malformed(&'static str),
+    /// A limit is exceeded.
+    Oversized(&'static str),
+}
+
+impl std::fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed(what) => write!(f, "{what} does not decode"),
+            Self::Oversized(what) => write!(f, "{what} is over its limit"),
+        }
+    }
+}
+
+impl std::error::Error for BadMessage {}
+
+/// Bytes after which a stream cannot be followed any further: close it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadStream(pub BadMessage);
+
+impl std::fmt::Display for BadStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "gossip stream: {}", self.0)
+    }
+}
+
+impl std::error::Error for BadStream {}
+
+/// One member as gossip shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipMember {
+    /// Its name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// Its advertised gossip address.
+    pub addr: SocketAddr,
+    /// Its status.
+    pub status: GossipStatus,
+    /// Its tags, `ep.*` and others.
+    pub tags: BTreeMap<String, String>,
+    /// Its incarnation: grows with every change of its tags and every refutation.
+    pub incarnation: u32,
+}
+
+/// A push/pull that offers no nodes: the answer shows all members, and the
+/// asker becomes none.
+pub fn look_request() -> Bytes {
+    let user_state = SerfState { member_time: 1, event_time: 1, query_time: 1, ..SerfState::default() }.encode();
+    PushPull { join: false, nodes: Vec::new(), user_state }.encode()
+}
+
+/// The members in the answer to a [`look_request`]; records that cannot be used are left out.
+pub fn parse_members(reply: &Bytes) -> Result<Vec<GossipMember>, BadMessage> {
+    let answer = PushPull::decode(&decompress(reply)?)?;
+    let left = if answer.user_state.is_empty() {
+        BTreeSet::new()
+    } else {
+        SerfState::decode(&answer.user_state)?.left_members.into_iter().collect()
+    };
+    let member = |record: &NodeRecord| {
+        let status = match record.state {
+            _ if left.contains(&record.name) => GossipStatus::Left,
+            NodeState::Alive | NodeState::Suspect => GossipStatus::Alive,
+            NodeState::Dead => GossipStatus::Failed,
+            NodeState::Left => GossipStatus::Left,
+            NodeState::Unknown(_) => return None,
+        };
+        Some(GossipMember {
+            name: String::from_utf8_lossy(&record.name).into_owned(),
+            addr: record.address(DEFAULT_PORT)?,
+            status,
+            tags: decode_tags(&record.meta)?,
+            incarnation: record.incarnation,
+        })
+    };
+    Ok(answer.nodes.iter().filter_map(member).collect())
+}
+
+/// Serf's port, for records of agents too old to name theirs.
+const DEFAULT_PORT: u16 = 7946;
