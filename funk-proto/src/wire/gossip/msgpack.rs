@@ -348,7 +348,8 @@ mod tests {
 
     #[test]
     fn declared_counts_cost_nothing() {
-        for wire in [&b"\xdd\xff\xff\xff\xff"[..], b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xffx"]
+        for wire in
+            [&b"\xdd\xff\xff\xff\xff"[..], b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xffx"]
         {
             assert!(Reader::new(wire).skip("v").is_err());
             assert!(Reader::new(wire).byte_string("v").is_err());

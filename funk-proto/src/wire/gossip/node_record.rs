@@ -167,7 +167,11 @@ mod tests {
     fn record(addr: &[u8], vsn: &[u8]) -> NodeRecord {
         let at = SocketAddr::from(([127, 0, 0, 1], 1));
         let addr = Bytes::copy_from_slice(addr);
-        NodeRecord { addr, vsn: Bytes::copy_from_slice(vsn), ..NodeRecord::new(b"n", at, Bytes::new(), 1, NodeState::Alive) }
+        NodeRecord {
+            addr,
+            vsn: Bytes::copy_from_slice(vsn),
+            ..NodeRecord::new(b"n", at, Bytes::new(), 1, NodeState::Alive)
+        }
     }
 
     #[test]

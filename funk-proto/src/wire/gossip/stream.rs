@@ -4,8 +4,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::scan::Scan;
-use super::{BadMessage, BadStream, push_pull, user};
 use super::{ACK, COMPRESS, ERROR, PING, PUSH_PULL, USER};
+use super::{BadMessage, BadStream, push_pull, user};
 use crate::limits::{GOSSIP_RECORDS_MAX, GOSSIP_STREAM_BYTES_MAX};
 
 /// Cuts a gossip stream into whole messages, whatever pieces it arrives in.

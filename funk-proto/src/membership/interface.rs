@@ -1,0 +1,70 @@
+//! What membership is told at its start, and what it wants done.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::id::{ClusterName, ConnId, NodeName};
+
+/// What membership is told at its start.
+#[derive(Clone, Debug)]
+pub struct MembershipConfig {
+    /// This node's name.
+    pub name: NodeName,
+    /// Members that show another cluster name are not taken in.
+    pub cluster: ClusterName,
+    /// The advertised gossip address (`ep.serf`).
+    pub addr: SocketAddr,
+    /// Addresses to join through; at most [`crate::limits::JOIN_ADDRESSES_MAX`] count.
+    pub join: Vec<SocketAddr>,
+    /// This node's tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What membership wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipOutput {
+    /// Open a gossip stream.
+    Dial {
+        /// Its number.
+        conn: ConnId,
+        /// To where.
+        to: SocketAddr,
+    },
+    /// Send a message on a stream.
+    Message {
+        /// The stream.
+        conn: ConnId,
+        /// One whole stream message.
+        bytes: Bytes,
+    },
+    /// Send a last message on a stream, then end it.
+    Reply {
+        /// The stream.
+        conn: ConnId,
+        /// One whole stream message.
+        bytes: Bytes,
+    },
+    /// End a stream now.
+    Close {
+        /// The stream.
+        conn: ConnId,
+    },
+    /// A member is new, or its address, tags or status changed.
+    Changed(String),
+    /// A join address did not answer; it is tried again as long as it is needed.
+    JoinFailed {
+        /// The address.
+        address: SocketAddr,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// A push/pull that this node began is complete.
+    Joined {
+        /// The address that answered.
+        address: SocketAddr,
+    },
+    /// These endpoint tags did not fit and are not gossiped. Reported once for each set.
+    TagsDropped(Vec<String>),
+}

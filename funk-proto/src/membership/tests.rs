@@ -1,0 +1,458 @@
+//! Nodes on an in-memory network without sockets: a dial reaches whoever has
+//! the address, streams deliver at once, and time moves by the nodes' timers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::wire::gossip::{NodeRecord, StreamDecoder, encode_tags, look_request, parse_members};
+
+struct Net {
+    now: Timestamp,
+    nodes: BTreeMap<SocketAddr, Membership>,
+    /// Accepted streams: the dialer's address and stream.
+    accepted: BTreeMap<ConnId, (SocketAddr, ConnId)>,
+    /// What nodes put out that is not traffic.
+    seen: Vec<(SocketAddr, MembershipOutput)>,
+    trace: String,
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn config(name: &str, port: u16, join: &[u16]) -> MembershipConfig {
+    let tags = [("meta.clusterName", "c"), ("ep.raft", "127.0.0.1:9"), ("funk.id", name)];
+    MembershipConfig {
+        name: name.parse().unwrap(),
+        cluster: "c".parse().unwrap(),
+        addr: at(port),
+        join: join.iter().map(|port| at(*port)).collect(),
+        tags: tags.map(|(name, value)| (name.into(), value.into())).into(),
+    }
+}
+
+impl Net {
+    fn new() -> Self {
+        let now = Timestamp::from_millis(1);
+        Self { now, nodes: BTreeMap::new(), accepted: BTreeMap::new(), seen: Vec::new(), trace: String::new() }
+    }
+
+    fn start(&mut self, config: MembershipConfig) {
+        let seed = Seed::from_u64(config.addr.port().into());
+        self.nodes.insert(config.addr, Membership::new(config.clone(), DialNumbers::new(0, 2), seed, self.now));
+        self.settle();
+    }
+
+    fn node(&mut self, port: u16) -> &mut Membership {
+        self.nodes.get_mut(&at(port)).unwrap()
+    }
+
+    /// Carries out outputs until there are none.
+    fn settle(&mut self) {
+        let mut dials: BTreeMap<(SocketAddr, ConnId), SocketAddr> = BTreeMap::new();
+        loop {
+            let mut outputs = VecDeque::new();
+            for (from, node) in &mut self.nodes {
+                outputs.extend(std::iter::from_fn(|| node.poll_output()).map(|output| (*from, output)));
+            }
+            if outputs.is_empty() {
+                return;
+            }
+            for (from, output) in outputs {
+                writeln!(self.trace, "{:?} {from} {output:?}", self.now).unwrap();
+                match output {
+                    MembershipOutput::Dial { conn, to } => {
+                        dials.insert((from, conn), to);
+                    }
+                    MembershipOutput::Message { conn, bytes } => self.deliver(from, conn, dials[&(from, conn)], bytes),
+                    MembershipOutput::Reply { conn, bytes } => {
+                        let Some((to, conn)) = self.accepted.remove(&conn) else { continue };
+                        if let Some(node) = self.nodes.get_mut(&to) {
+                            node.handle_message(self.now, conn, bytes).unwrap();
+                        }
+                    }
+                    MembershipOutput::Close { conn } => {
+                        if let Some((to, conn)) = self.accepted.remove(&conn)
+                            && let Some(node) = self.nodes.get_mut(&to)
+                        {
+                            node.handle_closed(self.now, conn, CloseReason::Ended);
+                        }
+                    }
+                    other => self.seen.push((from, other)),
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: SocketAddr, conn: ConnId, to: SocketAddr, bytes: Bytes) {
+        // What goes out is what a decoder finds in a stream.
+        let mut decoder = StreamDecoder::new();
+        decoder.push(&bytes);
+        assert_eq!(decoder.next().unwrap(), Some(bytes.clone()));
+        let Some(acceptor) = self.nodes.get_mut(&to) else {
+            return self.nodes.get_mut(&from).unwrap().handle_closed(self.now, conn, CloseReason::Refused);
+        };
+        let accepted = ConnId::accepted(u64::from(from.port()) << 32 | self.trace.len() as u64);
+        self.accepted.insert(accepted, (from, conn));
+        acceptor.handle_message(self.now, accepted, bytes).unwrap();
+    }
+
+    /// Fires timers in order for this long.
+    fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        loop {
+            let next = self.nodes.values().filter_map(Membership::poll_timeout).min().unwrap_or(end);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            for node in self.nodes.values_mut() {
+                if node.poll_timeout().is_some_and(|due| due <= self.now) {
+                    node.handle_timeout(self.now);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    fn view(&self, port: u16) -> String {
+        let show = |member: GossipMember| format!("{}={}", member.name, member.status.as_str());
+        self.nodes[&at(port)].members().map(show).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Hands a push/pull with these records and state to the node at `port`.
+fn offer(net: &mut Net, port: u16, nodes: Vec<NodeRecord>, user_state: Bytes) -> Result<(), Misbehaviour> {
+    let now = net.now;
+    let bytes = PushPull { join: true, nodes, user_state }.encode();
+    let result = net.node(port).handle_message(now, ConnId::accepted(1), bytes);
+    while net.node(port).poll_output().is_some() {}
+    result
+}
+
+fn record(name: &str, port: u16, incarnation: u32, state: NodeState) -> NodeRecord {
+    NodeRecord::new(name.as_bytes(), at(port), encode_tags(&BTreeMap::new()), incarnation, state)
+}
+
+fn state(status_times: &[(&'static str, u64)], left: &[&'static str]) -> SerfState {
+    SerfState {
+        member_time: 1,
+        status_times: status_times.iter().map(|(name, time)| (Bytes::from_static(name.as_bytes()), *time)).collect(),
+        left_members: left.iter().map(|name| Bytes::from_static(name.as_bytes())).collect(),
+        ..SerfState::default()
+    }
+}
+
+#[test]
+fn two_nodes_meet_and_see_each_others_tags() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1, 2]));
+    for port in [1, 2] {
+        assert_eq!(net.view(port), "a=alive b=alive");
+        for member in net.node(port).members().collect::<Vec<_>>() {
+            assert_eq!(member.tags["funk.id"], member.name);
+            assert_eq!(member.addr, at(if member.name == "a" { 1 } else { 2 }));
+        }
+    }
+    assert!(net.seen.contains(&(at(2), MembershipOutput::Joined { address: at(1) })));
+    assert!(net.seen.contains(&(at(1), MembershipOutput::Changed("b".into()))));
+}
+
+#[test]
+fn three_nodes_meet_transitively() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    net.start(config("c", 3, &[2]));
+    assert_eq!(net.view(3), "a=alive b=alive c=alive");
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.view(1), "a=alive b=alive c=alive");
+}
+
+#[test]
+fn changed_tags_reach_the_others() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    net.run(Duration::from_secs(2));
+    let now = net.now;
+    net.node(2).set_tag(now, "funk.cluster", Some("77".into()));
+    net.node(2).set_tag(now, "funk.id", None);
+    net.run(Duration::from_secs(2));
+    let seen = net.node(1).members().find(|member| member.name == "b").unwrap();
+    assert_eq!(seen.tags.get("funk.cluster").map(String::as_str), Some("77"));
+    assert_eq!((seen.tags.get("funk.id"), seen.incarnation), (None, 3));
+}
+
+#[test]
+fn a_looker_sees_everybody_and_becomes_nobody() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    let now = net.now;
+    net.node(1).handle_message(now, ConnId::accepted(7), look_request()).unwrap();
+    let Some(MembershipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
+    let names: Vec<_> = parse_members(&bytes).unwrap().into_iter().map(|member| member.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(net.node(1).poll_output(), None);
+    assert_eq!(net.view(1), "a=alive b=alive");
+}
+
+#[test]
+fn clusters_of_other_names_stay_apart() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    let mut other = config("b", 2, &[1]);
+    other.cluster = "d".parse().unwrap();
+    other.tags.insert("meta.clusterName".into(), "d".into());
+    net.start(other);
+    let reason = "only members of another cluster are there".into();
+    assert!(net.seen.contains(&(at(2), MembershipOutput::JoinFailed { address: at(1), reason })));
+    assert_eq!((net.view(1), net.view(2)), ("a=alive".into(), "b=alive".into()));
+    assert_eq!(net.node(1).vetoed(), 1);
+    // A plain agent shows no cluster name and is welcome.
+    offer(&mut net, 1, vec![record("plain", 3, 1, NodeState::Alive)], Bytes::new()).unwrap();
+    assert_eq!(net.view(1), "a=alive plain=alive");
+}
+
+#[test]
+fn joining_goes_on_until_the_seed_appears() {
+    let mut net = Net::new();
+    net.start(config("b", 2, &[1]));
+    net.run(Duration::from_secs(60));
+    let tries = net.seen.iter().filter(|(_, output)| matches!(output, MembershipOutput::JoinFailed { .. })).count();
+    assert!((25..60).contains(&tries), "{tries} tries in a minute");
+    net.start(config("a", 1, &[]));
+    net.run(Duration::from_secs(3));
+    assert_eq!(net.view(2), "a=alive b=alive");
+}
+
+#[test]
+fn a_node_that_is_left_alone_joins_anew() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    net.nodes.remove(&at(1));
+    net.node(2).set_status(&"a".parse().unwrap(), GossipStatus::Failed);
+    assert_eq!(net.view(2), "a=failed b=alive");
+    net.run(Duration::from_secs(5));
+    net.start(config("a", 1, &[]));
+    net.run(Duration::from_secs(5));
+    assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive".into(), "a=alive b=alive".into()));
+}
+
+#[test]
+fn a_seed_that_never_answers_is_given_up_and_tried_again() {
+    let mut node = Membership::new(config("b", 2, &[1]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+    let dials = |node: &mut Membership| {
+        let outputs = std::iter::from_fn(|| node.poll_output()).collect::<Vec<_>>();
+        outputs.iter().filter(|output| matches!(output, MembershipOutput::Dial { .. })).count()
+    };
+    assert_eq!(dials(&mut node), 1);
+    let mut again = 0;
+    for _ in 0..4 {
+        node.handle_timeout(node.poll_timeout().unwrap());
+        again += dials(&mut node);
+    }
+    assert!(again >= 1);
+}
+
+#[test]
+fn a_leave_is_seen_as_left_and_its_time_settles() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    net.start(config("c", 3, &[1]));
+    net.run(Duration::from_secs(5));
+    let now = net.now;
+    net.node(3).leave(now);
+    net.settle();
+    assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive c=left".into(), "a=alive b=alive c=left".into()));
+    net.nodes.remove(&at(3));
+    let times = |net: &Net| net.nodes.values().map(|node| node.table.push_pull(false)).collect::<Vec<_>>();
+    net.run(Duration::from_secs(30));
+    let settled = times(&net);
+    net.run(Duration::from_secs(60));
+    assert_eq!(times(&net), settled);
+    // The name comes back, on the same and on another port.
+    for port in [3, 4] {
+        net.start(config("c", port, &[2]));
+        net.run(Duration::from_secs(5));
+        assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive c=alive".into(), "a=alive b=alive c=alive".into()));
+        let now = net.now;
+        net.node(port).leave(now);
+        net.settle();
+        net.nodes.remove(&at(port));
+    }
+}
+
+#[test]
+fn a_live_node_refutes_what_others_say_of_it() {
+    for accused in [NodeState::Suspect, NodeState::Dead, NodeState::Left] {
+        let mut net = Net::new();
+        net.start(config("a", 1, &[]));
+        net.start(config("b", 2, &[1]));
+        net.run(Duration::from_secs(2));
+        offer(&mut net, 1, vec![record("b", 2, 1, accused)], state(&[("b", 5)], &["b"]).encode()).unwrap();
+        assert_ne!(net.view(1), "a=alive b=alive");
+        // Its own next exchange shows it the accusation, the one after that the refutation.
+        net.run(Duration::from_secs(25));
+        assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive".into(), "a=alive b=alive".into()), "{accused:?}");
+    }
+}
+
+#[test]
+fn a_restarted_node_at_its_old_address_is_believed_at_once() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    net.run(Duration::from_secs(2));
+    let mut reborn = config("b", 2, &[1]);
+    reborn.tags.insert("funk.id".into(), "second".into());
+    net.start(reborn);
+    net.run(Duration::from_secs(1));
+    let seen = net.node(1).members().find(|member| member.name == "b").unwrap();
+    assert_eq!(seen.tags["funk.id"], "second");
+}
+
+#[test]
+fn a_failed_name_is_taken_over_from_another_address_and_a_live_one_is_not() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    let intruder = || vec![record("b", 9, 7, NodeState::Alive)];
+    offer(&mut net, 1, intruder(), Bytes::new()).unwrap();
+    assert_eq!(net.node(1).members().last().unwrap().addr, at(2));
+    net.node(1).set_status(&"b".parse().unwrap(), GossipStatus::Failed);
+    offer(&mut net, 1, intruder(), Bytes::new()).unwrap();
+    let seen = net.node(1).members().last().unwrap();
+    assert_eq!((seen.addr, seen.status), (at(9), GossipStatus::Alive));
+}
+
+#[test]
+fn poison_changes_nothing() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    net.start(config("b", 2, &[1]));
+    let members = |net: &mut Net| net.node(1).members().collect::<Vec<_>>();
+    let before = members(&mut net);
+    let good = || record("x", 9, 1, NodeState::Alive);
+    let vsn = |bytes: &'static [u8]| NodeRecord { vsn: Bytes::from_static(bytes), ..good() };
+    let poison = [
+        vsn(&[1, 5, 2]),
+        vsn(&[]),
+        vsn(&[1, 5, 9, 2, 5, 5]),
+        NodeRecord { name: Bytes::new(), ..good() },
+        NodeRecord { name: Bytes::from(vec![b'x'; 256]), ..good() },
+        NodeRecord { addr: Bytes::from_static(&[1, 2, 3]), ..good() },
+        NodeRecord { meta: Bytes::from(vec![b'x'; 513]), ..good() },
+        NodeRecord { meta: Bytes::from_static(b"\xff\xdf\xff\xff\xff\xff"), ..good() },
+        NodeRecord { incarnation: 0, ..good() },
+        NodeRecord { incarnation: u32::MAX, ..good() },
+        NodeRecord { state: NodeState::Unknown(4), ..good() },
+        NodeRecord { state: NodeState::Dead, ..good() },
+        NodeRecord { state: NodeState::Dead, incarnation: u32::MAX, ..record("a", 1, 1, NodeState::Alive) },
+        NodeRecord { addr: Bytes::from_static(&[127, 0, 0, 9]), ..record("a", 1, 9, NodeState::Alive) },
+    ];
+    for record in poison {
+        offer(&mut net, 1, vec![record], Bytes::new()).unwrap();
+    }
+    offer(&mut net, 1, vec![good()], Bytes::from_static(&[2])).unwrap_err();
+    offer(&mut net, 1, vec![good()], Bytes::from_static(&[9, 0x80])).unwrap_err();
+    let far = state(&[("b", u64::MAX), ("a", u64::MAX), ("nobody", 3)], &["nobody"]);
+    offer(&mut net, 1, vec![record("b", 2, 1, NodeState::Alive)], far.encode()).unwrap();
+    let now = net.now;
+    let raw: [&[u8]; 4] =
+        [b"\x06\x83\xa4Join\xc3\xa5Nodes\xce\x7f\xff\xff\xff\xacUserStateLen\x00", b"\x06", b"\x0d\x80", b"\x09\x80"];
+    for message in raw {
+        net.node(1).handle_message(now, ConnId::accepted(1), Bytes::copy_from_slice(message)).unwrap_err();
+    }
+    assert_eq!(members(&mut net), before);
+    assert!(net.node(1).dropped() > 10);
+}
+
+#[test]
+fn names_that_are_no_utf8_are_members_like_others() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    let strange = NodeRecord { name: Bytes::from_static(&[0xff, b'x']), ..record("x", 9, 1, NodeState::Alive) };
+    offer(&mut net, 1, vec![strange.clone()], Bytes::new()).unwrap();
+    assert_eq!(net.view(1), "a=alive \u{fffd}x=alive");
+    assert!(net.node(1).table.push_pull(false).nodes.contains(&strange));
+}
+
+#[test]
+fn a_full_table_forgets_the_gone_and_never_the_living() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    let many = |from: u32, state| {
+        let numbered = (from..from + 8_000).map(|n| record(&format!("n{n}"), 9, 1, state)).collect();
+        (numbered, Bytes::new())
+    };
+    for (nodes, user_state) in [0, 8_000].map(|from| many(from, NodeState::Alive)) {
+        offer(&mut net, 1, nodes, user_state).unwrap();
+    }
+    let (nodes, user_state) = many(0, NodeState::Left);
+    offer(&mut net, 1, nodes, user_state).unwrap();
+    for from in [16_000, 24_000] {
+        let (nodes, user_state) = many(from, NodeState::Alive);
+        offer(&mut net, 1, nodes, user_state).unwrap();
+    }
+    let members: Vec<_> = net.node(1).members().collect();
+    assert_eq!(members.len(), crate::limits::GOSSIP_MEMBERS_MAX);
+    assert!(members.iter().all(|member| member.status == GossipStatus::Alive));
+    assert!(members.iter().any(|member| member.name == "a") && members.iter().any(|member| member.name == "n15999"));
+}
+
+#[test]
+fn agents_that_ping_over_a_stream_get_their_ack() {
+    let mut net = Net::new();
+    net.start(config("a", 1, &[]));
+    let now = net.now;
+    let ping = |node: &mut Membership, message: &'static [u8]| {
+        node.handle_message(now, ConnId::accepted(3), Bytes::from_static(message)).unwrap();
+        node.poll_output().unwrap()
+    };
+    let ack = MembershipOutput::Reply { conn: ConnId::accepted(3), bytes: gossip::encode_ack(7) };
+    assert_eq!(ping(net.node(1), b"\x00\x82\xa4Node\xa1a\xa5SeqNo\x07"), ack);
+    let close = MembershipOutput::Close { conn: ConnId::accepted(3) };
+    assert_eq!(ping(net.node(1), b"\x00\x82\xa4Node\xa1b\xa5SeqNo\x07"), close);
+}
+
+#[test]
+fn tags_that_do_not_fit_are_reported_once() {
+    let mut wide = config("a", 1, &[]);
+    wide.tags.extend((0..9).map(|n| (format!("ep.service{n}"), "x".repeat(50))));
+    let mut node = Membership::new(wide, DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+    let Some(MembershipOutput::TagsDropped(dropped)) = node.poll_output() else { panic!("not reported") };
+    assert_eq!(dropped.first().map(String::as_str), Some("ep.service8"));
+    node.set_tag(Timestamp::ZERO, "funk.id", Some("b".into()));
+    assert_eq!(node.poll_output(), Some(MembershipOutput::Changed("a".into())));
+    assert_eq!(node.poll_output(), None);
+    assert_eq!(node.members().next().unwrap().tags["funk.id"], "b");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outputs() {
+    let story = || {
+        let mut net = Net::new();
+        for (name, port) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+            net.start(config(name, port, &[1, 2]));
+        }
+        net.run(Duration::from_secs(60));
+        let now = net.now;
+        net.node(3).leave(now);
+        net.run(Duration::from_secs(60));
+        net.trace
+    };
+    let trace = story();
+    assert!(trace.len() > 10_000);
+    assert_eq!(trace, story());
+}
