@@ -90,6 +90,6 @@ pub const GOSSIP_TOMBSTONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
-const _: () = assert!(APPEND_BYTES_MAX as usize + PROPOSAL_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);
 const _: () = assert!(SHARDS_PER_OPERATION_MAX * 3 < PROPOSAL_BYTES_MAX);
 const _: () = assert!(ENTRIES_KEPT_BEHIND_SNAPSHOT < SNAPSHOT_AFTER_ENTRIES);

@@ -1,6 +1,8 @@
 //! Stream messages captured from real agents: they decode to what they say,
 //! go back to the same bytes, and no split and no noise upsets the decoder.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
+
 use bytes::Bytes;
 use funk_proto::limits::GOSSIP_STREAM_BYTES_MAX;
 use funk_proto::wire::gossip::{

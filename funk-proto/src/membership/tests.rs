@@ -42,7 +42,7 @@ impl Net {
         Self { now, nodes: BTreeMap::new(), accepted: BTreeMap::new(), seen: Vec::new(), trace: String::new() }
     }
 
-    fn start(&mut self, config: MembershipConfig) {
+    fn start(&mut self, config: &MembershipConfig) {
         let seed = Seed::from_u64(config.addr.port().into());
         self.nodes.insert(config.addr, Membership::new(config.clone(), DialNumbers::new(0, 2), seed, self.now));
         self.settle();
@@ -152,8 +152,8 @@ fn state(status_times: &[(&'static str, u64)], left: &[&'static str]) -> SerfSta
 #[test]
 fn two_nodes_meet_and_see_each_others_tags() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1, 2]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1, 2]));
     for port in [1, 2] {
         assert_eq!(net.view(port), "a=alive b=alive");
         for member in net.node(port).members().collect::<Vec<_>>() {
@@ -168,9 +168,9 @@ fn two_nodes_meet_and_see_each_others_tags() {
 #[test]
 fn three_nodes_meet_transitively() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
-    net.start(config("c", 3, &[2]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
+    net.start(&config("c", 3, &[2]));
     assert_eq!(net.view(3), "a=alive b=alive c=alive");
     net.run(Duration::from_secs(5));
     assert_eq!(net.view(1), "a=alive b=alive c=alive");
@@ -179,8 +179,8 @@ fn three_nodes_meet_transitively() {
 #[test]
 fn changed_tags_reach_the_others() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     net.run(Duration::from_secs(2));
     let now = net.now;
     net.node(2).set_tag(now, "funk.cluster", Some("77".into()));
@@ -194,8 +194,8 @@ fn changed_tags_reach_the_others() {
 #[test]
 fn a_looker_sees_everybody_and_becomes_nobody() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     let now = net.now;
     net.node(1).handle_message(now, ConnId::accepted(7), look_request()).unwrap();
     let Some(MembershipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
@@ -208,11 +208,11 @@ fn a_looker_sees_everybody_and_becomes_nobody() {
 #[test]
 fn clusters_of_other_names_stay_apart() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     let mut other = config("b", 2, &[1]);
     other.cluster = "d".parse().unwrap();
     other.tags.insert("meta.clusterName".into(), "d".into());
-    net.start(other);
+    net.start(&other);
     let reason = "only members of another cluster are there".into();
     assert!(net.seen.contains(&(at(2), MembershipOutput::JoinFailed { address: at(1), reason })));
     assert_eq!((net.view(1), net.view(2)), ("a=alive".into(), "b=alive".into()));
@@ -225,11 +225,11 @@ fn clusters_of_other_names_stay_apart() {
 #[test]
 fn joining_goes_on_until_the_seed_appears() {
     let mut net = Net::new();
-    net.start(config("b", 2, &[1]));
+    net.start(&config("b", 2, &[1]));
     net.run(Duration::from_secs(60));
     let tries = net.seen.iter().filter(|(_, output)| matches!(output, MembershipOutput::JoinFailed { .. })).count();
     assert!((25..60).contains(&tries), "{tries} tries in a minute");
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     net.run(Duration::from_secs(3));
     assert_eq!(net.view(2), "a=alive b=alive");
 }
@@ -237,13 +237,13 @@ fn joining_goes_on_until_the_seed_appears() {
 #[test]
 fn a_node_that_is_left_alone_joins_anew() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     net.nodes.remove(&at(1));
     net.node(2).set_status(&"a".parse().unwrap(), GossipStatus::Failed);
     assert_eq!(net.view(2), "a=failed b=alive");
     net.run(Duration::from_secs(5));
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     net.run(Duration::from_secs(5));
     assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive".into(), "a=alive b=alive".into()));
 }
@@ -267,9 +267,9 @@ fn a_seed_that_never_answers_is_given_up_and_tried_again() {
 #[test]
 fn a_leave_is_seen_as_left_and_its_time_settles() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
-    net.start(config("c", 3, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
+    net.start(&config("c", 3, &[1]));
     net.run(Duration::from_secs(5));
     let now = net.now;
     net.node(3).leave(now);
@@ -283,7 +283,7 @@ fn a_leave_is_seen_as_left_and_its_time_settles() {
     assert_eq!(times(&net), settled);
     // The name comes back, on the same and on another port.
     for port in [3, 4] {
-        net.start(config("c", port, &[2]));
+        net.start(&config("c", port, &[2]));
         net.run(Duration::from_secs(5));
         assert_eq!((net.view(1), net.view(2)), ("a=alive b=alive c=alive".into(), "a=alive b=alive c=alive".into()));
         let now = net.now;
@@ -297,8 +297,8 @@ fn a_leave_is_seen_as_left_and_its_time_settles() {
 fn a_live_node_refutes_what_others_say_of_it() {
     for accused in [NodeState::Suspect, NodeState::Dead, NodeState::Left] {
         let mut net = Net::new();
-        net.start(config("a", 1, &[]));
-        net.start(config("b", 2, &[1]));
+        net.start(&config("a", 1, &[]));
+        net.start(&config("b", 2, &[1]));
         net.run(Duration::from_secs(2));
         offer(&mut net, 1, vec![record("b", 2, 1, accused)], state(&[("b", 5)], &["b"]).encode()).unwrap();
         assert_ne!(net.view(1), "a=alive b=alive");
@@ -311,12 +311,12 @@ fn a_live_node_refutes_what_others_say_of_it() {
 #[test]
 fn a_restarted_node_at_its_old_address_is_believed_at_once() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     net.run(Duration::from_secs(2));
     let mut reborn = config("b", 2, &[1]);
     reborn.tags.insert("funk.id".into(), "second".into());
-    net.start(reborn);
+    net.start(&reborn);
     net.run(Duration::from_secs(1));
     let seen = net.node(1).members().find(|member| member.name == "b").unwrap();
     assert_eq!(seen.tags["funk.id"], "second");
@@ -325,8 +325,8 @@ fn a_restarted_node_at_its_old_address_is_believed_at_once() {
 #[test]
 fn a_failed_name_is_taken_over_from_another_address_and_a_live_one_is_not() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     let intruder = || vec![record("b", 9, 7, NodeState::Alive)];
     offer(&mut net, 1, intruder(), Bytes::new()).unwrap();
     assert_eq!(net.node(1).members().last().unwrap().addr, at(2));
@@ -339,8 +339,8 @@ fn a_failed_name_is_taken_over_from_another_address_and_a_live_one_is_not() {
 #[test]
 fn poison_changes_nothing() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
-    net.start(config("b", 2, &[1]));
+    net.start(&config("a", 1, &[]));
+    net.start(&config("b", 2, &[1]));
     let members = |net: &mut Net| net.node(1).members().collect::<Vec<_>>();
     let before = members(&mut net);
     let good = || record("x", 9, 1, NodeState::Alive);
@@ -381,7 +381,7 @@ fn poison_changes_nothing() {
 #[test]
 fn names_that_are_no_utf8_are_members_like_others() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     let strange = NodeRecord { name: Bytes::from_static(&[0xff, b'x']), ..record("x", 9, 1, NodeState::Alive) };
     offer(&mut net, 1, vec![strange.clone()], Bytes::new()).unwrap();
     assert_eq!(net.view(1), "a=alive \u{fffd}x=alive");
@@ -391,7 +391,7 @@ fn names_that_are_no_utf8_are_members_like_others() {
 #[test]
 fn a_full_table_forgets_the_gone_and_never_the_living() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     let many = |from: u32, state| {
         let numbered = (from..from + 8_000).map(|n| record(&format!("n{n}"), 9, 1, state)).collect();
         (numbered, Bytes::new())
@@ -414,7 +414,7 @@ fn a_full_table_forgets_the_gone_and_never_the_living() {
 #[test]
 fn agents_that_ping_over_a_stream_get_their_ack() {
     let mut net = Net::new();
-    net.start(config("a", 1, &[]));
+    net.start(&config("a", 1, &[]));
     let now = net.now;
     let ping = |node: &mut Membership, message: &'static [u8]| {
         node.handle_message(now, ConnId::accepted(3), Bytes::from_static(message)).unwrap();
@@ -444,7 +444,7 @@ fn the_same_seed_gives_the_same_outputs() {
     let story = || {
         let mut net = Net::new();
         for (name, port) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
-            net.start(config(name, port, &[1, 2]));
+            net.start(&config(name, port, &[1, 2]));
         }
         net.run(Duration::from_secs(60));
         let now = net.now;
