@@ -347,7 +347,9 @@ impl Membership {
                 self.sync_within(NEWS_WAIT);
             }
         }
-        self.outputs.push_back(MembershipOutput::Joined { address: exchange.to });
+        if exchange.purpose != Purpose::Leave {
+            self.outputs.push_back(MembershipOutput::Joined { address: exchange.to });
+        }
         Ok(())
     }
 

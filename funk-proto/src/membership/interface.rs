@@ -60,7 +60,7 @@ pub enum MembershipOutput {
         /// What went wrong, for people.
         reason: String,
     },
-    /// A push/pull that this node began is complete.
+    /// A push/pull that this node began, to join or later, is complete.
     Joined {
         /// The address that answered.
         address: SocketAddr,
