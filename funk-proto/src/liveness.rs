@@ -9,7 +9,7 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`authority`] | the leader: authority, grants, waits |
+//! | `authority` | the leader: authority, grants, waits |
 //! | this file | the member: lease, promise, silence of the leader; and the timers |
 
 mod authority;
@@ -315,6 +315,11 @@ impl Liveness {
             self.send(now, id, beat);
         }
         self.extend_own_lease();
+    }
+
+    /// Until when a quorum backs this leader.
+    pub fn authority_until(&self) -> Timestamp {
+        self.authority.as_ref().map_or(Timestamp::ZERO, |authority| authority.until)
     }
 
     /// A takeover may be proposed when the clock is past this: every promise

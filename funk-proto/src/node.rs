@@ -1,55 +1,284 @@
-//! The node.
+//! The node: the four machines, wired together.
+//!
+//! | file | what |
+//! |---|---|
+//! | `routing` | turns one machine's output into another's input: the wiring diagram |
+//! | `apply` | what an applied entry means to this node |
+//! | `leader` | what only the leader does: the member table, the shard map, the voters |
+//! | `voters` | which members vote, a pure function |
+//! | `joining` | how a node gets in, and out |
+//! | `proposals` | user proposals on their way to the leader and back |
+//! | `peers` | streams, hellos, addresses, keys |
+//! | `view` | what the application sees: state, status, route table |
+
+mod apply;
+mod joining;
+mod leader;
+mod peers;
+mod proposals;
+mod routing;
+mod view;
+mod voters;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::config::NodeConfig;
+use bytes::Bytes;
+use joining::Joining;
+use leader::Leading;
+use peers::{Identity, Peers};
+use proposals::Proposals;
+use view::View;
+
+use crate::config::{NodeConfig, Participation};
+use crate::consensus::{Consensus, ConsensusConfig};
 use crate::error::{ConfigError, RequestError};
+use crate::event::Event;
+use crate::id::{BootId, ClusterId, DialNumbers, LogIndex, RaftId};
 use crate::io::{Input, Output, Recovered};
+use crate::limits;
+use crate::liveness::Liveness;
+use crate::membership::{Membership, MembershipConfig};
 use crate::request::{Request, RequestId};
-use crate::rng::Seed;
-use crate::shards::RouteTable;
-use crate::status::Status;
-use crate::time::Timestamp;
+use crate::rng::{Rng, Seed, Stream};
+use crate::shards::handover::Handover;
+use crate::shards::state::{ClusterValues, State};
+use crate::shards::{Member, Owner, RouteTable};
+use crate::status::{Counters, Status};
+use crate::time::{Timestamp, earliest};
 
 /// One node of a cluster, without its sockets, clock and disk.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    config: NodeConfig,
+    seed: Seed,
+    me: Owner,
+    now: Timestamp,
+    consensus: Consensus,
+    liveness: Liveness,
+    membership: Membership,
+    handover: Handover,
+    peers: Peers,
+    /// The replicated state; `None` until a snapshot or the bootstrap gives it.
+    state: Option<State>,
+    /// What this node does while it leads.
+    leading: Option<Leading>,
+    joining: Joining,
+    proposals: Proposals,
+    view: View,
+    counters: Counters,
+    cluster_rng: Rng,
+    outputs: VecDeque<Output>,
+}
 
-#[allow(clippy::todo, clippy::needless_pass_by_value)]
 impl Node {
-    /// A node that has done nothing yet.
-    pub fn new(_config: NodeConfig, _recovered: Recovered, _seed: Seed, _now: Timestamp) -> Result<Node, ConfigError> {
-        todo!()
+    /// A node that has said nothing yet.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] names the setting that cannot work; nothing was started.
+    pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
+        config.check()?;
+        if !recovered.records.is_empty() {
+            let accepted = "an empty store: this version keeps its log in memory".into();
+            return Err(ConfigError::Range {
+                what: "recovered records",
+                given: recovered.records.len().to_string(),
+                accepted,
+            });
+        }
+        let mut rng = Rng::new(seed, Stream::Identity);
+        let me = Owner { id: RaftId::draw(&mut rng), boot: BootId::draw(&mut rng) };
+        let mut secret = [0; 16];
+        secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
+        secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
+        let identity = Identity {
+            cluster_name: config.cluster.clone(),
+            cluster: None,
+            id: me.id,
+            boot: me.boot,
+            name: config.name.clone(),
+            raft: config.raft,
+            liveness: config.liveness,
+            secret,
+        };
+        let gossip = MembershipConfig {
+            name: config.name.clone(),
+            cluster: config.cluster.clone(),
+            addr: config.serf,
+            join: config.join.clone(),
+            tags: joining::tags(&config, me),
+        };
+        let mut node = Node {
+            seed,
+            me,
+            now,
+            consensus: Consensus::new(ConsensusConfig { id: me.id, bootstrap: None }, seed, now),
+            liveness: Liveness::new(me.id, me.boot, config.timing),
+            membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
+            handover: Handover::default(),
+            peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
+            state: None,
+            leading: None,
+            joining: Joining::new(&config, now),
+            proposals: Proposals::default(),
+            view: View::default(),
+            counters: Counters::default(),
+            cluster_rng: rng,
+            outputs: VecDeque::new(),
+            config,
+        };
+        node.settle(now);
+        Ok(node)
     }
-    /// Takes in what happened.
-    pub fn handle(&mut self, _now: Timestamp, _input: Input) {
-        todo!()
+
+    /// Takes in what happened. It never fails: what a peer did wrong is counted and reported.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        match input {
+            Input::Timeout => self.handle_timeout(now),
+            Input::Datagram { socket, from, bytes } => self.handle_datagram(now, socket, from, &bytes),
+            Input::Message { conn, channel, bytes } => self.handle_message(now, conn, channel, bytes),
+            Input::Closed { conn, why } if self.membership.owns(conn) => self.membership.handle_closed(now, conn, why),
+            Input::Closed { conn, .. } => self.peers.handle_closed(now, conn),
+            // One lost datagram is no evidence: silence and the streams decide.
+            Input::Unreachable { .. } => {}
+            Input::Persisted(token) => self.consensus.handle_persisted(now, token),
+            Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
+            Input::Drained { change, shards } => self.handover.handle_drained(now, change, &shards),
+            Input::ClockGap { gap } => {
+                self.counters.clock_gaps += 1;
+                self.liveness.handle_clock_gap(now, gap);
+            }
+        }
+        self.settle(now);
     }
+
     /// Takes a request of the application.
-    pub fn request(&mut self, _now: Timestamp, _request: Request) -> Result<RequestId, RequestError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A [`RequestError`] says why nothing of it was done.
+    pub fn request(&mut self, now: Timestamp, request: Request) -> Result<RequestId, RequestError> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let id = self.proposals.next_id();
+        match request {
+            Request::Propose(bytes) => self.propose(now, id, bytes)?,
+            Request::Join(addresses) => {
+                if addresses.len() > limits::JOIN_ADDRESSES_MAX {
+                    return Err(RequestError::Busy);
+                }
+                self.membership.join(now, addresses);
+            }
+            Request::Leave => self.begin_leave(now),
+            Request::SetEndpoint { name, address } => self.set_endpoint(now, name, address)?,
+            Request::StepDown => self.step_down(now),
+        }
+        self.settle(now);
+        Ok(id)
     }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| now >= at);
+        if due(self.membership.poll_timeout()) {
+            self.membership.handle_timeout(now);
+        }
+        if due(self.liveness.poll_timeout()) {
+            self.liveness.handle_timeout(now);
+        }
+        if due(self.consensus.poll_timeout()) {
+            self.consensus.handle_timeout(now);
+        }
+        if due(self.handover.poll_timeout()) {
+            self.handover.handle_timeout(now);
+        }
+        if due(self.peers.poll_timeout()) {
+            self.peers.handle_timeout(now);
+        }
+        if due(self.joining.poll_timeout()) {
+            self.handle_joining_timeout(now);
+        }
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
-    /// When to hand in `Input::Timeout`; the last `now` while outputs wait.
+
+    /// When to hand in [`Input::Timeout`]; the last `now` while outputs wait.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        todo!()
+        if !self.outputs.is_empty() {
+            return Some(self.now);
+        }
+        let machines = [
+            self.membership.poll_timeout(),
+            self.liveness.poll_timeout(),
+            self.consensus.poll_timeout(),
+            self.handover.poll_timeout(),
+            self.peers.poll_timeout(),
+            self.joining.poll_timeout(),
+            self.leading.as_ref().and_then(Leading::poll_timeout),
+            self.view.poll_timeout(),
+        ];
+        machines.into_iter().fold(None, earliest)
     }
+
     /// What this node is doing.
     pub fn status(&self) -> Status {
-        todo!()
+        self.make_status()
     }
+
     /// Grows with every change of [`Node::routes`].
     pub fn route_version(&self) -> u64 {
-        todo!()
+        self.view.route_version()
     }
+
     /// The applied map, ready to be published.
     pub fn routes(&self) -> Arc<RouteTable> {
-        todo!()
+        self.view.routes()
     }
+
     /// This node may serve its shards while its clock reads less.
     pub fn lease_until(&self) -> Timestamp {
-        todo!()
+        self.liveness.lease_until()
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// This node as a member.
+    fn own_member(&self) -> Member {
+        Member {
+            id: self.me.id,
+            name: self.config.name.clone(),
+            boot: Some(self.me.boot),
+            up_index: LogIndex(0),
+            taken_index: LogIndex(0),
+            draining: false,
+            serf: self.config.serf,
+            raft: self.config.raft,
+            liveness: self.config.liveness,
+            endpoints: self.config.endpoints.clone(),
+            weight: self.config.weight,
+            zone: self.config.zone.clone(),
+            non_voting: self.config.participation != Participation::Full,
+            non_member: self.config.participation == Participation::NonMember,
+        }
+    }
+
+    /// Starts the cluster that the configuration asks for, with this node as its only member.
+    fn bootstrap(&mut self, now: Timestamp) {
+        let values = ClusterValues {
+            id: ClusterId::draw(&mut self.cluster_rng),
+            name: self.config.cluster.to_string(),
+            created_ns: self.config.wall_clock_ns,
+            lease: self.config.timing.lease,
+            drift_ppm: self.config.timing.drift_ppm,
+        };
+        let state = State::bootstrap(values, self.config.shards, self.own_member());
+        let bootstrap = Some(apply::snapshot(&state, Bytes::new()));
+        self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
+        self.install_state(now, state);
     }
 }

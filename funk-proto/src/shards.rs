@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`state`] | the replicated state: members and map, changed only by applied entries |
-//! | [`assign`] | who should own what, a pure function |
-//! | [`plan`] | the leader: which entries to propose now |
-//! | [`handover`] | the owner that gives up: close, drain, release |
+//! | `state` | the replicated state: members and map, changed only by applied entries |
+//! | `assign` | who should own what, a pure function |
+//! | `plan` | the leader: which entries to propose now |
+//! | `handover` | the owner that gives up: close, drain, release |
 //! | [`RouteTable`] | the picture that callers read |
 
 pub mod assign;
@@ -18,6 +18,6 @@ pub mod set;
 mod snapshot;
 pub mod state;
 
-pub use map::{Owner, ShardMap, ShardState};
+pub use map::{Columns, Owner, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use route::{Place, RouteNode, RouteTable};

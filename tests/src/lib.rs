@@ -1,1 +1,3 @@
-//! (skeleton)
+//! Tests of funk as a whole.
+
+pub mod harness;

@@ -47,8 +47,8 @@ pub fn assign(present: &[Option<usize>], shares: &[Share]) -> Vec<Option<usize>>
 }
 
 /// How many shards each member should have: the whole part of its exact share,
-/// and one more for those that would otherwise lose the most, then for the
-/// largest remainders.
+/// and of those with a remainder, one more for those that would otherwise lose
+/// a shard, then for the largest remainders.
 fn quotas(present: &[Option<usize>], shares: &[Share]) -> Vec<usize> {
     let mut held = vec![0usize; shares.len()];
     for &owner in present.iter().flatten() {
@@ -63,7 +63,7 @@ fn quotas(present: &[Option<usize>], shares: &[Share]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..shares.len()).collect();
     order.sort_by_key(|&n| {
         let remainder = exact(&shares[n]) % total;
-        (held[n] <= quotas[n], std::cmp::Reverse(remainder), n)
+        (remainder == 0, held[n] <= quotas[n], std::cmp::Reverse(remainder), n)
     });
     for &n in &order[..left] {
         quotas[n] += 1;

@@ -35,6 +35,17 @@ pub(super) struct Cell {
     pub(super) change: u64,
 }
 
+/// The map as columns, see [`ShardMap::columns`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// For each shard the index of its owner.
+    pub owners: Vec<Option<usize>>,
+    /// For each shard its epoch.
+    pub epochs: Vec<u64>,
+    /// The shards that are moving, ascending.
+    pub moving: Vec<ShardId>,
+}
+
 /// The replicated shard map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardMap {
@@ -94,6 +105,28 @@ impl ShardMap {
     /// All shards in order.
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, ShardState)> + '_ {
         (0..self.shards()).map(ShardId).map(|shard| (shard, self.get(shard).expect("in range")))
+    }
+
+    /// The owners that the map names, and some that it named before.
+    pub fn owners(&self) -> &[Owner] {
+        &self.owners
+    }
+
+    /// The map as columns: for each shard the index of its owner in
+    /// [`ShardMap::owners`] and its epoch; and the shards that are moving.
+    pub fn columns(&self) -> Columns {
+        let owner = |cell: &Cell| (cell.owner != NOBODY).then_some(usize::from(cell.owner));
+        let moving = |(shard, cell): (u32, &Cell)| (cell.moving_to != NOBODY).then_some(ShardId(shard));
+        Columns {
+            owners: self.cells.iter().map(owner).collect(),
+            epochs: self.cells.iter().map(|cell| cell.epoch).collect(),
+            moving: (0..).zip(&self.cells).filter_map(moving).collect(),
+        }
+    }
+
+    /// How many shards a node has, of whatever boot.
+    pub fn held_by_node(&self, id: RaftId) -> u32 {
+        self.owners.iter().zip(&self.held).filter(|(owner, _)| owner.id == id).map(|(_, held)| held).sum()
     }
 
     /// How many shards an owner has.

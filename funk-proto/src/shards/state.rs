@@ -83,6 +83,15 @@ impl State {
         Self { cluster, members: Members::default(), map: ShardMap::new(shards), applied: LogIndex(0) }
     }
 
+    /// The state of a new cluster whose bootstrap is its only member, at index 1.
+    pub fn bootstrap(cluster: ClusterValues, shards: u32, member: Member) -> Self {
+        let mut state = Self::new(cluster, shards);
+        state.applied = LogIndex(1);
+        let entered = state.members.enter(LogIndex(1), member);
+        assert!(entered, "an empty table takes any member");
+        state
+    }
+
     /// Applies one entry. Operations that no longer fit the state do nothing,
     /// the same on every node.
     pub fn apply(&mut self, index: LogIndex, command: Command) -> Vec<Change> {

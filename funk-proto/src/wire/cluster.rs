@@ -12,7 +12,7 @@ use crate::limits::FRAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Message)]
 pub struct Frame {
     /// What it says.
-    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: Option<FrameBody>,
 }
 
@@ -49,6 +49,9 @@ pub enum FrameBody {
     /// The leader could not append it; nothing was done.
     #[prost(message, tag = "10")]
     ProposeRefused(UserEntry),
+    /// A member's addresses or endpoints changed, for the leader.
+    #[prost(message, tag = "11")]
+    Update(MemberRecord),
 }
 
 impl Frame {

@@ -1,0 +1,257 @@
+//! What an applied entry, a snapshot or a new role means to this node.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::Node;
+use super::leader::Leading;
+use crate::consensus::Role as RaftRole;
+use crate::event::Event;
+use crate::id::{LogIndex, NodeName, RaftId, ShardId, Term};
+use crate::io::Output;
+use crate::liveness::MemberView;
+use crate::shards::Owner;
+use crate::shards::state::{Change, State};
+use crate::status::GossipStatus;
+use crate::time::Timestamp;
+use crate::wire::cluster::Command;
+
+/// A snapshot as consensus carries it: the cluster's state and the application's.
+#[derive(Clone, PartialEq, Message)]
+struct SnapshotBody {
+    #[prost(bytes = "bytes", tag = "1")]
+    state: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    user: Bytes,
+}
+
+/// A snapshot of the replicated state and the application's own.
+pub(super) fn snapshot(state: &State, user: Bytes) -> Bytes {
+    Bytes::from(SnapshotBody { state: state.encode(), user }.encode_to_vec())
+}
+
+impl Node {
+    pub(super) fn apply_entry(&mut self, now: Timestamp, index: LogIndex, data: &Bytes) {
+        let command = if data.is_empty() { Ok(Command::default()) } else { Command::decode(data.clone()) };
+        let command = command.unwrap_or_else(|error| {
+            // Only leaders append, and they append what they encoded.
+            tracing::error!(%index, %error, "an entry of the log does not decode");
+            Command::default()
+        });
+        let Some(state) = &mut self.state else { return };
+        let changes = state.apply(index, command);
+        for change in &changes {
+            self.apply_change(now, index, change);
+        }
+        self.applied(now, index, !changes.is_empty());
+    }
+
+    pub(super) fn apply_conf_change(&mut self, now: Timestamp, index: LogIndex) {
+        if let Some(state) = &mut self.state {
+            state.applied = index;
+        }
+        if let Some(leading) = &mut self.leading {
+            leading.conf_changed(now, self.consensus.voters(), &self.config.timing);
+        }
+        self.applied(now, index, true);
+    }
+
+    fn applied(&mut self, now: Timestamp, index: LogIndex, changed: bool) {
+        self.liveness.set_applied(index);
+        if let Some(leading) = &mut self.leading {
+            leading.applied(index);
+            if !leading.ready && self.consensus.own_term_start().is_some_and(|start| index >= start) {
+                leading.ready = true;
+                leading.wake();
+                self.refresh_members(now);
+                self.liveness.set_ready(now);
+            }
+        }
+        if changed {
+            self.refresh_members(now);
+        }
+    }
+
+    /// Tells liveness and peers who is who after the table, the voters or the role changed.
+    pub(super) fn refresh_members(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
+        for member in state.members.iter() {
+            self.peers.learn(member.id, member.raft);
+        }
+        let (voters, outgoing) = (self.consensus.voters(), self.consensus.outgoing_voters());
+        let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
+        known.extend(self.consensus.learners());
+        let mut wanted: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
+        if self.leading.is_some() {
+            wanted.extend(&known);
+            wanted.extend(state.members.iter().filter(|member| member.boot.is_some()).map(|member| member.id));
+            let mut views: Vec<MemberView> = state
+                .members
+                .iter()
+                .filter(|member| member.boot.is_some() || known.contains(&member.id))
+                .map(|member| MemberView {
+                    id: member.id,
+                    boot: member.boot,
+                    floor: member.up_index.max(member.taken_index),
+                })
+                .collect();
+            let listed: BTreeSet<RaftId> = views.iter().map(|view| view.id).collect();
+            let unlisted = known.into_iter().filter(|id| !listed.contains(id));
+            views.extend(unlisted.map(|id| MemberView { id, boot: None, floor: LogIndex(0) }));
+            self.liveness.set_members(now, &views, voters, outgoing);
+        }
+        self.peers.set_wanted(now, wanted);
+        self.view.routes_changed();
+    }
+
+    fn name_of(&self, id: RaftId) -> Option<NodeName> {
+        Some(self.state.as_ref()?.members.get(id)?.name.clone())
+    }
+
+    fn apply_change(&mut self, now: Timestamp, index: LogIndex, change: &Change) {
+        if let Some(leading) = &mut self.leading {
+            leading.wake();
+        }
+        match change {
+            Change::Up(id) => self.member_is_up(now, *id),
+            Change::Dead(id, _) => {
+                let Some(name) = self.name_of(*id) else { return };
+                self.membership.set_status(&name, GossipStatus::Failed);
+                self.event(Event::MemberFailed { name, id: *id });
+            }
+            Change::Removed { member, left } => self.member_is_gone(now, member, *left),
+            Change::Draining(_) | Change::Updated(_) => {}
+            Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
+            Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
+            Change::User(entry) => self.user_entry_applied(index, entry),
+        }
+    }
+
+    fn member_is_up(&mut self, now: Timestamp, id: RaftId) {
+        let Some(name) = self.name_of(id) else { return };
+        if id == self.me.id {
+            self.become_member(now);
+        }
+        self.membership.set_status(&name, GossipStatus::Alive);
+        self.event(Event::MemberJoined { name, id });
+    }
+
+    fn shards_move(&mut self, now: Timestamp, index: LogIndex, from: Owner, to: Owner, shards: &[ShardId]) {
+        if from == self.me {
+            self.handover.close(now, index, shards, self.liveness.lease_until());
+        }
+        let (Some(from), Some(to)) = (self.name_of(from.id), self.name_of(to.id)) else { return };
+        let count = u32::try_from(shards.len()).expect("the shard count is bounded");
+        self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
+    }
+
+    fn shards_are_owned(&mut self, index: LogIndex, to: Owner, shards: &[(ShardId, Option<Owner>)]) {
+        let lost: Vec<ShardId> =
+            shards.iter().filter(|(_, former)| *former == Some(self.me)).map(|&(shard, _)| shard).collect();
+        let count = shards.len() as u64;
+        if to == self.me {
+            self.counters.shards_gained += count - lost.len() as u64;
+        } else {
+            self.counters.shards_lost += lost.len() as u64;
+        }
+        self.handover.handle_owned(&lost);
+        self.event(Event::Map { epoch: index.into() });
+        if let Some(owner) = self.name_of(to.id) {
+            let shards = shards.iter().map(|&(shard, _)| shard).collect();
+            self.event(Event::Owned { epoch: index.into(), owner, shards });
+        }
+    }
+
+    /// The whole replicated state is new: at the bootstrap, or from a leader's snapshot.
+    pub(super) fn install_state(&mut self, now: Timestamp, state: State) {
+        self.liveness.set_cluster_timing(state.cluster.lease, state.cluster.drift_ppm);
+        let applied = state.applied;
+        let member = state.members.is_up(self.me.id, self.me.boot);
+        let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();
+        let epoch = state.map.epoch();
+        self.handover.restore(now, self.me, &state, self.liveness.lease_until());
+        self.state = Some(state);
+        let up = self.up_members();
+        for (id, name) in up.into_iter().filter(|(id, _)| !before.contains(id)) {
+            self.event(Event::MemberJoined { name, id });
+        }
+        if member {
+            self.become_member(now);
+        }
+        self.event(Event::Map { epoch });
+        self.applied(now, applied, true);
+    }
+
+    fn up_members(&self) -> Vec<(RaftId, NodeName)> {
+        let members = self.state.iter().flat_map(|state| state.members.iter());
+        members.filter(|member| member.boot.is_some()).map(|member| (member.id, member.name.clone())).collect()
+    }
+
+    pub(super) fn install_snapshot(&mut self, now: Timestamp, index: LogIndex, bytes: &Bytes) {
+        let body = SnapshotBody::decode(bytes.clone()).ok();
+        let decoded = body.and_then(|body| Some((State::decode(&body.state)?, body.user)));
+        let Some((mut state, user)) = decoded else {
+            tracing::error!(%index, "a snapshot does not decode");
+            return;
+        };
+        state.applied = index;
+        if !user.is_empty() {
+            self.outputs.push_back(Output::SnapshotInstalled { index, state: user });
+        }
+        self.install_state(now, state);
+    }
+
+    /// Consensus wants a snapshot at the applied index. Without user entries
+    /// there is nothing to ask the application for.
+    pub(super) fn take_snapshot(&mut self, now: Timestamp) {
+        let index = self.consensus.applied();
+        if self.proposals.has_user_state() {
+            self.outputs.push_back(Output::SnapshotWanted { index });
+        } else {
+            self.provide_snapshot(now, index, Bytes::new());
+        }
+    }
+
+    /// The application's state is at `index`; if more was applied meanwhile, it is asked again.
+    pub(super) fn handle_snapshot_taken(&mut self, now: Timestamp, index: LogIndex, user: &Bytes) {
+        if index == self.consensus.applied() {
+            self.provide_snapshot(now, index, user.clone());
+        } else {
+            self.take_snapshot(now);
+        }
+    }
+
+    fn provide_snapshot(&mut self, now: Timestamp, index: LogIndex, user: Bytes) {
+        let Some(state) = &self.state else { return };
+        self.consensus.provide_snapshot(now, index, snapshot(state, user));
+    }
+
+    pub(super) fn change_role(&mut self, now: Timestamp, role: RaftRole, term: Term, leader: Option<RaftId>) {
+        let leads = role == RaftRole::Leader;
+        if leads && self.leading.as_ref().is_none_or(|leading| leading.term != term) {
+            self.liveness.lead(now, term);
+            self.leading = Some(Leading::new(now, term, self.consensus.voters(), &self.config.timing));
+        } else if !leads {
+            self.leading = None;
+            self.liveness.follow(now, leader);
+        }
+        if role == RaftRole::PreCandidate {
+            self.counters.elections += 1;
+        }
+        self.refresh_members(now);
+        if self.view.leader_changed(leader, term) {
+            self.counters.leader_changes += 1;
+            self.proposals_lose_leader();
+            let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
+            self.event(Event::Leader { leader, term });
+            self.handover.handle_new_leader(now);
+            self.mend_own_record(now);
+        }
+    }
+
+    fn own_name(&self, id: RaftId) -> Option<NodeName> {
+        (id == self.me.id).then(|| self.config.name.clone())
+    }
+}

@@ -1,0 +1,315 @@
+//! How a node gets into its cluster, and out of it.
+//!
+//! | phase | what the node does |
+//! |---|---|
+//! | look round | a bootstrap with join addresses looks for a cluster of its name first |
+//! | asking | not a member, or cut off from the leader: asks one known node after another |
+//! | member | nothing, as long as a leader is heard |
+//! | leaving | asks the leader to be drained and taken out, until it is told farewell |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Node;
+use crate::config::{NodeConfig, Participation};
+use crate::error::{Misbehaviour, Refusal, RequestError};
+use crate::event::Event;
+use crate::id::RaftId;
+use crate::limits::BOOTSTRAP_LOOK_ROUND;
+use crate::shards::{Member, Owner};
+use crate::status::GossipStatus;
+use crate::time::Timestamp;
+use crate::wire::cluster::{BootName, FrameBody, REASON_TABLE_FULL, Refused};
+
+/// Pause between two requests.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// A member that heard no leader for so long asks whether it is still in.
+const CUT_OFF: Duration = Duration::from_millis(500);
+
+/// Where the node is on its way in or out.
+#[derive(Debug)]
+pub(super) struct Joining {
+    look_round_until: Option<Timestamp>,
+    ask_at: Option<Timestamp>,
+    asked: usize,
+    pub(super) leaving: bool,
+    pub(super) left: bool,
+    refused: bool,
+}
+
+impl Joining {
+    pub(super) fn new(config: &NodeConfig, now: Timestamp) -> Self {
+        let pause = if config.join.is_empty() { Duration::ZERO } else { BOOTSTRAP_LOOK_ROUND };
+        Self {
+            look_round_until: config.bootstrap.then(|| now + pause),
+            ask_at: (!config.bootstrap && config.participation != Participation::NonMember).then_some(now),
+            asked: 0,
+            leaving: false,
+            left: false,
+            refused: false,
+        }
+    }
+
+    pub(super) fn looks_round(&self) -> bool {
+        self.look_round_until.is_some()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.left || self.refused {
+            return None;
+        }
+        self.look_round_until.or(self.ask_at)
+    }
+}
+
+/// The tags that this node shows in gossip.
+pub(super) fn tags(config: &NodeConfig, me: Owner) -> BTreeMap<String, String> {
+    let mut tags: BTreeMap<String, String> =
+        config.endpoints.iter().map(|(name, address)| (name.clone(), address.to_string())).collect();
+    tags.insert("ep.serf".into(), config.serf.to_string());
+    tags.insert("ep.raft".into(), config.raft.to_string());
+    tags.insert("ep.liveness".into(), config.liveness.to_string());
+    tags.insert("meta.clusterName".into(), config.cluster.to_string());
+    if !config.service.is_empty() {
+        tags.insert("meta.serviceName".into(), config.service.clone());
+    }
+    tags.insert("funk.id".into(), me.id.to_string());
+    tags.insert("funk.boot".into(), me.boot.to_string());
+    tags
+}
+
+impl Node {
+    pub(super) fn handle_joining_timeout(&mut self, now: Timestamp) {
+        if self.joining.left || self.joining.refused {
+            return;
+        }
+        if let Some(until) = self.joining.look_round_until {
+            if now >= until {
+                self.joining.look_round_until = None;
+                self.bootstrap(now);
+                self.joining.ask_at = Some(now + CUT_OFF);
+            }
+            return;
+        }
+        if self.joining.leaving {
+            self.ask_to_leave(now);
+        } else if self.is_out(now) {
+            self.ask_to_join(now);
+        } else {
+            self.joining.ask_at = Some(now + CUT_OFF);
+        }
+    }
+
+    /// Not a member by the applied table, or a member that hears no leader.
+    fn is_out(&self, now: Timestamp) -> bool {
+        let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
+        let cut_off = self.consensus.leader().is_none() || self.liveness.leader_is_silent();
+        !member || cut_off && self.view.leader_gone_since(now) >= CUT_OFF
+    }
+
+    // ---- getting in ----
+
+    /// A gossip member is new or changed: it may be a cluster that a bootstrap
+    /// must not double, or a door to the cluster that a joiner looks for.
+    pub(super) fn notice_gossip_member(&mut self, now: Timestamp, name: &str) {
+        let Some(member) = self.membership.members().find(|member| member.name == name) else { return };
+        let tag = |name: &str| member.tags.get(name);
+        if member.name == self.config.name.as_str()
+            || tag("meta.clusterName").is_none_or(|name| name != self.config.cluster.as_str())
+        {
+            return;
+        }
+        if let (Some(id), Some(raft)) =
+            (tag("funk.id").and_then(|id| parse_id(id)), tag("ep.raft").and_then(|at| at.parse().ok()))
+        {
+            self.peers.learn(id, raft);
+        }
+        let Some(cluster) = tag("funk.cluster").filter(|_| member.status == GossipStatus::Alive) else { return };
+        if self.joining.looks_round() {
+            let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
+            self.refuse(refusal);
+        } else {
+            self.ask_to_join(now);
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if !std::mem::replace(&mut self.joining.refused, true) {
+            self.event(Event::Refused(refusal));
+        }
+    }
+
+    /// The nodes that may know the leader: those of the member table, and those
+    /// that gossip shows in a cluster.
+    fn doors(&self) -> Vec<RaftId> {
+        let table = self.state.iter().flat_map(|state| state.members.iter()).map(|member| member.id);
+        let gossip = self.membership.members().filter(|member| {
+            let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
+            same && member.status == GossipStatus::Alive && member.tags.contains_key("funk.cluster")
+        });
+        let gossip = gossip.filter_map(|member| parse_id(member.tags.get("funk.id")?));
+        let doors: BTreeSet<RaftId> = table.chain(gossip).filter(|&id| id != self.me.id).collect();
+        doors.into_iter().collect()
+    }
+
+    /// Sends a join request to the next door, if this node is out.
+    pub(super) fn ask_to_join(&mut self, now: Timestamp) {
+        let idle = self.joining.leaving || self.joining.looks_round() || self.joining.ask_at.is_none();
+        if idle || self.joining.refused || !self.is_out(now) {
+            return;
+        }
+        self.joining.ask_at = Some(now + ASK_AGAIN);
+        let doors = self.doors();
+        if doors.is_empty() {
+            return;
+        }
+        for _ in 0..doors.len() {
+            self.joining.asked = (self.joining.asked + 1) % doors.len();
+            let request = FrameBody::Join(self.own_member().record(Some(self.me.boot)));
+            if self.peers.send(now, doors[self.joining.asked], request) {
+                return;
+            }
+        }
+    }
+
+    /// A stream to this peer stands: it may be the way in.
+    pub(super) fn ask_to_join_through(&mut self, now: Timestamp, peer: RaftId) {
+        let waits = self.joining.ask_at.is_some() && !self.joining.leaving && !self.joining.looks_round();
+        if waits && self.is_out(now) && self.doors().contains(&peer) {
+            let request = FrameBody::Join(self.own_member().record(Some(self.me.boot)));
+            self.peers.send(now, peer, request);
+        }
+    }
+
+    pub(super) fn handle_join_refused(&mut self, refused: &Refused) -> Result<(), Misbehaviour> {
+        let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
+        if refused.boot != self.me.boot.get() || member {
+            return Ok(());
+        }
+        self.refuse(match refused.reason {
+            REASON_TABLE_FULL => Refusal::TableFull,
+            _ => Refusal::NameTaken(self.config.name.clone()),
+        });
+        Ok(())
+    }
+
+    /// The applied table says that this boot is a member.
+    pub(super) fn become_member(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
+        let cluster = state.cluster.id;
+        if self.peers.identity.cluster != Some(cluster) {
+            self.peers.identity.cluster = Some(cluster);
+            self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
+        }
+    }
+
+    // ---- getting out ----
+
+    pub(super) fn begin_leave(&mut self, now: Timestamp) {
+        if std::mem::replace(&mut self.joining.leaving, true) {
+            return;
+        }
+        let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
+        if member {
+            self.ask_to_leave(now);
+        } else {
+            self.leave_is_done(now);
+        }
+    }
+
+    fn ask_to_leave(&mut self, now: Timestamp) {
+        self.joining.ask_at = Some(now + ASK_AGAIN);
+        let name = BootName { id: self.me.id.get(), boot: self.me.boot.get() };
+        // A leader without the frame's detour; a follower through whom it follows.
+        let _ = self.handle_leave(now, name);
+    }
+
+    pub(super) fn handle_farewell(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
+        let ours = name.id == self.me.id.get() && name.boot == self.me.boot.get();
+        if ours && self.joining.leaving {
+            self.leave_is_done(now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave_is_done(&mut self, now: Timestamp) {
+        if !std::mem::replace(&mut self.joining.left, true) {
+            self.membership.leave(now);
+            self.event(Event::Left);
+        }
+    }
+
+    /// A member is out of the table.
+    pub(super) fn member_is_gone(&mut self, now: Timestamp, member: &Member, left: bool) {
+        let status = if left { GossipStatus::Left } else { GossipStatus::Failed };
+        self.membership.set_status(&member.name, status);
+        let (name, id) = (member.name.clone(), member.id);
+        if left {
+            self.event(Event::MemberLeft { name, id });
+            if let (true, Some(boot)) = (self.leading.is_some(), member.boot) {
+                let farewell = BootName { id: id.get(), boot: boot.get() };
+                self.peers.send(now, id, FrameBody::Farewell(farewell));
+            }
+        }
+        if id == self.me.id && self.joining.leaving {
+            self.leave_is_done(now);
+        }
+        self.liveness.forget_peer(id);
+    }
+
+    // ---- endpoints ----
+
+    pub(super) fn set_endpoint(
+        &mut self,
+        now: Timestamp,
+        name: String,
+        address: Option<std::net::SocketAddr>,
+    ) -> Result<(), RequestError> {
+        let full =
+            self.config.endpoints.len() >= crate::limits::ENDPOINTS_MAX && !self.config.endpoints.contains_key(&name);
+        if !crate::config::is_endpoint_name(&name) || address.is_some() && full {
+            return Err(RequestError::Endpoint(name));
+        }
+        self.membership.set_tag(now, name.clone(), address.map(|address| address.to_string()));
+        match address {
+            Some(address) => self.config.endpoints.insert(name, address),
+            None => self.config.endpoints.remove(&name),
+        };
+        self.publish_own_record(now);
+        Ok(())
+    }
+
+    /// Brings the replicated record in line with this node's endpoints.
+    pub(super) fn publish_own_record(&mut self, now: Timestamp) {
+        let record = self.own_member().record(Some(self.me.boot));
+        if self.leading.is_some() {
+            self.request_update(record);
+        } else if let Some(leader) = self.consensus.leader() {
+            self.peers.send(now, leader, FrameBody::Update(record));
+        }
+    }
+
+    pub(super) fn handle_update(
+        &mut self,
+        from: RaftId,
+        record: crate::wire::cluster::MemberRecord,
+    ) -> Result<(), Misbehaviour> {
+        if record.id != from.get() || Member::parse(&record).is_none() {
+            return Err(Misbehaviour::Malformed("member update"));
+        }
+        self.request_update(record);
+        Ok(())
+    }
+
+    /// The leader that was told of the own endpoints may be gone: tell the next.
+    pub(super) fn mend_own_record(&mut self, now: Timestamp) {
+        let own = self.state.as_ref().and_then(|state| state.members.get(self.me.id));
+        if own.is_some_and(|own| own.boot == Some(self.me.boot) && own.endpoints != self.config.endpoints) {
+            self.publish_own_record(now);
+        }
+    }
+}
+
+fn parse_id(text: &str) -> Option<RaftId> {
+    RaftId::new(u64::from_str_radix(text, 16).ok()?)
+}

@@ -1,0 +1,467 @@
+//! What only the leader does: write the member table, hand shards out, choose
+//! the voters. It acts by entries alone; nothing here takes effect before it
+//! is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Node;
+use super::voters::{self, Candidate};
+use crate::config::Timing;
+use crate::error::Misbehaviour;
+use crate::id::{LogIndex, RaftId, ShardId, Term};
+use crate::shards::plan::{Plan, Releases, Waits, plan};
+use crate::shards::state::State;
+use crate::shards::{Member, Owner};
+use crate::time::{Timestamp, earliest};
+use crate::wire::cluster::{
+    BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_TABLE_FULL, Refused,
+};
+use prost::Message;
+
+/// A learner this close to the end of the log may be made a voter.
+const CAUGHT_UP: u64 = 256;
+/// Pause between two attempts to hand leadership over.
+const TRANSFER_RETRY: Duration = Duration::from_millis(50);
+/// Pause after a change that consensus refused.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A node that asked to be made a member.
+#[derive(Debug)]
+struct PendingJoin {
+    member: Member,
+    /// Since when a live member of that name stands in its way.
+    conflict_since: Option<Timestamp>,
+    /// Forget the request then: the joiner asks again while it wants in.
+    expires: Timestamp,
+}
+
+/// The leader's volatile state, for one term.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub(super) term: Term,
+    /// The first entry of the own term is applied.
+    pub(super) ready: bool,
+    joins: BTreeMap<RaftId, PendingJoin>,
+    leaves: BTreeSet<Owner>,
+    updates: BTreeMap<RaftId, MemberRecord>,
+    releases: Releases,
+    /// Own entry about members or shards that is not applied yet.
+    outstanding: Option<LogIndex>,
+    /// Something changed since the last look.
+    dirty: bool,
+    look_at: Option<Timestamp>,
+    voters: BTreeSet<RaftId>,
+    /// No voter change before: a quorum of today must meet every quorum whose promise still runs.
+    voters_not_before: Timestamp,
+    transfer_at: Timestamp,
+    /// Grants to these members end if they have not applied the move by then.
+    moves: Vec<(RaftId, LogIndex, Timestamp)>,
+}
+
+impl Leading {
+    pub(super) fn new(now: Timestamp, term: Term, voters: BTreeSet<RaftId>, timing: &Timing) -> Self {
+        Self {
+            term,
+            ready: false,
+            joins: BTreeMap::new(),
+            leaves: BTreeSet::new(),
+            updates: BTreeMap::new(),
+            releases: Releases::default(),
+            outstanding: None,
+            dirty: true,
+            look_at: None,
+            voters,
+            voters_not_before: now + timing.waiter(timing.lease),
+            transfer_at: now,
+            moves: Vec::new(),
+        }
+    }
+
+    /// Something changed: look again.
+    pub(super) fn wake(&mut self) {
+        self.dirty = true;
+    }
+
+    pub(super) fn applied(&mut self, index: LogIndex) {
+        if self.outstanding.is_some_and(|outstanding| index >= outstanding) {
+            self.outstanding = None;
+            self.dirty = true;
+        }
+    }
+
+    pub(super) fn conf_changed(&mut self, now: Timestamp, voters: BTreeSet<RaftId>, timing: &Timing) {
+        if voters != self.voters {
+            self.voters = voters;
+            self.voters_not_before = now + timing.waiter(timing.lease);
+        }
+        self.dirty = true;
+    }
+
+    pub(super) fn release(&mut self, owner: Owner, change: LogIndex, shards: &[ShardId]) {
+        self.releases.insert(owner, change, shards);
+        self.dirty = true;
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        earliest(self.look_at, self.moves.iter().map(|&(_, _, at)| at).min())
+    }
+
+    fn look_again(&mut self, at: Timestamp) {
+        self.look_at = earliest(self.look_at, Some(at));
+    }
+}
+
+impl Node {
+    /// One round of the leader's duties. True if it did something.
+    pub(super) fn lead_step(&mut self, now: Timestamp) -> bool {
+        let Some(leading) = &mut self.leading else { return false };
+        let due = leading.poll_timeout().is_some_and(|at| now >= at);
+        if !leading.ready || !(leading.dirty || due) {
+            return false;
+        }
+        leading.dirty = false;
+        leading.look_at = None;
+        self.enforce_moves(now);
+        self.change_voters(now);
+        self.hand_over_leadership(now);
+        self.lead_out(now);
+        let outstanding = self.leading.as_ref().is_some_and(|leading| leading.outstanding.is_some());
+        if !outstanding && !self.write_members(now) {
+            self.write_map(now);
+        }
+        true
+    }
+
+    fn propose_operations(&mut self, now: Timestamp, ops: Vec<Op>) -> Option<LogIndex> {
+        let operations = ops.into_iter().map(|op| Operation { op: Some(op) }).collect();
+        let bytes = Command { operations }.encode_to_vec();
+        match self.consensus.propose(now, bytes.into()) {
+            Ok(index) => {
+                if let Some(leading) = &mut self.leading {
+                    leading.outstanding = Some(index);
+                }
+                Some(index)
+            }
+            Err(why) => {
+                tracing::debug!(?why, "proposal refused");
+                if let Some(leading) = &mut self.leading {
+                    leading.look_again(now + RETRY);
+                }
+                None
+            }
+        }
+    }
+
+    // ---- the member table ----
+
+    /// Proposes what is due in the member table. False if nothing is.
+    fn write_members(&mut self, now: Timestamp) -> bool {
+        let mut ops = self.deaths(now);
+        ops.extend(self.joins(now));
+        ops.extend(self.departures());
+        if let Some(leading) = &mut self.leading {
+            ops.extend(std::mem::take(&mut leading.updates).into_values().map(Op::Update));
+        }
+        if ops.is_empty() {
+            return false;
+        }
+        self.propose_operations(now, ops);
+        true
+    }
+
+    /// Members that are silent, while a quorum still backs this leader: one
+    /// that is cut off itself must not call the others dead.
+    fn deaths(&mut self, now: Timestamp) -> Vec<Op> {
+        let Some(state) = &self.state else { return Vec::new() };
+        if now >= self.liveness.authority_until() {
+            return Vec::new();
+        }
+        let silent = state.members.iter().filter(|member| self.liveness.is_silent(member.id));
+        let ops: Vec<Op> = silent
+            .filter_map(|member| Some(Op::Dead(BootName { id: member.id.get(), boot: member.boot?.get() })))
+            .collect();
+        self.counters.members_declared_dead += ops.len() as u64;
+        ops
+    }
+
+    /// Takes a join request in, or passes it on to the leader.
+    pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
+        let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
+        let Some(leading) = &mut self.leading else {
+            if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
+                self.peers.send(now, leader, FrameBody::Join(record));
+            }
+            return Ok(());
+        };
+        if member.id == self.me.id || !self.config.auto_join || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
+            return Ok(());
+        }
+        self.peers.learn(member.id, member.raft);
+        let expires = now + Duration::from_secs(2);
+        let join = leading.joins.entry(member.id).or_insert_with(|| PendingJoin {
+            member: member.clone(),
+            conflict_since: None,
+            expires,
+        });
+        (join.member, join.expires) = (member, expires);
+        leading.wake();
+        Ok(())
+    }
+
+    fn joins(&mut self, now: Timestamp) -> Vec<Op> {
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
+        let patience = self.config.timing.member_timeout() * 2;
+        let mut ops = Vec::new();
+        let mut refused = Vec::new();
+        let mut names = BTreeSet::new();
+        let mut room = crate::limits::RAFT_MEMBERS_MAX.saturating_sub(state.members.len());
+        leading.joins.retain(|&id, join| {
+            let boot = join.member.boot.expect("a parsed record has a boot");
+            if state.members.is_up(id, boot) || now >= join.expires {
+                return false;
+            }
+            let holder = state.members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
+            let other_boot = state.members.get(id).is_some_and(|member| member.boot.is_some());
+            if holder.is_some() || other_boot || !names.insert(join.member.name.clone()) {
+                // The name is kept by whoever is alive; a dead holder will be found out.
+                let since = *join.conflict_since.get_or_insert(now);
+                let taken = now >= since + patience;
+                if taken {
+                    refused.push((id, boot, REASON_NAME_TAKEN, join.member.name.to_string()));
+                }
+                return !taken;
+            }
+            if room == 0 && state.members.get(id).is_none() {
+                refused.push((id, boot, REASON_TABLE_FULL, join.member.name.to_string()));
+                return false;
+            }
+            room = room.saturating_sub(1);
+            ops.push(Op::Up(join.member.record(Some(boot))));
+            true
+        });
+        if leading.joins.values().any(|join| join.conflict_since.is_some()) {
+            leading.look_again(now + self.config.timing.liveness_interval);
+        }
+        for (id, boot, reason, name) in refused {
+            let refused = Refused { reason, name, cluster: state.cluster.id.get(), boot: boot.get() };
+            self.peers.send(now, id, FrameBody::JoinRefused(refused));
+        }
+        ops
+    }
+
+    /// A node asks to leave; its request is passed on to the leader.
+    pub(super) fn handle_leave(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("leave request");
+        let id = RaftId::new(name.id).ok_or(WHAT)?;
+        let boot = crate::id::BootId::new(name.boot).ok_or(WHAT)?;
+        let Some(leading) = &mut self.leading else {
+            if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
+                self.peers.send(now, leader, FrameBody::Leave(name));
+            }
+            return Ok(());
+        };
+        if !leading.ready {
+            return Ok(());
+        }
+        if self.state.as_ref().is_some_and(|state| state.members.is_up(id, boot)) {
+            leading.leaves.insert(Owner { id, boot });
+            leading.wake();
+        } else {
+            self.peers.send(now, id, FrameBody::Farewell(name));
+        }
+        Ok(())
+    }
+
+    /// Leavers start to drain; those that are drained and do not vote are out.
+    /// If everybody leaves there is nobody to drain to, and all are out at once.
+    fn departures(&mut self) -> Vec<Op> {
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
+        leading.leaves.retain(|leaver| state.members.is_up(leaver.id, leaver.boot));
+        let heirs = state.members.iter().any(Member::may_own);
+        let voters = self.consensus.voters();
+        let outgoing = self.consensus.outgoing_voters();
+        let name = |member: &Member, boot: u64| BootName { id: member.id.get(), boot };
+        let mut ops = Vec::new();
+        for member in state.members.iter() {
+            let votes = voters.contains(&member.id) || outgoing.contains(&member.id);
+            let Some(boot) = member.boot else {
+                if !votes && !self.consensus.learners().contains(&member.id) {
+                    ops.push(Op::Removed(name(member, 0)));
+                }
+                continue;
+            };
+            let owner = Owner { id: member.id, boot };
+            if !member.draining {
+                if leading.leaves.contains(&owner) {
+                    ops.push(Op::Drain(name(member, boot.get())));
+                }
+                continue;
+            }
+            let drained = state.map.held_by(owner) == 0 && !votes;
+            if member.id != self.me.id && (drained || !heirs) {
+                ops.push(Op::Removed(name(member, boot.get())));
+            }
+        }
+        ops
+    }
+
+    /// This leader leaves, and there is nobody that could lead or own after it.
+    fn lead_out(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
+        let own = state.members.get(self.me.id);
+        let others = state.members.iter().any(|member| member.id != self.me.id && member.boot.is_some());
+        if own.is_some_and(|own| own.draining) && !others {
+            self.leave_is_done(now);
+        }
+    }
+
+    pub(super) fn request_update(&mut self, record: MemberRecord) {
+        if let (Some(leading), Some(id)) = (&mut self.leading, RaftId::new(record.id)) {
+            leading.updates.insert(id, record);
+            leading.wake();
+        }
+    }
+
+    // ---- the shard map ----
+
+    fn write_map(&mut self, now: Timestamp) {
+        let Some(next) = self.plan_map(now) else { return };
+        if let (Some(leading), Some(at)) = (&mut self.leading, next.again_at) {
+            leading.look_again(at);
+        }
+        if next.operations.is_empty() {
+            return;
+        }
+        let Some(index) = self.propose_operations(now, next.operations) else { return };
+        for loser in next.losers {
+            self.liveness.raise_floor(loser, index);
+        }
+        // A move gets a grace to be applied, or an owner that gives up shards
+        // one after another would never be up to date.
+        let grace_ends = now + self.config.timing.liveness_interval * 3;
+        if let Some(leading) = &mut self.leading {
+            leading.moves.extend(next.movers.into_iter().map(|id| (id, index, grace_ends)));
+            if next.incomplete {
+                leading.wake();
+            }
+        }
+    }
+
+    fn plan_map(&mut self, now: Timestamp) -> Option<Plan> {
+        let (state, leading) = (self.state.as_ref()?, self.leading.as_mut()?);
+        leading.releases.prune(state);
+        let liveness = &self.liveness;
+        let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
+        let inherited_until = liveness.inherited_until();
+        let waits = Waits { now, me: self.me, inherited_until, grant_end: &grant_end };
+        Some(plan(state, &leading.releases, &waits))
+    }
+
+    fn enforce_moves(&mut self, now: Timestamp) {
+        let Some(leading) = &mut self.leading else { return };
+        let (due, later) = std::mem::take(&mut leading.moves).into_iter().partition(|&(_, _, at)| now >= at);
+        leading.moves = later;
+        let due: Vec<(RaftId, LogIndex, Timestamp)> = due;
+        for (id, index, _) in due {
+            self.liveness.raise_floor(id, index);
+        }
+    }
+
+    // ---- voters and leadership ----
+
+    fn candidates(&self, state: &State) -> Vec<Candidate> {
+        let last = self.consensus.last_index().0;
+        let candidate = |member: &Member| {
+            let own = member.id == self.me.id;
+            let caught_up = own || self.consensus.matched(member.id).0 + CAUGHT_UP >= last;
+            let alive = member.boot.is_some() && !self.liveness.is_silent(member.id);
+            let willing = !member.draining && !member.non_voting && !member.non_member;
+            let known = own || self.consensus.matched(member.id).0 > 0;
+            Candidate {
+                id: member.id,
+                zone: member.zone.clone(),
+                fit: alive && willing && caught_up && known,
+                dead: member.boot.is_none() || !alive || (willing && !caught_up),
+            }
+        };
+        state.members.iter().map(candidate).collect()
+    }
+
+    /// Brings voters and learners in line with the member table, one change at a time.
+    fn change_voters(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
+        if self.consensus.conf_change_pending() || self.consensus.is_joint() {
+            return;
+        }
+        let present = self.consensus.voters();
+        let mut voters = voters::choose(&self.candidates(state), &present);
+        // This leader goes only after another leads.
+        voters.insert(self.me.id);
+        let members = state.members.iter().filter(|member| member.boot.is_some() && !member.non_member);
+        let mut learners: BTreeSet<RaftId> = members.map(|member| member.id).collect();
+        learners = &learners - &voters;
+        let Some(leading) = &mut self.leading else { return };
+        if voters != present && now < leading.voters_not_before {
+            leading.look_again(leading.voters_not_before);
+            learners = &(&learners | &voters) - &present;
+            voters = present.clone();
+        }
+        if voters == present && learners == self.consensus.learners() {
+            if self.waits_for_learners() {
+                let pause = now + self.config.timing.liveness_interval;
+                self.leading.as_mut().expect("it leads").look_again(pause);
+            }
+            return;
+        }
+        if let Err(why) = self.consensus.change_members(now, &voters, &learners) {
+            tracing::debug!(?why, "change of voters refused");
+            self.leading.as_mut().expect("it leads").look_again(now + RETRY);
+        }
+    }
+
+    /// Learners that still catch up may become voters when they have.
+    fn waits_for_learners(&self) -> bool {
+        let last = self.consensus.last_index().0;
+        self.consensus.learners().iter().any(|&id| self.consensus.matched(id).0 + CAUGHT_UP < last)
+    }
+
+    /// A leader that leaves hands leadership to a voter that stays.
+    fn hand_over_leadership(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
+        let Some(leading) = &mut self.leading else { return };
+        if !state.members.get(self.me.id).is_some_and(|own| own.draining) {
+            return;
+        }
+        leading.look_again(now + TRANSFER_RETRY);
+        if now < leading.transfer_at {
+            return;
+        }
+        leading.transfer_at = now + TRANSFER_RETRY;
+        if let Some(heir) = self.heir() {
+            let result = self.consensus.transfer_leader(now, heir);
+            tracing::debug!(%heir, ?result, "hand leadership over");
+        }
+    }
+
+    /// The voter best fit to lead next: heard, and furthest in the log.
+    fn heir(&self) -> Option<RaftId> {
+        let state = self.state.as_ref()?;
+        let fit = |id: &RaftId| {
+            let member = state.members.get(*id);
+            *id != self.me.id
+                && member.is_some_and(|member| member.boot.is_some() && !member.draining)
+                && !self.liveness.is_silent(*id)
+        };
+        self.consensus.voters().into_iter().filter(fit).max_by_key(|&id| (self.consensus.matched(id), id))
+    }
+
+    pub(super) fn step_down(&mut self, now: Timestamp) {
+        if self.leading.is_some()
+            && let Some(heir) = self.heir()
+        {
+            let result = self.consensus.transfer_leader(now, heir);
+            tracing::debug!(%heir, ?result, "step down");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Connections to the other nodes: who is behind which stream, where a node
+//! is to be found, and under which key datagrams to it are sealed.
+//!
+//! Each side's first frame is its hello. A stream carries frames both ways;
+//! to send, a node uses the stream that it dialled, else one that the peer
+//! dialled, else it dials.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Misbehaviour, Refusal};
+use crate::id::{BootId, ClusterId, ClusterName, ConnId, DialNumbers, NodeName, RaftId};
+use crate::io::Channel;
+use crate::limits::CLUSTER_STREAMS_MAX;
+use crate::rng::Rng;
+use crate::time::Timestamp;
+use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, Refused};
+use crate::wire::liveness::Key;
+
+/// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// A stream that said no hello in this time is ended.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who this node is to its peers.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) cluster_name: ClusterName,
+    pub(super) cluster: Option<ClusterId>,
+    pub(super) id: RaftId,
+    pub(super) boot: BootId,
+    pub(super) name: NodeName,
+    pub(super) raft: SocketAddr,
+    pub(super) liveness: SocketAddr,
+    /// From which the keys of incoming datagrams are derived.
+    pub(super) secret: [u8; 16],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PeersOutput {
+    Dial { conn: ConnId, to: SocketAddr, channel: Channel },
+    Message { conn: ConnId, bytes: Bytes },
+    Reply { conn: ConnId, bytes: Bytes },
+    Close { conn: ConnId },
+}
+
+/// What the node must know of a peer's stream.
+#[derive(Debug)]
+pub(super) enum PeerNews {
+    /// The peer said hello.
+    Introduced(RaftId),
+    /// The last stream to the peer ended.
+    Lost(RaftId),
+    /// The peer, or this node, refused the other.
+    Refused { address: Option<SocketAddr>, refusal: Refusal },
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    raft: Option<SocketAddr>,
+    liveness: Option<SocketAddr>,
+    boot: Option<BootId>,
+    key: Option<Key>,
+    dialled: Option<ConnId>,
+    accepted: Option<ConnId>,
+    introduced: bool,
+    retry_at: Timestamp,
+    backoff: Duration,
+}
+
+#[derive(Debug)]
+struct Stream {
+    peer: Option<RaftId>,
+    hello: bool,
+    opened: Timestamp,
+}
+
+/// The streams and addresses of all peers.
+#[derive(Debug)]
+pub(super) struct Peers {
+    pub(super) identity: Identity,
+    dials: DialNumbers,
+    rng: Rng,
+    peers: BTreeMap<RaftId, Peer>,
+    streams: BTreeMap<ConnId, Stream>,
+    wanted: BTreeSet<RaftId>,
+    outputs: VecDeque<PeersOutput>,
+    news: VecDeque<PeerNews>,
+}
+
+impl Peers {
+    pub(super) fn new(identity: Identity, dials: DialNumbers, rng: Rng) -> Self {
+        Self {
+            identity,
+            dials,
+            rng,
+            peers: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            news: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<PeersOutput> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn poll_news(&mut self) -> Option<PeerNews> {
+        self.news.pop_front()
+    }
+
+    /// The key under which that boot of that peer seals its datagrams to us.
+    pub(super) fn incoming_key(&self, from: RaftId, boot: BootId) -> Key {
+        Key::derive(&self.identity.secret, from, boot)
+    }
+
+    /// Where and under which key datagrams to a peer go; `None` before its hello.
+    pub(super) fn datagram_route(&self, to: RaftId) -> Option<(SocketAddr, Key)> {
+        let peer = self.peers.get(&to)?;
+        Some((peer.liveness?, peer.key?))
+    }
+
+    /// The boot of the peer's last hello.
+    pub(super) fn boot(&self, id: RaftId) -> Option<BootId> {
+        self.peers.get(&id)?.boot
+    }
+
+    /// Whether a stream to the peer stands and both sides said hello.
+    pub(super) fn is_connected(&self, id: RaftId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.introduced)
+    }
+
+    /// An address that a table or tag gives; a hello's is fresher and replaces it.
+    pub(super) fn learn(&mut self, id: RaftId, raft: SocketAddr) {
+        if id == self.identity.id {
+            return;
+        }
+        let peer = self.peers.entry(id).or_default();
+        if !peer.introduced && peer.raft != Some(raft) {
+            peer.raft = Some(raft);
+            (peer.retry_at, peer.backoff) = (Timestamp::ZERO, Duration::ZERO);
+        }
+    }
+
+    /// The peers to which a stream is kept up. Others' addresses are kept, their streams not renewed.
+    pub(super) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
+        self.wanted = wanted;
+        self.wanted.remove(&self.identity.id);
+        self.handle_timeout(now);
+    }
+
+    /// Sends a frame, dialling if need be. False if there is no way to the peer now.
+    pub(super) fn send(&mut self, now: Timestamp, to: RaftId, body: FrameBody) -> bool {
+        let Some(conn) = self.stream_to(now, to) else { return false };
+        self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+        true
+    }
+
+    fn stream_to(&mut self, now: Timestamp, to: RaftId) -> Option<ConnId> {
+        let peer = self.peers.get_mut(&to)?;
+        if let Some(conn) = peer.dialled.or(peer.accepted) {
+            return Some(conn);
+        }
+        if now < peer.retry_at {
+            return None;
+        }
+        let address = peer.raft?;
+        let conn = self.dials.next();
+        peer.dialled = Some(conn);
+        self.streams.insert(conn, Stream { peer: Some(to), hello: false, opened: now });
+        self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
+        let hello = self.hello(None);
+        self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
+        Some(conn)
+    }
+
+    /// Our hello. The key can be derived only for a boot that is known, so the
+    /// dialler's first hello has none and it says a second one when it has
+    /// heard the other's.
+    fn hello(&self, peer: Option<(RaftId, BootId)>) -> Bytes {
+        let key = peer.map(|(id, boot)| Bytes::copy_from_slice(&self.incoming_key(id, boot).0));
+        let identity = &self.identity;
+        Frame::bytes(FrameBody::Hello(Hello {
+            cluster_name: identity.cluster_name.to_string(),
+            cluster: identity.cluster.map_or(0, ClusterId::get),
+            id: identity.id.get(),
+            boot: identity.boot.get(),
+            name: identity.name.to_string(),
+            raft: identity.raft.to_string(),
+            liveness: identity.liveness.to_string(),
+            key: key.unwrap_or_default(),
+        }))
+    }
+
+    /// Takes a frame in. Hellos are dealt with here; anything else comes back
+    /// with its sender, if the sender has introduced itself.
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        bytes: &Bytes,
+    ) -> Result<Option<(RaftId, FrameBody)>, Misbehaviour> {
+        if conn.is_accepted() && !self.streams.contains_key(&conn) {
+            if self.streams.len() >= CLUSTER_STREAMS_MAX {
+                self.outputs.push_back(PeersOutput::Close { conn });
+                return Ok(None);
+            }
+            self.streams.insert(conn, Stream { peer: None, hello: false, opened: now });
+        }
+        let result = Frame::parse(bytes).and_then(|body| self.handle_body(now, conn, body));
+        if result.is_err() {
+            self.close(now, conn);
+        }
+        result
+    }
+
+    fn handle_body(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        body: FrameBody,
+    ) -> Result<Option<(RaftId, FrameBody)>, Misbehaviour> {
+        let Some(stream) = self.streams.get(&conn) else { return Ok(None) };
+        match (body, stream.peer.filter(|_| stream.hello)) {
+            (FrameBody::Hello(hello), _) => self.handle_hello(now, conn, &hello).map(|()| None),
+            (FrameBody::Refused(refused), _) => {
+                self.handle_refused(conn, &refused);
+                self.close(now, conn);
+                Ok(None)
+            }
+            (body, Some(peer)) => Ok(Some((peer, body))),
+            (_, None) => Err(Misbehaviour::Unintroduced),
+        }
+    }
+
+    fn handle_hello(&mut self, now: Timestamp, conn: ConnId, hello: &Hello) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("hello");
+        let id = RaftId::new(hello.id).filter(|&id| id != self.identity.id).ok_or(WHAT)?;
+        let boot = BootId::new(hello.boot).ok_or(WHAT)?;
+        let raft: SocketAddr = hello.raft.parse().map_err(|_| WHAT)?;
+        let liveness: SocketAddr = hello.liveness.parse().map_err(|_| WHAT)?;
+        let stream = self.streams.get(&conn).ok_or(WHAT)?;
+        let (expected, again) = (stream.peer, stream.hello);
+        if let Some(refusal) = self.refusal(hello) {
+            let refused = refused(&self.identity, &refusal);
+            self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
+            self.forget(conn);
+            self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
+            return Ok(());
+        }
+        if conn.is_accepted() && again && expected != Some(id) {
+            return Err(WHAT);
+        }
+        if !conn.is_accepted() && expected != Some(id) {
+            // Another process listens where the peer was: whoever it is may introduce itself.
+            self.close(now, conn);
+            self.learn(id, raft);
+            return Ok(());
+        }
+        self.introduce(conn, id, boot, (raft, liveness), &hello.key);
+        // The dialler speaks first and without a key, the acceptor answers with
+        // one, and the dialler then says hello again, with its own.
+        if !again {
+            let answer = self.hello(Some((id, boot)));
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: answer });
+        }
+        Ok(())
+    }
+
+    fn introduce(
+        &mut self,
+        conn: ConnId,
+        id: RaftId,
+        boot: BootId,
+        (raft, liveness): (SocketAddr, SocketAddr),
+        key: &Bytes,
+    ) {
+        let peer = self.peers.entry(id).or_default();
+        if peer.boot != Some(boot) {
+            peer.key = None;
+        }
+        (peer.boot, peer.raft, peer.liveness) = (Some(boot), Some(raft), Some(liveness));
+        (peer.backoff, peer.introduced) = (Duration::ZERO, true);
+        if let Ok(key) = <[u8; 16]>::try_from(&key[..]) {
+            peer.key = Some(Key(key));
+        }
+        let replaced = if conn.is_accepted() { peer.accepted.replace(conn) } else { peer.dialled.replace(conn) };
+        let stream = self.streams.get_mut(&conn).expect("the caller looked it up");
+        (stream.peer, stream.hello) = (Some(id), true);
+        if let Some(old) = replaced.filter(|&old| old != conn) {
+            self.streams.remove(&old);
+            self.outputs.push_back(PeersOutput::Close { conn: old });
+        }
+        self.news.push_back(PeerNews::Introduced(id));
+    }
+
+    /// Why this node will not talk to the other.
+    fn refusal(&self, hello: &Hello) -> Option<Refusal> {
+        if hello.cluster_name != self.identity.cluster_name.as_str() {
+            let theirs = hello.cluster_name.chars().take(64).collect();
+            return Some(Refusal::ClusterName { theirs });
+        }
+        match (self.identity.cluster, ClusterId::new(hello.cluster)) {
+            (Some(ours), Some(theirs)) if ours != theirs => Some(Refusal::ClusterId { ours, theirs }),
+            _ => None,
+        }
+    }
+
+    fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
+        let address = self.streams.get(&conn).and_then(|stream| self.peers.get(&stream.peer?)?.raft);
+        let refusal = match (refused.reason, self.identity.cluster, ClusterId::new(refused.cluster)) {
+            (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
+            _ => Refusal::ClusterName { theirs: refused.name.chars().take(64).collect() },
+        };
+        self.news.push_back(PeerNews::Refused { address, refusal });
+    }
+
+    /// The driver lost a stream.
+    pub(super) fn handle_closed(&mut self, now: Timestamp, conn: ConnId) {
+        let Some(id) = self.forget(conn) else { return };
+        let low = self.peers.get(&id).map_or(BACKOFF_MIN, |peer| (peer.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX));
+        let pause = self.rng.between(low / 2, low);
+        let peer = self.peers.entry(id).or_default();
+        (peer.backoff, peer.retry_at) = (low, now + pause);
+        if peer.dialled.is_none() && peer.accepted.is_none() {
+            peer.introduced = false;
+            self.news.push_back(PeerNews::Lost(id));
+        }
+    }
+
+    fn close(&mut self, now: Timestamp, conn: ConnId) {
+        if self.streams.contains_key(&conn) {
+            self.outputs.push_back(PeersOutput::Close { conn });
+            self.handle_closed(now, conn);
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) -> Option<RaftId> {
+        let id = self.streams.remove(&conn)?.peer?;
+        let peer = self.peers.get_mut(&id)?;
+        peer.dialled.take_if(|dialled| *dialled == conn);
+        peer.accepted.take_if(|accepted| *accepted == conn);
+        Some(id)
+    }
+
+    /// Dials the wanted peers that have no stream, ends streams that never said hello.
+    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+        let late = |stream: &Stream| !stream.hello && now >= stream.opened + HELLO_TIMEOUT;
+        let mute: Vec<ConnId> = self.streams.iter().filter(|(_, stream)| late(stream)).map(|(&conn, _)| conn).collect();
+        for conn in mute {
+            self.close(now, conn);
+        }
+        for id in self.wanted.clone() {
+            self.stream_to(now, id);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        let mute = self.streams.values().filter(|stream| !stream.hello).map(|stream| stream.opened + HELLO_TIMEOUT);
+        let retries = self.wanted.iter().filter_map(|id| self.peers.get(id)).filter_map(|peer| {
+            let idle = peer.dialled.is_none() && peer.accepted.is_none() && peer.raft.is_some();
+            idle.then_some(peer.retry_at)
+        });
+        mute.chain(retries).min()
+    }
+}
+
+fn refused(identity: &Identity, refusal: &Refusal) -> Refused {
+    let reason = if matches!(refusal, Refusal::ClusterId { .. }) { REASON_CLUSTER_ID } else { REASON_CLUSTER_NAME };
+    let cluster = identity.cluster.map_or(0, ClusterId::get);
+    Refused { reason, name: identity.cluster_name.to_string(), cluster, boot: 0 }
+}

@@ -1,0 +1,118 @@
+//! User proposals: from any node to the leader, and back as committed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::Node;
+use crate::error::{Misbehaviour, RequestError};
+use crate::event::{Event, Outcome};
+use crate::id::{LogIndex, RaftId};
+use crate::limits::{PROPOSAL_BYTES_MAX, PROPOSALS_INFLIGHT_MAX};
+use crate::request::RequestId;
+use crate::time::Timestamp;
+use crate::wire::cluster::{Command, FrameBody, Op, Operation, UserEntry};
+
+/// Proposals of this node that wait for their commit.
+#[derive(Debug, Default)]
+pub(super) struct Proposals {
+    last: u64,
+    inflight: BTreeMap<RequestId, ()>,
+    user_entries: bool,
+}
+
+impl Proposals {
+    pub(super) fn next_id(&mut self) -> RequestId {
+        self.last += 1;
+        RequestId(self.last)
+    }
+
+    /// Whether the application has a state of its own on the log.
+    pub(super) fn has_user_state(&self) -> bool {
+        self.user_entries
+    }
+}
+
+impl Node {
+    pub(super) fn propose(&mut self, now: Timestamp, id: RequestId, bytes: Bytes) -> Result<(), RequestError> {
+        if bytes.len() > PROPOSAL_BYTES_MAX {
+            return Err(RequestError::TooLarge { bytes: bytes.len() });
+        }
+        if self.proposals.inflight.len() >= PROPOSALS_INFLIGHT_MAX {
+            return Err(RequestError::Busy);
+        }
+        if self.joining.leaving {
+            return Err(RequestError::Stopping);
+        }
+        if self.state.is_none() {
+            return Err(RequestError::NotMember);
+        }
+        let entry = UserEntry { id: self.me.id.get(), boot: self.me.boot.get(), request: id.0, bytes };
+        if self.leading.is_some() {
+            self.append_user_entry(now, entry).map_err(|_| RequestError::NoLeader)?;
+        } else {
+            let leader = self.consensus.leader().ok_or(RequestError::NoLeader)?;
+            if !self.peers.send(now, leader, FrameBody::Propose(entry)) {
+                return Err(RequestError::NoLeader);
+            }
+        }
+        self.proposals.inflight.insert(id, ());
+        Ok(())
+    }
+
+    fn append_user_entry(&mut self, now: Timestamp, entry: UserEntry) -> Result<LogIndex, UserEntry> {
+        let command = Command { operations: vec![Operation { op: Some(Op::User(entry.clone())) }] };
+        self.consensus.propose(now, command.encode_to_vec().into()).map_err(|_| entry)
+    }
+
+    /// A proposal of another node. A node that does not lead sends it back:
+    /// passing it on could make it travel for ever.
+    pub(super) fn handle_propose(
+        &mut self,
+        now: Timestamp,
+        from: RaftId,
+        entry: UserEntry,
+    ) -> Result<(), Misbehaviour> {
+        if entry.bytes.len() > PROPOSAL_BYTES_MAX {
+            return Err(Misbehaviour::Oversized("proposal"));
+        }
+        if entry.id != from.get() {
+            return Err(Misbehaviour::Malformed("proposal"));
+        }
+        let result = if self.leading.is_some() { self.append_user_entry(now, entry) } else { Err(entry) };
+        if let Err(mut entry) = result {
+            entry.bytes = Bytes::new();
+            self.peers.send(now, from, FrameBody::ProposeRefused(entry));
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_propose_refused(&mut self, entry: &UserEntry) -> Result<(), Misbehaviour> {
+        if entry.boot == self.me.boot.get() {
+            self.end_request(RequestId(entry.request), Outcome::Rejected(RequestError::NoLeader));
+        }
+        Ok(())
+    }
+
+    pub(super) fn user_entry_applied(&mut self, index: LogIndex, entry: &UserEntry) {
+        self.proposals.user_entries = true;
+        self.event(Event::Committed { index, bytes: entry.bytes.clone() });
+        if entry.boot == self.me.boot.get() {
+            self.end_request(RequestId(entry.request), Outcome::Committed(index));
+        }
+    }
+
+    /// What was sent to a leader that is lost may or may not come to be.
+    pub(super) fn proposals_lose_leader(&mut self) {
+        for id in std::mem::take(&mut self.proposals.inflight).into_keys() {
+            self.event(Event::RequestDone { id, outcome: Outcome::Unknown });
+        }
+    }
+
+    fn end_request(&mut self, id: RequestId, outcome: Outcome) {
+        if self.proposals.inflight.remove(&id).is_some() {
+            self.event(Event::RequestDone { id, outcome });
+        }
+    }
+}

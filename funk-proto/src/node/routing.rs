@@ -1,0 +1,270 @@
+//! The wiring diagram: one machine's output is another's input. Every match
+//! here is exhaustive, so a new output that nobody handles does not compile.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::peers::{PeerNews, PeersOutput};
+use crate::consensus::ConsensusOutput;
+use crate::error::Misbehaviour;
+use crate::event::Event;
+use crate::id::{ConnId, LogIndex, RaftId, Term};
+use crate::io::{Channel, DatagramSocket, Output};
+use crate::liveness::LivenessOutput;
+use crate::membership::MembershipOutput;
+use crate::shards::Owner;
+use crate::shards::handover::HandoverOutput;
+use crate::shards::set;
+use crate::time::Timestamp;
+use crate::wire::cluster::{FrameBody, Release};
+use crate::wire::liveness::{self, Body, Header};
+use crate::wire::raft::RaftMessage;
+
+/// A promise longer than this is no promise of ours: leases are at most a minute.
+const PROMISE_MAX: Duration = Duration::from_secs(120);
+
+impl Node {
+    /// Carries outputs from machine to machine until none has any.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.consensus.poll_output() {
+                quiet = false;
+                self.route_consensus(now, output);
+            }
+            while let Some(output) = self.liveness.poll_output() {
+                quiet = false;
+                self.route_liveness(now, output);
+            }
+            while let Some(output) = self.handover.poll_output() {
+                quiet = false;
+                self.route_handover(now, output);
+            }
+            while let Some(output) = self.membership.poll_output() {
+                quiet = false;
+                self.route_membership(now, output);
+            }
+            while let Some(news) = self.peers.poll_news() {
+                quiet = false;
+                self.route_peer_news(now, news);
+            }
+            if quiet && !self.lead_step(now) {
+                break;
+            }
+        }
+        while let Some(output) = self.peers.poll_output() {
+            self.outputs.push_back(match output {
+                PeersOutput::Dial { conn, to, channel } => Output::Dial { conn, to, channel },
+                PeersOutput::Message { conn, bytes } => Output::Message { conn, bytes },
+                PeersOutput::Reply { conn, bytes } => Output::Reply { conn, bytes },
+                PeersOutput::Close { conn } => Output::Close { conn },
+            });
+        }
+        self.refresh_view(now);
+    }
+
+    fn route_consensus(&mut self, now: Timestamp, output: ConsensusOutput) {
+        match output {
+            ConsensusOutput::Send { to, mut message } => {
+                if message.is_granted_vote() {
+                    let remaining = self.liveness.promise_remaining(now).as_nanos();
+                    message.promise_rem_nanos = Some(u64::try_from(remaining).unwrap_or(u64::MAX));
+                }
+                if !self.peers.send(now, to, FrameBody::Raft(message)) {
+                    self.consensus.handle_unreachable(to);
+                }
+            }
+            ConsensusOutput::Persist(persist) => self.outputs.push_back(Output::Persist(persist)),
+            ConsensusOutput::Apply { index, data, .. } => self.apply_entry(now, index, &data),
+            ConsensusOutput::ConfChanged { index } => self.apply_conf_change(now, index),
+            ConsensusOutput::InstallSnapshot { index, state } => self.install_snapshot(now, index, &state),
+            ConsensusOutput::SnapshotWanted => self.take_snapshot(now),
+            ConsensusOutput::Role { role, term, leader } => self.change_role(now, role, term, leader),
+        }
+    }
+
+    fn route_liveness(&mut self, now: Timestamp, output: LivenessOutput) {
+        match output {
+            LivenessOutput::Send { to, counter, body } => self.send_datagram(to, counter, body),
+            LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
+            LivenessOutput::MemberSilent { id, .. } => {
+                tracing::debug!(peer = %id, "member is silent");
+                if let Some(leading) = &mut self.leading {
+                    leading.wake();
+                }
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, to: RaftId, counter: u64, mut body: Body) {
+        let Some(cluster) = self.peers.identity.cluster else { return };
+        let Some((address, key)) = self.peers.datagram_route(to) else { return };
+        if let Body::Heartbeat { commit, .. } = &mut body {
+            *commit = self.consensus.heartbeat_commit(to);
+        }
+        let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter };
+        let bytes = liveness::seal(&key, &header, &body);
+        self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Liveness, to: address, bytes });
+    }
+
+    /// The leader is silent: forget it, and campaign in the order of the
+    /// voters that still have a stream to here.
+    fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
+        let voters = self.consensus.voters();
+        let me = self.me.id;
+        let unsuspected =
+            voters.into_iter().filter(|&id| id == me || id != leader && self.peers.is_connected(id)).collect();
+        self.consensus.forget_leader(now, &unsuspected);
+    }
+
+    fn route_handover(&mut self, now: Timestamp, output: HandoverOutput) {
+        match output {
+            HandoverOutput::Drain { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
+            HandoverOutput::Release { change, shards } => {
+                if let Some(leading) = &mut self.leading {
+                    leading.release(self.me, change, &shards);
+                } else if let Some(leader) = self.consensus.leader() {
+                    let (id, boot) = (self.me.id.get(), self.me.boot.get());
+                    let release = Release { id, boot, change: change.0, shards: set::encode(&shards) };
+                    self.peers.send(now, leader, FrameBody::Release(release));
+                }
+            }
+        }
+    }
+
+    fn route_membership(&mut self, now: Timestamp, output: MembershipOutput) {
+        match output {
+            MembershipOutput::Dial { conn, to } => {
+                self.outputs.push_back(Output::Dial { conn, to, channel: Channel::Gossip });
+            }
+            MembershipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
+            MembershipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
+            MembershipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
+            MembershipOutput::Changed(name) => self.notice_gossip_member(now, &name),
+            MembershipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
+            MembershipOutput::Joined { .. } => self.ask_to_join(now),
+            MembershipOutput::TagsDropped(tags) => {
+                tracing::warn!(?tags, "tags do not fit into gossip and are left out");
+            }
+        }
+    }
+
+    fn route_peer_news(&mut self, now: Timestamp, news: PeerNews) {
+        match news {
+            PeerNews::Introduced(id) => self.ask_to_join_through(now, id),
+            PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
+            PeerNews::Refused { address, refusal } => {
+                let address = address.unwrap_or(self.config.raft);
+                self.event(Event::JoinFailed { address, reason: refusal.to_string() });
+            }
+        }
+    }
+
+    pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: Channel, bytes: Bytes) {
+        if channel == Channel::Gossip {
+            if let Err(what) = self.membership.handle_message(now, conn, bytes) {
+                self.counters.gossip_dropped += 1;
+                self.event(Event::PeerMisbehaved { what });
+            }
+            return;
+        }
+        let result = match self.peers.handle_frame(now, conn, &bytes) {
+            Ok(None) => Ok(()),
+            Ok(Some((from, body))) => self.handle_frame(now, from, body),
+            Err(what) => Err(what),
+        };
+        if let Err(what) = result {
+            match what {
+                Misbehaviour::Raft(_) => self.counters.raft_refused += 1,
+                _ => self.counters.frames_dropped += 1,
+            }
+            tracing::debug!(%conn, %what, "frame dropped");
+            self.event(Event::PeerMisbehaved { what });
+        }
+    }
+
+    fn handle_frame(&mut self, now: Timestamp, from: RaftId, body: FrameBody) -> Result<(), Misbehaviour> {
+        match body {
+            FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
+            FrameBody::Raft(message) => self.handle_raft(now, from, message),
+            FrameBody::Join(record) => self.handle_join(now, record),
+            FrameBody::JoinRefused(refused) => self.handle_join_refused(&refused),
+            FrameBody::Leave(name) => self.handle_leave(now, name),
+            FrameBody::Farewell(name) => self.handle_farewell(now, name),
+            FrameBody::Release(release) => self.handle_release(from, &release),
+            FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
+            FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
+            FrameBody::Update(record) => self.handle_update(from, record),
+        }
+    }
+
+    fn handle_raft(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
+        if message.is_granted_vote() {
+            // A vote that says nothing of its promise may hold a whole one.
+            let full = self.config.timing.waiter(self.config.timing.lease);
+            let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
+            self.liveness.handle_vote(now, Term(message.term), remaining.min(PROMISE_MAX));
+        }
+        self.consensus.handle_message(now, from, message)
+    }
+
+    fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("release");
+        let Some(state) = &self.state else { return Ok(()) };
+        let Some(boot) = crate::id::BootId::new(release.boot).filter(|_| release.id == from.get()) else {
+            return Err(WHAT);
+        };
+        let shards = set::decode(&release.shards, state.map.shards()).ok_or(WHAT)?;
+        if let Some(leading) = &mut self.leading {
+            leading.release(Owner { id: from, boot }, LogIndex(release.change), &shards);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_datagram(&mut self, now: Timestamp, socket: DatagramSocket, from: SocketAddr, bytes: &Bytes) {
+        if socket == DatagramSocket::Gossip {
+            self.membership.handle_datagram(now, from, bytes);
+            return;
+        }
+        let opened = liveness::open(bytes, |id, boot| self.peers.incoming_key(id, boot));
+        let result = opened.and_then(|(header, body)| self.handle_liveness(now, header, body));
+        if let Err(what) = result {
+            self.counters.datagrams_dropped += 1;
+            tracing::trace!(%from, %what, "datagram dropped");
+        }
+    }
+
+    fn handle_liveness(&mut self, now: Timestamp, header: Header, body: Body) -> Result<(), Misbehaviour> {
+        let ours = self.peers.identity.cluster.is_none_or(|cluster| cluster == header.cluster);
+        if header.to != self.me.id || !ours || self.peers.boot(header.from) != Some(header.boot) {
+            return Err(Misbehaviour::Unauthentic);
+        }
+        if !self.liveness.admit(header.from, header.boot, header.counter) {
+            return Err(Misbehaviour::Replayed);
+        }
+        let from = header.from;
+        match body {
+            Body::Heartbeat { term, commit, lease, drift_ppm, grant } => {
+                if let Some(grant) = grant {
+                    self.liveness.handle_grant(from, grant);
+                }
+                if self.consensus.handle_heartbeat(now, from, term, commit)? {
+                    self.liveness.handle_heartbeat(now, from, header.counter, term, (lease, drift_ppm));
+                } else if term < self.consensus.term() {
+                    self.liveness.handle_stale_heartbeat(now, from, self.consensus.term());
+                }
+            }
+            Body::Ack { term, echo, applied } => {
+                self.consensus.handle_heartbeat_ack(now, from, term);
+                if term == self.consensus.term() && self.leading.is_some() {
+                    self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
+                }
+            }
+            Body::Grant(grant) => self.liveness.handle_grant(from, grant),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! What the application sees of its node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use crate::config::Participation;
+use crate::consensus::Role as RaftRole;
+use crate::event::Event;
+use crate::id::{RaftId, Term};
+use crate::shards::state::State;
+use crate::shards::{Member, Owner, RouteNode, RouteTable};
+use crate::status::{GossipStatus, MemberStatus, NodeState, RaftStatus, Role, Status};
+use crate::time::Timestamp;
+
+/// What was shown last.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    routes: Arc<RouteTable>,
+    route_version: u64,
+    routes_stale: bool,
+    state: Option<NodeState>,
+    leader: Option<(RaftId, Term)>,
+    leader_gone_at: Option<Timestamp>,
+    /// When the present lease runs out and the state may change with it.
+    lease_check: Option<Timestamp>,
+}
+
+impl View {
+    pub(super) fn routes_changed(&mut self) {
+        self.routes_stale = true;
+    }
+
+    pub(super) fn routes(&self) -> Arc<RouteTable> {
+        Arc::clone(&self.routes)
+    }
+
+    pub(super) fn route_version(&self) -> u64 {
+        self.route_version
+    }
+
+    /// Notes the leader; true if it is another than before.
+    pub(super) fn leader_changed(&mut self, leader: Option<RaftId>, term: Term) -> bool {
+        let new = leader.map(|leader| (leader, term));
+        let changed = new != self.leader;
+        self.leader = new;
+        changed
+    }
+
+    /// For how long no leader is heard.
+    pub(super) fn leader_gone_since(&self, now: Timestamp) -> Duration {
+        self.leader_gone_at.map_or(Duration::ZERO, |at| now.since(at))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.lease_check
+    }
+}
+
+impl Node {
+    /// Brings state and route table up to date, and tells if they changed.
+    pub(super) fn refresh_view(&mut self, now: Timestamp) {
+        let heard = self.consensus.leader().is_some() && !self.liveness.leader_is_silent();
+        self.view.leader_gone_at = if heard { None } else { Some(self.view.leader_gone_at.unwrap_or(now)) };
+        if std::mem::take(&mut self.view.routes_stale) {
+            let routes = self.make_routes();
+            if routes != *self.view.routes {
+                self.view.routes = Arc::new(routes);
+                self.view.route_version += 1;
+            }
+        }
+        let state = self.node_state(now);
+        let lease_until = self.liveness.lease_until();
+        self.view.lease_check = (state == NodeState::Operational && lease_until > now).then_some(lease_until);
+        if self.view.state != Some(state) {
+            self.view.state = Some(state);
+            self.event(Event::State(state));
+        }
+    }
+
+    fn node_state(&self, now: Timestamp) -> NodeState {
+        if self.joining.left {
+            return NodeState::Stopping;
+        }
+        if self.joining.leaving {
+            return NodeState::Draining;
+        }
+        if self.joining.looks_round() {
+            return NodeState::Starting;
+        }
+        let Some(state) = self.state.as_ref().filter(|state| state.members.is_up(self.me.id, self.me.boot)) else {
+            return NodeState::Joining;
+        };
+        let owned = state.map.held_by(self.me);
+        if self.consensus.leader().is_none() || owned > 0 && now >= self.liveness.lease_until() {
+            return NodeState::Voting;
+        }
+        if self.handover.is_active() { NodeState::Resharding } else { NodeState::Operational }
+    }
+
+    fn make_routes(&self) -> RouteTable {
+        let Some(state) = &self.state else { return RouteTable::default() };
+        let mut owners: Vec<Owner> = state.map.owners().to_vec();
+        // Members without a shard have endpoints too.
+        for member in state.members.iter() {
+            let boot = member.boot.map(|boot| Owner { id: member.id, boot });
+            owners.extend(boot.filter(|owner| !state.map.owners().contains(owner)));
+        }
+        let nodes = owners.iter().map(|owner| route_node(state, *owner)).collect();
+        let me = owners.iter().position(|owner| *owner == self.me);
+        let columns = state.map.columns();
+        RouteTable::new(state.map.epoch(), nodes, me, columns.owners, columns.epochs, columns.moving)
+    }
+
+    pub(super) fn make_status(&self) -> Status {
+        let (heartbeats_sent, heartbeats_answered) = self.liveness.heartbeat_counts();
+        let counters = crate::status::Counters {
+            heartbeats_sent,
+            heartbeats_answered,
+            gossip_dropped: self.counters.gossip_dropped + self.membership.dropped(),
+            ..self.counters
+        };
+        let state = self.state.as_ref();
+        let leader = self.consensus.leader();
+        Status {
+            name: self.config.name.clone(),
+            id: self.me.id,
+            boot: self.me.boot,
+            cluster: self.peers.identity.cluster,
+            state: self.view.state.unwrap_or(NodeState::Starting),
+            role: self.role(),
+            leader: leader.and_then(|id| Some(state?.members.get(id)?.name.clone())),
+            term: self.consensus.term(),
+            commit_index: self.consensus.commit(),
+            applied_index: self.consensus.applied(),
+            epoch: state.map_or_else(Default::default, |state| state.map.epoch()),
+            shards_total: state.map_or(0, |state| state.map.shards()),
+            shards_owned: state.map_or(0, |state| state.map.held_by(self.me)),
+            created_ns: state.map_or(0, |state| state.cluster.created_ns),
+            lease_until: self.liveness.lease_until(),
+            members: self.member_statuses(),
+            counters,
+        }
+    }
+
+    fn role(&self) -> Role {
+        if self.config.participation == Participation::NonMember {
+            return Role::NonMember;
+        }
+        let id = self.me.id;
+        if self.consensus.role() == RaftRole::Leader {
+            Role::Leader
+        } else if self.consensus.voters().contains(&id) {
+            Role::Follower
+        } else if self.consensus.learners().contains(&id) {
+            Role::NonVoter
+        } else {
+            Role::Unknown
+        }
+    }
+
+    /// The replicated table, then those whom only gossip knows, by name.
+    fn member_statuses(&self) -> Vec<MemberStatus> {
+        let mut statuses = BTreeMap::<String, MemberStatus>::new();
+        for seen in self.membership.members() {
+            let Ok(name) = seen.name.parse() else { continue };
+            let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
+            let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
+            let status = MemberStatus {
+                name,
+                id: None,
+                boot: None,
+                gossip: seen.status,
+                raft: RaftStatus::None,
+                leader: false,
+                shards: 0,
+                endpoints,
+            };
+            statuses.insert(seen.name, status);
+        }
+        let (voters, learners, leader) = (self.consensus.voters(), self.consensus.learners(), self.consensus.leader());
+        let raft = |id: RaftId| match () {
+            () if voters.contains(&id) => RaftStatus::Voter,
+            () if learners.contains(&id) => RaftStatus::Nonvoter,
+            () => RaftStatus::None,
+        };
+        let Some(state) = &self.state else { return statuses.into_values().collect() };
+        // A dead member may have the name of a live one that took its place: the live one is shown.
+        let mut members: Vec<&Member> = state.members.iter().collect();
+        members.sort_by_key(|member| member.boot.is_some());
+        for member in members {
+            let gossip = statuses.get(member.name.as_str()).map_or(GossipStatus::None, |seen| seen.gossip);
+            let shards = state.map.held_by_node(member.id);
+            let status = MemberStatus {
+                name: member.name.clone(),
+                id: Some(member.id),
+                boot: member.boot,
+                gossip,
+                raft: raft(member.id),
+                leader: leader == Some(member.id),
+                shards,
+                endpoints: member.all_endpoints(),
+            };
+            statuses.insert(member.name.to_string(), status);
+        }
+        statuses.into_values().collect()
+    }
+}
+
+fn route_node(state: &State, owner: Owner) -> RouteNode {
+    let member = state.members.get(owner.id);
+    let unnamed = || format!("gone-{}", owner.id).parse().expect("hex digits make a name");
+    RouteNode {
+        id: owner.id,
+        boot: owner.boot,
+        name: member.map_or_else(unnamed, |member| member.name.clone()),
+        endpoints: member.map(Member::all_endpoints).unwrap_or_default(),
+        up: member.is_some_and(|member| member.boot == Some(owner.boot)),
+    }
+}

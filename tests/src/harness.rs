@@ -1,0 +1,325 @@
+//! A whole cluster in one thread: nodes, a virtual network and a virtual disk,
+//! moved from event to event. Everything is drawn from one seed, and a rolling
+//! hash over all that the nodes said shows that the same seed gives the same bytes.
+
+mod streams;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::hash::Hasher;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use funk_proto::id::{ConnId, ShardId};
+use funk_proto::rng::{Rng, Stream};
+use funk_proto::shards::Place;
+use funk_proto::status::NodeState;
+use funk_proto::{DatagramSocket, Event, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Status, Timestamp};
+use siphasher::sip::SipHasher13;
+use streams::End;
+
+/// What is to happen, and to whom.
+#[derive(Debug)]
+enum Happening {
+    Input(Input),
+    Wake,
+}
+
+/// One virtual host.
+#[derive(Debug)]
+struct Host {
+    node: Option<Node>,
+    config: NodeConfig,
+    started: Timestamp,
+    /// Set while the process is stopped: what reaches it waits.
+    paused: Option<(Timestamp, Vec<Happening>)>,
+    wake_at: Option<Timestamp>,
+    accepted: u64,
+    streams: BTreeMap<ConnId, End>,
+    events: Vec<Event>,
+}
+
+/// Virtual time, network and disks.
+#[derive(Debug)]
+pub struct World {
+    now: Timestamp,
+    rng: Rng,
+    queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    happenings: BTreeMap<u64, (usize, Happening)>,
+    sequence: u64,
+    hosts: Vec<Host>,
+    hash: SipHasher13,
+    seed: u64,
+    /// Pairs of hosts that cannot reach one another.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Datagrams lost, in percent.
+    pub loss: u64,
+}
+
+const NAMES: [&str; 12] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9", "n10", "n11"];
+
+impl World {
+    /// An empty world.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Timestamp::from_millis(1),
+            rng: Rng::new(Seed::from_u64(seed), Stream::Peers),
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            sequence: 0,
+            hosts: Vec::new(),
+            hash: SipHasher13::new(),
+            seed,
+            cut: BTreeSet::new(),
+            loss: 0,
+        }
+    }
+
+    /// The address of one of a host's sockets.
+    pub fn address(host: usize, socket: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, u8::try_from(host + 1).expect("few hosts")], socket))
+    }
+
+    /// Starts a host: the first bootstraps, the others join through it.
+    pub fn start(&mut self, shards: u32) -> usize {
+        self.start_with(|config| config.shards = shards)
+    }
+
+    /// Starts a host with a changed configuration.
+    pub fn start_with(&mut self, change: impl FnOnce(&mut NodeConfig)) -> usize {
+        let at = self.hosts.len();
+        let address = |socket| Self::address(at, socket);
+        let (name, cluster) = (NAMES[at].parse().expect("legal"), "sim".parse().expect("legal"));
+        let mut config = NodeConfig::new(name, cluster, address(1), address(2), address(3));
+        config.bootstrap = at == 0;
+        config.join = if at == 0 { vec![] } else { vec![Self::address(0, 1)] };
+        change(&mut config);
+        let accepted = 0;
+        let (streams, events) = (BTreeMap::new(), Vec::new());
+        let started = self.now;
+        self.hosts.push(Host { node: None, config, started, paused: None, wake_at: None, accepted, streams, events });
+        self.boot(at);
+        at
+    }
+
+    fn boot(&mut self, at: usize) {
+        let seed = Seed::from_u64(self.seed ^ self.rng.next_u64());
+        let host = &mut self.hosts[at];
+        (host.started, host.accepted) = (self.now, 0);
+        let node = Node::new(host.config.clone(), Recovered::default(), seed, Timestamp::ZERO);
+        host.node = Some(node.expect("the configuration is legal"));
+        self.drain(at);
+    }
+
+    /// Starts a killed host's process anew, joining through `door`.
+    pub fn restart(&mut self, at: usize, door: usize) {
+        self.hosts[at].config.bootstrap = false;
+        self.hosts[at].config.join = vec![Self::address(door, 1)];
+        self.boot(at);
+    }
+
+    /// Ends a host's process; the kernel closes its streams.
+    pub fn kill(&mut self, at: usize) {
+        self.hosts[at].node = None;
+        self.hosts[at].paused = None;
+        self.reset_all(at);
+    }
+
+    /// Stops a host's process; its sockets still take what comes.
+    pub fn pause(&mut self, at: usize) {
+        self.hosts[at].paused = Some((self.now, Vec::new()));
+    }
+
+    /// Lets a stopped process go on. It sees first that time has passed.
+    pub fn resume(&mut self, at: usize) {
+        let (since, waiting) = self.hosts[at].paused.take().expect("it is paused");
+        self.feed(at, Input::ClockGap { gap: self.now - since });
+        for happening in waiting {
+            self.happen(at, happening);
+        }
+        self.feed(at, Input::Timeout);
+    }
+
+    /// A host's own clock.
+    fn clock(&self, at: usize) -> Timestamp {
+        Timestamp::ZERO + (self.now - self.hosts[at].started)
+    }
+
+    /// Hands a request to a host's node.
+    pub fn request(&mut self, at: usize, request: Request) {
+        let now = self.clock(at);
+        let node = self.hosts[at].node.as_mut().expect("it runs");
+        node.request(now, request).expect("the request is legal");
+        self.drain(at);
+    }
+
+    /// What a host's node says of itself.
+    pub fn status(&self, at: usize) -> Status {
+        self.hosts[at].node.as_ref().expect("it runs").status()
+    }
+
+    /// What a host's node told its application so far.
+    pub fn events(&self, at: usize) -> &[Event] {
+        &self.hosts[at].events
+    }
+
+    /// The hosts whose process runs.
+    pub fn running(&self) -> Vec<usize> {
+        let up = |at: &usize| self.hosts[*at].node.is_some() && self.hosts[*at].paused.is_none();
+        (0..self.hosts.len()).filter(up).collect()
+    }
+
+    /// Time since the world began.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The rolling hash over all that every node said.
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.rng.between(Duration::from_micros(40), Duration::from_micros(160))
+    }
+
+    fn later(&mut self, to: usize, happening: Happening) {
+        let delay = self.delay();
+        self.at(self.now + delay, to, happening);
+    }
+
+    fn at(&mut self, at: Timestamp, to: usize, happening: Happening) {
+        self.sequence += 1;
+        self.queue.push(Reverse((at, self.sequence)));
+        self.happenings.insert(self.sequence, (to, happening));
+    }
+
+    /// Runs until `done` says so or `limit` has passed; returns how long it took, if it was done.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> Option<Duration> {
+        let start = self.now;
+        while self.now - start < limit {
+            if done(self) {
+                return Some(self.now - start);
+            }
+            let Some(Reverse((at, sequence))) = self.queue.pop() else { break };
+            self.now = self.now.max(at);
+            let (to, happening) = self.happenings.remove(&sequence).expect("queued once");
+            self.happen(to, happening);
+            self.check_exclusive();
+        }
+        done(self).then(|| self.now - start)
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        self.at(end, 0, Happening::Wake);
+        self.run_until(length + Duration::from_secs(1), |world| world.now >= end);
+    }
+
+    /// Whether all running nodes are Operational on one epoch, with every
+    /// shard owned by one of them and shares that differ by at most one.
+    pub fn converged(&self) -> bool {
+        let running = self.running();
+        let statuses: Vec<Status> = running.iter().map(|&at| self.status(at)).collect();
+        let one_map = statuses.iter().all(|s| s.state == NodeState::Operational && s.epoch == statuses[0].epoch);
+        let owned: Vec<u32> = statuses.iter().map(|status| status.shards_owned).collect();
+        let (low, high) = (owned.iter().min().unwrap_or(&0), owned.iter().max().unwrap_or(&0));
+        one_map && owned.iter().sum::<u32>() == statuses[0].shards_total && high - low <= 1
+    }
+
+    /// No shard may be served by two nodes at one instant.
+    fn check_exclusive(&self) {
+        let mut servers = BTreeMap::<ShardId, usize>::new();
+        for (at, host) in self.hosts.iter().enumerate() {
+            let Some(node) = &host.node else { continue };
+            if self.clock(at) >= node.lease_until() {
+                continue;
+            }
+            let routes = node.routes();
+            for shard in (0..routes.shards()).map(ShardId).filter(|&s| matches!(routes.place(s), Place::Here(_))) {
+                let other = servers.insert(shard, at);
+                assert_eq!(other, None, "shard {shard} is served by {other:?} and {at} at {}", self.now);
+            }
+        }
+    }
+
+    fn happen(&mut self, to: usize, happening: Happening) {
+        if let Some((_, waiting)) = &mut self.hosts[to].paused {
+            waiting.push(happening);
+            return;
+        }
+        match happening {
+            Happening::Input(input) => self.feed(to, input),
+            Happening::Wake => {
+                let due = self.hosts[to].node.as_ref().and_then(Node::poll_timeout);
+                self.hosts[to].wake_at = None;
+                if due.is_some_and(|due| due <= self.clock(to)) {
+                    self.feed(to, Input::Timeout);
+                } else {
+                    self.set_alarm(to);
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, at: usize, input: Input) {
+        let now = self.clock(at);
+        if let Some(node) = &mut self.hosts[at].node {
+            node.handle(now, input);
+            self.drain(at);
+        }
+    }
+
+    fn set_alarm(&mut self, at: usize) {
+        let Some(due) = self.hosts[at].node.as_ref().and_then(Node::poll_timeout) else { return };
+        let due = (self.hosts[at].started + (due - Timestamp::ZERO)).max(self.now + Duration::from_micros(1));
+        if self.hosts[at].wake_at.is_none_or(|wake| due < wake) {
+            self.hosts[at].wake_at = Some(due);
+            self.at(due, at, Happening::Wake);
+        }
+    }
+
+    fn drain(&mut self, at: usize) {
+        while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
+            self.hash.write(format!("{} {at} {output:?}", self.now.as_nanos()).as_bytes());
+            self.execute(at, output);
+        }
+        self.set_alarm(at);
+    }
+
+    fn reachable(&self, a: usize, b: usize) -> bool {
+        !self.cut.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn execute(&mut self, at: usize, output: Output) {
+        match output {
+            Output::Datagram { socket, to, bytes } => {
+                let Some(peer) = self.host_at(to) else { return };
+                if self.reachable(at, peer) && self.rng.below(100) >= self.loss && socket == DatagramSocket::Liveness {
+                    let from = Self::address(at, 3);
+                    self.later(peer, Happening::Input(Input::Datagram { socket, from, bytes }));
+                }
+            }
+            Output::Dial { conn, to, channel } => self.dial(at, conn, to, channel),
+            Output::Message { conn, bytes } => self.send(at, conn, bytes),
+            Output::Reply { conn, bytes } => {
+                self.send(at, conn, bytes);
+                self.hang_up(at, conn);
+            }
+            Output::Close { conn } => self.hang_up(at, conn),
+            Output::Persist(persist) => {
+                let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(200));
+                self.at(self.now + delay, at, Happening::Input(Input::Persisted(persist.token)));
+            }
+            Output::Drain { change, shards } => {
+                self.later(at, Happening::Input(Input::Drained { change, shards }));
+            }
+            Output::SnapshotWanted { index } => {
+                self.later(at, Happening::Input(Input::SnapshotTaken { index, state: "user".into() }));
+            }
+            Output::SnapshotInstalled { .. } => {}
+            Output::Event(event) => self.hosts[at].events.push(event),
+        }
+    }
+}
