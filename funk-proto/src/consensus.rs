@@ -1,1 +1,497 @@
-//! (skeleton)
+//! Agreement: one replicated log over `raft-rs`, whose types never leave this
+//! module.
+//!
+//! [`Consensus`] is a value like every machine of the core. It differs from
+//! plain Raft in three ways:
+//!
+//! - Heartbeats travel in liveness datagrams. [`Consensus::handle_heartbeat`]
+//!   and [`Consensus::handle_heartbeat_ack`] hand Raft what they carried.
+//! - Leader failure is found by the liveness machine, which calls
+//!   [`Consensus::forget_leader`]. Raft's own election timeout is the slow
+//!   fallback. Elections are always asked for by pre-vote, so one wrong node
+//!   deposes nobody.
+//! - A node without a log waits for a snapshot: it never campaigns, never
+//!   votes and never builds a log from its first entry.
+//!
+//! | role | becomes |
+//! | --- | --- |
+//! | follower | pre-candidate, when the leader is forgotten or the fallback runs out |
+//! | pre-candidate | candidate with a quorum of pre-votes; follower on any leader's message |
+//! | candidate | leader with a quorum of votes; follower on any leader's message |
+//! | leader | follower on a higher term, without a quorum, or when removed |
+//!
+//! See the Raft paper, and for pre-vote and leadership transfer Ongaro's
+//! thesis, sections 9.6 and 3.10.
+
+mod change;
+mod convert;
+mod election;
+mod guard;
+mod heartbeat;
+mod mirror;
+mod ready;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, Entry, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+
+use crate::error::Misbehaviour;
+use crate::id::{LogIndex, RaftId, Term};
+use crate::io::{Persist, Token};
+use crate::limits::{APPEND_BYTES_MAX, APPENDS_INFLIGHT_MAX, LOG_MIRROR_BYTES_MAX, PROPOSAL_BYTES_MAX};
+use crate::rng::{Rng, Seed, Stream};
+use crate::time::{Timestamp, earliest};
+use crate::wire::raft::{RaftKind, RaftMessage};
+
+use election::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK};
+use mirror::Mirror;
+use ready::Outstanding;
+
+/// How a node starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsensusConfig {
+    /// This node.
+    pub id: RaftId,
+    /// The state machine's bytes with which a new cluster begins, as its
+    /// snapshot at index 1 in term 1 with this node as sole voter. `None`: wait
+    /// for a leader's snapshot.
+    pub bootstrap: Option<Bytes>,
+}
+
+/// A node's part in the present term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether it would be elected.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// A proposal was not appended. Nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProposeRefused {
+    /// This node does not lead: ask [`Consensus::leader`].
+    NotLeader,
+    /// Leadership is being transferred: ask again in a moment.
+    Transferring,
+    /// The proposal is larger than [`PROPOSAL_BYTES_MAX`].
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The log is at its limit until a snapshot is provided.
+    Busy,
+    /// Another change of members is under way.
+    ChangePending,
+    /// The members are these already.
+    Unchanged,
+    /// The change cannot be made, and why.
+    Invalid(&'static str),
+}
+
+impl fmt::Display for ProposeRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader => f.write_str("this node does not lead"),
+            Self::Transferring => f.write_str("leadership is being transferred"),
+            Self::TooLarge { bytes } => write!(f, "{bytes} bytes are over the limit of {PROPOSAL_BYTES_MAX}"),
+            Self::Busy => f.write_str("the log is at its limit"),
+            Self::ChangePending => f.write_str("another change of members is under way"),
+            Self::Unchanged => f.write_str("the members are these already"),
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for ProposeRefused {}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConsensusOutput {
+    /// Send a message; it may be lost. All that it must wait for has been waited for.
+    Send {
+        /// To whom.
+        to: RaftId,
+        /// What; below a frame when encoded.
+        message: RaftMessage,
+    },
+    /// Write a [`crate::wire::raft::RaftRecord`], then return the token.
+    Persist(Persist),
+    /// A committed entry, in log order.
+    Apply {
+        /// Its index.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// Its bytes; empty in the entry with which a leader begins its term.
+        data: Bytes,
+    },
+    /// A committed change of voters or learners is in force; the getters know it.
+    ConfChanged {
+        /// Its index.
+        index: LogIndex,
+    },
+    /// A leader's snapshot replaces all applied so far, members included.
+    InstallSnapshot {
+        /// The index up to which it counts.
+        index: LogIndex,
+        /// The state, as its `provide_snapshot` gave it.
+        state: Bytes,
+    },
+    /// The log is long, or a follower needs a snapshot: call
+    /// [`Consensus::provide_snapshot`] with the state at any index applied since.
+    SnapshotWanted,
+    /// One of the three changed.
+    Role {
+        /// This node's part.
+        role: Role,
+        /// The newest term, perhaps not stable yet.
+        term: Term,
+        /// The leader in it, if known.
+        leader: Option<RaftId>,
+    },
+}
+
+/// The consensus machine of one node.
+pub struct Consensus {
+    id: RaftId,
+    raw: RawNode<Mirror>,
+    now: Timestamp,
+    next_tick: Timestamp,
+    election: election::Election,
+    /// Writes in flight, oldest first.
+    outstanding: VecDeque<Outstanding>,
+    /// The newest write in flight that carries a new term or vote.
+    vote_token: Option<Token>,
+    /// Term and vote as last handed to `Persist`.
+    hard: (u64, u64),
+    next_token: u64,
+    /// Configurations since the snapshot, each with the index that made it.
+    configurations: VecDeque<(u64, ConfState)>,
+    /// Answers of this machine's own that wait for the writes before them.
+    replies: Vec<(RaftId, RaftMessage)>,
+    outgoing: BTreeMap<u64, snapshot::Outgoing>,
+    incoming: Option<snapshot::Incoming>,
+    snapshot_asked: bool,
+    /// Term, and index of the entry with which this leader began it.
+    own_start: Option<(u64, u64)>,
+    vouched: BTreeSet<RaftId>,
+    announced: (Role, Term, Option<RaftId>),
+    /// Index of the last entry or snapshot that left through `poll_output`.
+    polled: LogIndex,
+    outputs: VecDeque<ConsensusOutput>,
+}
+
+impl fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consensus")
+            .field("id", &self.id)
+            .field("role", &self.role())
+            .field("term", &self.term())
+            .field("leader", &self.leader())
+            .field("commit", &self.commit())
+            .field("last_index", &self.last_index())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consensus {
+    /// A node that begins a cluster, or that waits to be taken into one.
+    pub fn new(config: ConsensusConfig, seed: Seed, now: Timestamp) -> Consensus {
+        let id = config.id.get();
+        let bootstrap = config.bootstrap.map(|state| convert::first_snapshot(id, state));
+        let mirror = bootstrap.clone().map(Mirror::starting_from).unwrap_or_default();
+        let applied = mirror.snapshot_index();
+        let raft_config = Config {
+            id,
+            election_tick: ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            applied,
+            max_size_per_msg: APPEND_BYTES_MAX,
+            max_inflight_msgs: APPENDS_INFLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            ..Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&raft_config, mirror, &logger).expect("the configuration and the store are our own");
+        let mut consensus = Consensus {
+            id: config.id,
+            raw,
+            now,
+            next_tick: now + TICK,
+            election: election::Election::new(seed, Rng::new(seed, Stream::Consensus)),
+            outstanding: VecDeque::new(),
+            vote_token: None,
+            hard: (0, 0),
+            next_token: 1,
+            configurations: VecDeque::new(),
+            replies: Vec::new(),
+            outgoing: BTreeMap::new(),
+            incoming: None,
+            snapshot_asked: false,
+            own_start: None,
+            vouched: BTreeSet::new(),
+            announced: (Role::Follower, Term(0), None),
+            polled: LogIndex(applied),
+            outputs: VecDeque::new(),
+        };
+        if let Some(snapshot) = bootstrap {
+            consensus.configurations.push_back((applied, snapshot.get_metadata().get_conf_state().clone()));
+            consensus.persist_bootstrap(&snapshot);
+        }
+        consensus
+    }
+
+    /// Takes a message from a node that the caller knows by its connection.
+    pub fn handle_message(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
+        self.advance_clock(now);
+        let verdict = self.check(from, &message)?;
+        if verdict == guard::Verdict::Ignore {
+            return Ok(());
+        }
+        match message.kind() {
+            RaftKind::Snapshot => self.take_chunk(from, message),
+            RaftKind::SnapshotAck => self.take_chunk_ack(from, &message),
+            _ => {
+                let known = self.is_voter(from.get());
+                self.step(convert::to_raft(message, from.get(), known));
+            }
+        }
+        Ok(())
+    }
+
+    /// This write, and all before it, are stable.
+    pub fn handle_persisted(&mut self, now: Timestamp, token: Token) {
+        self.advance_clock(now);
+        self.settle_writes(token);
+    }
+
+    /// When [`Consensus::handle_timeout`] wants to be called; `None` while nothing waits for time.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let ticks = self.needs_ticks().then_some(self.next_tick);
+        earliest(ticks, self.election.campaign_at())
+    }
+
+    /// The deadline of [`Consensus::poll_timeout`] has passed. Early calls do no harm.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.advance_clock(now);
+        if self.election.campaign_at().is_some_and(|at| at <= now) {
+            self.campaign_again();
+        }
+        if self.needs_ticks() && self.next_tick <= now {
+            self.tick();
+            // Ticks that were missed stay missed: a node that slept does not
+            // know that its leader did.
+            self.next_tick = now + TICK;
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<ConsensusOutput> {
+        if self.outputs.is_empty() {
+            self.pump();
+        }
+        let output = self.outputs.pop_front()?;
+        match &output {
+            ConsensusOutput::Apply { index, .. }
+            | ConsensusOutput::ConfChanged { index }
+            | ConsensusOutput::InstallSnapshot { index, .. } => self.polled = *index,
+            _ => {}
+        }
+        Some(output)
+    }
+
+    /// Appends a proposal to the leader's log; gives the index that it has
+    /// there. Only [`ConsensusOutput::Apply`] with the same index and term says
+    /// that it is committed.
+    pub fn propose(&mut self, now: Timestamp, data: Bytes) -> Result<LogIndex, ProposeRefused> {
+        self.advance_clock(now);
+        if data.len() > PROPOSAL_BYTES_MAX {
+            return Err(ProposeRefused::TooLarge { bytes: data.len() });
+        }
+        let mut entry = Entry::default();
+        entry.data = data;
+        self.propose_entry(entry)
+    }
+
+    fn propose_entry(&mut self, entry: Entry) -> Result<LogIndex, ProposeRefused> {
+        self.may_propose()?;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.id.get();
+        message.set_entries(vec![entry].into());
+        match self.raw.raft.step(message) {
+            Ok(()) => {
+                self.after_step();
+                Ok(self.last_index())
+            }
+            Err(_) => Err(ProposeRefused::Busy),
+        }
+    }
+
+    fn may_propose(&self) -> Result<(), ProposeRefused> {
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(ProposeRefused::NotLeader);
+        }
+        if self.raw.raft.lead_transferee.is_some() {
+            return Err(ProposeRefused::Transferring);
+        }
+        let unstable = self.raw.raft.raft_log.unstable.entries_size;
+        if self.raw.store().bytes() + unstable > LOG_MIRROR_BYTES_MAX {
+            return Err(ProposeRefused::Busy);
+        }
+        Ok(())
+    }
+
+    /// Begins to hand leadership to this voter; proposals are refused until it
+    /// leads, or for a second if it never does.
+    pub fn transfer_leader(&mut self, now: Timestamp, to: RaftId) -> Result<(), ProposeRefused> {
+        self.advance_clock(now);
+        self.may_propose()?;
+        if to == self.id || !self.voters().contains(&to) {
+            return Err(ProposeRefused::Invalid("leadership goes to another voter only"));
+        }
+        self.raw.transfer_leader(to.get());
+        self.after_step();
+        Ok(())
+    }
+
+    /// Members that the caller knows though this node's log may not name them
+    /// yet: messages from a leader among them are heard.
+    pub fn vouch(&mut self, members: BTreeSet<RaftId>) {
+        self.vouched = members;
+    }
+
+    /// This node.
+    pub fn id(&self) -> RaftId {
+        self.id
+    }
+
+    /// The newest term, perhaps not stable yet.
+    pub fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+
+    /// This node's part in the term.
+    pub fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Follower => Role::Follower,
+            StateRole::PreCandidate => Role::PreCandidate,
+            StateRole::Candidate => Role::Candidate,
+            StateRole::Leader => Role::Leader,
+        }
+    }
+
+    /// The leader in this term, if known; perhaps this node.
+    pub fn leader(&self) -> Option<RaftId> {
+        RaftId::new(self.raw.raft.leader_id)
+    }
+
+    /// Index of the last entry known to be committed.
+    pub fn commit(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Index of the last entry or snapshot that left through [`Consensus::poll_output`].
+    pub fn applied(&self) -> LogIndex {
+        self.polled
+    }
+
+    /// Index of the last entry in this node's log.
+    pub fn last_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.last_index())
+    }
+
+    /// Voters; in a joint change those that it leads to.
+    pub fn voters(&self) -> BTreeSet<RaftId> {
+        convert::ids(&self.raw.raft.prs().conf().to_conf_state().voters)
+    }
+
+    /// Voters that a joint change is about to retire; empty outside of one.
+    pub fn outgoing_voters(&self) -> BTreeSet<RaftId> {
+        convert::ids(&self.raw.raft.prs().conf().to_conf_state().voters_outgoing)
+    }
+
+    /// Members without a vote.
+    pub fn learners(&self) -> BTreeSet<RaftId> {
+        convert::ids(&self.raw.raft.prs().conf().to_conf_state().learners)
+    }
+
+    /// Whether a joint change is half done.
+    pub fn is_joint(&self) -> bool {
+        !self.raw.raft.prs().conf().to_conf_state().voters_outgoing.is_empty()
+    }
+
+    /// Whether a change of members is under way, or may be: a new leader cannot tell at first.
+    pub fn conf_change_pending(&self) -> bool {
+        self.raw.raft.has_pending_conf() || self.is_joint()
+    }
+
+    /// On the leader: up to where this member's log is known to agree. 0 elsewhere.
+    pub fn matched(&self, peer: RaftId) -> LogIndex {
+        if self.raw.raft.state != StateRole::Leader {
+            return LogIndex(0);
+        }
+        LogIndex(self.raw.raft.prs().get(peer.get()).map_or(0, |progress| progress.matched))
+    }
+
+    /// On the leader: index of the entry with which it began its term. Once
+    /// that is applied, it knows every commit of its predecessors.
+    pub fn own_term_start(&self) -> Option<LogIndex> {
+        self.own_start.map(|(_, index)| LogIndex(index))
+    }
+
+    /// To whom leadership is being handed.
+    pub fn transferring(&self) -> Option<RaftId> {
+        self.raw.raft.lead_transferee.and_then(RaftId::new)
+    }
+
+    fn advance_clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    fn is_voter(&self, id: u64) -> bool {
+        self.raw.raft.prs().conf().voters().contains(id)
+    }
+
+    /// Hands Raft a message that the guard has passed.
+    fn step(&mut self, message: Message) {
+        // Raft refuses responses of nodes that it does not track; nothing is lost with them.
+        let _ = self.raw.step(message);
+        self.after_step();
+    }
+
+    /// What must hold after every call into Raft.
+    fn after_step(&mut self) {
+        let (term, leads) = (self.raw.raft.term, self.raw.raft.state == StateRole::Leader);
+        if !leads {
+            self.own_start = None;
+            self.outgoing.clear();
+        } else if self.own_start.is_none_or(|(started, _)| started != term) {
+            self.own_start = Some((term, self.raw.raft.raft_log.last_index()));
+        }
+        if self.raw.raft.leader_id != 0 {
+            self.election.leader_found();
+        }
+        // A rejection can take the next index below what is matched, from
+        // where it would be sent again and again.
+        if leads {
+            for (_, progress) in self.raw.raft.mut_prs().iter_mut() {
+                progress.next_idx = progress.next_idx.max(progress.matched + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Who campaigns, and when. The liveness machine says that the leader is
+//! gone; Raft's own timeout is the fallback.
+
+use std::collections::BTreeSet;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use raft::StateRole;
+use siphasher::sip::SipHasher13;
+
+use super::Consensus;
+use crate::id::RaftId;
+use crate::rng::{Rng, Seed};
+use crate::time::Timestamp;
+
+/// Raft's tick. Coarse, since ticks only drive fallbacks.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// Ticks without a leader after which Raft itself campaigns, at the least:
+/// one second, up to twice that. Also the leader's patience with its quorum.
+pub(super) const ELECTION_TICKS: usize = 10;
+/// Raft's heartbeats are not sent; they only need to be rarer than nothing.
+pub(super) const HEARTBEAT_TICKS: usize = ELECTION_TICKS - 1;
+
+/// How long the survivor of the next rank waits: longer than a round trip
+/// between neighbours, so that the first one usually wins alone.
+const RANK_DELAY: Duration = Duration::from_millis(10);
+const RETRY_MIN: Duration = Duration::from_millis(15);
+const RETRY_MAX: Duration = Duration::from_millis(45);
+/// A candidate waits for votes that must be made stable first; cutting it
+/// short with a new campaign could go on for ever.
+const CANDIDATE_PATIENCE: Duration = Duration::from_millis(150);
+
+pub(super) struct Election {
+    seed: Seed,
+    rng: Rng,
+    /// When to campaign next; set from the moment the leader is forgotten until there is one.
+    campaign_at: Option<Timestamp>,
+    /// When the last campaign began.
+    campaigned: Timestamp,
+}
+
+impl Election {
+    pub(super) fn new(seed: Seed, rng: Rng) -> Self {
+        Self { seed, rng, campaign_at: None, campaigned: Timestamp::ZERO }
+    }
+
+    pub(super) fn campaign_at(&self) -> Option<Timestamp> {
+        self.campaign_at
+    }
+
+    pub(super) fn leader_found(&mut self) {
+        self.campaign_at = None;
+    }
+
+    fn retry(&mut self, now: Timestamp) {
+        self.campaign_at = Some(now + self.rng.between(RETRY_MIN, RETRY_MAX));
+    }
+
+    /// Raft's random timeout made a pure function, so that a run repeats from its seed.
+    fn timeout_ticks(&self, id: u64, term: u64, role: StateRole) -> usize {
+        let mut hasher = SipHasher13::new();
+        hasher.write(&self.seed.0);
+        hasher.write_u64(id);
+        hasher.write_u64(term);
+        hasher.write_u8(role as u8);
+        let spread = hasher.finish() % ELECTION_TICKS as u64;
+        ELECTION_TICKS + usize::try_from(spread).expect("below the count of ticks")
+    }
+}
+
+impl Consensus {
+    /// The leader is held for dead. A voter campaigns when the voters of lower
+    /// rank among `unsuspected` have had their chance, and again until there is
+    /// a leader. Any message of a leader in this term or a later one undoes it.
+    /// Called again meanwhile, it changes nothing.
+    pub fn forget_leader(&mut self, now: Timestamp, unsuspected: &BTreeSet<RaftId>) {
+        self.advance_clock(now);
+        if self.raw.raft.state == StateRole::Leader || self.election.campaign_at.is_some() {
+            return;
+        }
+        if self.raw.raft.state == StateRole::Follower {
+            self.raw.raft.leader_id = raft::INVALID_ID;
+        }
+        if !self.raw.raft.promotable() {
+            return;
+        }
+        let voters = self.voters();
+        let before = unsuspected.iter().filter(|&&id| id < self.id && voters.contains(&id)).count();
+        let rank = u32::try_from(before).unwrap_or(u32::MAX);
+        self.election.campaign_at = Some(self.now + RANK_DELAY.saturating_mul(rank));
+        if rank == 0 {
+            self.campaign_again();
+        }
+    }
+
+    pub(super) fn campaign_again(&mut self) {
+        let raft = &self.raw.raft;
+        if raft.state == StateRole::Leader || raft.leader_id != 0 || !raft.promotable() {
+            self.election.leader_found();
+            return;
+        }
+        let patient =
+            raft.state == StateRole::Candidate && self.now.since(self.election.campaigned) < CANDIDATE_PATIENCE;
+        self.election.retry(self.now);
+        if !patient && self.may_campaign() {
+            self.campaign();
+        }
+    }
+
+    fn campaign(&mut self) {
+        self.election.campaigned = self.now;
+        // Refused only to nodes that may not campaign, which were asked above.
+        let _ = self.raw.campaign();
+        self.after_step();
+    }
+
+    /// A sole voter needs nobody's vote, and leads as soon as its log is stable.
+    pub(super) fn campaign_alone(&mut self) {
+        if self.raw.raft.state != StateRole::Leader && self.is_alone() && self.may_campaign() {
+            self.campaign();
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader && !self.may_campaign() {
+            return;
+        }
+        let ticks = self.election.timeout_ticks(raft.id, raft.term, raft.state);
+        self.raw.raft.set_randomized_election_timeout(ticks);
+        self.raw.tick();
+        self.after_step();
+        self.check_stalled_snapshots();
+    }
+
+    /// A node without a vote or without anyone to hear from needs no clock.
+    pub(super) fn needs_ticks(&self) -> bool {
+        let raft = &self.raw.raft;
+        let others = raft.prs().iter().len() > 1;
+        if raft.state == StateRole::Leader { others } else { raft.promotable() }
+    }
+
+    /// Raft panics if it campaigns over a snapshot that is not applied, or wins
+    /// over a log that is not stable.
+    pub(super) fn may_campaign(&self) -> bool {
+        let raft = &self.raw.raft;
+        let restoring = raft.raft_log.unstable_snapshot().is_some()
+            || self.outstanding.iter().any(|write| write.snapshot.is_some());
+        raft.promotable() && !restoring && (!self.is_alone() || self.is_settled())
+    }
+
+    /// Whether all that Raft knows is stable.
+    pub(super) fn is_settled(&self) -> bool {
+        let raft = &self.raw.raft;
+        self.outstanding.is_empty()
+            && raft.raft_log.unstable_entries().is_empty()
+            && raft.raft_log.unstable_snapshot().is_none()
+            && self.hard == (raft.term, raft.vote)
+    }
+
+    fn is_alone(&self) -> bool {
+        let voters = self.raw.raft.prs().conf().voters().ids();
+        voters.contains(self.id.get()) && voters.iter().count() == 1
+    }
+}
