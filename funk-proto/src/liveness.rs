@@ -245,7 +245,9 @@ impl Liveness {
         outgoing: BTreeSet<RaftId>,
     ) {
         let Some(authority) = &mut self.authority else { return };
-        let followed = self.followed;
+        // The former leader has been silent since it was last heard, not since
+        // this election; but that counts once, not when it comes back later.
+        let followed = self.followed.take();
         authority.set_members(members, |id| match followed {
             Some(followed) if followed.leader == id => followed.last_heard,
             _ => now,

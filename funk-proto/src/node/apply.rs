@@ -9,7 +9,7 @@ use super::Node;
 use super::leader::Leading;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{LogIndex, NodeName, RaftId, ShardId, Term};
+use crate::id::{Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
 use crate::liveness::MemberView;
 use crate::shards::Owner;
@@ -72,6 +72,10 @@ impl Node {
         if changed {
             self.refresh_members(now);
         }
+        let epoch = self.state.as_ref().map_or_else(Epoch::default, |state| state.map.epoch());
+        if self.view.epoch_changed(epoch) {
+            self.event(Event::Map { epoch });
+        }
     }
 
     /// Tells liveness and peers who is who after the table, the voters or the role changed.
@@ -120,6 +124,9 @@ impl Node {
                 let Some(name) = self.name_of(*id) else { return };
                 self.membership.set_status(&name, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
+                if *id == self.me.id {
+                    self.ask_to_join(now);
+                }
             }
             Change::Removed { member, left } => self.member_is_gone(now, member, *left),
             Change::Draining(_) | Change::Updated(_) => {}
@@ -157,7 +164,6 @@ impl Node {
             self.counters.shards_lost += lost.len() as u64;
         }
         self.handover.handle_owned(&lost);
-        self.event(Event::Map { epoch: index.into() });
         if let Some(owner) = self.name_of(to.id) {
             let shards = shards.iter().map(|&(shard, _)| shard).collect();
             self.event(Event::Owned { epoch: index.into(), owner, shards });
@@ -170,7 +176,6 @@ impl Node {
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();
-        let epoch = state.map.epoch();
         self.handover.restore(now, self.me, &state, self.liveness.lease_until());
         self.state = Some(state);
         let up = self.up_members();
@@ -180,7 +185,6 @@ impl Node {
         if member {
             self.become_member(now);
         }
-        self.event(Event::Map { epoch });
         self.applied(now, applied, true);
     }
 

@@ -371,18 +371,15 @@ impl Node {
     // ---- voters and leadership ----
 
     fn candidates(&self, state: &State) -> Vec<Candidate> {
-        let last = self.consensus.last_index().0;
         let candidate = |member: &Member| {
-            let own = member.id == self.me.id;
-            let caught_up = own || self.consensus.matched(member.id).0 + CAUGHT_UP >= last;
             let alive = member.boot.is_some() && !self.liveness.is_silent(member.id);
             let willing = !member.draining && !member.non_voting && !member.non_member;
-            let known = own || self.consensus.matched(member.id).0 > 0;
+            let caught_up = member.id == self.me.id || self.has_caught_up(member.id);
             Candidate {
                 id: member.id,
                 zone: member.zone.clone(),
-                fit: alive && willing && caught_up && known,
-                dead: member.boot.is_none() || !alive || (willing && !caught_up),
+                fit: alive && willing && caught_up,
+                dead: !alive || willing && !caught_up,
             }
         };
         state.members.iter().map(candidate).collect()
@@ -420,10 +417,14 @@ impl Node {
         }
     }
 
+    fn has_caught_up(&self, id: RaftId) -> bool {
+        let matched = self.consensus.matched(id).0;
+        matched > 0 && matched + CAUGHT_UP >= self.consensus.last_index().0
+    }
+
     /// Learners that still catch up may become voters when they have.
     fn waits_for_learners(&self) -> bool {
-        let last = self.consensus.last_index().0;
-        self.consensus.learners().iter().any(|&id| self.consensus.matched(id).0 + CAUGHT_UP < last)
+        self.consensus.learners().into_iter().any(|id| !self.has_caught_up(id))
     }
 
     /// A leader that leaves hands leadership to a voter that stays.

@@ -8,7 +8,7 @@ use super::Node;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{RaftId, Term};
+use crate::id::{Epoch, RaftId, Term};
 use crate::shards::state::State;
 use crate::shards::{Member, Owner, RouteNode, RouteTable};
 use crate::status::{GossipStatus, MemberStatus, NodeState, RaftStatus, Role, Status};
@@ -23,6 +23,7 @@ pub(super) struct View {
     state: Option<NodeState>,
     leader: Option<(RaftId, Term)>,
     leader_gone_at: Option<Timestamp>,
+    epoch: Epoch,
     /// When the present lease runs out and the state may change with it.
     lease_check: Option<Timestamp>,
 }
@@ -46,6 +47,11 @@ impl View {
         let changed = new != self.leader;
         self.leader = new;
         changed
+    }
+
+    /// Notes the map epoch; true if it is another than before.
+    pub(super) fn epoch_changed(&mut self, epoch: Epoch) -> bool {
+        std::mem::replace(&mut self.epoch, epoch) != epoch
     }
 
     /// For how long no leader is heard.
