@@ -117,6 +117,7 @@ impl fmt::Display for ProposeRefused {
 impl std::error::Error for ProposeRefused {}
 
 /// What is to be done, in this order.
+#[allow(clippy::large_enum_variant, reason = "messages are the common output, and a box would cost each an allocation")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConsensusOutput {
     /// Send a message; it may be lost. All that it must wait for has been waited for.
@@ -184,6 +185,8 @@ pub struct Consensus {
     outgoing: BTreeMap<u64, snapshot::Outgoing>,
     incoming: Option<snapshot::Incoming>,
     snapshot_asked: bool,
+    /// A snapshot is not asked for before this index is applied.
+    snapshot_again: LogIndex,
     /// Term, and index of the entry with which this leader began it.
     own_start: Option<(u64, u64)>,
     vouched: BTreeSet<RaftId>,
@@ -242,6 +245,7 @@ impl Consensus {
             outgoing: BTreeMap::new(),
             incoming: None,
             snapshot_asked: false,
+            snapshot_again: LogIndex(0),
             own_start: None,
             vouched: BTreeSet::new(),
             announced: (Role::Follower, Term(0), None),
@@ -322,9 +326,7 @@ impl Consensus {
         if data.len() > PROPOSAL_BYTES_MAX {
             return Err(ProposeRefused::TooLarge { bytes: data.len() });
         }
-        let mut entry = Entry::default();
-        entry.data = data;
-        self.propose_entry(entry)
+        self.propose_entry(Entry { data, ..Entry::default() })
     }
 
     fn propose_entry(&mut self, entry: Entry) -> Result<LogIndex, ProposeRefused> {

@@ -19,8 +19,7 @@ pub(super) fn first_snapshot(id: u64, state: Bytes) -> Snapshot {
 }
 
 pub(super) fn snapshot((index, term): (u64, u64), conf: ConfState, state: Bytes) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    snapshot.data = state;
+    let mut snapshot = Snapshot { data: state, ..Snapshot::default() };
     snapshot.mut_metadata().index = index;
     snapshot.mut_metadata().term = term;
     snapshot.mut_metadata().set_conf_state(conf);
@@ -55,12 +54,14 @@ pub(super) fn to_meta(snapshot: &Snapshot) -> SnapshotMeta {
 }
 
 pub(super) fn from_meta(meta: SnapshotMeta, state: Bytes) -> Snapshot {
-    let mut conf = ConfState::default();
-    conf.voters = meta.voters;
-    conf.learners = meta.learners;
-    conf.voters_outgoing = meta.voters_outgoing;
-    conf.learners_next = meta.learners_next;
-    conf.auto_leave = meta.auto_leave;
+    let conf = ConfState {
+        voters: meta.voters,
+        learners: meta.learners,
+        voters_outgoing: meta.voters_outgoing,
+        learners_next: meta.learners_next,
+        auto_leave: meta.auto_leave,
+        ..ConfState::default()
+    };
     snapshot((meta.index, meta.term), conf, state)
 }
 

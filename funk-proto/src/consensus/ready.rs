@@ -192,7 +192,8 @@ impl Consensus {
     fn want_snapshot(&mut self) {
         let store = self.raw.store();
         let wanted = store.is_long() || store.has_waiting();
-        if wanted && !self.snapshot_asked && self.outstanding.iter().all(|write| write.snapshot.is_none()) {
+        let due = !self.snapshot_asked && self.raw.raft.raft_log.applied >= self.snapshot_again.0;
+        if wanted && due && self.outstanding.iter().all(|write| write.snapshot.is_none()) {
             self.snapshot_asked = true;
             self.outputs.push_back(ConsensusOutput::SnapshotWanted);
         }

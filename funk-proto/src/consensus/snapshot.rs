@@ -42,9 +42,12 @@ impl Consensus {
     pub fn provide_snapshot(&mut self, now: Timestamp, index: LogIndex, state: Bytes) {
         self.advance_clock(now);
         self.snapshot_asked = false;
+        // Asking again before anything new is applied would get the same answer.
+        self.snapshot_again = LogIndex(self.polled.0 + 1);
         let store = self.raw.store();
         let newer = index.0 > store.snapshot_index() && index <= self.polled && state.len() <= SNAPSHOT_BYTES_MAX;
         let (true, Some(term)) = (newer, store.term_at(index.0)) else {
+            self.raw.mut_store().take_waiting();
             if state.len() > SNAPSHOT_BYTES_MAX {
                 tracing::error!(bytes = state.len(), "a snapshot over the limit is of no use");
             }
@@ -56,6 +59,7 @@ impl Consensus {
         let Some((_, conf)) = self.configurations.front() else { return };
         let snapshot = convert::snapshot((index.0, term), conf.clone(), state);
         self.raw.mut_store().compact(snapshot);
+        self.snapshot_again = LogIndex(0);
         self.serve_waiting();
     }
 
