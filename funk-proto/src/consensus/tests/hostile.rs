@@ -86,7 +86,7 @@ fn message() -> impl Strategy<Value = RaftMessage> {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Message(u64, RaftMessage),
+    Message(u64, Box<RaftMessage>),
     Heartbeat(u64, u64, u64),
     Ack(u64, u64),
     Forget,
@@ -99,7 +99,7 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        20 => (1..7u64, message()).prop_map(|(from, message)| Act::Message(from, message)),
+        20 => (1..7u64, message()).prop_map(|(from, message)| Act::Message(from, Box::new(message))),
         3 => (1..7u64, number(), number()).prop_map(|(from, term, commit)| Act::Heartbeat(from, term, commit)),
         1 => (1..7u64, number()).prop_map(|(from, term)| Act::Ack(from, term)),
         1 => Just(Act::Forget),
@@ -122,7 +122,7 @@ fn attack(net: &mut Net, victim: u64, acts: Vec<Act>) {
                 if message.term < 20 {
                     message.term = (machine.term().0 + message.term % 4).saturating_sub(1);
                 }
-                let _ = machine.handle_message(now, id(from), message);
+                let _ = machine.handle_message(now, id(from), *message);
             }
             Act::Heartbeat(from, term, commit) => {
                 let _ = machine.handle_heartbeat(now, id(from), Term(term), LogIndex(commit));
