@@ -4,6 +4,7 @@ use super::network::{Net, id};
 use crate::consensus::Consensus;
 use crate::error::Misbehaviour;
 use crate::id::{LogIndex, RaftId, Term};
+use crate::time::Timestamp;
 use crate::wire::raft::{RaftEntry, RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
 
 /// Numbers near those that a young cluster uses, and some that none does.
@@ -255,4 +256,36 @@ fn what_panics_raft_is_refused() {
     let empty = RaftMessage { entries: vec![entry(1)], ..append(0, 0) };
     net.add(7, None);
     assert!(net.machine(7).handle_message(now, id(1), empty).is_err(), "no log from its first entry");
+}
+
+#[test]
+fn a_configuration_that_contradicts_itself_is_refused() {
+    let sound = SnapshotMeta { index: 5, term: 1, voters: vec![1, 2], learners: vec![3], ..SnapshotMeta::default() };
+    let unsound = [
+        SnapshotMeta { voters: vec![], ..sound.clone() },
+        SnapshotMeta { voters: vec![1, 1, 2], ..sound.clone() },
+        SnapshotMeta { voters: vec![0, 2], ..sound.clone() },
+        SnapshotMeta { learners: vec![2], ..sound.clone() },
+        SnapshotMeta { learners_next: vec![4], ..sound.clone() },
+        SnapshotMeta { voters_outgoing: vec![3, 2], ..sound.clone() },
+        SnapshotMeta { voters_outgoing: vec![1], learners_next: vec![1], auto_leave: true, ..sound.clone() },
+        SnapshotMeta { auto_leave: true, ..sound.clone() },
+        SnapshotMeta { term: 9, ..sound.clone() },
+        SnapshotMeta { voters: (1..1000).collect(), ..sound.clone() },
+    ];
+    let mut net = Net::new(2, 43, &[]);
+    let mut offer = |meta| {
+        let chunk = SnapshotChunk { meta: Some(meta), offset: 0, data: "s".into(), last: true };
+        let kind = RaftKind::Snapshot.into();
+        let message = RaftMessage { kind, term: 2, snapshot: Some(chunk), ..RaftMessage::default() };
+        let result = net.machine(2).handle_message(Timestamp::ZERO, id(1), message);
+        net.drain(2);
+        result
+    };
+    for meta in unsound {
+        assert!(offer(meta.clone()).is_err(), "{meta:?}");
+    }
+    let joint = SnapshotMeta { voters_outgoing: vec![1, 4], learners_next: vec![4], auto_leave: true, ..sound };
+    offer(joint).unwrap();
+    assert!(net.machine(2).is_joint());
 }

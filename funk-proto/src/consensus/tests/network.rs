@@ -48,6 +48,8 @@ pub struct Net {
     pub dead: BTreeSet<u64>,
     /// Peers whose writes never finish.
     pub stuck: BTreeSet<u64>,
+    /// No heartbeats while set.
+    pub silent: bool,
     pub messages_seen: usize,
     pub trace: Vec<u8>,
     queue: BTreeMap<(Timestamp, u64), Happening>,
@@ -104,6 +106,7 @@ impl Net {
             peers: BTreeMap::new(),
             dead: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            silent: false,
             messages_seen: 0,
             trace: Vec::new(),
             queue: BTreeMap::new(),
@@ -277,6 +280,9 @@ impl Net {
 
     fn beat(&mut self) {
         self.after(BEAT, Happening::Beat);
+        if self.silent {
+            return;
+        }
         let mut beats = Vec::new();
         for (&from, peer) in self.peers.iter().filter(|(n, _)| !self.dead.contains(n)) {
             if peer.machine.role() != Role::Leader {

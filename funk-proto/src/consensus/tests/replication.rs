@@ -150,3 +150,15 @@ fn a_transfer_whose_acknowledgements_are_lost_begins_anew() {
     net.dead.remove(&2);
     net.converge([1, 2]);
 }
+
+#[test]
+fn a_joiner_gets_its_snapshot_without_a_heartbeat() {
+    let mut net = Net::new(2, 10, &["a".into()]);
+    net.until("a leader", |net| net.leader() == Some(1));
+    net.silent = true;
+    let now = net.now;
+    net.machine(1).change_members(now, &ids([1]), &ids([2])).unwrap();
+    net.drain(1);
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.peers[&2].installed, 1);
+}

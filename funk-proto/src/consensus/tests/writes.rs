@@ -4,7 +4,7 @@ use super::network::{Net, id, ids};
 use crate::consensus::{Consensus, ConsensusConfig, ConsensusOutput, Role};
 use crate::rng::Seed;
 use crate::time::Timestamp;
-use crate::wire::raft::RaftKind;
+use crate::wire::raft::{RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
 
 fn sent(net: &Net, n: u64, kind: RaftKind) -> usize {
     net.peers[&n].sent.iter().filter(|(_, message)| message.kind() == kind).count()
@@ -72,30 +72,75 @@ fn no_vote_is_given_or_asked_for_before_it_is_stable() {
 
 #[test]
 fn a_new_leader_of_one_sends_nothing_before_its_vote_is_stable() {
-    // A sole voter wins its own vote at once, with a learner to send to.
     let mut net = Net::voters(2, 23);
     net.change([1], [2]);
     net.converge([1, 2]);
-    let config = ConsensusConfig { id: id(1), bootstrap: Some("".into()) };
-    let mut machine = Consensus::new(config, Seed::from_u64(1), Timestamp::ZERO);
+    let (now, term) = (net.now, net.machine(1).term().0);
+    net.stuck.insert(1);
+    // The answer of a newer term deposes it; as sole voter it wins the next one by its own vote.
+    let newer = RaftMessage { kind: RaftKind::AppendResponse.into(), term: term + 1, ..RaftMessage::default() };
+    net.machine(1).handle_message(now, id(2), newer).unwrap();
+    net.drain(1);
+    assert_eq!(net.machine(1).role(), Role::Follower);
+    net.until("the new term to be held", |net| net.peers[&1].held.len() == 1);
+    net.release(1);
+    net.stuck.insert(1);
+    assert_eq!(net.machine(1).role(), Role::Leader);
+    let before = sent(&net, 1, RaftKind::Append);
+    net.propose("x");
+    net.run(Duration::from_millis(100));
+    assert_eq!(sent(&net, 1, RaftKind::Append), before);
+    net.release(1);
+    net.converge([1, 2]);
+}
+
+#[test]
+fn a_vote_that_was_never_asked_for_makes_no_leader() {
+    let mut net = Net::voters(3, 25);
+    net.converge(1..=3);
+    net.dead.insert(1);
+    let now = net.now;
+    for n in [2, 3] {
+        net.machine(n).forget_leader(now, &ids([2, 3]));
+        net.drain(n);
+    }
+    net.stuck.insert(2);
+    net.until("a candidate", |net| net.peers[&2].machine.role() == Role::Candidate);
+    let (now, term) = (net.now, net.machine(2).term().0);
+    let vote = RaftMessage { kind: RaftKind::VoteResponse.into(), term, ..RaftMessage::default() };
+    net.machine(2).handle_message(now, id(3), vote).unwrap();
+    net.drain(2);
+    assert_eq!(net.machine(2).role(), Role::Candidate);
+    net.release(2);
+    net.until("a leader", |net| net.leader().is_some());
+}
+
+#[test]
+fn nobody_campaigns_over_a_snapshot_that_is_not_stable() {
+    let mut machine =
+        Consensus::new(ConsensusConfig { id: id(2), bootstrap: None }, Seed::from_u64(1), Timestamp::ZERO);
+    let meta = SnapshotMeta { index: 9, term: 1, voters: vec![1, 2, 3], ..SnapshotMeta::default() };
+    let chunk = SnapshotChunk { meta: Some(meta), offset: 0, data: "s".into(), last: true };
+    let kind = RaftKind::Snapshot.into();
+    let message = RaftMessage { kind, term: 1, snapshot: Some(chunk), ..RaftMessage::default() };
+    machine.handle_message(Timestamp::ZERO, id(1), message).unwrap();
     let mut tokens = Vec::new();
-    let mut released = 0;
-    for round in 0..50 {
+    for round in 1..200 {
         while let Some(output) = machine.poll_output() {
             match output {
                 ConsensusOutput::Persist(persist) => tokens.push(persist.token),
-                ConsensusOutput::Send { .. } => assert!(released > 1, "sent in round {round}"),
+                ConsensusOutput::Send { .. } | ConsensusOutput::InstallSnapshot { .. } => panic!("{output:?}"),
                 _ => {}
             }
         }
-        if released < tokens.len() {
-            machine.handle_persisted(Timestamp::ZERO, tokens[released]);
-            released += 1;
-        } else if round > 10 && machine.learners().is_empty() {
-            machine.change_members(Timestamp::ZERO, &ids([1]), &ids([2])).unwrap();
-        }
+        let now = Timestamp::from_millis(round * 50);
+        machine.forget_leader(now, &ids([2]));
+        machine.handle_timeout(now);
+        assert_eq!(machine.role(), Role::Follower);
     }
-    assert_eq!(machine.learners(), ids([2]));
+    machine.handle_persisted(Timestamp::from_millis(10_000), *tokens.last().unwrap());
+    machine.handle_timeout(Timestamp::from_millis(11_000));
+    assert_eq!(machine.role(), Role::PreCandidate);
 }
 
 #[test]
