@@ -76,6 +76,7 @@ impl Node {
     ///
     /// # Errors
     /// A [`ConfigError`] names the setting that cannot work; nothing was started.
+    #[allow(clippy::needless_pass_by_value, reason = "what the store held is the node's from now on")]
     pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
         config.check()?;
         if !recovered.records.is_empty() {

@@ -111,10 +111,11 @@ impl World {
         self.drain(at);
     }
 
-    /// Starts a killed host's process anew, joining through `door`.
-    pub fn restart(&mut self, at: usize, door: usize) {
+    /// Starts a killed host's process anew, joining through any of the others.
+    pub fn restart(&mut self, at: usize) {
         self.hosts[at].config.bootstrap = false;
-        self.hosts[at].config.join = vec![Self::address(door, 1)];
+        self.hosts[at].config.join =
+            (0..self.hosts.len()).filter(|&host| host != at).map(|host| Self::address(host, 1)).collect();
         self.boot(at);
     }
 

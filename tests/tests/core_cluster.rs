@@ -91,7 +91,7 @@ fn survivors_take_over_when_a_node_is_killed_or_stopped() {
                 world.resume(victim);
                 assert!(world.status(victim).state != NodeState::Operational || world.status(victim).shards_owned == 0);
             } else {
-                world.restart(victim, world.running()[0]);
+                world.restart(victim);
             }
             let back = world.run_until(secs(10), |world| world.running().len() == nodes && world.converged());
             back.unwrap_or_else(|| report(&world));

@@ -14,7 +14,7 @@ fn story(seed: u64) -> u64 {
     world.run(Duration::from_secs(3));
     world.kill(0);
     world.run(Duration::from_secs(1));
-    world.restart(0, 1);
+    world.restart(0);
     world.pause(2);
     world.run(Duration::from_secs(1));
     world.resume(2);

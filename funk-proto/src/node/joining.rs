@@ -101,7 +101,7 @@ impl Node {
     }
 
     /// Not a member by the applied table, or a member that hears no leader.
-    fn is_out(&self, now: Timestamp) -> bool {
+    pub(super) fn is_out(&self, now: Timestamp) -> bool {
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
         let cut_off = self.consensus.leader().is_none() || self.liveness.leader_is_silent();
         !member || cut_off && self.view.leader_gone_since(now) >= CUT_OFF

@@ -208,7 +208,18 @@ impl Node {
             let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
             self.liveness.handle_vote(now, Term(message.term), remaining.min(PROMISE_MAX));
         }
+        self.vouch_for(now, from);
         self.consensus.handle_message(now, from, message)
+    }
+
+    /// A node that was away may know none of the present voters. While it is
+    /// out, it follows whoever of its cluster introduced itself and leads; and
+    /// it goes on following until its log has caught up.
+    fn vouch_for(&mut self, now: Timestamp, from: RaftId) {
+        let listed = self.state.as_ref().is_some_and(|state| state.members.get(from).is_some());
+        let follows = self.consensus.leader() == Some(from);
+        let vouched = listed || follows || self.is_out(now);
+        self.consensus.vouch(if vouched { [from].into() } else { Default::default() });
     }
 
     fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {
@@ -251,6 +262,7 @@ impl Node {
                 if let Some(grant) = grant {
                     self.liveness.handle_grant(from, grant);
                 }
+                self.vouch_for(now, from);
                 if self.consensus.handle_heartbeat(now, from, term, commit)? {
                     self.liveness.handle_heartbeat(now, from, header.counter, term, (lease, drift_ppm));
                 } else if term < self.consensus.term() {

@@ -1,0 +1,83 @@
+//! Random faults on the harness, then peace: no shard ever has two servers
+//! (checked at every step), and the healed cluster agrees on one map.
+
+use std::time::Duration;
+
+use funk_proto::Request;
+use funk_proto::rng::{Rng, Seed, Stream};
+use funk_tests::harness::World;
+
+/// One storm of `rounds` faults over three to seven nodes.
+fn storm(seed: u64, rounds: u64) {
+    let mut rng = Rng::new(Seed::from_u64(seed), Stream::Membership);
+    let mut world = World::new(seed);
+    let nodes = 3 + usize::try_from(rng.below(5)).unwrap();
+    for _ in 0..nodes {
+        world.start(40);
+    }
+    world.run_until(Duration::from_secs(10), World::converged).unwrap_or_else(|| panic!("seed {seed}: no start"));
+    // The voters are chosen a little after the map.
+    world.run(Duration::from_secs(1));
+    let faults_max = if nodes < 5 { 1 } else { 2 };
+    world.loss = rng.below(6);
+    let (mut paused, mut killed) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let running = world.running();
+        let pick = running[usize::try_from(rng.below(running.len() as u64)).unwrap()];
+        // A majority of the voters stays whole: what is lost beyond that is another test's matter.
+        let faults = paused.len() + killed.len() + usize::from(!world.cut.is_empty());
+        let spare = faults < faults_max;
+        match rng.below(8) {
+            0 if spare => {
+                world.kill(pick);
+                killed.push(pick);
+            }
+            1 | 2 if spare => {
+                world.pause(pick);
+                paused.push(pick);
+            }
+            3 if spare => {
+                world.cut = (0..nodes).filter(|&at| at != pick).map(|at| (at.min(pick), at.max(pick))).collect();
+            }
+            4 => world.cut.clear(),
+            5 | 6 => paused.drain(..).for_each(|at| world.resume(at)),
+            _ => killed.drain(..).for_each(|at| world.restart(at)),
+        }
+        world.run(rng.between(Duration::from_millis(1), Duration::from_millis(700)));
+    }
+    world.cut.clear();
+    world.loss = 0;
+    paused.drain(..).for_each(|at| world.resume(at));
+    if world.run_until(Duration::from_secs(20), World::converged).is_none() {
+        for at in world.running() {
+            let status = world.status(at);
+            eprintln!(
+                "{at}: {:?} {:?} {:?} {:?} {:?}",
+                status.state, status.role, status.term, status.leader, status.counters
+            );
+            let events = world.events(at);
+            eprintln!("    {:?}", &events[events.len().saturating_sub(6)..]);
+            for member in status.members {
+                eprintln!("    {:?} {:?} {:?} {}", member.name, member.boot, member.raft, member.shards);
+            }
+        }
+        panic!("seed {seed}: not healed");
+    }
+    let leaver = world.running()[0];
+    world.request(leaver, Request::Leave);
+    world.run(Duration::from_secs(1));
+}
+
+#[test]
+fn storms_end_in_one_map_and_never_serve_twice() {
+    let (first, count) = match std::env::var("FUNK_STORMS") {
+        Ok(range) => {
+            let (first, count) = range.split_once('+').expect("FUNK_STORMS=FIRST+COUNT");
+            (first.parse().unwrap(), count.parse().unwrap())
+        }
+        Err(_) => (0, 20),
+    };
+    for seed in first..first + count {
+        storm(seed, 30);
+    }
+}
