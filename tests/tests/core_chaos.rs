@@ -7,11 +7,15 @@ use funk_proto::Request;
 use funk_proto::rng::{Rng, Seed, Stream};
 use funk_tests::harness::World;
 
+fn draw(rng: &mut Rng, bound: usize) -> usize {
+    usize::try_from(rng.below(bound as u64)).expect("below a usize")
+}
+
 /// One storm of `rounds` faults over three to seven nodes.
 fn storm(seed: u64, rounds: u64) {
     let mut rng = Rng::new(Seed::from_u64(seed), Stream::Membership);
     let mut world = World::new(seed);
-    let nodes = 3 + usize::try_from(rng.below(5)).unwrap();
+    let nodes = 3 + draw(&mut rng, 5);
     for _ in 0..nodes {
         world.start(40);
     }
@@ -23,7 +27,7 @@ fn storm(seed: u64, rounds: u64) {
     let (mut paused, mut killed) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let running = world.running();
-        let pick = running[usize::try_from(rng.below(running.len() as u64)).unwrap()];
+        let pick = running[draw(&mut rng, running.len())];
         // A majority of the voters stays whole: what is lost beyond that is another test's matter.
         let faults = paused.len() + killed.len() + usize::from(!world.cut.is_empty());
         let spare = faults < faults_max;

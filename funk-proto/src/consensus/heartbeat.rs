@@ -43,11 +43,13 @@ impl Consensus {
         self.step(message);
     }
 
-    /// On the leader: this member acknowledged a heartbeat of `term`. It counts
-    /// for the quorum, and what was held back for it flows again.
+    /// On the leader: this member acknowledged a heartbeat, in its `term`. It
+    /// counts for the quorum, and what was held back for it flows again.
     pub fn handle_heartbeat_ack(&mut self, now: Timestamp, from: RaftId, term: Term) {
         self.advance_clock(now);
-        if self.raw.raft.state != StateRole::Leader || term != self.term() || from == self.id {
+        // An answer from a later term tells a leader that was away that it is none any more.
+        let stale = term < self.term() || self.check_term(term.0).is_err();
+        if self.raw.raft.state != StateRole::Leader || stale || from == self.id {
             return;
         }
         let mut message = Message::default();

@@ -375,3 +375,6 @@ fn refused(identity: &Identity, refusal: &Refusal) -> Refused {
     let cluster = identity.cluster.map_or(0, ClusterId::get);
     Refused { reason, name: identity.cluster_name.to_string(), cluster, boot: 0 }
 }
+
+#[cfg(test)]
+mod tests;

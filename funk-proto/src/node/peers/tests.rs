@@ -1,0 +1,146 @@
+use super::*;
+use crate::rng::{Seed, Stream as RngStream};
+
+fn address(n: u64, port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, u8::try_from(n).unwrap()], port))
+}
+
+fn id(n: u64) -> RaftId {
+    RaftId::new(n).unwrap()
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn peers(n: u64, cluster_name: &str) -> Peers {
+    let identity = Identity {
+        cluster_name: cluster_name.parse().unwrap(),
+        cluster: ClusterId::new(5),
+        id: id(n),
+        boot: BootId::new(100 + n).unwrap(),
+        name: format!("n{n}").parse().unwrap(),
+        raft: address(n, 2),
+        liveness: address(n, 3),
+        secret: [u8::try_from(n).unwrap(); 16],
+    };
+    Peers::new(identity, DialNumbers::new(1, 2), Rng::new(Seed::from_u64(n), RngStream::Peers))
+}
+
+/// Carries messages of one stream to and fro until both sides are quiet.
+fn talk(a: &mut Peers, b: &mut Peers, theirs: ConnId) -> Vec<PeersOutput> {
+    let mut others = Vec::new();
+    loop {
+        let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
+        while let Some(output) = a.poll_output() {
+            match output {
+                PeersOutput::Message { bytes, .. } | PeersOutput::Reply { bytes, .. } => from_a.push(bytes),
+                other => others.push(other),
+            }
+        }
+        for bytes in &from_a {
+            let _ = b.handle_frame(at(1), theirs, bytes);
+        }
+        while let Some(output) = b.poll_output() {
+            match output {
+                PeersOutput::Message { bytes, .. } | PeersOutput::Reply { bytes, .. } => from_b.push(bytes),
+                other => others.push(other),
+            }
+        }
+        let ours = a.streams.keys().next().copied();
+        for bytes in &from_b {
+            let _ = a.handle_frame(at(1), ours.unwrap_or(ConnId::dialled(1)), bytes);
+        }
+        if from_a.is_empty() && from_b.is_empty() {
+            return others;
+        }
+    }
+}
+
+fn introduced() -> (Peers, Peers) {
+    let (mut a, mut b) = (peers(1, "c"), peers(2, "c"));
+    a.learn(id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    talk(&mut a, &mut b, ConnId::accepted(1));
+    (a, b)
+}
+
+fn news(peers: &mut Peers) -> Vec<PeerNews> {
+    std::iter::from_fn(|| peers.poll_news()).collect()
+}
+
+#[test]
+fn hellos_give_both_sides_address_boot_and_key() {
+    let (a, b) = introduced();
+    assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
+    assert_eq!(a.boot(id(2)), BootId::new(102));
+    let (to_b, key) = a.datagram_route(id(2)).unwrap();
+    assert_eq!((to_b, key), (address(2, 3), b.incoming_key(id(1), BootId::new(101).unwrap())));
+    let (to_a, key) = b.datagram_route(id(1)).unwrap();
+    assert_eq!((to_a, key), (address(1, 3), a.incoming_key(id(2), BootId::new(102).unwrap())));
+}
+
+#[test]
+fn the_accepting_side_sends_on_the_same_stream() {
+    let (mut a, mut b) = introduced();
+    assert!(b.send(at(2), id(1), FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })));
+    let Some(PeersOutput::Message { bytes, .. }) = b.poll_output() else { panic!("no dial is needed") };
+    let conn = *a.streams.keys().next().unwrap();
+    let Ok(Some((from, FrameBody::Farewell(_)))) = a.handle_frame(at(2), conn, &bytes) else { panic!() };
+    assert_eq!(from, id(2));
+}
+
+#[test]
+fn another_clusters_node_is_refused_and_both_hear_why() {
+    let (mut a, mut b) = (peers(1, "c"), peers(2, "other"));
+    a.learn(id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    talk(&mut a, &mut b, ConnId::accepted(1));
+    assert!(!a.is_connected(id(2)) && !b.is_connected(id(1)));
+    for (side, theirs) in [(&mut a, "other"), (&mut b, "c")] {
+        let named = |news: &PeerNews| matches!(news, PeerNews::Refused { refusal: Refusal::ClusterName { theirs: name }, .. } if name == theirs);
+        assert!(news(side).iter().any(named));
+    }
+}
+
+#[test]
+fn a_frame_before_the_hello_and_a_frame_of_garbage_end_the_stream() {
+    let mut b = peers(2, "c");
+    let early = Frame::bytes(FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 }));
+    assert_eq!(b.handle_frame(at(0), ConnId::accepted(1), &early), Err(Misbehaviour::Unintroduced));
+    assert_eq!(b.poll_output(), Some(PeersOutput::Close { conn: ConnId::accepted(1) }));
+    let garbage = Bytes::from_static(b"GET / HTTP/1.1\r\n");
+    assert!(b.handle_frame(at(0), ConnId::accepted(2), &garbage).is_err());
+    assert_eq!(b.poll_output(), Some(PeersOutput::Close { conn: ConnId::accepted(2) }));
+}
+
+#[test]
+fn a_lost_stream_is_dialled_again_later_and_later() {
+    let (mut a, _) = introduced();
+    news(&mut a);
+    let mut now = at(10);
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        let conn = *a.streams.keys().next().unwrap();
+        a.handle_closed(now, conn);
+        let due = a.poll_timeout().unwrap();
+        pauses.push(due - now);
+        now = due;
+        a.handle_timeout(now);
+        assert!(matches!(a.poll_output(), Some(PeersOutput::Dial { .. })));
+        while a.poll_output().is_some() {}
+    }
+    assert!(matches!(news(&mut a)[0], PeerNews::Lost(peer) if peer == id(2)));
+    assert!(pauses[0] <= BACKOFF_MIN && pauses[11] >= BACKOFF_MAX / 2 && pauses[11] <= BACKOFF_MAX, "{pauses:?}");
+}
+
+#[test]
+fn a_stream_that_says_no_hello_is_ended() {
+    let mut a = peers(1, "c");
+    a.learn(id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    while a.poll_output().is_some() {}
+    let due = a.poll_timeout().unwrap();
+    a.handle_timeout(due);
+    assert!(matches!(a.poll_output(), Some(PeersOutput::Close { .. })));
+}
