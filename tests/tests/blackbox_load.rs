@@ -1,0 +1,69 @@
+//! A thousand requests a second while nodes come and go: none is lost.
+//!
+//! The client itself judges that each request was answered in time and that
+//! no shard's epoch went back; it exits 1 otherwise.
+
+use std::time::Duration;
+
+use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
+use funk_tests::blackbox::fault::{Fault, Victim};
+use funk_tests::blackbox::load::Load;
+use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::trial::{Plan, run};
+use rustix::process::Signal;
+
+const SETTLE: Duration = Duration::from_secs(3);
+
+fn under_load(fault: Fault, victim: Victim) {
+    let plan = Plan { nodes: 3, fault, victim, settle: SETTLE, load: true };
+    let outcome = run(&plan, &format!("load-{fault}-{victim}")).unwrap();
+    println!("{plan}: {:?}\n{}", outcome.times, outcome.load.expect("it was asked for").table);
+}
+
+#[test]
+fn killing_the_leader_loses_no_request() {
+    under_load(Fault::Kill, Victim::Leader);
+}
+
+#[test]
+fn killing_a_follower_loses_no_request() {
+    under_load(Fault::Kill, Victim::Follower);
+}
+
+#[test]
+fn stopping_and_waking_the_leader_loses_no_request() {
+    under_load(Fault::Stop, Victim::Leader);
+}
+
+#[test]
+fn stopping_and_waking_a_follower_loses_no_request() {
+    under_load(Fault::Stop, Victim::Follower);
+}
+
+#[test]
+fn joins_and_orderly_leaves_lose_no_request() {
+    let mut cluster = DemoCluster::start("load-churn", 3).unwrap();
+    let load = Load::start(&mut cluster, Duration::from_secs(10)).unwrap();
+    cluster.join().unwrap();
+    cluster.converged(GENEROUS).unwrap();
+    for leave in [1, 0] {
+        cluster.nodes[leave].process.signal(Signal::TERM);
+        let ended = cluster.nodes[leave].process.wait(GENEROUS).unwrap();
+        assert_eq!(ended.code(), Some(0), "{}", cluster.nodes[leave].process.tail());
+        cluster.converged(GENEROUS).unwrap();
+    }
+    cluster.join().unwrap();
+    cluster.converged(GENEROUS).unwrap();
+    println!("{}", load.finish().unwrap().table);
+}
+
+#[test]
+fn the_client_reports_a_cluster_that_cannot_answer() {
+    let cluster = DemoCluster::empty("load-nobody", &[]).unwrap();
+    let unused = funk_tests::blackbox::ports::free().unwrap().to_string();
+    let mut command = std::process::Command::new(funk_tests::blackbox::program("client").unwrap());
+    command.args(["--cluster-name", "nobody", "--zeroconf=false", "--repeats", "1", "--join", &unused]);
+    let mut client = Process::start("client", command, cluster.dir()).unwrap();
+    let ended = client.wait(GENEROUS).unwrap();
+    assert_eq!(ended.code(), Some(1), "{}", client.tail());
+}
