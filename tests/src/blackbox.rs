@@ -14,11 +14,30 @@ pub mod status;
 pub mod trial;
 pub mod watch;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A pause between two looks at something that announces no event.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What a black-box test returns.
+pub type Tested = Result<(), Failure>;
+
+/// Why a test failed. Printed as it is, line ends and all, since it may hold the ends of logs.
+pub struct Failure(String);
+
+impl<E: fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The program `name` as `make` left it: in the directory that `FUNK_BIN`
 /// names, else in the workspace's `bin`.

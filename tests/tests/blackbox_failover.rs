@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::fault::{Fault, Victim};
 use funk_tests::blackbox::trial::{Plan, run};
 
@@ -14,22 +15,23 @@ const TRIALS: usize = 2;
 /// How long the map must stand still after a fail-over.
 const SETTLE: Duration = Duration::from_secs(3);
 
-fn cell(nodes: usize, fault: Fault, victim: Victim) {
+fn cell(nodes: usize, fault: Fault, victim: Victim) -> Tested {
     let plan = Plan { nodes, fault, victim, settle: SETTLE, load: false };
     for _ in 0..TRIALS {
-        let outcome = run(&plan, &format!("failover-{nodes}-{fault}-{victim}")).unwrap();
+        let outcome = run(&plan, &format!("failover-{nodes}-{fault}-{victim}"))?;
         println!("{plan}: {:?}", outcome.times);
         assert_eq!(outcome.later_epochs, 0, "{plan}: the epoch moved again: {outcome:?}");
         assert!(outcome.moved <= outcome.moved_max, "{plan}: too many shards moved: {outcome:?}");
         assert_eq!(outcome.rejoined.is_some(), fault == Fault::Stop);
     }
+    Ok(())
 }
 
 macro_rules! cells {
     ($($name:ident: $nodes:literal, $fault:ident, $victim:ident;)*) => {$(
         #[test]
-        fn $name() {
-            cell($nodes, Fault::$fault, Victim::$victim);
+        fn $name() -> Tested {
+            cell($nodes, Fault::$fault, Victim::$victim)
         }
     )*};
 }
