@@ -10,6 +10,9 @@ use funk_tests::blackbox::workspace;
 /// Lines of code in a file without its unit tests.
 const FILE_LINES_MAX: usize = 500;
 
+/// Lines of a function, its signature and its last brace included.
+const FUNCTION_LINES_MAX: usize = 70;
+
 /// Lines of a runtime adapter, all of its files together.
 const ADAPTER_LINES_MAX: usize = 300;
 
@@ -122,6 +125,26 @@ fn files_hold_less_than_500_lines_of_code() {
 }
 
 #[test]
+fn functions_are_shorter_than_70_lines() {
+    for file in our_sources() {
+        let source = read(&file);
+        if source.contains("@generated") {
+            continue;
+        }
+        let lines: Vec<_> = source.lines().collect();
+        for (number, line) in lines.iter().enumerate().filter(|(_, line)| starts_function(line)) {
+            let indent = line.len() - line.trim_start().len();
+            // Formatted code closes a function with a brace as deep as its signature; one on a line ends there.
+            let ends = |line: &str| line.len() == indent + 1 && line.ends_with('}');
+            let one_line = line.ends_with('}') || line.ends_with(';');
+            let length = if one_line { 1 } else { lines[number..].iter().position(|line| ends(line)).unwrap_or(0) + 1 };
+            let name = line.trim();
+            assert!(length < FUNCTION_LINES_MAX, "{}:{}: {length} lines: {name}", show(&file), number + 1);
+        }
+    }
+}
+
+#[test]
 fn modules_stand_beside_their_directories() {
     let old: Vec<_> = our_sources().into_iter().filter(|file| file.ends_with("mod.rs")).collect();
     assert!(old.is_empty(), "call it after its directory instead: {old:?}");
@@ -177,6 +200,13 @@ fn every_allow_gives_its_reason() {
             assert!(attribute.contains("reason"), "{}: give the reason of {attribute})]", show(&file));
         }
     }
+}
+
+/// Whether a function's signature begins on this line.
+fn starts_function(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let plain = |word: &str| ["pub", "const", "async", "pub(crate)", "pub(super)"].contains(&word);
+    words.find(|word| !plain(word)) == Some("fn")
 }
 
 /// Lines before the unit tests, which stand last.
