@@ -7,7 +7,7 @@ use std::time::Duration;
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::hostile::{Noise, datagram_cases, stream_cases};
 use funk_tests::blackbox::load::Load;
-use funk_tests::blackbox::{Failure, Tested};
+use funk_tests::blackbox::{Failure, Tested, wait_for};
 
 const SEED: u64 = 0x0066_756e_6b00;
 
@@ -42,7 +42,10 @@ fn capture_push_pull(cluster: &mut DemoCluster) -> Result<Vec<u8>, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?.to_string();
     let joiner = cluster.join_at(&[&address])?;
-    let (mut stream, _) = listener.accept()?;
+    listener.set_nonblocking(true)?;
+    let accept = || listener.accept().map_err(|error| error.to_string());
+    let (mut stream, _) = wait_for("the joiner to dial", GENEROUS, accept)?;
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_millis(300)))?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
