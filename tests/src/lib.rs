@@ -1,3 +1,5 @@
-//! Tests of funk as a whole.
+//! Tests of funk as a whole: scenarios on a virtual network, black-box tests
+//! of the programs, checks of the structure.
 
+pub mod blackbox;
 pub mod harness;

@@ -1,0 +1,50 @@
+# The outside of the build: what each target does stands in README.md.
+# Nothing but a Rust toolchain is needed for `make`, `make demo` and the tools.
+
+CARGO ?= cargo
+TRIALS ?= 20
+# Programs of this version, in the order of their use.
+PROGRAMS := demo client demo-cluster
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
+
+.PHONY: all build demo test check failover startup idle bench sim sim-soak clean
+
+all: build
+
+build:
+	$(CARGO) build --release --locked -p funk-demo --bins
+	@mkdir -p bin
+	@for program in $(PROGRAMS); do \
+		cp -f "$(TARGET)/release/$$program" "bin/.$$program.new" && mv -f "bin/.$$program.new" "bin/$$program" || exit 1; \
+	done
+
+demo: build
+	@exec bin/demo-cluster
+
+# Every test that needs no extra machine.
+test:
+	@exec tests/check
+
+# The parts of `make test` that need no running cluster; quick after the first time.
+check:
+	@exec tests/check quick
+
+# Kills and stops leaders and followers of real clusters: FAILOVER="--nodes 3 --fault kill" for a part of the cells.
+failover: build
+	@$(TOOL) failover -- --trials $(TRIALS) $(FAILOVER)
+
+# Times from a start to Operational, and ten nodes that start at one moment.
+startup: build
+	@$(TOOL) failover -- --startup --trials $(TRIALS)
+
+# Processor time and loopback traffic of five nodes at rest, in a network namespace of their own.
+idle: build
+	@$(TOOL) idle
+
+bench sim sim-soak:
+	@echo "make $@: not available in this version" >&2; exit 2
+
+clean:
+	$(CARGO) clean
+	rm -rf bin

@@ -1,0 +1,279 @@
+//! A cluster of demo nodes on the loopback address.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::http::{self, Answer, Client};
+use super::process::Process;
+use super::status::{self, Status};
+use super::{ports, program, scratch, wait_for};
+
+/// Time for a start, a join or a fail-over on a busy machine. Tests fail by it
+/// only when something hangs.
+pub const GENEROUS: Duration = Duration::from_secs(30);
+
+/// A joiner is told at most this many addresses.
+const JOIN_ADDRESSES: usize = 3;
+
+static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+
+/// Demo nodes of one cluster, in the order of their start; the first bootstrapped it.
+#[derive(Debug)]
+pub struct DemoCluster {
+    /// The nodes, the ended ones among them.
+    pub nodes: Vec<DemoNode>,
+    name: String,
+    dir: PathBuf,
+    extra: Vec<String>,
+}
+
+/// One demo node.
+#[derive(Debug)]
+pub struct DemoNode {
+    /// Its id.
+    pub id: String,
+    /// Its process.
+    pub process: Process,
+    /// Its gossip address.
+    pub serf: SocketAddr,
+    /// Its status page, once it printed it.
+    pub page: Option<SocketAddr>,
+}
+
+impl DemoCluster {
+    /// Starts `nodes` nodes and waits until they have converged. `label` names the directory of the logs.
+    ///
+    /// # Errors
+    /// When the programs are missing or the nodes do not converge; ends with the logs.
+    pub fn start(label: &str, nodes: usize) -> Result<Self, String> {
+        Self::start_with(label, nodes, &[])
+    }
+
+    /// As [`DemoCluster::start`], with more arguments for every node.
+    ///
+    /// # Errors
+    /// As [`DemoCluster::start`].
+    pub fn start_with(label: &str, nodes: usize, extra: &[&str]) -> Result<Self, String> {
+        let mut cluster = Self::empty(label, extra)?;
+        cluster.bootstrap()?;
+        for _ in 1..nodes {
+            cluster.join()?;
+        }
+        cluster.converged(GENEROUS)?;
+        Ok(cluster)
+    }
+
+    /// A cluster of no node yet.
+    ///
+    /// # Errors
+    /// When the directory of the logs cannot be made.
+    pub fn empty(label: &str, extra: &[&str]) -> Result<Self, String> {
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let dir = scratch(&format!("{label}-{number}"))?;
+        let name = format!("t{}-{number}", std::process::id());
+        Ok(Self { nodes: Vec::new(), name, dir, extra: extra.iter().map(|&text| text.to_owned()).collect() })
+    }
+
+    /// Starts the node that bootstraps; does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn bootstrap(&mut self) -> Result<usize, String> {
+        self.spawn(&["--bootstrap"])
+    }
+
+    /// Starts a node that joins by the addresses of live nodes; does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn join(&mut self) -> Result<usize, String> {
+        let live = self.live().into_iter().take(JOIN_ADDRESSES);
+        let addresses: Vec<_> = live.map(|node| self.nodes[node].serf.to_string()).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        self.join_at(&addresses)
+    }
+
+    /// Starts a node that joins by these addresses; does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn join_at(&mut self, addresses: &[&str]) -> Result<usize, String> {
+        let arguments: Vec<_> = addresses.iter().flat_map(|&address| ["--join", address]).collect();
+        self.spawn(&arguments)
+    }
+
+    /// Gives the nodes that start from now on these arguments besides.
+    pub fn set_extra(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|&text| text.to_owned()).collect();
+    }
+
+    fn spawn(&mut self, arguments: &[&str]) -> Result<usize, String> {
+        let node = self.nodes.len();
+        let id = format!("n{node}");
+        let serf = ports::free()?;
+        let mut command = demo_command(&self.name)?;
+        command.args(["--node-id", &id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
+        let process = Process::start(&id, command, &self.dir)?;
+        self.nodes.push(DemoNode { id, process, serf, page: None });
+        Ok(node)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its logs are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The nodes whose processes have not ended (a stopped one has not).
+    pub fn live(&mut self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|&node| self.nodes[node].process.ended().is_none()).collect()
+    }
+
+    /// The status page of a node; waits until it printed it.
+    ///
+    /// # Errors
+    /// When it prints none.
+    pub fn page(&mut self, node: usize) -> Result<SocketAddr, String> {
+        let node = &mut self.nodes[node];
+        if let Some(page) = node.page {
+            return Ok(page);
+        }
+        let line = node.process.line("status ", GENEROUS)?;
+        let page = page_address(&line.text)?;
+        node.page = Some(page);
+        Ok(page)
+    }
+
+    /// What a node says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&mut self, node: usize) -> Result<Status, String> {
+        let page = self.page(node)?;
+        status::fetch(&mut Client::new(page, Duration::from_secs(2)))
+    }
+
+    /// Fetches a page of a node.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&mut self, node: usize, path: &str) -> Result<Answer, String> {
+        let page = self.page(node)?;
+        http::get(page, path, Duration::from_secs(5)).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// Waits until all live nodes have converged; gives what each of them says.
+    ///
+    /// # Errors
+    /// When they have not in time: why, and the ends of their logs.
+    pub fn converged(&mut self, within: Duration) -> Result<Vec<Status>, String> {
+        let live = self.live();
+        self.converged_among(&live, within)
+    }
+
+    /// As [`DemoCluster::converged`], for these nodes only: they own everything.
+    ///
+    /// # Errors
+    /// As [`DemoCluster::converged`].
+    pub fn converged_among(&mut self, nodes: &[usize], within: Duration) -> Result<Vec<Status>, String> {
+        let ids: BTreeSet<_> = nodes.iter().map(|&node| self.nodes[node].id.clone()).collect();
+        let mut clients = Vec::new();
+        for &node in nodes {
+            clients.push(Client::new(self.page(node)?, Duration::from_secs(2)));
+        }
+        let outcome = wait_for("the nodes to converge", within, || {
+            let all: Vec<_> = clients.iter_mut().map(status::fetch).collect::<Result<_, _>>()?;
+            check_converged(&all, &ids).map(|()| all)
+        });
+        outcome.map_err(|error| format!("{error}\n{}", self.tails(nodes)))
+    }
+
+    /// The leader, by what the nodes of a converged cluster say.
+    ///
+    /// # Errors
+    /// When they name none.
+    pub fn leader(&mut self) -> Result<usize, String> {
+        let live = self.live();
+        let first = *live.first().ok_or("no node is live")?;
+        let leader = self.status(first)?.leader.ok_or("no leader is known")?;
+        self.nodes.iter().position(|node| node.id == leader).ok_or_else(|| format!("`{leader}` leads, who is that?"))
+    }
+
+    /// A live node that does not lead.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn follower(&mut self) -> Result<usize, String> {
+        let leader = self.leader()?;
+        self.live().into_iter().find(|&node| node != leader).ok_or_else(|| "there is no follower".into())
+    }
+
+    /// The ends of the logs of these nodes.
+    pub fn tails(&self, nodes: &[usize]) -> String {
+        let tails: Vec<_> = nodes.iter().map(|&node| self.nodes[node].process.tail()).collect();
+        tails.join("\n")
+    }
+}
+
+/// A command for a demo node of this cluster that keeps to the loopback address.
+///
+/// # Errors
+/// When the program is missing.
+pub fn demo_command(cluster: &str) -> Result<Command, String> {
+    let mut command = Command::new(program("demo")?);
+    command.env_clear();
+    command.args(["--cluster-name", cluster, "--interface", "127.0.0.1", "--zeroconf=false"]);
+    Ok(command)
+}
+
+/// The address in a line `status http://HOST:PORT/`.
+///
+/// # Errors
+/// When the line is another.
+pub fn page_address(line: &str) -> Result<SocketAddr, String> {
+    let rest = line.strip_prefix("status http://").and_then(|rest| rest.strip_suffix('/'));
+    rest.and_then(|address| address.parse().ok()).ok_or_else(|| format!("`{line}` names no status page"))
+}
+
+/// Whether nodes with exactly these ids serve under one leader and one map in
+/// which they own everything in equal shares.
+///
+/// # Errors
+/// What is not so yet.
+pub fn check_converged(all: &[Status], ids: &BTreeSet<String>) -> Result<(), String> {
+    let first = all.first().ok_or("there is no node")?;
+    for status in all {
+        let same = (status.epoch, &status.leader) == (first.epoch, &first.leader);
+        if !same || !status.serves() {
+            let all: Vec<_> = all.iter().map(Status::brief).collect();
+            return Err(format!("not at one:\n  {}", all.join("\n  ")));
+        }
+        check_shares(status, ids)?;
+    }
+    Ok(())
+}
+
+/// Whether the live nodes own all shards in a node's map, in shares that differ by at most one.
+///
+/// # Errors
+/// What is not so.
+pub fn check_shares(status: &Status, live: &BTreeSet<String>) -> Result<(), String> {
+    let owned: u64 = live.iter().map(|id| status.shards_of(id)).sum();
+    let shares = || live.iter().map(|id| status.shards_of(id));
+    let (least, most) = (shares().min().unwrap_or_default(), shares().max().unwrap_or_default());
+    if status.shards_total == 0 || owned != status.shards_total || most - least > 1 {
+        return Err(format!("shards are not shared equally by the live nodes: {}", status.brief()));
+    }
+    if status.shards_owned != status.shards_of(&status.node_id) {
+        return Err(format!("shards_owned is {}, the member list differs: {}", status.shards_owned, status.brief()));
+    }
+    Ok(())
+}
