@@ -1,10 +1,12 @@
-//! The same seed gives the same bytes: within one process, between runs, and
-//! between builds, since the expected hash is written down.
+//! The same seed gives the same bytes. The hash is printed, so that a debug
+//! and a release build can be compared.
 
 use std::time::Duration;
 
 use funk_tests::harness::World;
 
+/// A story with joins, loss, a kill, a restart and a stopped node; returns
+/// the hash over all that every node said.
 fn story(seed: u64) -> u64 {
     let mut world = World::new(seed);
     for _ in 0..5 {
@@ -25,8 +27,7 @@ fn story(seed: u64) -> u64 {
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let hash = story(1);
-    // `tests/check` compares this line between the two build profiles.
     println!("trace hash {hash:016x}");
     assert_eq!(hash, story(1));
-    assert_ne!(story(1), story(2));
+    assert_ne!(hash, story(2));
 }
