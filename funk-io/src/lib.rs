@@ -1,1 +1,42 @@
-//! (skeleton)
+//! The driver of funk: it gives the pure core its sockets, streams, clock and
+//! timers, and gives the application a [`Cluster`] handle.
+//!
+//! The driver runs on its own thread, so a handler of the application that
+//! blocks never stops a heartbeat. It is generic over a small [`Runtime`]
+//! trait; `funk-tokio` and `funk-smol` implement it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `runtime` | what the driver needs of an async runtime |
+//! | `sockets` | the four sockets of a node |
+//! | `clock` | the node's clock, which counts suspend |
+//! | `cluster` | the handle: requests in, pictures and events out |
+//! | `gate` | who may serve a shard now: route table, lease, guards |
+//! | `watch`, `events` | how the application learns of changes |
+//! | `driver` | the one loop that owns the node |
+//! | `store` | where the core's writes go |
+//! | `conformance` | what every [`Runtime`] must do, as callable tests |
+
+mod clock;
+mod cluster;
+#[doc(hidden)]
+pub mod conformance;
+mod driver;
+mod error;
+mod events;
+mod gate;
+mod runtime;
+mod sockets;
+mod start;
+mod store;
+mod watch;
+
+pub use cluster::Cluster;
+pub use driver::counters::IoCounters;
+pub use error::{ProposeError, StartError, StopReason, Stopped};
+pub use events::{Events, EventsEnd};
+pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
+pub use runtime::Runtime;
+pub use sockets::Sockets;
+pub use start::{Options, start};
+pub use watch::Watch;

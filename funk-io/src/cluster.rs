@@ -1,0 +1,273 @@
+//! The handle to a running node.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use async_channel::{Receiver, Sender};
+use bytes::Bytes;
+use event_listener::Event as Bell;
+use funk_proto::config::is_endpoint_name;
+use funk_proto::id::{LogIndex, NodeName, ShardId};
+use funk_proto::shards::RouteTable;
+use funk_proto::{Outcome, RequestError, Status, Timestamp, limits};
+
+use crate::driver::counters::{Counters, IoCounters};
+use crate::error::{ProposeError, StopReason, Stopped};
+use crate::events::{Bus, Events};
+use crate::gate::Gate;
+use crate::gate::guard::{NotOwner, ShardGuard};
+use crate::watch::Watch;
+
+/// Commands that wait for the driver's next pass.
+pub(crate) const INBOX_MAX: usize = 1_024;
+
+/// A handle to a node that runs in this process. Clones are cheap and stand
+/// for the same node; dropping the last one stops it without leaving.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+    /// Dropped with the last handle.
+    _alive: Arc<Alive>,
+}
+
+/// What handle and driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: NodeName,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) bus: Bus,
+    pub(crate) inbox: Sender<Command>,
+    /// A second receiver, for commands that the driver never saw.
+    leftovers: Inbox,
+    /// Wakes the driver for its inbox.
+    pub(crate) wake: Waker,
+    pub(crate) counters: Arc<Counters>,
+    /// Whether the last handle was dropped.
+    pub(crate) orphaned: AtomicBool,
+    /// Names of this node's endpoints, counted here so that one too many is refused at once.
+    pub(crate) endpoints: Mutex<BTreeSet<String>>,
+    stop: Mutex<Option<StopReason>>,
+    stopped: Bell,
+}
+
+/// What the application asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Propose(Bytes, Sender<Result<Outcome, RequestError>>),
+    Join(Vec<SocketAddr>, Sender<Result<(), RequestError>>),
+    Leave,
+    StepDown,
+    SetEndpoint { name: String, address: Option<SocketAddr> },
+    Status(Sender<Status>),
+}
+
+#[derive(Debug)]
+struct Alive(Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.orphaned.store(true, Ordering::SeqCst);
+        self.0.wake.wake_by_ref();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        name: NodeName,
+        gate: Arc<Gate>,
+        (inbox, leftovers): (Sender<Command>, Inbox),
+        wake: Waker,
+        endpoints: BTreeSet<String>,
+    ) -> Self {
+        Self {
+            name,
+            gate,
+            bus: Bus::default(),
+            inbox,
+            leftovers,
+            wake,
+            counters: Arc::default(),
+            orphaned: AtomicBool::new(false),
+            endpoints: Mutex::new(endpoints),
+            stop: Mutex::new(None),
+            stopped: Bell::new(),
+        }
+    }
+
+    /// The driver has stopped, its sockets are closed: nobody waits any longer.
+    pub(crate) fn end(&self, why: StopReason) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.inbox.close();
+        // Their askers wait for an answer until the command is dropped.
+        while self.leftovers.try_recv().is_ok() {}
+        self.bus.end();
+        self.stopped.notify(usize::MAX);
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.inbox.send(command).await.map_err(|_| Stopped)?;
+        self.wake.wake_by_ref();
+        Ok(())
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.shared.name
+    }
+
+    /// The node's clock, on which leases and guards end.
+    pub fn now(&self) -> Timestamp {
+        self.shared.gate.now()
+    }
+
+    /// The latest published route table. Lock-free.
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.shared.gate.routes()
+    }
+
+    /// This node may serve its shards while [`Cluster::now`] is before this.
+    pub fn lease_until(&self) -> Timestamp {
+        self.shared.gate.lease_until()
+    }
+
+    /// The right to serve `shard`, decided on the caller's own thread.
+    ///
+    /// # Errors
+    /// [`NotOwner`] names the owner, and says whether to go there or to wait.
+    pub fn guard(&self, shard: ShardId) -> Result<ShardGuard, NotOwner> {
+        self.shared.gate.guard(shard)
+    }
+
+    /// Wakes for every route table newer than the present one, and when the lease comes back.
+    pub fn watch(&self) -> Watch {
+        Watch::new(Arc::clone(&self.shared.gate))
+    }
+
+    /// What the node tells from now on.
+    pub fn events(&self) -> Events {
+        self.shared.bus.subscribe()
+    }
+
+    /// What the driver's sockets and streams did so far.
+    pub fn io_counters(&self) -> IoCounters {
+        self.shared.counters.read()
+    }
+
+    /// What this node is doing. No other node is asked.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the driver has stopped.
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.shared.send(Command::Status(reply)).await?;
+        answer.recv().await.map_err(|_| Stopped)
+    }
+
+    /// Appends `bytes` to the replicated log and waits until they are applied here.
+    /// Every node sees them as [`Event::Committed`](funk_proto::Event::Committed), in index order.
+    ///
+    /// # Errors
+    /// [`ProposeError::Rejected`]: surely not applied. The others: perhaps.
+    pub async fn propose(&self, bytes: Bytes) -> Result<LogIndex, ProposeError> {
+        let (reply, answer) = async_channel::bounded(1);
+        let sent = self.shared.send(Command::Propose(bytes, reply)).await;
+        sent.map_err(|Stopped| ProposeError::Rejected(RequestError::Stopping))?;
+        match answer.recv().await {
+            Ok(Ok(Outcome::Committed(index))) => Ok(index),
+            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(ProposeError::Rejected(error)),
+            Ok(Ok(_)) => Err(ProposeError::Unknown),
+            Err(_) => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// Joins through these gossip addresses too. Returns once the node took
+    /// them; events tell how it goes.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopping`] if the driver has stopped, others as the core says.
+    pub async fn join(&self, addresses: Vec<SocketAddr>) -> Result<(), RequestError> {
+        let (reply, answer) = async_channel::bounded(1);
+        let sent = self.shared.send(Command::Join(addresses, reply)).await;
+        sent.map_err(|Stopped| RequestError::Stopping)?;
+        answer.recv().await.unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// Gives the shards up, hands leadership over and leaves; then the driver
+    /// stops. Ends when that is done, or after [`limits::LEAVE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// [`Stopped`] if the driver stopped for another reason.
+    pub async fn leave(&self) -> Result<(), Stopped> {
+        // A driver that has stopped already says below why.
+        let _ = self.shared.send(Command::Leave).await;
+        match self.stopped().await {
+            StopReason::Left => Ok(()),
+            _ => Err(Stopped),
+        }
+    }
+
+    /// Hands leadership to another voter; does nothing on a node that does not lead.
+    pub async fn step_down(&self) {
+        // A stopped node leads nothing.
+        let _ = self.shared.send(Command::StepDown).await;
+    }
+
+    /// Publishes, moves or (with `None`) withdraws an endpoint of the service.
+    ///
+    /// # Errors
+    /// [`RequestError::Endpoint`] for a name that is none or one too many,
+    /// [`RequestError::Busy`] if the driver's inbox is full,
+    /// [`RequestError::Stopping`] if it has stopped.
+    pub fn set_endpoint(&self, name: &str, address: Option<SocketAddr>) -> Result<(), RequestError> {
+        if !is_endpoint_name(name) {
+            return Err(RequestError::Endpoint(name.into()));
+        }
+        let mut endpoints = self.shared.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_more = address.is_some() && !endpoints.contains(name);
+        if one_more && endpoints.len() >= limits::ENDPOINTS_MAX {
+            return Err(RequestError::Endpoint(name.into()));
+        }
+        let sent = self.shared.inbox.try_send(Command::SetEndpoint { name: name.into(), address });
+        sent.map_err(|error| if error.is_full() { RequestError::Busy } else { RequestError::Stopping })?;
+        match address {
+            Some(_) => endpoints.insert(name.into()),
+            None => endpoints.remove(name),
+        };
+        self.shared.wake.wake_by_ref();
+        Ok(())
+    }
+
+    /// Where the nodes that are up serve the endpoint `name`, from the route table.
+    pub fn endpoints(&self, name: &str) -> Vec<(NodeName, SocketAddr)> {
+        let routes = self.routes();
+        let up = routes.nodes().iter().filter(|node| node.up);
+        up.filter_map(|node| Some((node.name.clone(), *node.endpoints.get(name)?))).collect()
+    }
+
+    /// Ends when the driver has stopped and its sockets are closed, and says why it did.
+    pub async fn stopped(&self) -> StopReason {
+        loop {
+            let stopped = self.shared.stopped.listen();
+            if let Some(why) = self.shared.stop_reason() {
+                return why;
+            }
+            stopped.await;
+        }
+    }
+}
+
+/// The driver's end of the inbox.
+pub(crate) type Inbox = Receiver<Command>;

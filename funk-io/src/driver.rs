@@ -1,0 +1,232 @@
+//! The one loop that owns the node.
+//!
+//! A pass goes in this order: a gap in time, if the pass comes late; what each
+//! socket and stream holds, at most [`limits::PASS_MESSAGES_MAX`] messages
+//! each; what the application asks; the node's timer, if one is due. Then it
+//! carries out all that the node says, and what follows from that. A heartbeat
+//! that is in the socket already always beats the timer that it refutes.
+//!
+//! The clock is read after each receipt and before each answer: a node that
+//! waits counts from when it heard, a node that holds from before it spoke, so
+//! a thread that is not scheduled in between errs on the safe side.
+//!
+//! | file | what |
+//! |---|---|
+//! | `hub` | who woke the driver |
+//! | `alarm` | the one timer |
+//! | `datagrams` | the two UDP sockets |
+//! | `door` | the two listeners |
+//! | `stream` | one stream |
+//! | `streams` | all of them |
+//! | `carry_out` | what is done with each output |
+//! | `counters` | what the driver counts |
+
+mod alarm;
+mod carry_out;
+pub(crate) mod counters;
+mod datagrams;
+mod door;
+pub(crate) mod hub;
+mod stream;
+mod streams;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use alarm::Alarm;
+use async_channel::Sender;
+use datagrams::Datagrams;
+use funk_proto::time::earliest;
+use funk_proto::{Input, Node, Outcome, Output, Request, RequestError, RequestId, Timestamp, limits};
+use hub::{Hub, Source};
+use streams::Streams;
+
+use crate::clock::Clock;
+use crate::cluster::{Command, Inbox, Shared};
+use crate::error::StopReason;
+use crate::gate::publisher::Publisher;
+use crate::runtime::Runtime;
+use crate::sockets::Sockets;
+use crate::start::Parts;
+use crate::store::MemoryStore;
+
+/// Time for the last bytes of a stopping node to leave.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
+
+type Asker = Sender<Result<Outcome, RequestError>>;
+
+pub(crate) struct Driver<'a, R: Runtime> {
+    clock: Clock,
+    node: Node,
+    shared: Arc<Shared>,
+    publisher: &'a mut Publisher,
+    inbox: Inbox,
+    inbox_source: Arc<Source>,
+    drain_source: Arc<Source>,
+    hub: Arc<Hub>,
+    alarm: Alarm<R>,
+    datagrams: Datagrams<R>,
+    streams: Streams<R>,
+    store: MemoryStore,
+    /// What the node said last; empty between rounds, kept for its memory.
+    outputs: Vec<Output>,
+    /// What the driver's own work gives back to the node, in order.
+    echoes: VecDeque<Input>,
+    /// Proposals whose outcome somebody waits for.
+    askers: BTreeMap<RequestId, Asker>,
+    /// A pass that comes later than promised by more than this is a gap.
+    gap_min: Duration,
+    leave_by: Option<Timestamp>,
+    stopping: Option<(StopReason, Timestamp)>,
+}
+
+impl<'a, R: Runtime> Driver<'a, R> {
+    pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
+        let Parts { clock, lease, node, shared, inbox, hub, inbox_source, drain_source } = parts;
+        let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
+        Ok(Self {
+            clock,
+            node,
+            publisher,
+            inbox,
+            inbox_source,
+            drain_source,
+            alarm: Alarm::new(&hub),
+            datagrams: Datagrams::new(liveness, serf_udp, &hub, Arc::clone(&shared.counters))?,
+            streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters))?,
+            hub,
+            shared,
+            store: MemoryStore::default(),
+            outputs: Vec::new(),
+            echoes: VecDeque::new(),
+            askers: BTreeMap::new(),
+            gap_min: lease / 2,
+            leave_by: None,
+            stopping: None,
+        })
+    }
+
+    /// Runs until the node is to stop.
+    pub(crate) async fn run(mut self) -> StopReason {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &Context<'_>) -> Poll<StopReason> {
+        self.hub.register(context);
+        self.shared.counters.passes.add_one();
+        let began = self.clock.now();
+        self.alarm.poll();
+        if self.stopping.is_none() {
+            self.pass(began);
+        }
+        if let Some((why, by)) = &self.stopping {
+            let flushed = self.streams.flush(&mut self.echoes);
+            if flushed || began >= *by {
+                return Poll::Ready(why.clone());
+            }
+        }
+        let deadlines = [
+            self.node.poll_timeout().filter(|_| self.stopping.is_none()),
+            self.streams.next_deadline(),
+            self.leave_by,
+            self.stopping.as_ref().map(|(_, by)| *by),
+        ];
+        let next = deadlines.into_iter().fold(None, earliest);
+        self.alarm.promise(next, self.clock);
+        Poll::Pending
+    }
+
+    fn pass(&mut self, began: Timestamp) {
+        if self.shared.orphaned.load(Ordering::SeqCst) {
+            self.stop(began, StopReason::Dropped);
+        }
+        if let Some(late) = self.alarm.lateness(began).filter(|late| *late > self.gap_min) {
+            tracing::warn!(node = %self.shared.name, ?late, "the process did not run");
+            self.node.handle(began, Input::ClockGap { gap: late });
+        }
+        let Self { node, clock, datagrams, streams, publisher, .. } = self;
+        datagrams.receive(|input| node.handle(clock.now(), input));
+        streams.receive(began, |input| node.handle(clock.now(), input));
+        if self.drain_source.take() {
+            publisher.sweep(|input| node.handle(clock.now(), input));
+        }
+        self.take_commands();
+        self.fire_timers(began);
+        self.carry_out();
+        if self.leave_by.is_some_and(|by| began >= by) {
+            self.stop(began, StopReason::Left);
+        }
+    }
+
+    /// The timers that were due when the pass began, unless something in a
+    /// socket refutes them: the sockets are read once more for that, past what
+    /// the runtime knows of them.
+    fn fire_timers(&mut self, began: Timestamp) {
+        let due = |node: &Node| node.poll_timeout().is_some_and(|at| at <= began);
+        if due(&self.node) {
+            let Self { node, clock, datagrams, .. } = self;
+            datagrams.receive_at_once(|input| node.handle(clock.now(), input));
+            if due(&self.node) {
+                self.node.handle(began, Input::Timeout);
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        if !self.inbox_source.take() {
+            return;
+        }
+        for _ in 0..limits::PASS_MESSAGES_MAX {
+            let Ok(command) = self.inbox.try_recv() else { return };
+            self.take_command(command);
+        }
+        self.shared.wake.wake_by_ref();
+    }
+
+    fn take_command(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Propose(bytes, asker) => match self.node.request(now, Request::Propose(bytes)) {
+                Ok(id) => {
+                    self.askers.insert(id, asker);
+                }
+                Err(error) => answer(&asker, Err(error)),
+            },
+            Command::Join(addresses, asker) => {
+                answer(&asker, self.node.request(now, Request::Join(addresses)).map(|_| ()));
+            }
+            Command::Leave => {
+                if self.leave_by.is_none() {
+                    self.leave_by = Some(now + limits::LEAVE_TIMEOUT);
+                    self.request(now, Request::Leave);
+                }
+            }
+            Command::StepDown => self.request(now, Request::StepDown),
+            Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
+            Command::Status(asker) => answer(&asker, self.node.status()),
+        }
+    }
+
+    /// A request whose end nobody waits for.
+    fn request(&mut self, now: Timestamp, request: Request) {
+        if let Err(error) = self.node.request(now, request) {
+            tracing::warn!(node = %self.shared.name, %error, "a request was refused");
+        }
+    }
+
+    fn stop(&mut self, now: Timestamp, why: StopReason) {
+        if self.stopping.is_none() {
+            self.stopping = Some((why, now + FLUSH_TIMEOUT));
+        }
+    }
+}
+
+/// An asker that has gone away needs no answer.
+fn answer<T>(asker: &Sender<T>, answer: T) {
+    let _ = asker.try_send(answer);
+}

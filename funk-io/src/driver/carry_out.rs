@@ -1,0 +1,93 @@
+//! What is done with each output of the node, and what follows from it in the same pass.
+
+use funk_proto::{Event, Input, Outcome, Output};
+
+use super::{Driver, answer};
+use crate::error::StopReason;
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+/// Rounds of output and echo in one pass; what is left over waits for the next pass.
+const ROUNDS_MAX: usize = 64;
+
+impl<R: Runtime> Driver<'_, R> {
+    /// Carries out all that the node says, and gives back what follows: tokens
+    /// of stable writes, drained shards, closed streams.
+    pub(super) fn carry_out(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.publish_and_execute();
+            self.streams.flush(&mut self.echoes);
+            while let Some(token) = self.store.poll_stable() {
+                self.echoes.push_back(Input::Persisted(token));
+            }
+            if self.echoes.is_empty() {
+                return;
+            }
+            while let Some(echo) = self.echoes.pop_front() {
+                self.node.handle(self.clock.now(), echo);
+            }
+        }
+        self.hub_again();
+    }
+
+    /// Asks for another pass at once.
+    fn hub_again(&self) {
+        self.shared.wake.wake_by_ref();
+    }
+
+    /// A closed gate is visible before anything leaves that follows from it.
+    fn publish_and_execute(&mut self) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+        let closing: Vec<_> = outputs.iter().filter_map(closing).collect();
+        let node = &self.node;
+        self.publisher.publish(self.clock.now(), node.route_version(), || node.routes(), node.lease_until(), &closing);
+        drop(closing);
+        for output in outputs.drain(..) {
+            self.execute(output);
+        }
+        self.outputs = outputs;
+    }
+
+    fn execute(&mut self, output: Output) {
+        match output {
+            Output::Datagram { socket, to, bytes } => {
+                self.echoes.extend(self.datagrams.send(socket, to, &bytes));
+            }
+            Output::Dial { conn, to, channel } => self.streams.dial(conn, channel, to),
+            Output::Message { conn, bytes } => self.streams.send(conn, &bytes, false, &mut self.echoes),
+            Output::Reply { conn, bytes } => self.streams.send(conn, &bytes, true, &mut self.echoes),
+            Output::Close { conn } => self.streams.close(conn),
+            Output::Persist(persist) => self.store.write(persist),
+            Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
+            // The application's state is no part of snapshots yet.
+            Output::SnapshotWanted { index } => {
+                self.echoes.push_back(Input::SnapshotTaken { index, state: bytes::Bytes::new() });
+            }
+            Output::SnapshotInstalled { .. } => {}
+            Output::Event(event) => self.tell(event),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::RequestDone { id, outcome } => {
+                if let Some(asker) = self.askers.remove(id) {
+                    let outcome: Outcome = outcome.clone();
+                    answer(&asker, Ok(outcome));
+                }
+            }
+            Event::Left => self.stop(self.clock.now(), StopReason::Left),
+            Event::Refused(refusal) => self.stop(self.clock.now(), StopReason::Refused(refusal.clone())),
+            _ => {}
+        }
+        self.shared.bus.publish(event);
+    }
+}
+
+fn closing(output: &Output) -> Option<(funk_proto::id::LogIndex, &[funk_proto::id::ShardId])> {
+    match output {
+        Output::Drain { change, shards } => Some((*change, shards)),
+        _ => None,
+    }
+}

@@ -1,0 +1,69 @@
+//! A listener: streams come in through it.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use funk_proto::Channel;
+
+use super::hub::{Hub, Source};
+use crate::runtime::Runtime;
+
+/// Connections taken in one pass: accepting is dearer than reading.
+const PASS_ACCEPTS_MAX: usize = 32;
+/// Wait after a failed accept: out of descriptors, most likely, and trying at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Accepting<S> = Pin<Box<dyn Future<Output = io::Result<(S, SocketAddr)>> + Send>>;
+
+pub(super) struct Door<R: Runtime> {
+    pub(super) channel: Channel,
+    listener: Arc<R::Listener>,
+    next: Accepting<R::Stream>,
+    source: Arc<Source>,
+    waker: Waker,
+}
+
+impl<R: Runtime> Door<R> {
+    pub(super) fn new(channel: Channel, listener: TcpListener, hub: &Arc<Hub>) -> io::Result<Self> {
+        let listener = Arc::new(R::listen(listener)?);
+        let next = accept::<R>(&listener);
+        let source = Source::new(hub);
+        Ok(Self { channel, listener, next, waker: Waker::from(Arc::clone(&source)), source })
+    }
+
+    /// The connections that wait, if the door woke the driver.
+    pub(super) fn receive(&mut self, mut take: impl FnMut(R::Stream)) {
+        if !self.source.take() {
+            return;
+        }
+        for _ in 0..PASS_ACCEPTS_MAX {
+            match self.next.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Pending => return,
+                Poll::Ready(accepted) => {
+                    self.next = accept::<R>(&self.listener);
+                    match accepted {
+                        Ok((stream, _)) => take(stream),
+                        Err(error) => tracing::warn!(channel = ?self.channel, %error, "accepting failed"),
+                    }
+                }
+            }
+        }
+        self.waker.wake_by_ref();
+    }
+}
+
+fn accept<R: Runtime>(listener: &Arc<R::Listener>) -> Accepting<R::Stream> {
+    let listener = Arc::clone(listener);
+    Box::pin(async move {
+        let accepted = R::accept(&listener).await;
+        if accepted.is_err() {
+            R::sleep(ACCEPT_PAUSE).await;
+        }
+        accepted
+    })
+}

@@ -1,0 +1,318 @@
+//! One stream: connecting, cutting messages, and a bounded queue of bytes to write.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use funk_proto::id::ConnId;
+use funk_proto::wire::frame;
+use funk_proto::wire::gossip::StreamDecoder;
+use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
+use futures_io::{AsyncRead, AsyncWrite};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::hub::{Hub, Source};
+use crate::runtime::Runtime;
+
+/// Reads of one stream in one pass; with the scratch buffer's size, how much a
+/// peer that sends without end can take of the driver's time.
+const PASS_READS_MAX: usize = 16;
+/// Bytes of an empty queue's buffer that are kept for the next message.
+const QUEUE_KEPT_BYTES: usize = 256 << 10;
+
+type Dialling<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
+
+enum Transport<S> {
+    Dialling(Dialling<S>),
+    Open(S),
+}
+
+enum Decoder {
+    Frames(BytesMut),
+    Gossip(Box<StreamDecoder>),
+}
+
+pub(super) struct Stream<R: Runtime> {
+    conn: ConnId,
+    pub(super) channel: Channel,
+    transport: Transport<R::Stream>,
+    decoder: Decoder,
+    queue: Queue,
+    source: Arc<Source>,
+    waker: Waker,
+    /// When it is closed as timed out, unless something lifts that before.
+    pub(super) deadline: Option<Timestamp>,
+    /// Whether the core knows of it.
+    pub(super) announced: bool,
+    /// To be closed when the queue is empty.
+    finishing: bool,
+    /// The socket took no more; it wakes us when it does.
+    blocked: bool,
+}
+
+impl<R: Runtime> Stream<R> {
+    pub(super) fn dial(conn: ConnId, channel: Channel, to: SocketAddr, now: Timestamp, hub: &Arc<Hub>) -> Self {
+        let transport = Transport::Dialling(Box::pin(R::connect(to)));
+        Self::new(conn, channel, transport, now + limits::DIAL_TIMEOUT, hub)
+    }
+
+    pub(super) fn accepted(conn: ConnId, channel: Channel, io: R::Stream, now: Timestamp, hub: &Arc<Hub>) -> Self {
+        set_options(&io);
+        // A cluster stream introduces itself at once; a gossip stream is one exchange.
+        let time = match channel {
+            Channel::Cluster => limits::DIAL_TIMEOUT,
+            Channel::Gossip => limits::GOSSIP_STREAM_TIMEOUT,
+        };
+        Self::new(conn, channel, Transport::Open(io), now + time, hub)
+    }
+
+    fn new(
+        conn: ConnId,
+        channel: Channel,
+        transport: Transport<R::Stream>,
+        deadline: Timestamp,
+        hub: &Arc<Hub>,
+    ) -> Self {
+        let source = Source::new(hub);
+        let decoder = match channel {
+            Channel::Cluster => Decoder::Frames(BytesMut::new()),
+            Channel::Gossip => Decoder::Gossip(Box::default()),
+        };
+        Self {
+            conn,
+            channel,
+            transport,
+            decoder,
+            queue: Queue::default(),
+            waker: Waker::from(Arc::clone(&source)),
+            source,
+            deadline: Some(deadline),
+            announced: !conn.is_accepted(),
+            finishing: false,
+            blocked: false,
+        }
+    }
+
+    /// Moves on if it woke the driver: connects, reads, hands in whole messages.
+    pub(super) fn receive(
+        &mut self,
+        now: Timestamp,
+        scratch: &mut [u8],
+        deliver: &mut impl FnMut(Input),
+    ) -> Result<(), CloseReason> {
+        if !self.source.take() {
+            return Ok(());
+        }
+        self.blocked = false;
+        if let Transport::Dialling(dialling) = &mut self.transport {
+            match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(dial_failure(&error)),
+                Poll::Ready(Ok(io)) => {
+                    set_options(&io);
+                    self.transport = Transport::Open(io);
+                    let whole = now + limits::GOSSIP_STREAM_TIMEOUT;
+                    self.deadline = (self.channel == Channel::Gossip).then_some(whole);
+                }
+            }
+        }
+        let mut budget = limits::PASS_MESSAGES_MAX;
+        self.cut(&mut budget, deliver)?;
+        for _ in 0..PASS_READS_MAX {
+            // Whole messages are left over: they come first in the next pass.
+            if budget == 0 {
+                break;
+            }
+            let Transport::Open(io) = &mut self.transport else { return Ok(()) };
+            match Pin::new(io).poll_read(&mut Context::from_waker(&self.waker), scratch) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(CloseReason::Ended),
+                Poll::Ready(Ok(length)) => self.decoder.push(&scratch[..length]),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(failure(&error)),
+            }
+            self.cut(&mut budget, deliver)?;
+        }
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
+    fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input)) -> Result<(), CloseReason> {
+        while *budget > 0 {
+            let Some(bytes) = self.decoder.next()? else { return Ok(()) };
+            *budget -= 1;
+            self.announced = true;
+            if self.channel == Channel::Cluster {
+                self.deadline = None;
+            }
+            deliver(Input::Message { conn: self.conn, channel: self.channel, bytes });
+        }
+        Ok(())
+    }
+
+    /// Queues a message. It leaves with the next [`Stream::flush`], once connected.
+    pub(super) fn send(&mut self, bytes: &Bytes) -> Result<(), CloseReason> {
+        if self.finishing {
+            return Ok(());
+        }
+        self.queue.push(self.channel, bytes)
+    }
+
+    /// Ends the stream when all that is queued has left.
+    pub(super) fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// Writes as much as the socket takes. Tells whether the stream is done with.
+    pub(super) fn flush(&mut self) -> Result<bool, CloseReason> {
+        let Transport::Open(io) = &mut self.transport else { return Ok(false) };
+        let mut context = Context::from_waker(&self.waker);
+        while !self.queue.is_empty() && !self.blocked {
+            match Pin::new(&mut *io).poll_write(&mut context, self.queue.bytes()) {
+                Poll::Pending => self.blocked = true,
+                Poll::Ready(Ok(0)) => return Err(CloseReason::Failed),
+                Poll::Ready(Ok(length)) => self.queue.written(length),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(failure(&error)),
+            }
+        }
+        let done = self.finishing && self.queue.is_empty();
+        if done {
+            // The end goes out in order; what the peer still says is not read.
+            let _ = SockRef::from(&*io).shutdown(std::net::Shutdown::Write);
+        }
+        Ok(done)
+    }
+
+    /// Whether bytes wait for a connected socket.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.queue.is_empty() || matches!(self.transport, Transport::Dialling(_))
+    }
+}
+
+impl Decoder {
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Frames(buffer) => buffer.extend_from_slice(bytes),
+            Self::Gossip(decoder) => decoder.push(bytes),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, CloseReason> {
+        match self {
+            Self::Frames(buffer) => frame::decode(buffer).map_err(|_| CloseReason::Malformed),
+            Self::Gossip(decoder) => decoder.next().map_err(|_| CloseReason::Malformed),
+        }
+    }
+}
+
+/// Bytes to write, and where each message among them ends.
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: BytesMut,
+    /// Ends of the queued messages, in bytes since the stream began.
+    ends: VecDeque<u64>,
+    written: u64,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn push(&mut self, channel: Channel, message: &Bytes) -> Result<(), CloseReason> {
+        let full = self.ends.len() >= limits::STREAM_QUEUE_MESSAGES_MAX;
+        if full || self.bytes.len() + message.len() > limits::STREAM_QUEUE_BYTES_MAX {
+            return Err(CloseReason::Overflow);
+        }
+        match channel {
+            Channel::Cluster => frame::encode(message, &mut self.bytes),
+            Channel::Gossip => self.bytes.extend_from_slice(message),
+        }
+        self.ends.push_back(self.written + self.bytes.len() as u64);
+        Ok(())
+    }
+
+    fn written(&mut self, length: usize) {
+        self.bytes.advance(length);
+        self.written += length as u64;
+        while self.ends.front().is_some_and(|end| *end <= self.written) {
+            self.ends.pop_front();
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > QUEUE_KEPT_BYTES {
+            self.bytes = BytesMut::new();
+        }
+    }
+}
+
+/// Small messages leave at once, and a peer whose host is gone is noticed in
+/// the end. A socket that cannot is used as it is.
+fn set_options<S: std::os::fd::AsFd>(io: &S) {
+    let socket = SockRef::from(io);
+    let _ = socket.set_tcp_nodelay(true);
+    let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(3));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3));
+}
+
+fn dial_failure(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => CloseReason::Refused,
+        io::ErrorKind::TimedOut => CloseReason::TimedOut,
+        _ => CloseReason::Failed,
+    }
+}
+
+fn failure(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            CloseReason::Reset
+        }
+        io::ErrorKind::TimedOut => CloseReason::TimedOut,
+        _ => CloseReason::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_is_bounded_by_messages_that_wait_not_by_all_that_ever_were() {
+        let mut queue = Queue::default();
+        let message = Bytes::from_static(b"x");
+        for _ in 0..3 * limits::STREAM_QUEUE_MESSAGES_MAX {
+            queue.push(Channel::Cluster, &message).unwrap();
+            queue.push(Channel::Cluster, &message).unwrap();
+            queue.written(queue.bytes().len() - 1);
+            queue.written(1);
+        }
+        for _ in 0..limits::STREAM_QUEUE_MESSAGES_MAX {
+            queue.push(Channel::Gossip, &message).unwrap();
+        }
+        assert_eq!(queue.push(Channel::Gossip, &message), Err(CloseReason::Overflow));
+        queue.written(1);
+        queue.push(Channel::Gossip, &message).unwrap();
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_bytes() {
+        let mut queue = Queue::default();
+        let message = Bytes::from(vec![0; limits::FRAME_BYTES_MAX]);
+        let whole = limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
+        for _ in 0..whole - 1 {
+            queue.push(Channel::Cluster, &message).unwrap();
+        }
+        let overflows = (0..2).any(|_| queue.push(Channel::Cluster, &message).is_err());
+        assert!(overflows);
+    }
+}

@@ -1,0 +1,147 @@
+//! All streams of a node, dialled and accepted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use funk_proto::id::ConnId;
+use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
+
+use super::counters::Counters;
+use super::door::Door;
+use super::hub::Hub;
+use super::stream::Stream;
+use crate::clock::Clock;
+use crate::runtime::Runtime;
+
+/// Bytes that one read takes at most.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+pub(super) struct Streams<R: Runtime> {
+    doors: [Door<R>; 2],
+    streams: BTreeMap<ConnId, Stream<R>>,
+    accepted: u64,
+    scratch: Vec<u8>,
+    hub: Arc<Hub>,
+    clock: Clock,
+    counters: Arc<Counters>,
+}
+
+impl<R: Runtime> Streams<R> {
+    pub(super) fn new(
+        cluster: TcpListener,
+        gossip: TcpListener,
+        hub: &Arc<Hub>,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let doors = [Door::new(Channel::Cluster, cluster, hub)?, Door::new(Channel::Gossip, gossip, hub)?];
+        let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
+        Ok(Self { doors, streams, accepted: 0, scratch, hub: Arc::clone(hub), clock, counters })
+    }
+
+    /// Hands in what those streams hold that woke the driver, and closes those
+    /// whose time is over.
+    pub(super) fn receive(&mut self, now: Timestamp, mut deliver: impl FnMut(Input)) {
+        self.accept(now);
+        let scratch = &mut self.scratch;
+        let counters = &self.counters;
+        self.streams.retain(|conn, stream| {
+            let mut ended = stream.receive(now, scratch, &mut deliver);
+            if ended.is_ok() && stream.deadline.is_some_and(|deadline| deadline <= now) {
+                ended = Err(CloseReason::TimedOut);
+            }
+            let Err(why) = ended else { return true };
+            let announced = stream.announced;
+            note_closed(*conn, why, counters);
+            if announced {
+                deliver(Input::Closed { conn: *conn, why });
+            }
+            false
+        });
+    }
+
+    fn accept(&mut self, now: Timestamp) {
+        let Self { doors, streams, accepted, hub, counters, .. } = self;
+        for door in doors {
+            let channel = door.channel;
+            let most = match channel {
+                Channel::Cluster => limits::CLUSTER_STREAMS_MAX,
+                Channel::Gossip => limits::GOSSIP_STREAMS_MAX,
+            };
+            door.receive(|io| {
+                let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();
+                if open >= most {
+                    counters.streams_refused.add_one();
+                    return;
+                }
+                let conn = ConnId::accepted(*accepted);
+                *accepted += 1;
+                counters.streams_accepted.add_one();
+                streams.insert(conn, Stream::accepted(conn, channel, io, now, hub));
+            });
+        }
+    }
+
+    pub(super) fn dial(&mut self, conn: ConnId, channel: Channel, to: SocketAddr) {
+        let stream = Stream::dial(conn, channel, to, self.clock.now(), &self.hub);
+        self.streams.insert(conn, stream);
+    }
+
+    /// Queues a message; one for a stream that has ended is dropped.
+    pub(super) fn send(&mut self, conn: ConnId, bytes: &Bytes, last: bool, echoes: &mut VecDeque<Input>) {
+        let Some(stream) = self.streams.get_mut(&conn) else { return };
+        match stream.send(bytes) {
+            Ok(()) if last => stream.finish(),
+            Ok(()) => {}
+            Err(why) => self.close_for(conn, why, echoes),
+        }
+    }
+
+    /// Ends a stream on the core's word.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        self.streams.remove(&conn);
+    }
+
+    /// Writes what the sockets take. Tells whether nothing is left that could be written.
+    pub(super) fn flush(&mut self, echoes: &mut VecDeque<Input>) -> bool {
+        let counters = &self.counters;
+        let mut all = true;
+        self.streams.retain(|conn, stream| {
+            let keep = match stream.flush() {
+                Ok(done) => !done,
+                Err(why) => {
+                    note_closed(*conn, why, counters);
+                    if stream.announced {
+                        echoes.push_back(Input::Closed { conn: *conn, why });
+                    }
+                    false
+                }
+            };
+            all &= !keep || stream.is_flushed();
+            keep
+        });
+        all
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.streams.values().filter_map(|stream| stream.deadline).min()
+    }
+
+    fn close_for(&mut self, conn: ConnId, why: CloseReason, echoes: &mut VecDeque<Input>) {
+        self.streams.remove(&conn);
+        note_closed(conn, why, &self.counters);
+        echoes.push_back(Input::Closed { conn, why });
+    }
+}
+
+fn note_closed(conn: ConnId, why: CloseReason, counters: &Counters) {
+    match why {
+        CloseReason::Malformed => counters.streams_malformed.add_one(),
+        CloseReason::Overflow => counters.streams_overflowed.add_one(),
+        _ => {}
+    }
+    tracing::debug!(%conn, ?why, "a stream ended");
+}

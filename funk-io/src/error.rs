@@ -1,0 +1,106 @@
+//! What can go wrong between the application and its driver.
+
+use std::fmt;
+use std::io;
+
+use funk_proto::{ConfigError, Refusal, RequestError};
+
+/// The node was not started; nothing of it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work: mend it.
+    Config(ConfigError),
+    /// The operating system refused something: `what` names it.
+    Io {
+        /// What was attempted.
+        what: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Io { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Io { source, .. } => Some(source),
+        }
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// The driver has stopped; [`Cluster::stopped`](crate::Cluster::stopped) says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this node has stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Why a driver stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The node left the cluster, or the time for leaving was over.
+    Left,
+    /// The cluster cannot take this node in.
+    Refused(Refusal),
+    /// The driver failed: a bug, or the operating system. The gate is closed.
+    Failed(String),
+    /// The last handle was dropped; the node did not leave.
+    Dropped,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the node left"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Failed(message) => write!(f, "the driver failed: {message}"),
+            Self::Dropped => f.write_str("the last handle was dropped"),
+        }
+    }
+}
+
+/// How a proposal failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Nothing of it was or will be applied: it may be proposed again.
+    Rejected(RequestError),
+    /// It may or may not be applied: the leader was lost after it was sent.
+    Unknown,
+    /// The node stopped before the outcome was known; it may or may not be applied.
+    Stopped,
+}
+
+impl fmt::Display for ProposeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(error) => error.fmt(f),
+            Self::Unknown => f.write_str("the leader was lost: the proposal may or may not be applied"),
+            Self::Stopped => f.write_str("this node stopped: the proposal may or may not be applied"),
+        }
+    }
+}
+
+impl std::error::Error for ProposeError {}

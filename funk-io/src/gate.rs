@@ -1,0 +1,189 @@
+//! Who may serve a shard now: read by the callers' own threads, written by the driver.
+//!
+//! A caller compares an immutable route table and an atomic lease end with the
+//! clock, so a driver that stalls can never extend a lease. The driver closes a
+//! shard by publishing a table that no longer shows it here, and only then looks
+//! whether guards of it are in flight.
+//!
+//! # Why no guard slips through a closing gate
+//! [`Gate::guard`] counts itself in and *then* looks at the table again; the
+//! driver publishes the table and *then* looks at the count. Each side writes
+//! one place and reads the other's, with a sequentially consistent fence in
+//! between, so at least one sees the other's write: either the caller sees the
+//! closed table and takes itself out, or the driver sees the guard and waits
+//! for it. A dropped guard and a driver that begins to drain meet in the same
+//! way, so no last drop goes unseen.
+//!
+//! # Why a closed shard's guards are never extended
+//! The lease is the node's, the drain is the shard's. When a shard closes, the
+//! driver publishes with the table where the shard's lease ended at that
+//! moment; renewals go on for other shards, but a guard of the closed shard is
+//! measured by the frozen end. The core may release the shard once that end
+//! has passed, whether or not a handler still holds its guard.
+//!
+//! A lease that grows is stored after the table and read before it: who sees
+//! the longer lease sees the table under which it was granted, or a newer one.
+
+pub(crate) mod guard;
+pub(crate) mod publisher;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::task::Waker;
+
+use arc_swap::ArcSwap;
+use event_listener::Event as Bell;
+use funk_proto::Timestamp;
+use funk_proto::id::{Epoch, LogIndex, ShardId};
+use funk_proto::shards::{Place, RouteTable};
+use guard::{NotOwner, NotOwnerReason, ShardGuard};
+
+use crate::clock::Clock;
+
+/// Guards in flight, by shard.
+type Inflight = Arc<[AtomicU32]>;
+
+/// What callers read and the driver writes.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    clock: Clock,
+    published: ArcSwap<Published>,
+    lease_until: AtomicU64,
+    /// Grows with each new table and each return of the lease.
+    version: AtomicU64,
+    changed: Bell,
+    /// Wakes the driver when a draining shard's last guard is dropped.
+    drained: Waker,
+}
+
+/// One consistent picture: it is replaced, never changed.
+#[derive(Debug)]
+struct Published {
+    table: Arc<RouteTable>,
+    drains: Vec<Arc<Drain>>,
+    inflight: Inflight,
+}
+
+impl Published {
+    fn drain_of(&self, shard: ShardId) -> Option<&Drain> {
+        // The latest counts: a shard may have gone, come back and be going again.
+        self.drains.iter().rev().find(|drain| drain.shards.binary_search(&shard).is_ok()).map(|drain| &**drain)
+    }
+}
+
+/// Shards that are being given up.
+#[derive(Clone, Debug)]
+struct Drain {
+    change: LogIndex,
+    /// Ascending.
+    shards: Vec<ShardId>,
+    /// The lease end when these shards were closed.
+    frozen_until: Timestamp,
+}
+
+/// What a guard's shard is to this node now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Owned under the guard's epoch; the node's lease ends then.
+    Open(Timestamp),
+    /// Closed; guards in flight are good until then.
+    Draining(Timestamp),
+    /// Gone.
+    Lost,
+}
+
+impl Gate {
+    /// A closed gate with an empty table.
+    pub(crate) fn new(clock: Clock, drained: Waker) -> Self {
+        let (table, drains, inflight) = (Arc::default(), Vec::new(), Arc::from([]));
+        Self {
+            clock,
+            published: ArcSwap::from_pointee(Published { table, drains, inflight }),
+            lease_until: AtomicU64::new(0),
+            version: AtomicU64::new(0),
+            changed: Bell::new(),
+            drained,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn routes(&self) -> Arc<RouteTable> {
+        Arc::clone(&self.published.load().table)
+    }
+
+    #[inline]
+    pub(crate) fn lease_until(&self) -> Timestamp {
+        Timestamp::from_nanos(self.lease_until.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// Rings after each change of [`Gate::version`], and when the lease is over.
+    pub(crate) fn changed(&self) -> &Bell {
+        &self.changed
+    }
+
+    /// The right to serve `shard`, counted in.
+    pub(crate) fn guard(self: &Arc<Self>, shard: ShardId) -> Result<ShardGuard, NotOwner> {
+        let published = self.published.load();
+        let Place::Here(epoch) = published.table.place(shard) else {
+            return Err(refusal(&published.table, shard));
+        };
+        // Counted in from here on; dropping the guard counts it out again.
+        let guard = ShardGuard::enter(Arc::clone(self), shard, epoch, Arc::clone(&published.inflight));
+        drop(published);
+        // Count first, then look: see the head of this file.
+        fence(Ordering::SeqCst);
+        match self.hold(shard, epoch, guard.inflight()) {
+            Hold::Open(until) if self.clock.now() < until => Ok(guard),
+            _ => Err(refusal(&self.published.load().table, shard)),
+        }
+    }
+
+    fn hold(&self, shard: ShardId, epoch: Epoch, inflight: &Inflight) -> Hold {
+        // Lease before table: see the head of this file.
+        let lease_until = self.lease_until();
+        let published = self.published.load();
+        // Guards counted in another count are no longer waited for.
+        if !Arc::ptr_eq(&published.inflight, inflight) {
+            return Hold::Lost;
+        }
+        if published.table.place(shard) == Place::Here(epoch) {
+            return Hold::Open(lease_until);
+        }
+        // An epoch is the index of one log entry: the same epoch is the same ownership.
+        let same = published.table.owner(shard).is_some_and(|(_, owned)| owned == epoch);
+        match published.drain_of(shard) {
+            Some(drain) if same => Hold::Draining(drain.frozen_until.min(lease_until)),
+            _ => Hold::Lost,
+        }
+    }
+
+    fn dropped(&self, shard: ShardId, inflight: &Inflight) {
+        if inflight[shard.0 as usize].fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if self.published.load().drain_of(shard).is_some() {
+            self.drained.wake_by_ref();
+        }
+    }
+}
+
+fn refusal(table: &RouteTable, shard: ShardId) -> NotOwner {
+    let why = match table.place(shard) {
+        Place::Here(_) => NotOwnerReason::NoLease,
+        Place::There(..) => NotOwnerReason::Elsewhere,
+        Place::Pending => NotOwnerReason::Pending,
+        Place::OutOfRange => NotOwnerReason::OutOfRange,
+    };
+    let owner = table.owner(shard);
+    NotOwner { shard, owner: owner.map(|(node, _)| node.name.clone()), epoch: owner.map(|(_, epoch)| epoch), why }
+}

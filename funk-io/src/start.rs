@@ -1,0 +1,160 @@
+//! Starting a node.
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::task::Waker;
+use std::time::SystemTime;
+
+use funk_proto::{Node, NodeConfig, Recovered, Seed};
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, INBOX_MAX, Inbox, Shared};
+use crate::driver::Driver;
+use crate::driver::hub::{Hub, Source};
+use crate::error::{StartError, StopReason};
+use crate::gate::Gate;
+use crate::gate::publisher::Publisher;
+use crate::runtime::Runtime;
+use crate::sockets::Sockets;
+
+/// What a node is started with.
+///
+/// The application's own state is no part of snapshots yet: a node that joins
+/// late sees the proposals committed from then on.
+#[derive(Debug)]
+pub struct Options {
+    /// The node's configuration. An address with port 0, or without an IP
+    /// address, is filled in from its socket; `wall_clock_ns` 0 from the system clock.
+    pub node: NodeConfig,
+    /// The node's bound sockets.
+    pub sockets: Sockets,
+    /// The source of the node's randomness; `None`: drawn from the operating system.
+    pub seed: Option<Seed>,
+}
+
+impl Options {
+    /// Options with a seed from the operating system.
+    pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
+        Self { node, sockets, seed: None }
+    }
+}
+
+/// Starts a node on a thread of its own, named `funk-<node>`.
+///
+/// # Errors
+/// [`StartError`]: nothing runs, all sockets are closed.
+pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
+    let Options { node: mut config, sockets, seed } = options;
+    fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
+    sockets.tune().map_err(|source| failed("setting socket options", source))?;
+    let seed = seed.map_or_else(random_seed, Ok)?;
+    let clock = Clock::start();
+    let name = config.name.clone();
+    let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
+    let node = Node::new(config, Recovered::default(), seed, clock.now())?;
+
+    let hub = Arc::new(Hub::default());
+    let (inbox_source, drain_source) = (Source::new(&hub), Source::new(&hub));
+    let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
+    let publisher = Publisher::new(Arc::clone(&gate));
+    let (sender, inbox) = async_channel::bounded(INBOX_MAX);
+    let wake = Waker::from(Arc::clone(&inbox_source));
+    let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints));
+    let parts = Parts { clock, lease, node, shared: Arc::clone(&shared), inbox, hub, inbox_source, drain_source };
+
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("funk-{name}"));
+    let driver_shared = Arc::clone(&shared);
+    let spawned = thread.spawn(move || run::<R>(parts, sockets, publisher, &driver_shared, &ready));
+    spawned.map_err(|source| failed("starting the driver's thread", source))?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(Cluster::new(shared)),
+        Ok(Err(source)) => Err(failed("starting the driver", source)),
+        Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
+    }
+}
+
+/// What the driver is made of, but for what needs its runtime.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) lease: std::time::Duration,
+    pub(crate) node: Node,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: Inbox,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) inbox_source: Arc<Source>,
+    pub(crate) drain_source: Arc<Source>,
+}
+
+/// The driver's thread. However it ends, the gate is closed and nobody waits for ever.
+fn run<R: Runtime>(
+    parts: Parts,
+    sockets: Sockets,
+    mut publisher: Publisher,
+    shared: &Shared,
+    ready: &SyncSender<io::Result<()>>,
+) {
+    let publisher_here = &mut publisher;
+    // Nothing of the driver is used after a panic but the gate, whose parts are atomic.
+    let ended = catch_unwind(AssertUnwindSafe(move || {
+        let driver = async move {
+            let driver = Driver::<R>::new(parts, sockets, publisher_here)?;
+            // The receiver waits for this one message; it cannot be gone.
+            let _ = ready.send(Ok(()));
+            Ok(driver.run().await)
+        };
+        R::block_on(driver).and_then(|ended| ended)
+    }));
+    publisher.close();
+    let why = match ended {
+        Ok(Ok(why)) => why,
+        Ok(Err(error)) => {
+            let why = StopReason::Failed(error.to_string());
+            // Too late if the driver had started; the reason is kept all the same.
+            let _ = ready.try_send(Err(error));
+            why
+        }
+        Err(panic) => StopReason::Failed(message(panic.as_ref())),
+    };
+    tracing::info!(node = %shared.name, %why, "the driver has stopped");
+    shared.end(why);
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message").into()
+}
+
+fn fill_in(config: &mut NodeConfig, sockets: &Sockets) -> io::Result<()> {
+    fill_in_address(&mut config.serf, sockets.serf_address()?);
+    fill_in_address(&mut config.raft, sockets.raft_address()?);
+    fill_in_address(&mut config.liveness, sockets.liveness_address()?);
+    if config.wall_clock_ns == 0 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        config.wall_clock_ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+    }
+    Ok(())
+}
+
+fn fill_in_address(configured: &mut SocketAddr, bound: SocketAddr) {
+    if configured.port() == 0 {
+        configured.set_port(bound.port());
+    }
+    if configured.ip().is_unspecified() {
+        configured.set_ip(bound.ip());
+    }
+}
+
+fn random_seed() -> Result<Seed, StartError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| failed("drawing a seed", io::Error::other(error.to_string())))?;
+    Ok(Seed(bytes))
+}
+
+fn failed(what: &str, source: io::Error) -> StartError {
+    StartError::Io { what: what.into(), source }
+}
