@@ -180,10 +180,10 @@ impl<N: Net, V: View> Shared<N, V> {
         }
         let path = job.parts.uri.path().to_owned();
         let response = self.serve_entering(inner, job).await;
-        if let Some(node) = response.headers().get(reply::NODE) {
-            if let Some(node) = node.to_str().ok().and_then(|name| name.parse().ok()) {
-                self.requests.count(&node, &path);
-            }
+        if let Some(node) = response.headers().get(reply::NODE)
+            && let Some(node) = node.to_str().ok().and_then(|name| name.parse().ok())
+        {
+            self.requests.count(&node, &path);
         }
         response
     }
@@ -196,18 +196,18 @@ impl<N: Net, V: View> Shared<N, V> {
     {
         let table = self.view.routes();
         let shard = shard_of(&job.key, table.shards());
-        if let Some(shard) = shard {
-            if let Some(guard) = self.view.guard(shard) {
-                return answer::local(self.view.name(), inner, job, shard, guard).await;
-            }
+        if let Some(shard) = shard
+            && let Some(guard) = self.view.guard(shard)
+        {
+            return answer::local(self.view.name(), inner, job, shard, guard).await;
         }
         let mut response = unavailable("this node does not own the shard");
         response.headers_mut().insert(reply::NOT_OWNER, HeaderValue::from_static("1"));
         response.headers_mut().insert(reply::MAP_EPOCH, HeaderValue::from(table.epoch().0));
-        if let Some((owner, _)) = shard.and_then(|shard| table.owner(shard)) {
-            if let Ok(owner) = HeaderValue::from_str(owner.name.as_str()) {
-                response.headers_mut().insert(reply::OWNER, owner);
-            }
+        if let Some((owner, _)) = shard.and_then(|shard| table.owner(shard))
+            && let Ok(owner) = HeaderValue::from_str(owner.name.as_str())
+        {
+            response.headers_mut().insert(reply::OWNER, owner);
         }
         response
     }
@@ -229,14 +229,14 @@ impl<N: Net, V: View> Shared<N, V> {
                     drop(ticket.take());
                     return answer::local(self.view.name(), inner, job, shard, guard).await;
                 }
-                if let Place::There(node, _) = table.place(shard) {
-                    if let Some(&address) = node.endpoints.get(&self.endpoint) {
-                        drop(ticket.take());
-                        let owner = forward::Owner { shard, boot: node.boot, address };
-                        match self.forward(&job, &owner, watch, &mut tries).await {
-                            Some(response) => return response,
-                            None => continue,
-                        }
+                if let Place::There(node, _) = table.place(shard)
+                    && let Some(&address) = node.endpoints.get(&self.endpoint)
+                {
+                    drop(ticket.take());
+                    let owner = forward::Owner { shard, boot: node.boot, address };
+                    match self.forward(&job, &owner, watch, &mut tries).await {
+                        Some(response) => return response,
+                        None => continue,
                     }
                 }
                 if matches!(table.place(shard), Place::OutOfRange) {
