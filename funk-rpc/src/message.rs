@@ -83,9 +83,13 @@ impl Replay {
 
     /// A body that gives all of it. Attempts made before it end here.
     pub(crate) fn attempt(&self) -> Body {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        rest.attempt += 1;
-        Body::new(Attempt { prefix: self.prefix.clone(), rest: Arc::clone(&self.rest), attempt: rest.attempt })
+        let attempt = {
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.attempt += 1;
+            rest.attempt
+        };
+        // The new body is asked at once whether it has ended, so the lock is free again by here.
+        Body::new(Attempt { prefix: self.prefix.clone(), rest: Arc::clone(&self.rest), attempt })
     }
 
     /// Whether another attempt would give the same bytes.
@@ -129,6 +133,8 @@ impl HttpBody for Attempt {
         let frame = std::task::ready!(Pin::new(body).poll_frame(context));
         match &frame {
             None => rest.body = None,
+            // An empty frame often carries only the end of the stream: losing it loses nothing.
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
             Some(_) => rest.taken = true,
         }
         Poll::Ready(frame)

@@ -317,7 +317,12 @@ pub(super) struct Streaming(Incoming);
 
 impl Streaming {
     pub(super) async fn next(&mut self) -> Option<Bytes> {
-        self.0.frame().await.map(|frame| frame.unwrap().into_data().unwrap())
+        loop {
+            let data = self.0.frame().await?.unwrap().into_data().unwrap();
+            if !data.is_empty() {
+                return Some(data);
+            }
+        }
     }
 }
 
