@@ -1,6 +1,7 @@
 //! The demo: a service of silly definitions on a funk cluster, its client,
 //! and a launcher for three nodes on one machine.
 
+pub mod client;
 pub mod flags;
 pub mod look;
 pub mod net;
