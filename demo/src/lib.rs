@@ -1,1 +1,9 @@
-//! (skeleton)
+//! The demo: a service of silly definitions on a funk cluster, its client,
+//! and a launcher for three nodes on one machine.
+
+pub mod client;
+pub mod flags;
+pub mod look;
+pub mod net;
+pub mod pb;
+pub mod words;

@@ -1,1 +1,38 @@
-//! (skeleton)
+//! Shard-routed gRPC: the layer that sends each request to the node that owns
+//! its shard, the connections between nodes, and the server under them.
+//!
+//! Nothing here is tied to an async runtime: sockets, timers and tasks come
+//! through [`Net`], and the picture of the cluster through [`View`].
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`key`] | from a key to its shard |
+//! | [`routes`] | which methods are routed, and where their key is |
+//! | [`layer`] | the tower layer: serve here, hop once, or wait |
+//! | [`pool`] | HTTP/2 connections to other nodes |
+//! | [`server`] | accepted connections |
+//! | [`console`] | status JSON, health, metrics and the page |
+
+pub mod console;
+pub mod key;
+pub mod layer;
+mod message;
+mod metrics;
+mod net;
+pub mod pool;
+mod queue;
+mod reply;
+pub mod routes;
+pub mod server;
+mod view;
+
+pub use console::Console;
+pub use key::{Key, shard_of};
+pub use layer::{RouteLayer, RouteService};
+pub use metrics::Requests;
+pub use net::{BoxFuture, Net};
+pub use pool::Pool;
+pub use routes::Routes;
+pub use server::{Protocol, Server, serve};
+pub use tonic::body::Body;
+pub use view::{Guard, Observe, View, Watch};

@@ -1,0 +1,175 @@
+//! Three nodes on this machine, for a first look: starts them, prints the
+//! address of the status page when all are Operational, and stops them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+const NODES: usize = 3;
+/// Between two looks at the nodes.
+const LOOK: Duration = Duration::from_millis(50);
+/// Time for all nodes to become Operational.
+const START_MAX: Duration = Duration::from_secs(30);
+/// Time for a node to leave, before it is ended for good.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+struct Node {
+    name: String,
+    child: Child,
+    status: Receiver<String>,
+    url: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
+            eprintln!("signals cannot be caught: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut nodes = Vec::new();
+    let result = run(&mut nodes, &stop);
+    let stopped = stop_all(&mut nodes);
+    match result.and(stopped) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
+    let serf = free_port().map_err(|error| format!("no free port: {error}"))?;
+    println!("Starting three nodes on 127.0.0.1: demo-1 bootstraps, demo-2 and demo-3 join it by its address {serf}.");
+    for number in 1..=NODES {
+        nodes.push(start(number, &serf)?);
+    }
+    let began = Instant::now();
+    while !nodes.iter_mut().all(operational) {
+        pause(nodes, stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if began.elapsed() > START_MAX {
+            return Err(format!("the nodes are not Operational after {START_MAX:?}"));
+        }
+    }
+    for node in &*nodes {
+        println!("{} is Operational", node.name);
+    }
+    println!("Status page: {}", nodes[0].url.as_deref().unwrap_or_default());
+    println!("Ctrl-C stops all three.");
+    while !stop.load(Ordering::Relaxed) {
+        pause(nodes, stop)?;
+    }
+    Ok(())
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> std::io::Result<String> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string())
+}
+
+fn program() -> Result<PathBuf, String> {
+    let me = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
+    Ok(me.with_file_name("demo"))
+}
+
+fn start(number: usize, serf: &str) -> Result<Node, String> {
+    let (name, program) = (format!("demo-{number}"), program()?);
+    let mut command = Command::new(&program);
+    command.args(["--interface", "127.0.0.1", "--zeroconf=false", "--log-level", "warn", "--node-id", &name]);
+    match number {
+        1 => command.args(["--bootstrap", "--serf-endpoint", serf]),
+        _ => command.args(["--join", serf]),
+    };
+    // A group of its own: Ctrl-C reaches only this program, which stops the nodes in order.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+    let (sender, status) = channel();
+    if let Some(stdout) = child.stdout.take() {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("status ") {
+                    let _ = sender.send(url.to_owned());
+                }
+            }
+        });
+    }
+    Ok(Node { name, child, status, url: None })
+}
+
+/// Waits a little; fails when a node has ended.
+fn pause(nodes: &mut [Node], stop: &AtomicBool) -> Result<(), String> {
+    std::thread::sleep(LOOK);
+    for node in nodes {
+        let ended = node.child.try_wait().map_err(|error| format!("{}: {error}", node.name))?;
+        if let Some(how) = ended.filter(|_| !stop.load(Ordering::Relaxed)) {
+            return Err(format!("{} ended early ({how}); stopping the others", node.name));
+        }
+    }
+    Ok(())
+}
+
+fn operational(node: &mut Node) -> bool {
+    if node.url.is_none() {
+        match node.status.recv_timeout(LOOK) {
+            Ok(url) => node.url = Some(url),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+    let address = node.url.as_deref().map(|url| url.trim_start_matches("http://").trim_end_matches('/'));
+    address.is_some_and(|address| {
+        let answer = get(address, "/api/v1/status").unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str::<serde_json::Value>(body).is_ok_and(|status| status["state"] == "Operational")
+    })
+}
+
+fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn stop_all(nodes: &mut [Node]) -> Result<(), String> {
+    for node in &*nodes {
+        if let Some(pid) = i32::try_from(node.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            // One that has ended already is no error.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+    let began = Instant::now();
+    let mut result = Ok(());
+    for node in nodes {
+        loop {
+            match node.child.try_wait() {
+                Ok(Some(how)) => {
+                    if !how.success() && result.is_ok() {
+                        result = Err(format!("{} ended with {how}", node.name));
+                    }
+                    break;
+                }
+                Ok(None) if began.elapsed() < STOP_MAX => std::thread::sleep(LOOK / 5),
+                _ => {
+                    let _ = node.child.kill();
+                    let _ = node.child.wait();
+                    result = Err(format!("{} did not stop within {STOP_MAX:?} and was ended", node.name));
+                    break;
+                }
+            }
+        }
+    }
+    result
+}

@@ -1,0 +1,14 @@
+//! The demo client: sends requests round robin, checks every answer, counts.
+
+mod call;
+mod check;
+mod flags;
+mod nodes;
+mod report;
+mod run;
+
+pub use check::Epochs;
+pub use flags::ClientFlags;
+pub use nodes::Nodes;
+pub use report::{Report, Sample};
+pub use run::run;

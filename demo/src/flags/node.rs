@@ -1,0 +1,311 @@
+//! The flags of a node.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use funk_proto::id::{ClusterName, NodeName};
+use funk_proto::{NodeConfig, Participation, Timing};
+
+use super::duration;
+
+/// Async runtimes a node can run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeName {
+    /// Tokio.
+    Tokio,
+    /// Smol.
+    Smol,
+}
+
+/// How nodes carry Raft and cluster traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// QUIC; not built yet.
+    Quic,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One node of a funk cluster, with the demo service on it.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "demo", version)]
+pub struct NodeFlags {
+    /// Start a new cluster
+    #[arg(long, env = "FUNK_BOOTSTRAP")]
+    pub bootstrap: bool,
+    /// Name of the cluster; clusters of different names never mix
+    #[arg(long, env = "FUNK_CLUSTER_NAME", value_name = "NAME", default_value = "clusterfunk")]
+    pub cluster_name: ClusterName,
+    /// Stable name of the node, 1 to 28 of A-Z a-z 0-9 . - [default: 16 random hex digits]
+    #[arg(long, env = "FUNK_NODE_ID", value_name = "ID")]
+    pub node_id: Option<NodeName>,
+    /// IP that every endpoint binds and advertises [default: first usable IPv4, else 127.0.0.1]
+    #[arg(long, env = "FUNK_INTERFACE", value_name = "ADDR")]
+    pub interface: Option<IpAddr>,
+    /// mDNS registration and discovery
+    #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub zeroconf: Option<bool>,
+    /// Serf address to join, repeatable; a name joins every address it has
+    #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub join: Vec<String>,
+    /// The leader adds nodes that appear in Serf by itself
+    #[arg(long, env = "FUNK_AUTO_JOIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set)]
+    pub auto_join: bool,
+    /// Directory for log and snapshots
+    #[arg(long, env = "FUNK_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Number of shards, read only at bootstrap
+    #[arg(long, env = "FUNK_SHARDS", value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub shards: u32,
+    /// Share of the shards relative to the other nodes
+    #[arg(long, env = "FUNK_WEIGHT", value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub weight: u32,
+    /// Failure zone
+    #[arg(long, env = "FUNK_ZONE", value_name = "NAME", default_value = "")]
+    pub zone: String,
+    /// Learner: owns shards, never votes
+    #[arg(long, env = "FUNK_NON_VOTING", conflicts_with = "non_member")]
+    pub non_voting: bool,
+    /// Serf-only observer
+    #[arg(long, env = "FUNK_NON_MEMBER")]
+    pub non_member: bool,
+    /// Gossip, UDP and TCP
+    #[arg(long, env = "FUNK_SERF_ENDPOINT", value_name = "HOST:PORT")]
+    pub serf_endpoint: Option<SocketAddr>,
+    /// Raft and cluster traffic
+    #[arg(long, env = "FUNK_RAFT_ENDPOINT", value_name = "HOST:PORT")]
+    pub raft_endpoint: Option<SocketAddr>,
+    /// Management gRPC
+    #[arg(long, env = "FUNK_MANAGEMENT_ENDPOINT", value_name = "HOST:PORT")]
+    pub management_endpoint: Option<SocketAddr>,
+    /// Internal cluster gRPC
+    #[arg(long, env = "FUNK_CLUSTER_ENDPOINT", value_name = "HOST:PORT")]
+    pub cluster_endpoint: Option<SocketAddr>,
+    /// Heartbeats and leases, UDP
+    #[arg(long, env = "FUNK_LIVENESS_ENDPOINT", value_name = "HOST:PORT")]
+    pub liveness_endpoint: Option<SocketAddr>,
+    /// The demo service
+    #[arg(long, env = "FUNK_DEMO_ENDPOINT", value_name = "HOST:PORT")]
+    pub demo_endpoint: Option<SocketAddr>,
+    /// Status page and JSON
+    #[arg(long, env = "FUNK_HTTP_ENDPOINT", value_name = "HOST:PORT")]
+    pub http_endpoint: Option<SocketAddr>,
+    /// Prometheus metrics
+    #[arg(long, env = "FUNK_METRICS_ENDPOINT", value_name = "HOST:PORT")]
+    pub metrics_endpoint: Option<SocketAddr>,
+    /// Time between two heartbeats
+    #[arg(long, env = "FUNK_LIVENESS_INTERVAL", value_name = "TIME", default_value = "20ms", value_parser = duration)]
+    pub liveness_interval: Duration,
+    /// A node is dead after interval × (retries + 0.5) of silence
+    #[arg(long, env = "FUNK_LIVENESS_RETRIES", value_name = "N", default_value_t = 7)]
+    pub liveness_retries: u32,
+    /// Silence after which a voter gives the leader up
+    #[arg(long, env = "FUNK_LEADER_TIMEOUT", value_name = "TIME", default_value = "80ms", value_parser = duration)]
+    pub leader_timeout: Duration,
+    /// Lease length, read only at bootstrap
+    #[arg(long, env = "FUNK_LEASE", value_name = "TIME", default_value = "150ms", value_parser = duration)]
+    pub lease: Duration,
+    /// Time an old owner may take to release a moving shard
+    #[arg(long, env = "FUNK_ACK_TIMEOUT", value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    pub ack_timeout: Duration,
+    /// Gossip key, base64
+    #[arg(long, env = "FUNK_ENCRYPT", value_name = "KEY", hide_env_values = true)]
+    pub encrypt: Option<String>,
+    /// TLS certificate
+    #[arg(long, env = "FUNK_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// TLS key
+    #[arg(long, env = "FUNK_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// TLS authority
+    #[arg(long, env = "FUNK_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// How nodes carry Raft and cluster traffic
+    #[arg(long, env = "FUNK_TRANSPORT", value_enum, default_value = "tcp")]
+    pub transport: Transport,
+    /// Async runtime
+    #[arg(long, env = "FUNK_RUNTIME", value_enum, default_value = "tokio")]
+    pub runtime: RuntimeName,
+    /// error, warn, info, debug or trace
+    #[arg(long, env = "FUNK_LOG_LEVEL", value_name = "LEVEL", default_value = "info",
+        value_parser = clap::builder::PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"]))]
+    pub log_level: String,
+    /// text or json
+    #[arg(long, env = "FUNK_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl NodeFlags {
+    /// Refuses what is not built yet, and what cannot work.
+    ///
+    /// # Errors
+    /// One line that names the flag.
+    pub fn check(&self) -> Result<(), String> {
+        let given = [
+            ("--data-dir", self.data_dir.is_some()),
+            ("--encrypt", self.encrypt.is_some()),
+            ("--tls-cert", self.tls_cert.is_some()),
+            ("--tls-key", self.tls_key.is_some()),
+            ("--tls-ca", self.tls_ca.is_some()),
+            ("--transport quic", self.transport == Transport::Quic),
+            ("--zeroconf=true", self.zeroconf == Some(true)),
+            ("--management-endpoint", self.management_endpoint.is_some()),
+            ("--cluster-endpoint", self.cluster_endpoint.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(format!("{flag} is not available in this version"));
+        }
+        if let Some(ip) = self.interface.filter(|ip| ip.is_unspecified()) {
+            return Err(format!("--interface {ip} is no address that others can reach: give one of this machine"));
+        }
+        for (flag, at) in [
+            ("--serf-endpoint", self.serf_endpoint),
+            ("--raft-endpoint", self.raft_endpoint),
+            ("--liveness-endpoint", self.liveness_endpoint),
+            ("--demo-endpoint", self.demo_endpoint),
+            ("--http-endpoint", self.http_endpoint),
+            ("--metrics-endpoint", self.metrics_endpoint),
+        ] {
+            if let Some(at) = at.filter(|at| at.ip().is_unspecified()) {
+                return Err(format!("{flag} {at} is no address that others can reach: give one of this machine"));
+            }
+        }
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut config = NodeConfig::new("n".parse().expect("a legal name"), self.cluster_name.clone(), at, at, at);
+        self.fill(&mut config);
+        config.check().map_err(|error| self.name_flag(&error.to_string()))
+    }
+
+    /// Puts the flag in front of what the core says of its setting.
+    fn name_flag(&self, error: &str) -> String {
+        let flags = [
+            ("liveness interval", "--liveness-interval"),
+            ("liveness retries", "--liveness-retries"),
+            ("leader timeout", "--leader-timeout"),
+            ("the lease", "--lease"),
+            ("lease", "--lease"),
+            ("ack timeout", "--ack-timeout"),
+            ("zone", "--zone"),
+        ];
+        let flag = flags.iter().find(|(setting, _)| error.starts_with(setting)).map_or("flags", |(_, flag)| *flag);
+        format!("{flag}: {error}")
+    }
+
+    /// Copies the settings of the core into its configuration.
+    pub fn fill(&self, config: &mut NodeConfig) {
+        config.service = "demo".into();
+        config.bootstrap = self.bootstrap;
+        config.auto_join = self.auto_join;
+        config.shards = self.shards;
+        config.weight = self.weight;
+        config.zone.clone_from(&self.zone);
+        config.participation = match (self.non_voting, self.non_member) {
+            (_, true) => Participation::NonMember,
+            (true, false) => Participation::NonVoting,
+            (false, false) => Participation::Full,
+        };
+        config.timing = Timing {
+            liveness_interval: self.liveness_interval,
+            liveness_retries: self.liveness_retries,
+            leader_timeout: self.leader_timeout,
+            lease: self.lease,
+            ack_timeout: self.ack_timeout,
+            ..Timing::default()
+        };
+    }
+
+    /// The IP that endpoints bind and advertise.
+    pub fn ip(&self) -> IpAddr {
+        let usable = || {
+            let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+            found.map(|interface| interface.ip()).find(|ip| match ip {
+                IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+                IpAddr::V6(_) => false,
+            })
+        };
+        self.interface.or_else(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::usage_line;
+    use super::*;
+
+    fn parse(line: &str) -> Result<NodeFlags, String> {
+        let words = std::iter::once("demo").chain(line.split_whitespace());
+        let flags = NodeFlags::try_parse_from(words).map_err(|error| usage_line(&error))?;
+        flags.check().map(|()| flags)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let flags = parse("").unwrap();
+        assert_eq!((flags.shards, flags.weight, flags.auto_join, flags.bootstrap), (10_000, 1, true, false));
+        assert_eq!(flags.lease, Duration::from_millis(150));
+        assert_eq!(flags.runtime, RuntimeName::Tokio);
+        assert_eq!(parse("--zeroconf=false --join a:1 --join b:2").unwrap().join, ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn flags_of_what_is_not_built_yet_are_refused() {
+        for line in [
+            "--data-dir /tmp/x",
+            "--encrypt abc",
+            "--tls-cert a",
+            "--tls-key a",
+            "--tls-ca a",
+            "--transport quic",
+            "--zeroconf=true",
+            "--management-endpoint 127.0.0.1:1",
+            "--cluster-endpoint 127.0.0.1:1",
+        ] {
+            let error = parse(line).unwrap_err();
+            let flag = line.split([' ', '=']).next().unwrap();
+            assert!(error.contains("not available in this version") && error.contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_give_one_line_that_names_the_flag() {
+        for line in [
+            "--shards 0",
+            "--shards x",
+            "--weight 0",
+            "--node-id a_b",
+            "--cluster-name ä",
+            "--interface nowhere",
+            "--interface 0.0.0.0",
+            "--serf-endpoint 1",
+            "--lease 10",
+            "--lease 50ms",
+            "--leader-timeout 1ms",
+            "--liveness-interval 0ms",
+            "--liveness-retries 0",
+            "--ack-timeout 0s",
+            "--runtime async-std",
+            "--log-format xml",
+            "--log-level loud",
+            "--auto-join=maybe",
+            "--no-such-flag",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(!error.contains('\n'), "{error}");
+            assert!(error.contains(line.split([' ', '=']).next().unwrap()), "{line}: {error}");
+        }
+    }
+}

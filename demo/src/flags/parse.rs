@@ -1,0 +1,86 @@
+//! Values of flags, and errors of one line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// Reads `20ms`, `1.5s`, `2m` and the like.
+///
+/// # Errors
+/// Says what would be accepted.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("give a number and a unit of us, ms, s, m or h, such as 20ms".into()),
+    };
+    let value: f64 = number.parse().map_err(|_| "give a number and a unit, such as 20ms".to_owned())?;
+    Duration::try_from_secs_f64(value * scale).map_err(|_| "out of range".into())
+}
+
+/// Every address that `HOST:PORT` stands for.
+///
+/// # Errors
+/// A line that names the flag and the value.
+pub fn resolve(flag: &str, text: &str) -> Result<Vec<SocketAddr>, String> {
+    if text.starts_with("dns+srv://") {
+        return Err(format!("{flag} {text}: SRV records are not available in this version, give HOST:PORT"));
+    }
+    let found: Vec<SocketAddr> =
+        text.to_socket_addrs().map_err(|error| format!("{flag} {text}: {error}; give HOST:PORT"))?.collect();
+    match found.is_empty() {
+        true => Err(format!("{flag} {text}: the name has no address")),
+        false => Ok(found),
+    }
+}
+
+/// The first paragraph of clap's message, as one line.
+pub fn usage_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
+/// Parses the process's arguments. Help and version end with 0, wrong usage
+/// with 2 and one line on stderr.
+pub fn parse_or_exit<P: Parser>() -> P {
+    match P::try_parse() {
+        Ok(flags) => flags,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
+        Err(error) => {
+            eprintln!("{}", usage_line(&error));
+            std::process::exit(2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "20", "ms", "-1s", "1d", "1.2.3s", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn join_addresses_are_resolved_or_refused_by_name() {
+        assert_eq!(resolve("--join", "127.0.0.1:9").unwrap(), ["127.0.0.1:9".parse().unwrap()]);
+        for bad in ["127.0.0.1", "", "127.0.0.1:x"] {
+            assert!(resolve("--join", bad).unwrap_err().starts_with("--join"), "{bad}");
+        }
+        assert!(resolve("--join", "dns+srv://a.b").unwrap_err().contains("not available in this version"));
+    }
+}

@@ -1,0 +1,304 @@
+//! The routing layer: a request is served here, forwarded once to the owner
+//! of its shard, or waits until its shard has one.
+
+mod answer;
+mod forward;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use funk_proto::id::ShardId;
+use funk_proto::limits::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX};
+use funk_proto::shards::Place;
+use futures_lite::future;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use tonic::Code;
+use tonic::body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::key::{Key, shard_of};
+use crate::message::{MESSAGE_BYTES_MAX, Replay};
+use crate::metrics::Requests;
+use crate::net::{BoxFuture, Net};
+use crate::pool::Pool;
+use crate::queue::{Queue, Ticket};
+use crate::reply::{self, error, unavailable};
+use crate::routes::{Routes, Source};
+use crate::view::{Guard, View, Watch};
+
+/// Time that a request waits for its shard to have an owner.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+struct Shared<N, V> {
+    view: V,
+    routes: Routes,
+    /// The endpoint of other nodes that this service is found at.
+    endpoint: String,
+    pool: Pool<N>,
+    queue: Arc<Queue>,
+    requests: Requests,
+}
+
+/// Wraps a service so that each request is served by the owner of its shard.
+pub struct RouteLayer<N, V>(Arc<Shared<N, V>>);
+
+impl<N, V> Clone for RouteLayer<N, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<N, V> fmt::Debug for RouteLayer<N, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteLayer").field("endpoint", &self.0.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl<N: Net, V: View> RouteLayer<N, V> {
+    /// Routes `routes` by `view`; other nodes serve them at their endpoint named `endpoint`.
+    pub fn new(view: V, endpoint: &str, routes: Routes) -> Self {
+        Self::with_bounds(view, endpoint, routes, QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)
+    }
+
+    fn with_bounds(view: V, endpoint: &str, routes: Routes, requests_max: usize, bytes_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            view,
+            routes,
+            endpoint: endpoint.into(),
+            pool: Pool::new(),
+            queue: Queue::new(requests_max, bytes_max),
+            requests: Requests::default(),
+        }))
+    }
+
+    /// The counter of served requests.
+    pub fn requests(&self) -> Requests {
+        self.0.requests.clone()
+    }
+}
+
+impl<N, V, S> Layer<S> for RouteLayer<N, V> {
+    type Service = RouteService<N, V, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RouteService { shared: Arc::clone(&self.0), inner }
+    }
+}
+
+/// A service behind the routing layer. Handlers find an `Arc` of the shard's
+/// guard in their request's extensions.
+pub struct RouteService<N, V, S> {
+    shared: Arc<Shared<N, V>>,
+    inner: S,
+}
+
+impl<N, V, S: Clone> Clone for RouteService<N, V, S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), inner: self.inner.clone() }
+    }
+}
+
+impl<N, V, S> fmt::Debug for RouteService<N, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteService").finish_non_exhaustive()
+    }
+}
+
+impl<N, V, S> Service<Request<Body>> for RouteService<N, V, S>
+where
+    N: Net,
+    V: View,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let Some(source) = shared.routes.get(request.uri().path()).cloned() else {
+                let mut inner = inner;
+                return inner.call(request).await;
+            };
+            let deadline = reply::parse_timeout(request.headers()).map(|left| Instant::now() + left);
+            let call = shared.route(inner, source, request, deadline);
+            let Some(deadline) = deadline else { return Ok(call.await) };
+            Ok(future::or(call, async {
+                N::sleep(deadline.saturating_duration_since(Instant::now())).await;
+                error(Code::DeadlineExceeded, "the deadline went by")
+            })
+            .await)
+        })
+    }
+}
+
+/// A request on its way, with what the layer knows of it.
+struct Job {
+    parts: Parts,
+    body: Replay,
+    key: Key,
+    deadline: Option<Instant>,
+    /// When it stops waiting for an owner.
+    patience: Instant,
+}
+
+impl<N: Net, V: View> Shared<N, V> {
+    async fn route<S>(
+        &self,
+        inner: S,
+        source: Source,
+        request: Request<Body>,
+        deadline: Option<Instant>,
+    ) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let (body, key) = match find_key(&source, &parts, body).await {
+            Ok(found) => found,
+            Err(status) => return status.into_http(),
+        };
+        let patience = Instant::now() + WAIT_MAX;
+        let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+        let job = Job { parts, body, key, deadline, patience };
+        if job.parts.headers.contains_key(reply::HOP) {
+            return self.serve_forwarded(inner, job).await;
+        }
+        let path = job.parts.uri.path().to_owned();
+        let response = self.serve_entering(inner, job).await;
+        if let Some(node) = response.headers().get(reply::NODE)
+            && let Some(node) = node.to_str().ok().and_then(|name| name.parse().ok())
+        {
+            self.requests.count(&node, &path);
+        }
+        response
+    }
+
+    /// A request from another node: served here or not at all.
+    async fn serve_forwarded<S>(&self, inner: S, job: Job) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let table = self.view.routes();
+        let shard = shard_of(&job.key, table.shards());
+        if let Some(shard) = shard
+            && let Some(guard) = self.view.guard(shard)
+        {
+            return answer::local(self.view.name(), inner, job, shard, guard).await;
+        }
+        let mut response = unavailable("this node does not own the shard");
+        response.headers_mut().insert(reply::NOT_OWNER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(reply::MAP_EPOCH, HeaderValue::from(table.epoch().0));
+        if let Some((owner, _)) = shard.and_then(|shard| table.owner(shard))
+            && let Ok(owner) = HeaderValue::from_str(owner.name.as_str())
+        {
+            response.headers_mut().insert(reply::OWNER, owner);
+        }
+        response
+    }
+
+    /// A request from a client: served here, by the owner, or when there is one.
+    async fn serve_entering<S>(&self, inner: S, job: Job) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let mut tries = 0;
+        let mut ticket: Option<Ticket> = None;
+        loop {
+            // The watch comes before the look: no table can slip in between.
+            let mut watch = self.view.watch();
+            let table = self.view.routes();
+            if let Some(shard) = shard_of(&job.key, table.shards()) {
+                if let Some(guard) = self.view.guard(shard) {
+                    drop(ticket.take());
+                    return answer::local(self.view.name(), inner, job, shard, guard).await;
+                }
+                if let Place::There(node, _) = table.place(shard)
+                    && let Some(&address) = node.endpoints.get(&self.endpoint)
+                {
+                    drop(ticket.take());
+                    let owner = forward::Owner { shard, boot: node.boot, address };
+                    match self.forward(&job, &owner, watch, &mut tries).await {
+                        Some(response) => return response,
+                        None => continue,
+                    }
+                }
+                if matches!(table.place(shard), Place::OutOfRange) {
+                    return error(Code::Internal, "the shard function left its range");
+                }
+            }
+            if ticket.is_none() {
+                ticket = self.queue.enter(job.body.held());
+                if ticket.is_none() {
+                    return error(Code::ResourceExhausted, "too many requests wait for moving shards");
+                }
+            }
+            if !self.wait(&mut watch, job.patience).await {
+                return unavailable("the shard has no owner that may serve it");
+            }
+        }
+    }
+
+    /// Waits for a change, `false` when `until` came first.
+    async fn wait(&self, watch: &mut V::Watch, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        crate::net::within::<N, _>(left, watch.changed()).await.is_some()
+    }
+}
+
+async fn find_key(source: &Source, parts: &Parts, body: Body) -> Result<(Replay, Key), tonic::Status> {
+    let header = |name| {
+        let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+        value.ok_or_else(|| {
+            tonic::Status::invalid_argument(format!("the header {name} with the routing key is missing"))
+        })
+    };
+    match source {
+        Source::Message(decode) => {
+            if let Some(encoding) = parts.headers.get("grpc-encoding").filter(|value| *value != "identity") {
+                tracing::debug!(?encoding, "a routed request announces compression");
+            }
+            let body = Replay::read(body, MESSAGE_BYTES_MAX).await?;
+            let key = decode(body.message());
+            let key = key.ok_or_else(|| tonic::Status::invalid_argument("the first message holds no routing key"))?;
+            Ok((body, key))
+        }
+        Source::Text(name) => Ok((Replay::unread(body), Key::from(header(name)?))),
+        Source::Integer(name) => {
+            let value = header(name)?.parse::<i64>();
+            let value =
+                value.map_err(|_| tonic::Status::invalid_argument(format!("the header {name} is no integer")))?;
+            Ok((Replay::unread(body), Key::Signed(value)))
+        }
+    }
+}
+
+/// Marks a response as served by `node` under `epoch`.
+fn mark(response: &mut Response<Body>, node: &funk_proto::id::NodeName, shard: ShardId, guard: &impl Guard) {
+    let headers = response.headers_mut();
+    headers.insert(reply::NODE, HeaderValue::from_str(node.as_str()).expect("names are ASCII letters and digits"));
+    headers.insert(reply::SHARD, HeaderValue::from(shard.0));
+    headers.insert(reply::EPOCH, HeaderValue::from(guard.epoch().0));
+}
+
+#[cfg(test)]
+mod tests;

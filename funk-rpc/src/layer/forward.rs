@@ -1,0 +1,167 @@
+//! The one hop to the owner of a shard.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use funk_proto::id::{BootId, Epoch, ShardId};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::{Job, Shared};
+use crate::net::{BoxFuture, Net, within};
+use crate::pool::SendError;
+use crate::reply::{self, unavailable, unavailable_trailers};
+use crate::view::{View, Watch};
+
+/// Times that a request which surely did not run is sent again.
+const RETRIES_MAX: u32 = 3;
+/// Pause before the first of them; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Who should serve.
+pub(super) struct Owner {
+    pub(super) shard: ShardId,
+    pub(super) boot: BootId,
+    pub(super) address: SocketAddr,
+}
+
+impl<N: Net, V: View> Shared<N, V> {
+    /// Sends the request to the owner. `None`: it did not run there, look again who owns the shard.
+    pub(super) async fn forward(
+        &self,
+        job: &Job,
+        owner: &Owner,
+        watch: V::Watch,
+        tries: &mut u32,
+    ) -> Option<Response<Body>> {
+        let mut gone = Box::pin(gone(self.view.clone(), watch, owner.shard, owner.boot)) as BoxFuture<()>;
+        let request = forwarded(job, owner.address);
+        let sent = futures_lite::future::or(async { Some(self.pool.send(owner.address, request).await) }, async {
+            gone.as_mut().await;
+            None
+        })
+        .await;
+        let why = match sent {
+            None => {
+                self.pool.forget(owner.address);
+                return Some(unavailable("the shard's owner changed before it answered"));
+            }
+            Some(Err(SendError::Sent(why))) => {
+                return Some(unavailable(format!("the shard's owner did not answer: {why}")));
+            }
+            Some(Err(SendError::NotSent(why))) => why,
+            Some(Ok(response)) => match refusal(&response) {
+                None => return Some(response.map(|body| Body::new(HopBody { body, gone: Some(gone), ended: false }))),
+                Some(epoch) => {
+                    if *tries < RETRIES_MAX && job.body.can_repeat() && epoch > self.view.routes().epoch() {
+                        *tries += 1;
+                        self.catch_up(epoch, job.patience).await;
+                        return None;
+                    }
+                    "it does not own the shard".into()
+                }
+            },
+        };
+        if *tries >= RETRIES_MAX || !job.body.can_repeat() {
+            return Some(unavailable(format!("the shard's owner did not take the request: {why}")));
+        }
+        let pause = PAUSE * 2_u32.pow(*tries);
+        *tries += 1;
+        let left = job.patience.saturating_duration_since(Instant::now());
+        within::<N, _>(pause.min(left), gone).await;
+        None
+    }
+
+    /// Waits until this node's table is at least as new as `epoch`.
+    async fn catch_up(&self, epoch: Epoch, until: Instant) {
+        loop {
+            let mut watch = self.view.watch();
+            if self.view.routes().epoch() >= epoch || !self.wait(&mut watch, until).await {
+                return;
+            }
+        }
+    }
+}
+
+/// The map epoch of a node that answered, before any handler ran, that it is not the owner.
+fn refusal<B>(response: &Response<B>) -> Option<Epoch> {
+    response.headers().get(reply::NOT_OWNER)?;
+    let epoch = response.headers().get(reply::MAP_EPOCH)?.to_str().ok()?.parse().ok()?;
+    Some(Epoch(epoch))
+}
+
+/// Ends when `boot` no longer owns `shard`, or is no longer up.
+async fn gone<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootId) {
+    loop {
+        let there = view.routes().owner(shard).is_some_and(|(node, _)| node.boot == boot && node.up);
+        if !there {
+            return;
+        }
+        watch.changed().await;
+    }
+}
+
+fn forwarded(job: &Job, address: SocketAddr) -> Request<Body> {
+    let path = job.parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri: Uri = format!("http://{address}{path}").parse().expect("an address and a parsed path make a URI");
+    let mut headers: HeaderMap = job.parts.headers.clone();
+    for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
+    }
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(reply::HOP, HeaderValue::from_static("1"));
+    if let Some(deadline) = job.deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        headers.insert(reply::TIMEOUT, reply::format_timeout(left));
+    }
+    let mut request = Request::new(job.body.attempt());
+    *request.method_mut() = job.parts.method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// The body of a forwarded answer: it breaks off when its node is gone, since
+/// a stopped process keeps its connections open and says nothing.
+struct HopBody {
+    body: Incoming,
+    gone: Option<BoxFuture<()>>,
+    ended: bool,
+}
+
+impl HttpBody for HopBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        // What has arrived was sent under a valid guard, so it goes first.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.ended = frame.is_none();
+            let broken = |error: hyper::Error| Status::unavailable(format!("the shard's owner broke off: {error}"));
+            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
+        }
+        if self.gone.as_mut().is_some_and(|gone| gone.as_mut().poll(context).is_pending()) {
+            return Poll::Pending;
+        }
+        self.ended = true;
+        Poll::Ready(Some(Ok(Frame::trailers(unavailable_trailers("the shard's owner changed before it had answered")))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}

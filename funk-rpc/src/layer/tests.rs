@@ -1,0 +1,179 @@
+//! The layer over a cluster made of route tables: real sockets, no consensus.
+
+mod fake;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fake::{Cluster, Node, call, header, status};
+use futures_lite::future;
+use tonic::Code;
+
+#[test]
+fn a_request_at_the_wrong_node_is_served_by_the_owner_after_one_hop() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        for node in [&a, &b] {
+            let answer = call(node, 1, None).await;
+            assert_eq!(status(&answer), Code::Ok);
+            assert_eq!(header(&answer, "x-funk-node"), "b");
+            assert_eq!(header(&answer, "x-funk-shard"), "1");
+            assert_eq!(header(&answer, "x-funk-epoch"), "10");
+            assert_eq!(answer.body, fake::message(1), "the bytes come back unchanged");
+        }
+        assert_eq!(b.served.load(Ordering::Relaxed), 2);
+        assert_eq!(a.served.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn two_nodes_that_point_at_each_other_do_not_pass_a_request_to_and_fro() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 0, 10);
+        let answer = call(&a, 1, None).await;
+        assert_eq!(status(&answer), Code::Unavailable);
+        assert_eq!(a.served.load(Ordering::Relaxed) + b.served.load(Ordering::Relaxed), 0);
+        assert_eq!(b.entered.load(Ordering::Relaxed), 4, "the first try and three more");
+    });
+}
+
+#[test]
+fn only_an_owner_that_refused_is_tried_again() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        b.fail.store(true, Ordering::Relaxed);
+        let answer = call(&a, 1, None).await;
+        assert_eq!(status(&answer), Code::Unavailable, "the handler's own answer");
+        assert_eq!(b.served.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_request_for_a_moving_shard_waits_and_is_woken_by_the_next_table() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.pending(&[&a, &b], 2);
+        b.owns(&[&a, &b], 2, 1, 11);
+        let waiting = call(&a, 1, None);
+        let moved = async {
+            while a.view.watchers() == 0 {
+                future::yield_now().await;
+            }
+            assert_eq!(b.served.load(Ordering::Relaxed), 0);
+            a.owns(&[&a, &b], 2, 1, 11);
+        };
+        let (answer, ()) = future::zip(waiting, moved).await;
+        assert_eq!(status(&answer), Code::Ok);
+        assert_eq!(header(&answer, "x-funk-epoch"), "11");
+    });
+}
+
+#[test]
+fn waiting_ends_with_the_deadline() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.pending(&[&a, &b], 2);
+        let answer = call(&a, 1, Some("20m")).await;
+        assert!(matches!(status(&answer), Code::Unavailable | Code::DeadlineExceeded));
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.pending(&[&a, &b], 2);
+        let filling = async {
+            let mut calls = Vec::new();
+            for _ in 0..fake::QUEUE_MAX {
+                calls.push(smol::spawn({
+                    let a = a.clone();
+                    async move { call(&a, 1, None).await }
+                }));
+            }
+            while a.view.watchers() < fake::QUEUE_MAX {
+                future::yield_now().await;
+            }
+            assert_eq!(status(&call(&a, 1, None).await), Code::ResourceExhausted);
+        };
+        filling.await;
+    });
+}
+
+#[test]
+fn a_hop_to_a_silent_owner_fails_when_a_table_takes_the_shard_away() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        b.silent.store(true, Ordering::Relaxed);
+        let hop = call(&a, 1, None);
+        let failover = async {
+            while b.served.load(Ordering::Relaxed) == 0 {
+                future::yield_now().await;
+            }
+            a.owns(&[&a, &b], 2, 0, 12);
+        };
+        let (answer, ()) = future::zip(hop, failover).await;
+        assert_eq!(status(&answer), Code::Unavailable);
+        assert_eq!(status(&call(&a, 1, None).await), Code::Ok, "the new owner serves");
+    });
+}
+
+#[test]
+fn an_answer_whose_guard_ran_out_is_withheld() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 0, 10);
+        a.view.break_guards();
+        let answer = call(&a, 1, None).await;
+        assert_eq!(status(&answer), Code::Unavailable);
+        assert_eq!(a.served.load(Ordering::Relaxed), 1);
+        assert!(answer.body.is_empty());
+    });
+}
+
+#[test]
+fn a_dead_address_costs_a_wait_for_the_next_table_and_no_request() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        let dead = Node::unreachable("c");
+        a.owns(&[&a, &dead], 2, 1, 10);
+        let call = call(&a, 1, None);
+        let failover = async {
+            smol::Timer::after(Duration::from_millis(5)).await;
+            b.owns(&[&a, &b], 2, 1, 12);
+            a.owns(&[&a, &b], 2, 1, 12);
+        };
+        let (answer, ()) = future::zip(call, failover).await;
+        assert_eq!(status(&answer), Code::Ok);
+        assert_eq!(header(&answer, "x-funk-node"), "b");
+    });
+}
+
+#[test]
+fn streams_run_both_ways_through_the_wrong_node() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        // The second message is sent only when the first has come back.
+        let (sender, receiver) = smol::channel::bounded(4);
+        sender.send(fake::message(1)).await.unwrap();
+        let mut answer = fake::stream(&a, receiver).await;
+        for key in [2, 3, 4] {
+            assert_eq!(answer.next().await.unwrap(), fake::message(key - 1));
+            sender.send(fake::message(key)).await.unwrap();
+        }
+        drop(sender);
+        assert_eq!(answer.next().await.unwrap(), fake::message(4));
+        assert_eq!(answer.next().await, None);
+        assert_eq!(b.served.load(Ordering::Relaxed), 1);
+    });
+}

@@ -1,0 +1,195 @@
+//! The first gRPC message of a request, read ahead, and bodies that can be
+//! sent again as long as nothing behind it was taken.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+/// Bytes of a first message: tonic's own default limit.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Compressed flag and length.
+const HEADER_BYTES: usize = 5;
+
+/// A request body of which a part was read ahead.
+#[derive(Clone)]
+pub(crate) struct Replay {
+    prefix: Bytes,
+    message: Bytes,
+    rest: Arc<Mutex<Rest>>,
+}
+
+struct Rest {
+    /// `None`: it ended.
+    body: Option<Body>,
+    /// Whether something was taken that cannot be sent again.
+    taken: bool,
+    /// The attempt that may read; older ones end.
+    attempt: u64,
+}
+
+impl Replay {
+    /// A body of which nothing is read ahead.
+    pub(crate) fn unread(body: Body) -> Self {
+        Self::with(Bytes::new(), Bytes::new(), Some(body))
+    }
+
+    fn with(prefix: Bytes, message: Bytes, body: Option<Body>) -> Self {
+        Self { prefix, message, rest: Arc::new(Mutex::new(Rest { body, taken: false, attempt: 0 })) }
+    }
+
+    /// Reads the first message of `body`, and no more than the frame that ends it.
+    pub(crate) async fn read(mut body: Body, bytes_max: usize) -> Result<Self, Status> {
+        let mut held = BytesMut::new();
+        let mut needed = HEADER_BYTES;
+        loop {
+            if held.len() >= HEADER_BYTES {
+                needed = HEADER_BYTES + message_length(&held, bytes_max)?;
+            }
+            if held.len() >= needed {
+                break;
+            }
+            let frame = match body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    return Err(Status::new(Code::Cancelled, format!("the request broke off: {error}")));
+                }
+                None => return Err(Status::new(Code::InvalidArgument, "the request ended before its first message")),
+            };
+            if let Ok(data) = frame.into_data() {
+                held.extend_from_slice(&data);
+            }
+        }
+        let prefix = held.freeze();
+        let message = prefix.slice(HEADER_BYTES..needed);
+        let body = (!body.is_end_stream()).then_some(body);
+        Ok(Self::with(prefix, message, body))
+    }
+
+    /// The first message, without its length.
+    pub(crate) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Bytes held in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// A body that gives all of it. Attempts made before it end here.
+    pub(crate) fn attempt(&self) -> Body {
+        let attempt = {
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.attempt += 1;
+            rest.attempt
+        };
+        // The new body is asked at once whether it has ended, so the lock is free again by here.
+        Body::new(Attempt { prefix: self.prefix.clone(), rest: Arc::clone(&self.rest), attempt })
+    }
+
+    /// Whether another attempt would give the same bytes.
+    pub(crate) fn can_repeat(&self) -> bool {
+        !self.rest.lock().unwrap_or_else(PoisonError::into_inner).taken
+    }
+}
+
+fn message_length(mut held: &[u8], bytes_max: usize) -> Result<usize, Status> {
+    if held.get_u8() != 0 {
+        return Err(Status::new(Code::Unimplemented, "a routed request's first message cannot be compressed"));
+    }
+    let length = usize::try_from(held.get_u32()).unwrap_or(usize::MAX);
+    if length > bytes_max {
+        let message = format!("the first message has {length} bytes: at most {bytes_max}");
+        return Err(Status::new(Code::ResourceExhausted, message));
+    }
+    Ok(length)
+}
+
+/// One sending of a [`Replay`].
+struct Attempt {
+    prefix: Bytes,
+    rest: Arc<Mutex<Rest>>,
+    attempt: u64,
+}
+
+impl HttpBody for Attempt {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.prefix.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.prefix)))));
+        }
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.attempt != self.attempt {
+            return Poll::Ready(Some(Err(Status::cancelled("another attempt took over"))));
+        }
+        let Some(body) = rest.body.as_mut() else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+        match &frame {
+            None => rest.body = None,
+            // An empty frame often carries only the end of the stream: losing it loses nothing.
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            Some(_) => rest.taken = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        self.prefix.is_empty() && rest.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn body(bytes: &[u8]) -> Body {
+        Body::new(Full::new(Bytes::copy_from_slice(bytes)))
+    }
+
+    #[test]
+    fn the_first_message_is_found_and_all_bytes_are_sent_again() {
+        let sent = b"\0\0\0\0\x02hi\0\0\0\0\x01x";
+        let replay = block_on(Replay::read(body(sent), 10)).unwrap();
+        assert_eq!(replay.message(), b"hi");
+        for _ in 0..2 {
+            assert_eq!(block_on(replay.attempt().collect()).unwrap().to_bytes(), &sent[..]);
+            assert!(replay.can_repeat());
+        }
+    }
+
+    #[test]
+    fn compressed_oversized_and_short_messages_are_refused() {
+        let code = |bytes: &[u8]| block_on(Replay::read(body(bytes), 10)).err().unwrap().code();
+        assert_eq!(code(b"\x01\0\0\0\x02hi"), Code::Unimplemented);
+        assert_eq!(code(b"\0\0\0\0\x0bhi"), Code::ResourceExhausted);
+        assert_eq!(code(b"\0\xff\xff\xff\xffhi"), Code::ResourceExhausted);
+        assert_eq!(code(b"\0\0\0\0\x03hi"), Code::InvalidArgument);
+        assert_eq!(code(b""), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn a_body_taken_from_behind_its_first_message_is_not_repeated() {
+        let replay = Replay::unread(body(b"\0\0\0\0\0"));
+        let mut old = replay.attempt();
+        assert!(replay.can_repeat());
+        let mut new = replay.attempt();
+        assert!(block_on(old.frame()).unwrap().is_err(), "the older attempt takes nothing");
+        assert!(block_on(new.frame()).unwrap().is_ok());
+        assert!(!replay.can_repeat());
+    }
+}

@@ -1,0 +1,102 @@
+//! What the crate needs of an async runtime.
+
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Streams, timers and tasks of an async runtime.
+pub trait Net: Send + Sync + 'static {
+    /// A TCP stream.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A TCP listener.
+    type Listener: Send + Sync + 'static;
+
+    /// Takes over a listener of the standard library.
+    fn listen(listener: std::net::TcpListener) -> io::Result<Self::Listener>;
+    /// The next accepted connection.
+    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    /// Connects to `address`.
+    fn connect(address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Ends after `length`.
+    fn sleep(length: Duration) -> impl Future<Output = ()> + Send;
+    /// Runs `task` beside the caller.
+    fn spawn(task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// `future`'s value, or `None` when `length` went by first.
+pub(crate) async fn within<N: Net, T>(length: Duration, future: impl Future<Output = T>) -> Option<T> {
+    futures_lite::future::or(async { Some(future.await) }, async {
+        N::sleep(length).await;
+        None
+    })
+    .await
+}
+
+/// Hyper's executor over [`Net::spawn`].
+pub(crate) struct Exec<N>(PhantomData<fn() -> N>);
+
+impl<N> Exec<N> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<N> Clone for Exec<N> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<N: Net, F> hyper::rt::Executor<F> for Exec<N>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        N::spawn(async move {
+            future.await;
+        });
+    }
+}
+
+/// Hyper's timer over [`Net::sleep`].
+pub(crate) struct Timer<N>(PhantomData<fn() -> N>);
+
+impl<N> Timer<N> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<N: Net> hyper::rt::Timer for Timer<N> {
+    fn sleep(&self, length: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Sleep(Mutex::new(Box::pin(N::sleep(length)))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A sleep that hyper may share: the mutex is never locked, it only makes the future `Sync`.
+struct Sleep(Mutex<BoxFuture<()>>);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.get_mut().expect("nothing panics while it holds this").as_mut().poll(context)
+    }
+}
+
+impl hyper::rt::Sleep for Sleep {}
