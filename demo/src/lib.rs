@@ -4,6 +4,7 @@
 pub mod client;
 pub mod flags;
 pub mod look;
-pub mod net;
+pub mod node;
 pub mod pb;
+mod service;
 pub mod words;

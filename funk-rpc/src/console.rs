@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use funk_proto::Status;
+use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -24,6 +25,7 @@ use crate::view::Observe;
 #[derive(Clone)]
 pub struct Console<V> {
     view: V,
+    cluster: ClusterName,
     requests: Requests,
 }
 
@@ -34,9 +36,9 @@ impl<V> fmt::Debug for Console<V> {
 }
 
 impl<V: Observe> Console<V> {
-    /// Shows `view` and the counted `requests`.
-    pub fn new(view: V, requests: Requests) -> Self {
-        Self { view, requests }
+    /// Shows `view`, a node of `cluster`, and the counted `requests`.
+    pub fn new(view: V, cluster: ClusterName, requests: Requests) -> Self {
+        Self { view, cluster, requests }
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
@@ -77,7 +79,7 @@ impl<V: Observe> Console<V> {
     fn status_json(&self, status: &Status) -> Value {
         json!({
             "node_id": status.name.as_str(),
-            "cluster": self.view.cluster(),
+            "cluster": self.cluster.as_str(),
             "state": status.state.to_string(),
             "role": status.role.to_string(),
             "leader": status.leader.as_ref().map_or("", |name| name.as_str()),

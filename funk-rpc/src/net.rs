@@ -33,6 +33,35 @@ pub trait Net: Send + Sync + 'static {
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
 }
 
+impl<R: funk_io::Runtime> Net for R {
+    type Stream = R::Stream;
+    type Listener = R::Listener;
+
+    fn listen(listener: std::net::TcpListener) -> io::Result<Self::Listener> {
+        R::listen(listener)
+    }
+
+    async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
+        let (stream, peer) = R::accept(listener).await?;
+        socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
+        Ok((stream, peer))
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<Self::Stream> {
+        let stream = R::connect(address).await?;
+        socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn sleep(length: Duration) -> impl Future<Output = ()> + Send {
+        R::sleep(length)
+    }
+
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        R::spawn(task);
+    }
+}
+
 /// `future`'s value, or `None` when `length` went by first.
 pub(crate) async fn within<N: Net, T>(length: Duration, future: impl Future<Output = T>) -> Option<T> {
     futures_lite::future::or(async { Some(future.await) }, async {

@@ -1,5 +1,7 @@
 //! What the crate needs to know of the cluster.
 
+mod cluster;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -45,6 +47,4 @@ pub trait Observe: View {
     fn now(&self) -> Timestamp;
     /// What the node is doing; `None` when it has stopped.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
-    /// Name of the cluster.
-    fn cluster(&self) -> String;
 }

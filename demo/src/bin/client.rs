@@ -4,14 +4,17 @@ use std::process::ExitCode;
 
 use funk_demo::client::{ClientFlags, run};
 use funk_demo::flags::parse_or_exit;
-use funk_demo::net::Tokio;
+use funk_tokio::Tokio;
 
 fn main() -> ExitCode {
     let flags: ClientFlags = parse_or_exit();
-    if let Err(why) = flags.check() {
-        eprintln!("{why}");
-        return ExitCode::from(2);
-    }
+    let seeds = match flags.seeds() {
+        Ok(seeds) => seeds,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
     let json = flags.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::<Tokio>(flags)) {
+    match runtime.block_on(run::<Tokio>(flags, seeds)) {
         Ok(report) => {
             if json {
                 println!("{}", report.json());

@@ -1,11 +1,12 @@
 //! The client's flags.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
 use funk_proto::id::ClusterName;
 
-use crate::flags::duration;
+use crate::flags::{duration, resolve};
 
 /// Sends demo requests to a cluster and ends with a table per serving node.
 #[derive(Clone, Debug, Parser)]
@@ -45,17 +46,21 @@ pub struct ClientFlags {
 }
 
 impl ClientFlags {
-    /// Refuses what is not built yet, and what cannot work.
+    /// Refuses what is not built yet, and gives the addresses to look at.
     ///
     /// # Errors
     /// One line that names the flag.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn seeds(&self) -> Result<Vec<SocketAddr>, String> {
         if self.zeroconf == Some(true) {
             return Err("--zeroconf=true is not available in this version: give --join HOST:PORT".into());
         }
         if self.join.is_empty() {
             return Err("--join is missing: mDNS is not available in this version, give --join HOST:PORT".into());
         }
-        Ok(())
+        let mut seeds = Vec::new();
+        for join in &self.join {
+            seeds.extend(resolve("--join", join)?);
+        }
+        Ok(seeds)
     }
 }

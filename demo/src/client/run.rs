@@ -12,7 +12,6 @@ use super::call::{Failure, liff};
 use super::flags::ClientFlags;
 use super::nodes::Nodes;
 use super::report::{Report, Sample};
-use crate::flags::resolve;
 
 /// Time from the first try after which a request counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -32,15 +31,11 @@ struct Shared<N> {
     report: Mutex<Report>,
 }
 
-/// Runs the client to its end.
+/// Runs the client to its end; it looks for nodes at `seeds` first.
 ///
 /// # Errors
-/// A line for stderr: no address, or no node found.
-pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
-    let mut seeds = Vec::new();
-    for join in &flags.join {
-        seeds.extend(resolve("--join", join)?);
-    }
+/// A line for stderr: no node found.
+pub async fn run<N: Net>(flags: ClientFlags, seeds: Vec<SocketAddr>) -> Result<Report, String> {
     let nodes = Nodes::new(flags.cluster_name.as_str(), seeds);
     let begin = Instant::now();
     while !nodes.refresh::<N>().await || nodes.count() == 0 {

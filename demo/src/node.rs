@@ -1,0 +1,212 @@
+//! One node: its sockets, its servers, its start and its end.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use event_listener::Event as Bell;
+use funk_io::{Cluster, EventsEnd, Options, Runtime, Sockets, StopReason, start};
+use funk_proto::id::NodeName;
+use funk_proto::status::NodeState;
+use funk_proto::{Event, NodeConfig};
+use funk_rpc::{Console, Protocol, RouteLayer, Server, serve};
+use futures_lite::future;
+
+use crate::flags::{NodeFlags, resolve};
+use crate::pb::demo_service_server::DemoServiceServer;
+use crate::service::{Definitions, routes};
+
+/// Time for leaving; with the servers' end it stays below three seconds.
+const LEAVE_MAX: Duration = Duration::from_millis(2_500);
+/// Time for the servers to end open requests after that.
+const CLOSE_MAX: Duration = Duration::from_millis(400);
+
+/// Rung by the first signal to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<(AtomicBool, Bell)>);
+
+impl Stop {
+    /// Rings at the first SIGTERM or SIGINT; the second ends the process at once.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::default();
+        let rung = stop.clone();
+        let mut signals = signal_hook::iterator::Signals::new(signal_hook::consts::TERM_SIGNALS)?;
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                if rung.0.0.swap(true, Ordering::SeqCst) {
+                    std::process::exit(1);
+                }
+                rung.0.1.notify(usize::MAX);
+            }
+        })?;
+        Ok(stop)
+    }
+
+    async fn rung(&self) {
+        loop {
+            let listener = self.0.1.listen();
+            if self.0.0.load(Ordering::SeqCst) {
+                return;
+            }
+            listener.await;
+        }
+    }
+}
+
+/// Why a node did not run, or did not end in order.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong flags.
+    Usage(String),
+    /// The cluster or the machine said no.
+    Refused(String),
+}
+
+struct Running {
+    cluster: Cluster,
+    servers: Vec<Server>,
+    http: SocketAddr,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// A line for stderr.
+pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failure> {
+    let node = begin::<R>(flags)?;
+    say(&format!("status http://{}/", node.http));
+    R::spawn(follow(node.cluster.clone()));
+    let ended = future::or(async { Some(node.cluster.stopped().await) }, async {
+        stop.rung().await;
+        None
+    })
+    .await;
+    let result = match ended {
+        Some(StopReason::Left) => Ok(()),
+        Some(why) => Err(Failure::Refused(why.to_string())),
+        None => {
+            tracing::info!("leaving");
+            leave::<R>(&node.cluster).await;
+            Ok(())
+        }
+    };
+    let closing = async {
+        for server in &node.servers {
+            server.shutdown().await;
+        }
+    };
+    future::or(closing, R::sleep(CLOSE_MAX)).await;
+    result
+}
+
+async fn leave<R: Runtime>(cluster: &Cluster) {
+    let began = Instant::now();
+    let left = future::or(async { cluster.leave().await.is_ok() }, async {
+        R::sleep(LEAVE_MAX).await;
+        false
+    })
+    .await;
+    tracing::info!(left, after = ?began.elapsed(), "stopping");
+}
+
+fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
+    let refused = |error: io::Error| Failure::Refused(error.to_string());
+    let ip = flags.ip();
+    let any = SocketAddr::new(ip, 0);
+    let at = |given: Option<SocketAddr>| given.unwrap_or(any);
+    let bind = |flag: &str, given: Option<SocketAddr>| {
+        let address = at(given);
+        TcpListener::bind(address).map_err(|error| Failure::Refused(format!("{flag} {address}: {error}")))
+    };
+    let sockets = Sockets::bind(at(flags.serf_endpoint), at(flags.raft_endpoint), at(flags.liveness_endpoint));
+    let sockets = sockets.map_err(refused)?;
+    let demo = bind("--demo-endpoint", flags.demo_endpoint)?;
+    let http = bind("--http-endpoint", flags.http_endpoint)?;
+    let metrics = bind("--metrics-endpoint", flags.metrics_endpoint)?;
+
+    let name = match &flags.node_id {
+        Some(name) => name.clone(),
+        None => random_name().map_err(refused)?,
+    };
+    let address = |result: io::Result<SocketAddr>| result.map_err(refused);
+    let (serf, raft) = (address(sockets.serf_address())?, address(sockets.raft_address())?);
+    let liveness = address(sockets.liveness_address())?;
+    let mut config = NodeConfig::new(name.clone(), flags.cluster_name.clone(), serf, raft, liveness);
+    flags.fill(&mut config);
+    for join in &flags.join {
+        config.join.extend(resolve("--join", join).map_err(Failure::Usage)?);
+    }
+    let (demo_at, http_at) = (address(demo.local_addr())?, address(http.local_addr())?);
+    let metrics_at = address(metrics.local_addr())?;
+    let endpoints =
+        [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
+    config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
+    announce(flags, &name, serf);
+
+    let cluster = start::<R>(Options::new(config, sockets)).map_err(|error| Failure::Refused(error.to_string()))?;
+    let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
+    let console = Console::new(cluster.clone(), flags.cluster_name.clone(), layer.requests());
+    let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
+    let servers = vec![
+        serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,
+        serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(refused)?,
+        serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
+    ];
+    Ok(Running { cluster, servers, http: http_at })
+}
+
+fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr) {
+    tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member");
+    if flags.zeroconf.is_none() {
+        tracing::warn!("mDNS is not available in this version: nodes are found by --join alone");
+    }
+}
+
+fn random_name() -> io::Result<NodeName> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
+}
+
+/// Writes a line to stdout at once; nobody may be reading.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Logs what happens, and says once when the node is Operational.
+async fn follow(cluster: Cluster) {
+    let mut events = cluster.events();
+    let mut said = false;
+    let mut check = true;
+    loop {
+        if check && !said {
+            let Ok(status) = cluster.status().await else { return };
+            if status.state == NodeState::Operational {
+                said = true;
+                say("operational");
+            }
+        }
+        check = match events.next().await {
+            Ok(Event::State(state)) => {
+                tracing::info!(%state, "state");
+                true
+            }
+            Ok(Event::Committed { .. }) => false,
+            Ok(event) => {
+                tracing::debug!(?event);
+                if let Event::JoinFailed { address, reason } = &event {
+                    tracing::info!(%address, reason, "join failed, trying on");
+                }
+                false
+            }
+            Err(EventsEnd::Lagged(_)) => true,
+            Err(EventsEnd::Stopped) => return,
+        };
+    }
+}

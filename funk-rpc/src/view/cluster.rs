@@ -1,0 +1,58 @@
+//! The view of a real node.
+
+use std::sync::Arc;
+
+use funk_io::{Cluster, ShardGuard};
+use funk_proto::Status;
+use funk_proto::id::{Epoch, NodeName, ShardId};
+use funk_proto::shards::RouteTable;
+use funk_proto::time::Timestamp;
+
+use super::{Guard, Observe, View, Watch};
+
+impl View for Cluster {
+    type Guard = ShardGuard;
+    type Watch = funk_io::Watch;
+
+    fn name(&self) -> &NodeName {
+        Cluster::name(self)
+    }
+
+    fn routes(&self) -> Arc<RouteTable> {
+        Cluster::routes(self)
+    }
+
+    fn guard(&self, shard: ShardId) -> Option<ShardGuard> {
+        Cluster::guard(self, shard).ok()
+    }
+
+    fn watch(&self) -> funk_io::Watch {
+        Cluster::watch(self)
+    }
+}
+
+impl Guard for ShardGuard {
+    fn epoch(&self) -> Epoch {
+        ShardGuard::epoch(self)
+    }
+
+    fn is_valid(&self) -> bool {
+        ShardGuard::is_valid(self)
+    }
+}
+
+impl Watch for funk_io::Watch {
+    async fn changed(&mut self) {
+        funk_io::Watch::changed(self).await;
+    }
+}
+
+impl Observe for Cluster {
+    fn now(&self) -> Timestamp {
+        Cluster::now(self)
+    }
+
+    async fn status(&self) -> Option<Status> {
+        Cluster::status(self).await.ok()
+    }
+}
