@@ -49,7 +49,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Arms a timer for another instant, earlier or later, whether or not it was ready.
     fn arm(timer: &mut Self::Timer, at: Instant);
 
-    /// Ready once the armed instant has passed, and until the timer is armed again.
+    /// Ready once the armed instant has passed; it need not be so a second time
+    /// before the timer is armed again.
     fn poll_timer(timer: &mut Self::Timer, context: &mut Context<'_>) -> Poll<()>;
 
     /// Runs `task` beside the caller, on the application's own executor.

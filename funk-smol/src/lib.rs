@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use smol::net::TcpStream;
 use smol::{Async, Timer};
 
 /// The smol runtime. The driver blocks on its own thread; tasks are spawned on
@@ -15,7 +16,7 @@ use smol::{Async, Timer};
 pub struct Smol;
 
 impl funk_io::Runtime for Smol {
-    type Stream = Async<TcpStream>;
+    type Stream = TcpStream;
     type Listener = Async<TcpListener>;
     type Udp = Async<UdpSocket>;
     type Timer = Timer;
@@ -24,12 +25,13 @@ impl funk_io::Runtime for Smol {
         Async::new(listener)
     }
 
-    async fn accept(listener: &Async<TcpListener>) -> io::Result<(Async<TcpStream>, SocketAddr)> {
-        listener.accept().await
+    async fn accept(listener: &Async<TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream.into(), peer))
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<Async<TcpStream>> {
-        Async::<TcpStream>::connect(address).await
+    async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::connect(address).await
     }
 
     fn udp(socket: UdpSocket) -> io::Result<Async<UdpSocket>> {

@@ -34,7 +34,7 @@ impl<R: Runtime> Alarm<R> {
 
     /// Takes note if the timer fired.
     pub(super) fn poll(&mut self) {
-        if let Some(timer) = self.timer.as_mut().filter(|_| self.source.take()) {
+        if let Some(timer) = self.timer.as_mut().filter(|_| self.source.take() && !self.fired) {
             self.fired |= R::poll_timer(timer, &mut Context::from_waker(&self.waker)).is_ready();
         }
     }

@@ -67,6 +67,9 @@ impl Publisher {
             }
         }
         for &(change, shards) in closing {
+            // A move that is announced again keeps the end that it froze with.
+            let before = self.drains.iter().filter(|waiting| waiting.drain.change == change);
+            let frozen_until = before.map(|waiting| waiting.drain.frozen_until).fold(frozen_until, Timestamp::min);
             let drain = Drain { change, shards: shards.to_vec(), frozen_until };
             self.drains.push(Waiting { drain: Arc::new(drain), shards: Vec::new(), begun: false });
         }

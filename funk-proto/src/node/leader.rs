@@ -173,11 +173,14 @@ impl Node {
     /// Members that are silent, while a quorum still backs this leader: one
     /// that is cut off itself must not call the others dead.
     fn deaths(&mut self, now: Timestamp) -> Vec<Op> {
-        let Some(state) = &self.state else { return Vec::new() };
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
+        let silent = state.members.iter().filter(|member| self.liveness.is_silent(member.id));
         if now >= self.liveness.authority_until() {
+            if silent.count() > 0 {
+                leading.look_again(now + self.config.timing.liveness_interval);
+            }
             return Vec::new();
         }
-        let silent = state.members.iter().filter(|member| self.liveness.is_silent(member.id));
         let ops: Vec<Op> = silent
             .filter_map(|member| Some(Op::Dead(BootName { id: member.id.get(), boot: member.boot?.get() })))
             .collect();

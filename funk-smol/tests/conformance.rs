@@ -1,0 +1,59 @@
+//! The conformance suite on smol.
+
+use funk_io::conformance;
+use funk_smol::Smol;
+
+#[test]
+fn streams_echo() {
+    conformance::streams_echo::<Smol>();
+}
+
+#[test]
+fn a_refused_dial_says_so() {
+    conformance::a_refused_dial_says_so::<Smol>();
+}
+
+#[test]
+fn datagrams_arrive_whole() {
+    conformance::datagrams_arrive_whole::<Smol>();
+}
+
+#[test]
+fn timers_keep_their_order() {
+    conformance::timers_keep_their_order::<Smol>();
+}
+
+#[test]
+fn cancelling_loses_nothing() {
+    conformance::cancelling_loses_nothing::<Smol>();
+}
+
+#[test]
+fn a_refused_start_names_its_reason() {
+    conformance::a_refused_start_names_its_reason::<Smol>();
+}
+
+#[test]
+fn a_node_starts_serves_and_leaves() {
+    conformance::a_node_starts_serves_and_leaves::<Smol>();
+}
+
+#[test]
+fn dropping_the_last_handle_stops_the_node() {
+    conformance::dropping_the_last_handle_stops_the_node::<Smol>();
+}
+
+#[test]
+fn garbage_at_every_port_does_no_harm() {
+    conformance::garbage_at_every_port_does_no_harm::<Smol>();
+}
+
+#[test]
+fn a_flood_of_streams_is_bounded() {
+    conformance::a_flood_of_streams_is_bounded::<Smol>();
+}
+
+#[test]
+fn three_nodes_agree_and_outlive_one() {
+    conformance::three_nodes_agree_and_outlive_one::<Smol>();
+}
