@@ -125,6 +125,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             self.pass(began);
         }
         if let Some((why, by)) = &self.stopping {
+            self.streams.retry();
             let flushed = self.streams.flush(&mut self.echoes);
             if flushed || began >= *by {
                 return Poll::Ready(why.clone());
@@ -137,7 +138,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             self.stopping.as_ref().map(|(_, by)| *by),
         ];
         let next = deadlines.into_iter().fold(None, earliest);
-        self.alarm.promise(next, self.clock);
+        self.alarm.promise(next, began, self.clock);
         Poll::Pending
     }
 

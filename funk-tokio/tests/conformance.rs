@@ -57,3 +57,8 @@ fn a_flood_of_streams_is_bounded() {
 fn three_nodes_agree_and_outlive_one() {
     conformance::three_nodes_agree_and_outlive_one::<Tokio>();
 }
+
+#[test]
+fn a_panic_closes_the_gate() {
+    conformance::a_panic_closes_the_gate::<Tokio>();
+}

@@ -29,12 +29,12 @@ fn config(name: &str) -> NodeConfig {
     config
 }
 
-fn alone<R: Runtime>() -> Cluster {
+pub(super) fn alone<R: Runtime>() -> Cluster {
     node::<R>("alone", |config| config.bootstrap = true)
 }
 
 /// Waits until the node may serve all its shards.
-async fn serving(cluster: &Cluster) {
+pub(super) async fn serving(cluster: &Cluster) {
     let mut watch = cluster.watch();
     while cluster.guard(ShardId(0)).is_err() {
         watch.changed().await;

@@ -34,14 +34,18 @@ impl<R: Runtime> Alarm<R> {
 
     /// Takes note if the timer fired.
     pub(super) fn poll(&mut self) {
-        if let Some(timer) = self.timer.as_mut().filter(|_| self.source.take() && !self.fired) {
-            self.fired |= R::poll_timer(timer, &mut Context::from_waker(&self.waker)).is_ready();
+        // Taken in any case: a flag left standing would swallow the next wake-up.
+        let woken = self.source.take() && !self.fired;
+        if let Some(timer) = self.timer.as_mut().filter(|_| woken) {
+            self.fired = R::poll_timer(timer, &mut Context::from_waker(&self.waker)).is_ready();
         }
     }
 
-    /// Promises a pass at `next`.
-    pub(super) fn promise(&mut self, next: Option<Timestamp>, clock: Clock) {
-        let Some(next) = next else {
+    /// Promises, in a pass that `began` then, the next one at `next`. A deadline
+    /// that was over already counts as one at the beginning of this pass: what
+    /// the node asks for at once is no lateness, a pass that was stopped is.
+    pub(super) fn promise(&mut self, next: Option<Timestamp>, began: Timestamp, clock: Clock) {
+        let Some(next) = next.map(|next| next.max(began)) else {
             // An armed timer may fire for nothing; but it promises no pass any more.
             self.armed = None;
             return;

@@ -37,8 +37,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// A source that is ready at first: it is looked at once, and registers itself then.
+    /// A source that is ready at first, so that the next pass looks at it and it
+    /// registers itself. That pass comes at once.
     pub(crate) fn new(hub: &Arc<Hub>) -> Arc<Self> {
+        hub.wake();
         Arc::new(Self { hub: Arc::clone(hub), ready: AtomicBool::new(true) })
     }
 
@@ -58,5 +60,36 @@ impl Wake for Source {
         if !self.ready.swap(true, Ordering::AcqRel) {
             self.hub.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_source_wakes_the_task_once_until_it_is_taken() {
+        let (hub, count) = (Arc::new(Hub::default()), Arc::new(Count::default()));
+        let task = Waker::from(Arc::clone(&count));
+        hub.register(&Context::from_waker(&task));
+        let source = Source::new(&hub);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "a new source is looked at in a pass that comes at once");
+        assert!(source.take() && !source.take());
+        let waker = Waker::from(Arc::clone(&source));
+        waker.wake_by_ref();
+        waker.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+        assert!(source.take());
     }
 }

@@ -169,6 +169,11 @@ impl<R: Runtime> Stream<R> {
         self.finishing = true;
     }
 
+    /// Lets the next flush try the socket, whether or not it woke us.
+    pub(super) fn retry(&mut self) {
+        self.blocked = false;
+    }
+
     /// Writes as much as the socket takes. Tells whether the stream is done with.
     pub(super) fn flush(&mut self) -> Result<bool, CloseReason> {
         let Transport::Open(io) = &mut self.transport else { return Ok(false) };

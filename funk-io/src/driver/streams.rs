@@ -105,6 +105,11 @@ impl<R: Runtime> Streams<R> {
         self.streams.remove(&conn);
     }
 
+    /// Lets each stream try its socket again, for a driver that reads no more.
+    pub(super) fn retry(&mut self) {
+        self.streams.values_mut().for_each(Stream::retry);
+    }
+
     /// Writes what the sockets take. Tells whether nothing is left that could be written.
     pub(super) fn flush(&mut self, echoes: &mut VecDeque<Input>) -> bool {
         let counters = &self.counters;
