@@ -26,7 +26,9 @@ pub(super) struct Answer {
 /// Why a try failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Another try may work: no connection, no answer in time, or unavailable.
+    /// The node may be gone: no connection, or no answer in time.
+    Silent(String),
+    /// The node answered that it cannot serve now.
     Again(String),
     /// The answer is wrong, or the service said no.
     Wrong(String),
@@ -38,7 +40,7 @@ pub(super) async fn liff<N: Net>(pool: &Pool<N>, address: SocketAddr, id: i64) -
         N::sleep(TRY_MAX).await;
         // The connection may be dead without a word: the next try dials anew.
         pool.forget(address);
-        Err(Failure::Again(format!("{address}: no answer within {TRY_MAX:?}")))
+        Err(Failure::Silent(format!("{address}: no answer within {TRY_MAX:?}")))
     })
     .await
 }
@@ -50,10 +52,10 @@ async fn ask<N: Net>(pool: &Pool<N>, address: SocketAddr, id: i64) -> Result<Ans
         .header("grpc-timeout", format!("{}m", TRY_MAX.as_millis()))
         .body(Body::new(Full::new(frame(&LiffRequest { id }))))
         .expect("the parts are well-formed");
-    let again = |why: String| Failure::Again(format!("{address}: {why}"));
-    let response = pool.send(address, request).await.map_err(|error| again(error.to_string()))?;
+    let silent = |why: String| Failure::Silent(format!("{address}: {why}"));
+    let response = pool.send(address, request).await.map_err(|error| silent(error.to_string()))?;
     let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(|error| again(error.to_string()))?;
+    let body = body.collect().await.map_err(|error| silent(error.to_string()))?;
     let trailers = body.trailers().cloned().unwrap_or_default();
     check_status(&head.headers, &trailers, address)?;
     parse(&head.headers, &body.to_bytes(), id).map_err(|why| Failure::Wrong(format!("{address}: {why}")))

@@ -116,7 +116,8 @@ impl<N: Net> Shared<N> {
                             self.report().errors += 1;
                             break why;
                         }
-                        Err(Failure::Again(why)) => {
+                        Err(Failure::Again(why)) => why,
+                        Err(Failure::Silent(why)) => {
                             self.nodes.failed(address);
                             why
                         }
