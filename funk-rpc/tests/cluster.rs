@@ -1,6 +1,8 @@
 //! Three real nodes in one process, on each runtime: requests through the
 //! wrong node, unary and streaming.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
