@@ -38,7 +38,8 @@ pub struct ClientFlags {
     #[arg(long, env = "FUNK_RATE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,
     /// Try again on another node, until 5 s after the first try
-    #[arg(long, env = "FUNK_RETRY")]
+    #[arg(long, env = "FUNK_RETRY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set)]
     pub retry: bool,
     /// End with a JSON object in place of the table
     #[arg(long, env = "FUNK_JSON")]
