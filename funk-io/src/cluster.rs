@@ -21,9 +21,6 @@ use crate::gate::Gate;
 use crate::gate::guard::{NotOwner, ShardGuard};
 use crate::watch::Watch;
 
-/// Commands that wait for the driver's next pass.
-pub(crate) const INBOX_MAX: usize = 1_024;
-
 /// A handle to a node that runs in this process. Clones are cheap and stand
 /// for the same node; dropping the last one stops it without leaving.
 #[derive(Clone, Debug)]

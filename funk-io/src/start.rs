@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, INBOX_MAX, Inbox, Shared};
+use crate::cluster::{Cluster, Inbox, Shared};
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
 use crate::error::{StartError, StopReason};
@@ -61,7 +61,7 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let (inbox_source, drain_source) = (Source::new(&hub), Source::new(&hub));
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
-    let (sender, inbox) = async_channel::bounded(INBOX_MAX);
+    let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints));
     let parts = Parts { clock, lease, node, shared: Arc::clone(&shared), inbox, hub, inbox_source, drain_source };

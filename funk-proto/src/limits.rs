@@ -60,6 +60,21 @@ pub const ENDPOINT_NAME_BYTES_MAX: usize = 64;
 pub const QUEUED_REQUESTS_MAX: usize = 4_096;
 /// Bytes of requests waiting at the ingress.
 pub const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Time that a request waits at the ingress for its shard to have an owner.
+pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Times that the routing layer sends a request again which surely did not run.
+pub const ROUTE_RETRIES_MAX: u32 = 3;
+/// Bytes of a request's first message, which the routing layer reads for the
+/// key: the usual limit of gRPC servers.
+pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Connections served at once on one HTTP listener; more are closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// Streams of one HTTP/2 connection served at once.
+pub const HTTP_STREAMS_MAX: u32 = 4_096;
+/// Series of the request counter: names from outside cannot grow the table past it.
+pub const METRIC_SERIES_MAX: usize = 4_096;
+/// Commands of the application that wait for the driver's next pass.
+pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Proposals of this node that wait for their commit.
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
 /// Join addresses of one node.

@@ -8,10 +8,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use funk_proto::id::ShardId;
-use funk_proto::limits::{QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX};
+use funk_proto::limits::{QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX};
 use funk_proto::shards::Place;
 use futures_lite::future;
 use http::request::Parts;
@@ -22,7 +22,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::key::{Key, shard_of};
-use crate::message::{MESSAGE_BYTES_MAX, Replay};
+use crate::message::Replay;
 use crate::metrics::Requests;
 use crate::net::{BoxFuture, Net};
 use crate::pool::Pool;
@@ -30,9 +30,6 @@ use crate::queue::{Queue, Ticket};
 use crate::reply::{self, error, unavailable};
 use crate::routes::{Routes, Source};
 use crate::view::{Guard, View, Watch};
-
-/// Time that a request waits for its shard to have an owner.
-const WAIT_MAX: Duration = Duration::from_secs(2);
 
 struct Shared<N, V> {
     view: V,
@@ -172,7 +169,7 @@ impl<N: Net, V: View> Shared<N, V> {
             Ok(found) => found,
             Err(status) => return status.into_http(),
         };
-        let patience = Instant::now() + WAIT_MAX;
+        let patience = Instant::now() + QUEUE_WAIT_MAX;
         let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
         let job = Job { parts, body, key, deadline, patience };
         if job.parts.headers.contains_key(reply::HOP) {
@@ -277,7 +274,7 @@ async fn find_key(source: &Source, parts: &Parts, body: Body) -> Result<(Replay,
             if let Some(encoding) = parts.headers.get("grpc-encoding").filter(|value| *value != "identity") {
                 tracing::debug!(?encoding, "a routed request announces compression");
             }
-            let body = Replay::read(body, MESSAGE_BYTES_MAX).await?;
+            let body = Replay::read(body, ROUTED_MESSAGE_BYTES_MAX).await?;
             let key = decode(body.message());
             let key = key.ok_or_else(|| tonic::Status::invalid_argument("the first message holds no routing key"))?;
             Ok((body, key))

@@ -11,8 +11,6 @@ use http_body_util::BodyExt;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-/// Bytes of a first message: tonic's own default limit.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Compressed flag and length.
 const HEADER_BYTES: usize = 5;
 

@@ -5,20 +5,18 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use funk_proto::id::NodeName;
+use funk_proto::limits::METRIC_SERIES_MAX;
 
 /// Requests by the node that served them and their method, counted where they came in.
 #[derive(Clone, Debug, Default)]
 pub struct Requests(Arc<Mutex<BTreeMap<(NodeName, String), u64>>>);
-
-/// Series held: past it new ones are not counted, so that names from outside cannot grow the table.
-const SERIES_MAX: usize = 4_096;
 
 impl Requests {
     /// Counts one request for `method` that `destination` served.
     pub fn count(&self, destination: &NodeName, method: &str) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (destination.clone(), method.to_owned());
-        if table.len() < SERIES_MAX || table.contains_key(&key) {
+        if table.len() < METRIC_SERIES_MAX || table.contains_key(&key) {
             *table.entry(key).or_default() += 1;
         }
     }

@@ -19,12 +19,10 @@ use smol_hyper::rt::FuturesIo;
 use tonic::body::Body;
 use tower_service::Service;
 
+use funk_proto::limits::{HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX};
+
 use crate::net::{Exec, Net, Timer, within};
 
-/// Connections served at once on one listener; more are closed at once.
-const CONNECTIONS_MAX: usize = 1_024;
-/// Streams of one HTTP/2 connection served at once.
-const STREAMS_MAX: u32 = 4_096;
 /// Silence after which a client is asked for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time for the head of an HTTP/1 request.
@@ -140,8 +138,8 @@ where
         };
         let before = shared.open.fetch_add(1, Ordering::AcqRel);
         let open = Open(Arc::clone(shared));
-        if before >= CONNECTIONS_MAX {
-            tracing::warn!("a connection is closed: {CONNECTIONS_MAX} are open");
+        if before >= HTTP_CONNECTIONS_MAX {
+            tracing::warn!("a connection is closed: {HTTP_CONNECTIONS_MAX} are open");
             continue;
         }
         let service = service.clone();
@@ -176,7 +174,7 @@ where
                 .timer(Timer::<N>::new())
                 .keep_alive_interval(KEEP_ALIVE)
                 .keep_alive_timeout(KEEP_ALIVE)
-                .max_concurrent_streams(STREAMS_MAX);
+                .max_concurrent_streams(HTTP_STREAMS_MAX);
             let mut connection = std::pin::pin!(builder.serve_connection(io, service));
             drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared).await;
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use funk_proto::id::{BootId, Epoch, ShardId};
+use funk_proto::limits::ROUTE_RETRIES_MAX;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,9 +20,7 @@ use crate::pool::SendError;
 use crate::reply::{self, unavailable, unavailable_trailers};
 use crate::view::{View, Watch};
 
-/// Times that a request which surely did not run is sent again.
-const RETRIES_MAX: u32 = 3;
-/// Pause before the first of them; each further one is twice as long.
+/// Pause before the first retry; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// Who should serve.
@@ -59,7 +58,7 @@ impl<N: Net, V: View> Shared<N, V> {
             Some(Ok(response)) => match refusal(&response) {
                 None => return Some(response.map(|body| Body::new(HopBody { body, gone: Some(gone), ended: false }))),
                 Some(epoch) => {
-                    if *tries < RETRIES_MAX && job.body.can_repeat() && epoch > self.view.routes().epoch() {
+                    if *tries < ROUTE_RETRIES_MAX && job.body.can_repeat() && epoch > self.view.routes().epoch() {
                         *tries += 1;
                         self.catch_up(epoch, job.patience).await;
                         return None;
@@ -68,7 +67,7 @@ impl<N: Net, V: View> Shared<N, V> {
                 }
             },
         };
-        if *tries >= RETRIES_MAX || !job.body.can_repeat() {
+        if *tries >= ROUTE_RETRIES_MAX || !job.body.can_repeat() {
             return Some(unavailable(format!("the shard's owner did not take the request: {why}")));
         }
         let pause = PAUSE * 2_u32.pow(*tries);
