@@ -112,6 +112,12 @@ impl Status {
         self.members.values().filter(|member| member.raft == "Voter").count()
     }
 
+    /// The ids of those that are in the Raft configuration.
+    pub fn raft_members(&self) -> Vec<&str> {
+        let members = self.members.iter().filter(|(_, member)| !member.raft.is_empty());
+        members.map(|(id, _)| id.as_str()).collect()
+    }
+
     /// Operational, under a leader, and allowed to serve.
     pub fn serves(&self) -> bool {
         self.state == "Operational" && self.may_serve && self.leader.is_some()
