@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 fn under_load(fault: Fault, victim: Victim) -> Tested {
     let plan = Plan { nodes: 3, fault, victim, settle: SETTLE, load: true };
     let outcome = run(&plan, &format!("load-{fault}-{victim}"))?;
-    println!("{plan}: {:?}\n{}", outcome.times, outcome.load.expect("it was asked for").table);
+    println!("{plan}: {:?}\n{}", outcome.times, outcome.load.expect("it was asked for"));
     Ok(())
 }
 
@@ -56,7 +56,7 @@ fn joins_and_orderly_leaves_lose_no_request() -> Tested {
     }
     cluster.join()?;
     cluster.converged(GENEROUS)?;
-    println!("{}", load.finish()?.table);
+    println!("{}", load.finish()?);
     Ok(())
 }
 

@@ -66,7 +66,9 @@ fn the_status_json_has_the_fields_of_the_contract() -> Tested {
         keys.sort();
         keys
     };
-    assert_eq!(keys(&json), STATUS_FIELDS);
+    // What funk adds of its own begins with its name.
+    let fixed: Vec<_> = keys(&json).into_iter().filter(|key| !key.starts_with("funk_")).collect();
+    assert_eq!(fixed, STATUS_FIELDS);
     for member in json["members"].as_array().ok_or("`members` is a list")? {
         assert_eq!(keys(member), MEMBER_FIELDS);
     }

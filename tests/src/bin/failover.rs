@@ -136,8 +136,9 @@ fn promises_broken(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 fn brief(outcome: &Outcome) -> String {
     let times = &outcome.times;
     let show = |time: Option<Duration>| time.map_or("-".into(), |time| format!("{:.0}", time.as_secs_f64() * 1e3));
+    let load = outcome.load.as_ref().map_or(String::new(), |load| format!("; {load}"));
     format!(
-        "detect {} elect {} map {} serve {} ms, {} of {} shards moved, {} later epochs, {} lapses, rejoined {}",
+        "detect {} elect {} map {} serve {} ms, {} of {} shards moved, {} later epochs, {} lapses, rejoined {}{load}",
         show(times.detect),
         show(times.elect),
         show(Some(times.map)),
@@ -169,7 +170,9 @@ fn print_cell(plan: &Plan, outcomes: &[Outcome]) {
     let later: u32 = outcomes.iter().map(|outcome| outcome.later_epochs).sum();
     println!("  at most {moved} shards moved ({moved_max} may), later epochs {later}, lapses {lapses}");
     if outcomes.iter().any(|outcome| outcome.load.is_some()) {
-        println!("  1,000 requests a second throughout, none lost where the trial passed");
+        let slowest = outcomes.iter().filter_map(|outcome| outcome.load.as_ref()).map(|load| load.slowest).collect();
+        row("slowest", slowest);
+        println!("  slowest: of 1,000 requests a second throughout, none lost where the trial passed");
     }
     for (nodes, fault, victim, label, median) in REFERENCES {
         if (nodes, fault, victim) == (plan.nodes, plan.fault, plan.victim) {

@@ -64,6 +64,7 @@ impl DemoCluster {
             cluster.join()?;
         }
         cluster.converged(GENEROUS)?;
+        cluster.all_voters(GENEROUS)?;
         Ok(cluster)
     }
 
@@ -196,6 +197,29 @@ impl DemoCluster {
         outcome.map_err(|error| format!("{error}\n{}", self.tails(nodes)))
     }
 
+    /// Waits until as many of the live nodes vote as should: members are made
+    /// voters one after the other, some time after they serve.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub fn all_voters(&mut self, within: Duration) -> Result<(), String> {
+        let live = self.live();
+        let wanted = voters_of(live.len());
+        let mut clients = Vec::new();
+        for &node in &live {
+            clients.push(Client::new(self.page(node)?, Duration::from_secs(2)));
+        }
+        wait_for("the voters", within, || {
+            for client in &mut clients {
+                let status = status::fetch(client)?;
+                if status.voters() != wanted {
+                    return Err(format!("{wanted} should vote: {}", status.brief()));
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// The leader, by what the nodes of a converged cluster say.
     ///
     /// # Errors
@@ -221,6 +245,12 @@ impl DemoCluster {
         let tails: Vec<_> = nodes.iter().map(|&node| self.nodes[node].process.tail()).collect();
         tails.join("\n")
     }
+}
+
+/// How many of so many members vote: an odd number, at most five.
+pub fn voters_of(members: usize) -> usize {
+    let most = members.min(5);
+    most - usize::from(most.is_multiple_of(2))
 }
 
 /// A command for a demo node of this cluster that keeps to the loopback address.

@@ -1,14 +1,20 @@
 //! Clients that send requests while something happens to the cluster.
 
+use std::fmt;
 use std::process::Command;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::cluster::{DemoCluster, GENEROUS};
 use super::process::Process;
 use super::program;
 
 /// Requests a second.
-pub const RATE: u64 = 1_000;
+const RATE: &str = "1000";
+
+/// Requests under way at once: enough to keep the rate while a shard waits for its new owner.
+const CONCURRENCY: &str = "512";
 
 /// A running client.
 #[derive(Debug)]
@@ -20,21 +26,27 @@ pub struct Load {
 /// What the client said at its end.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Its closing table, as printed.
-    pub table: String,
+    /// Requests sent; all were answered.
+    pub total: u64,
+    /// Tries beyond the first of each.
+    pub retries: u64,
+    /// From the first try to the answer, at worst.
+    pub slowest: Duration,
+    /// Nodes that answered.
+    pub nodes: usize,
 }
 
 impl Load {
-    /// Starts `bin/client` against the cluster's live nodes for about this long.
+    /// Starts `bin/client` against the cluster's live nodes for this long.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(cluster: &mut DemoCluster, length: Duration) -> Result<Self, String> {
         let mut command = Command::new(program("client")?);
         command.env_clear();
-        let repeats = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).saturating_mul(RATE) / 1_000;
-        command.args(["--cluster-name", cluster.name(), "--zeroconf=false"]);
-        command.args(["--repeats", &repeats.to_string(), "--sleep", "1ms", "--concurrency", "64"]);
+        command.args(["--cluster-name", cluster.name(), "--zeroconf=false", "--retry", "--json"]);
+        command.args(["--rate", RATE, "--concurrency", CONCURRENCY]);
+        command.args(["--duration", &format!("{}ms", length.as_millis())]);
         for node in cluster.live() {
             command.args(["--join", &cluster.nodes[node].serf.to_string()]);
         }
@@ -49,10 +61,35 @@ impl Load {
     pub fn finish(mut self) -> Result<Report, String> {
         let status = self.process.wait(self.length + GENEROUS)?;
         let lines: Vec<_> = self.process.lines().into_iter().map(|line| line.text).collect();
-        let table = lines.join("\n");
-        if status.success() {
-            return Ok(Report { table });
+        let said = lines.join("\n");
+        if !status.success() {
+            return Err(format!("the client ended with {status}:\n{said}\n{}", self.process.tail()));
         }
-        Err(format!("the client ended with {status}:\n{table}\n{}", self.process.tail()))
+        Report::read(&said).ok_or_else(|| format!("the client's report lacks something: {said}"))
+    }
+}
+
+impl Report {
+    fn read(said: &str) -> Option<Self> {
+        let json: Value = serde_json::from_str(said).ok()?;
+        let nodes = json["nodes"].as_object()?;
+        let slowest = nodes.values().filter_map(|node| node["max_ms"].as_f64()).fold(0.0, f64::max);
+        Some(Self {
+            total: json["total"].as_u64()?,
+            retries: json["retries"].as_u64()?,
+            slowest: Duration::from_secs_f64(slowest / 1e3),
+            nodes: nodes.len(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slowest = self.slowest.as_secs_f64() * 1e3;
+        write!(
+            f,
+            "{} requests by {} nodes, {} tried again, slowest {slowest:.0} ms",
+            self.total, self.nodes, self.retries
+        )
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::http::{self, Client};
 
-/// The fields of the status object, all of them.
+/// The fields of the status object that the contract fixes.
 pub const STATUS_FIELDS: [&str; 13] = [
     "applied_index",
     "cluster",
@@ -105,6 +105,17 @@ impl Status {
     /// Shards that `node` owns in this node's map; 0 for one it does not know.
     pub fn shards_of(&self, node: &str) -> u64 {
         self.members.get(node).map_or(0, |member| member.shards)
+    }
+
+    /// Members that vote.
+    pub fn voters(&self) -> usize {
+        self.members.values().filter(|member| member.raft == "Voter").count()
+    }
+
+    /// The ids of those that are in the Raft configuration.
+    pub fn raft_members(&self) -> Vec<&str> {
+        let members = self.members.iter().filter(|(_, member)| !member.raft.is_empty());
+        members.map(|(id, _)| id.as_str()).collect()
     }
 
     /// Operational, under a leader, and allowed to serve.

@@ -103,6 +103,7 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let watch = Watch::start(&pages);
     let mut scene = Scene::new(&before, cluster.nodes[victim].id.clone(), plan.victim, survivors.len());
     scene.prime(&watch)?;
+    std::thread::sleep(any_phase());
     cluster.nodes[victim].process.signal(plan.fault.signal());
     let struck = Instant::now();
     scene.observe(&watch, struck, plan.settle)?;
@@ -130,6 +131,12 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
 /// The most shards that may move when one of `nodes` is lost.
 pub fn moved_max(shards: usize, nodes: usize) -> usize {
     shards.div_ceil(nodes) + nodes
+}
+
+/// A length below two heartbeats, another each time, so that trials meet every phase between two of them.
+fn any_phase() -> Duration {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Duration::from_micros(u64::from(now.subsec_nanos()) % 40_000)
 }
 
 /// Waits until the map stands still, so that a fault meets a cluster at rest.
