@@ -46,6 +46,7 @@ fn stopping_and_waking_a_follower_loses_no_request() -> Tested {
 fn joins_and_orderly_leaves_lose_no_request() -> Tested {
     let mut cluster = DemoCluster::start("load-churn", 3)?;
     let load = Load::start(&mut cluster, Duration::from_secs(10))?;
+    load.running(&mut cluster)?;
     cluster.join()?;
     cluster.converged(GENEROUS)?;
     for leave in [1, 0] {

@@ -8,13 +8,16 @@ use serde_json::Value;
 
 use super::cluster::{DemoCluster, GENEROUS};
 use super::process::Process;
-use super::program;
+use super::{http, program, wait_for};
 
 /// Requests a second.
 const RATE: &str = "1000";
 
 /// Requests under way at once: enough to keep the rate while a shard waits for its new owner.
 const CONCURRENCY: &str = "512";
+
+/// So many requests show that the client is at work.
+const FIRST_REQUESTS: f64 = 200.0;
 
 /// A running client.
 #[derive(Debug)]
@@ -54,6 +57,28 @@ impl Load {
         Ok(Self { process, length })
     }
 
+    /// Waits until the nodes have counted its first requests.
+    ///
+    /// # Errors
+    /// When they count none.
+    pub fn running(&self, cluster: &mut DemoCluster) -> Result<(), String> {
+        let mut metrics = Vec::new();
+        for node in cluster.live() {
+            let status = cluster.status(node)?;
+            metrics
+                .extend(status.members.get(&status.node_id).and_then(|own| own.endpoints.get("ep.metrics").copied()));
+        }
+        wait_for("the first requests", GENEROUS, || {
+            let mut counted = 0.0;
+            for address in &metrics {
+                let answer =
+                    http::get(*address, "/metrics", Duration::from_secs(2)).map_err(|error| error.to_string())?;
+                counted += requests_counted(&answer.text());
+            }
+            if counted >= FIRST_REQUESTS { Ok(()) } else { Err(format!("{counted} so far\n{}", self.process.tail())) }
+        })
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -67,6 +92,12 @@ impl Load {
         }
         Report::read(&said).ok_or_else(|| format!("the client's report lacks something: {said}"))
     }
+}
+
+/// The sum over `cf_cluster_requests` in a page of metrics.
+fn requests_counted(page: &str) -> f64 {
+    let lines = page.lines().filter(|line| line.starts_with("cf_cluster_requests{"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 impl Report {

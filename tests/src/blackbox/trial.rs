@@ -86,6 +86,9 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
         true => Some(Load::start(cluster, plan.settle + Duration::from_secs(4))?),
         false => None,
     };
+    if let Some(load) = &load {
+        load.running(cluster)?;
+    }
     let before = calm(cluster)?;
     let victim = match plan.victim {
         Victim::Leader => cluster.leader()?,
