@@ -17,6 +17,12 @@ use super::report::{Report, Sample};
 const LOST_AFTER: Duration = Duration::from_secs(5);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Requests that ask for different shards; then they begin anew, so that each
+/// shard is seen again and again and an epoch that goes back shows.
+const IDS: u64 = 1_000;
+/// From one request's id to the next: neighbours in time are far apart in the
+/// shard order, where neighbours often have one owner. A prime, so that no shard count hides it.
+const STRIDE: u64 = 7_919;
 /// Time to find a first node.
 const FIND_MAX: Duration = Duration::from_secs(5);
 
@@ -86,7 +92,7 @@ impl<N: Net> Shared<N> {
             if over {
                 return;
             }
-            let id = self.first_id.wrapping_add_unsigned(number);
+            let id = self.first_id.wrapping_add_unsigned(number % IDS * STRIDE);
             self.request(id).await;
             if !self.flags.sleep.is_zero() {
                 N::sleep(self.flags.sleep).await;
