@@ -269,6 +269,7 @@ impl Consensus {
         match message.kind() {
             RaftKind::Snapshot => self.take_chunk(from, message),
             RaftKind::SnapshotAck => self.take_chunk_ack(from, &message),
+            RaftKind::Vote | RaftKind::PreVote => self.step_request_for_vote(from, message),
             _ => {
                 let known = self.is_voter(from.get());
                 self.step(convert::to_raft(message, from.get(), known));

@@ -355,7 +355,12 @@ impl Membership {
 
     fn after_merge(&mut self, merged: &Merged) {
         self.dropped += merged.dropped;
+        let before = self.vetoed;
         self.vetoed += merged.vetoed;
+        if before.leading_zeros() != self.vetoed.leading_zeros() {
+            let vetoed = self.vetoed;
+            tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
+        }
         for name in &merged.changed {
             self.changed(name);
         }

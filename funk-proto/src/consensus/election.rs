@@ -6,12 +6,14 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use raft::StateRole;
+use raft::eraftpb::{Message, MessageType};
 use siphasher::sip::SipHasher13;
 
-use super::Consensus;
+use super::{Consensus, convert};
 use crate::id::RaftId;
 use crate::rng::{Rng, Seed};
 use crate::time::Timestamp;
+use crate::wire::raft::RaftMessage;
 
 /// Raft's tick. Coarse, since ticks only drive fallbacks.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -27,8 +29,9 @@ const RANK_DELAY: Duration = Duration::from_millis(10);
 const RETRY_MIN: Duration = Duration::from_millis(15);
 const RETRY_MAX: Duration = Duration::from_millis(45);
 /// A candidate waits for votes that must be made stable first; cutting it
-/// short with a new campaign could go on for ever.
-const CANDIDATE_PATIENCE: Duration = Duration::from_millis(150);
+/// short with a new campaign could go on for ever. A vote that is split goes
+/// unnoticed for this long.
+const CANDIDATE_PATIENCE: Duration = Duration::from_millis(75);
 
 pub(super) struct Election {
     seed: Seed,
@@ -37,11 +40,13 @@ pub(super) struct Election {
     campaign_at: Option<Timestamp>,
     /// When the last campaign began.
     campaigned: Timestamp,
+    /// This node let another go first since the leader was forgotten.
+    made_way: bool,
 }
 
 impl Election {
     pub(super) fn new(seed: Seed, rng: Rng) -> Self {
-        Self { seed, rng, campaign_at: None, campaigned: Timestamp::ZERO }
+        Self { seed, rng, campaign_at: None, campaigned: Timestamp::ZERO, made_way: false }
     }
 
     pub(super) fn campaign_at(&self) -> Option<Timestamp> {
@@ -50,6 +55,7 @@ impl Election {
 
     pub(super) fn leader_found(&mut self) {
         self.campaign_at = None;
+        self.made_way = false;
     }
 
     fn retry(&mut self, now: Timestamp) {
@@ -112,6 +118,25 @@ impl Consensus {
         // Refused only to nodes that may not campaign, which were asked above.
         let _ = self.raw.campaign();
         self.after_step();
+    }
+
+    /// A peer asks for a vote. Who grants it makes way: two candidates of one
+    /// term may leave an even number of survivors without a majority for either.
+    /// It does so once: a candidate that cannot win must not hold it up for ever.
+    pub(super) fn step_request_for_vote(&mut self, from: RaftId, message: RaftMessage) {
+        let known = self.is_voter(from.get());
+        self.step(convert::to_raft(message, from.get(), known));
+        let granted = |answer: &Message| {
+            let kind = answer.get_msg_type();
+            let is_answer =
+                matches!(kind, MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse);
+            is_answer && !answer.reject && answer.to == from.get()
+        };
+        let waits = self.election.campaign_at.is_some() && !self.election.made_way;
+        if waits && self.raw.raft.msgs.iter().any(granted) {
+            self.election.made_way = true;
+            self.election.retry(self.now);
+        }
     }
 
     /// A sole voter needs nobody's vote, and leads as soon as its log is stable.
