@@ -129,13 +129,15 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended and all that it said is in [`Process::lines`].
     ///
     /// # Errors
     /// When it still runs after `within`, with the end of its log.
     pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, String> {
         let ended = wait_for("the process to end", within, || self.ended().ok_or_else(|| "it runs".to_string()));
-        ended.map_err(|error| format!("{}: {error}\n{}", self.name, self.tail()))
+        let status = ended.map_err(|error| format!("{}: {error}\n{}", self.name, self.tail()))?;
+        self.output.wait_for_end();
+        Ok(status)
     }
 
     /// The last lines of standard error, headed by its name.
@@ -167,6 +169,13 @@ impl fmt::Debug for Process {
 impl Output {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no reader panics")
+    }
+
+    /// The pipe closes with the last process that holds it, so this ends soon
+    /// after the child did.
+    fn wait_for_end(&self) {
+        let state = self.lock();
+        drop(self.changed.wait_while(state, |state| !state.ended).expect("no reader panics"));
     }
 
     fn read(&self, from: impl BufRead) {
