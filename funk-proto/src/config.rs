@@ -83,7 +83,7 @@ impl Timing {
             }
             Ok(())
         };
-        let (milli, minute) = (Duration::from_millis(1), Duration::from_secs(60));
+        let (milli, minute) = (Duration::from_millis(1), limits::LEASE_MAX);
         range("liveness interval", self.liveness_interval, milli, minute)?;
         range("leader timeout", self.leader_timeout, self.liveness_interval * 2, minute)?;
         range("lease", self.lease, self.liveness_interval * 2, minute)?;
@@ -96,7 +96,7 @@ impl Timing {
                 accepted,
             });
         }
-        if self.drift_ppm > 200_000 {
+        if self.drift_ppm > limits::DRIFT_PPM_MAX {
             let accepted = "0 to 200000 ppm".into();
             return Err(ConfigError::Range { what: "drift bound", given: self.drift_ppm.to_string(), accepted });
         }

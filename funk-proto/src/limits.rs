@@ -89,6 +89,10 @@ pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const PASS_MESSAGES_MAX: usize = 256;
 /// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
 pub const EVENTS_BUFFERED_MAX: usize = 1_024;
+/// Bound on the drift bound itself, parts per million: a fifth is what no clock reaches.
+pub const DRIFT_PPM_MAX: u32 = 200_000;
+/// Longest lease, and longest of the silences that are measured against it.
+pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Time to wait for a dialled connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).

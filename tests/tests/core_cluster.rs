@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::status::{NodeState, Role};
-use funk_proto::{Event, Request};
+use funk_proto::{Event, Request, Timing};
 use funk_tests::harness::World;
 
 const SHARDS: u32 = 60;
@@ -182,4 +182,30 @@ fn a_cut_off_leader_serves_nothing_and_comes_back() {
     assert_ne!(world.status(old).state, NodeState::Operational);
     world.cut.clear();
     world.run_until(secs(5), World::converged).unwrap_or_else(|| report(&world));
+}
+
+#[test]
+fn the_old_voters_count_until_every_promise_before_them_has_run_out() {
+    let mut world = World::new(29);
+    for _ in 0..3 {
+        world.start(SHARDS);
+    }
+    let promise = Timing::default().waiter(Timing::default().lease);
+    let took = world.run_until(secs(5), |world| voters(world) == 3).unwrap_or_else(|| report(&world));
+    // One promise after the election until the change begins, one until it ends.
+    assert!(took >= promise * 2, "{took:?}");
+}
+
+#[test]
+fn a_voter_that_was_declared_dead_and_then_elected_takes_itself_in() {
+    for seed in 0..20 {
+        let mut world = cluster(seed, 3);
+        world.run(secs(1));
+        let (first, last) = (leader(&world), follower(&world));
+        world.pause(last);
+        world.run(Duration::from_millis(400));
+        world.resume(last);
+        world.kill(first);
+        world.run_until(secs(5), World::converged).unwrap_or_else(|| report(&world));
+    }
 }

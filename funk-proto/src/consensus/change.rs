@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Entry, EntryType};
 
 use super::{Consensus, ConsensusOutput, ProposeRefused, convert};
 use crate::id::{LogIndex, RaftId};
@@ -13,10 +13,11 @@ use crate::time::Timestamp;
 impl Consensus {
     /// Proposes that voters and learners be these, and nobody else a member.
     /// One differing node is a simple change; more go through a joint
-    /// configuration that ends by itself. Gives the index of the first entry of
-    /// the change; the members are these when it is applied and
-    /// [`Consensus::is_joint`] says no. A leader never removes itself: transfer
-    /// first.
+    /// configuration. One that changes voters lasts until
+    /// [`Consensus::leave_joint`]; one that changes only learners ends by
+    /// itself. Gives the index of the first entry of the change; the members are
+    /// these when it is applied and [`Consensus::is_joint`] says no. A leader
+    /// never removes itself: transfer first.
     pub fn change_members(
         &mut self,
         now: Timestamp,
@@ -42,7 +43,28 @@ impl Consensus {
             return Err(ProposeRefused::Unchanged);
         }
         let mut change = ConfChangeV2::default();
+        if changes.len() > 1 && *voters != self.voters() {
+            change.set_transition(ConfChangeTransition::Explicit);
+        }
         change.set_changes(changes.into());
+        self.propose_change(&change)
+    }
+
+    /// Proposes to end a joint configuration: from then on the new voters
+    /// decide alone.
+    pub fn leave_joint(&mut self, now: Timestamp) -> Result<LogIndex, ProposeRefused> {
+        self.advance_clock(now);
+        self.may_propose()?;
+        if !self.is_joint() {
+            return Err(ProposeRefused::Unchanged);
+        }
+        if self.raw.raft.has_pending_conf() {
+            return Err(ProposeRefused::ChangePending);
+        }
+        self.propose_change(&ConfChangeV2::default())
+    }
+
+    fn propose_change(&mut self, change: &ConfChangeV2) -> Result<LogIndex, ProposeRefused> {
         let mut entry = Entry::default();
         entry.set_entry_type(EntryType::EntryConfChangeV2);
         entry.data = change.write_to_bytes().expect("a change has no required fields").into();

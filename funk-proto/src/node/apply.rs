@@ -173,6 +173,11 @@ impl Node {
     /// The whole replicated state is new: at the bootstrap, or from a leader's snapshot.
     pub(super) fn install_state(&mut self, now: Timestamp, state: State) {
         self.liveness.set_cluster_timing(state.cluster.lease, state.cluster.drift_ppm);
+        self.config.timing.lease = state.cluster.lease;
+        self.config.timing.drift_ppm = state.cluster.drift_ppm;
+        if let Err(error) = self.config.check() {
+            tracing::warn!(%error, "this node's intervals do not fit the cluster's lease");
+        }
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();

@@ -297,7 +297,11 @@ impl Node {
         if record.id != from.get() || Member::parse(&record).is_none() {
             return Err(Misbehaviour::Malformed("member update"));
         }
-        self.request_update(record);
+        let Some(state) = &self.state else { return Ok(()) };
+        let listed = state.members.get(from);
+        if listed.is_some_and(|member| member.boot.is_some() && member.record(member.boot) != record) {
+            self.request_update(record);
+        }
         Ok(())
     }
 

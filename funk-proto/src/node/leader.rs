@@ -213,9 +213,17 @@ impl Node {
     }
 
     fn joins(&mut self, now: Timestamp) -> Vec<Op> {
-        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
         let patience = self.config.timing.member_timeout() * 2;
         let mut ops = Vec::new();
+        // Declared dead by a former leader, then elected: nobody else can take it in.
+        let own = self.own_member();
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return ops };
+        if !own.non_member
+            && !state.members.is_up(own.id, self.me.boot)
+            && state.members.up_by_name(&own.name).is_none()
+        {
+            ops.push(Op::Up(own.record(Some(self.me.boot))));
+        }
         let mut refused = Vec::new();
         let mut names = BTreeSet::new();
         let mut room = crate::limits::RAFT_MEMBERS_MAX.saturating_sub(state.members.len());
@@ -391,7 +399,11 @@ impl Node {
     /// Brings voters and learners in line with the member table, one change at a time.
     fn change_voters(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
-        if self.consensus.conf_change_pending() || self.consensus.is_joint() {
+        if self.consensus.is_joint() {
+            self.leave_joint(now);
+            return;
+        }
+        if self.consensus.conf_change_pending() {
             return;
         }
         let present = self.consensus.voters();
@@ -417,6 +429,18 @@ impl Node {
         if let Err(why) = self.consensus.change_members(now, &voters, &learners) {
             tracing::debug!(?why, "change of voters refused");
             self.leading.as_mut().expect("it leads").look_again(now + RETRY);
+        }
+    }
+
+    /// A joint configuration of voters lasts until every promise made before
+    /// it has run out: the new voters alone may not have heard of them.
+    fn leave_joint(&mut self, now: Timestamp) {
+        let Some(leading) = &mut self.leading else { return };
+        if now < leading.voters_not_before {
+            leading.look_again(leading.voters_not_before);
+        } else if let Err(why) = self.consensus.leave_joint(now) {
+            tracing::debug!(?why, "leaving the joint configuration refused");
+            leading.look_again(now + RETRY);
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Node;
 use super::peers::{PeerNews, PeersOutput};
-use crate::consensus::ConsensusOutput;
+use crate::consensus::{ConsensusOutput, Role};
 use crate::error::Misbehaviour;
 use crate::event::Event;
 use crate::id::{ConnId, LogIndex, RaftId, Term};
@@ -202,7 +202,7 @@ impl Node {
     }
 
     fn handle_raft(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
-        if message.is_granted_vote() {
+        if message.is_granted_vote() && self.counts_vote(from, Term(message.term)) {
             // A vote that says nothing of its promise may hold a whole one.
             let full = self.config.timing.waiter(self.config.timing.lease);
             let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
@@ -210,6 +210,11 @@ impl Node {
         }
         self.vouch_for(now, from);
         self.consensus.handle_message(now, from, message)
+    }
+
+    fn counts_vote(&self, from: RaftId, term: Term) -> bool {
+        let votes = self.consensus.voters().contains(&from) || self.consensus.outgoing_voters().contains(&from);
+        votes && self.consensus.role() == Role::Candidate && term == self.consensus.term()
     }
 
     /// A node that was away may know none of the present voters. While it is
@@ -271,7 +276,7 @@ impl Node {
             }
             Body::Ack { term, echo, applied } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
-                if term == self.consensus.term() && self.leading.is_some() {
+                if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
                     self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
                 }
             }

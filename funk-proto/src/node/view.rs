@@ -186,9 +186,11 @@ impl Node {
             statuses.insert(seen.name, status);
         }
         let (voters, learners, leader) = (self.consensus.voters(), self.consensus.learners(), self.consensus.leader());
+        // Of a joint configuration, only who votes before and after can be relied on.
+        let outgoing = self.consensus.outgoing_voters();
         let raft = |id: RaftId| match () {
-            () if voters.contains(&id) => RaftStatus::Voter,
-            () if learners.contains(&id) => RaftStatus::Nonvoter,
+            () if voters.contains(&id) && (outgoing.is_empty() || outgoing.contains(&id)) => RaftStatus::Voter,
+            () if [&voters, &outgoing, &learners].iter().any(|ids| ids.contains(&id)) => RaftStatus::Nonvoter,
             () => RaftStatus::None,
         };
         let Some(state) = &self.state else { return statuses.into_values().collect() };

@@ -10,7 +10,7 @@ use super::map::{Cell, Owner, ShardMap};
 use super::members::{Member, Members};
 use super::state::{ClusterValues, State};
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId};
-use crate::limits::{RAFT_MEMBERS_MAX, SHARDS_MAX};
+use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, MemberRecord};
 use crate::wire::varint;
 
@@ -145,7 +145,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             name: saved.name,
             created_ns: saved.created_ns,
             lease: Duration::from_nanos(saved.lease_ns),
-            drift_ppm: saved.drift_ppm.min(200_000),
+            drift_ppm: saved.drift_ppm.min(DRIFT_PPM_MAX),
         },
         members,
         map: ShardMap::restore(owners, cells, Epoch(saved.epoch))?,

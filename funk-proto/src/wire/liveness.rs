@@ -16,7 +16,7 @@ use siphasher::sip::SipHasher24;
 use super::varint;
 use crate::error::Misbehaviour;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
-use crate::limits::LIVENESS_DATAGRAM_BYTES_MAX;
+use crate::limits::{DRIFT_PPM_MAX, LEASE_MAX, LIVENESS_DATAGRAM_BYTES_MAX};
 
 /// The key under which one boot sends to one receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,10 +189,20 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         _ => return Err(WHAT),
     };
-    if !rest.is_empty() || counter == 0 {
+    if !rest.is_empty() || counter == 0 || !is_sound(&body) {
         return Err(WHAT);
     }
     Ok((Header { cluster, from, boot, to, counter }, body))
+}
+
+/// Whether a heartbeat's cluster values are such as a configuration may have.
+fn is_sound(body: &Body) -> bool {
+    match *body {
+        Body::Heartbeat { lease, drift_ppm, .. } => {
+            !lease.is_zero() && lease <= LEASE_MAX && drift_ppm <= DRIFT_PPM_MAX
+        }
+        Body::Ack { .. } | Body::Grant(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +253,16 @@ mod tests {
                 assert!(open(&bent, |_, _| key).is_err(), "byte {at}");
                 assert!(open(&bytes[..at], |_, _| key).is_err(), "cut at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn cluster_values_that_no_configuration_has_are_refused() {
+        let key = Key::derive(&[7; 16], header().from, header().boot);
+        for (lease, drift_ppm) in [(Duration::ZERO, 0), (LEASE_MAX * 2, 0), (LEASE_MAX, 1_000_000)] {
+            let (term, commit) = (Term(1), LogIndex(1));
+            let body = Body::Heartbeat { term, commit, lease, drift_ppm, grant: None };
+            assert!(open(&seal(&key, &header(), &body), |_, _| key).is_err());
         }
     }
 

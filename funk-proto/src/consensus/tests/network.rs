@@ -167,6 +167,13 @@ impl Net {
         let now = self.now;
         self.machine(leader).change_members(now, &voters, &learners).unwrap();
         self.drain(leader);
+        self.until("the new voters", |net| {
+            net.leader().is_some_and(|leader| net.peers[&leader].machine.voters() == voters)
+        });
+        let (leader, now) = (self.leader().unwrap(), self.now);
+        // A change of learners alone ends by itself, and says so.
+        let _ = self.machine(leader).leave_joint(now);
+        self.drain(leader);
         self.until("the change in force everywhere", |net| {
             voters.iter().chain(&learners).filter(|member| !net.dead.contains(&member.get())).all(|member| {
                 let machine = &net.peers[&member.get()].machine;
