@@ -70,8 +70,6 @@ pub enum RequestError {
     NotMember,
     /// This node is stopping.
     Stopping,
-    /// No such node in the member table.
-    UnknownNode(NodeName),
     /// The endpoint's name does not begin with `ep.`, is too long, or one too many.
     Endpoint(String),
 }
@@ -86,7 +84,6 @@ impl fmt::Display for RequestError {
             Self::NoLeader => f.write_str("no leader is known: try again"),
             Self::NotMember => f.write_str("this node is not in a cluster yet"),
             Self::Stopping => f.write_str("this node is stopping"),
-            Self::UnknownNode(name) => write!(f, "no node {name} in the member table"),
             Self::Endpoint(name) => write!(f, "{name:?} is no endpoint name: ep.* of at most 64 bytes, 32 a node"),
         }
     }

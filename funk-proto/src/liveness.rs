@@ -341,11 +341,6 @@ impl Liveness {
         tracked.is_some_and(|tracked| tracked.reported_silent)
     }
 
-    /// When this leader last heard the member.
-    pub fn last_seen(&self, id: RaftId) -> Option<Timestamp> {
-        Some(self.authority.as_ref()?.members.get(&id)?.last_seen)
-    }
-
     /// Whether the followed leader is silent.
     pub fn leader_is_silent(&self) -> bool {
         self.followed.is_some_and(|followed| followed.silent)

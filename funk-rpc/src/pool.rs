@@ -107,11 +107,6 @@ impl<N: Net> Pool<N> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
     }
 
-    /// Drops the connections to all addresses that `keep` does not name.
-    pub fn retain(&self, keep: impl Fn(&SocketAddr) -> bool) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| keep(address));
-    }
-
     async fn sender(&self, address: SocketAddr) -> Result<SendRequest<Body>, String> {
         let since = Instant::now();
         loop {

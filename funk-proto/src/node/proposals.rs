@@ -1,6 +1,6 @@
 //! User proposals: from any node to the leader, and back as committed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,7 +18,7 @@ use crate::wire::cluster::{Command, FrameBody, Op, Operation, UserEntry};
 #[derive(Debug, Default)]
 pub(super) struct Proposals {
     last: u64,
-    inflight: BTreeMap<RequestId, ()>,
+    inflight: BTreeSet<RequestId>,
     user_entries: bool,
 }
 
@@ -57,7 +57,7 @@ impl Node {
                 return Err(RequestError::NoLeader);
             }
         }
-        self.proposals.inflight.insert(id, ());
+        self.proposals.inflight.insert(id);
         Ok(())
     }
 
@@ -105,13 +105,13 @@ impl Node {
 
     /// What was sent to a leader that is lost may or may not come to be.
     pub(super) fn proposals_lose_leader(&mut self) {
-        for id in std::mem::take(&mut self.proposals.inflight).into_keys() {
+        for id in std::mem::take(&mut self.proposals.inflight) {
             self.event(Event::RequestDone { id, outcome: Outcome::Unknown });
         }
     }
 
     fn end_request(&mut self, id: RequestId, outcome: Outcome) {
-        if self.proposals.inflight.remove(&id).is_some() {
+        if self.proposals.inflight.remove(&id) {
             self.event(Event::RequestDone { id, outcome });
         }
     }
