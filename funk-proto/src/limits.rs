@@ -40,6 +40,20 @@ pub const GOSSIP_DECOMPRESSED_BYTES_MAX: usize = 40 << 20;
 pub const GOSSIP_NESTING_MAX: usize = 3;
 /// Bytes of a gossip member's name: DNS-like, and foreign agents may use longer ones than ours.
 pub const GOSSIP_NAME_BYTES_MAX: usize = 255;
+/// Bytes to which a gossip datagram is filled (memberlist's own): below every
+/// path's MTU. A single message may be longer.
+pub const GOSSIP_DATAGRAM_BYTES: usize = 1_400;
+/// Bytes of the longest gossip datagram that is read: all that UDP can carry.
+pub const GOSSIP_DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Bytes that the compressed parts of one gossip datagram decompress to, together.
+pub const GOSSIP_DATAGRAM_DECOMPRESSED_BYTES_MAX: usize = 64 << 10;
+/// Messages of one gossip datagram that are looked at, compounds and
+/// compressed ones counted: four full compounds; no agent sends more than one.
+pub const GOSSIP_DATAGRAM_MESSAGES_MAX: usize = 1_024;
+/// Parts of a compound that is sent: agents before memberlist 0.2.4 lose those of 128 and more.
+pub const GOSSIP_COMPOUND_PARTS_MAX: usize = 127;
+/// Filters of one query: an agent has a flag for each of two kinds, and nobody needs many.
+pub const GOSSIP_QUERY_FILTERS_MAX: usize = 16;
 /// Gossip streams served at once (Serf tolerates 127 push/pulls).
 pub const GOSSIP_STREAMS_MAX: usize = 128;
 /// Bytes of a node's encoded Serf tags.

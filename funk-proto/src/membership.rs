@@ -155,10 +155,7 @@ impl Membership {
         };
         result.map_err(|bad| {
             self.dropped += 1;
-            match bad {
-                BadMessage::Malformed(what) => Misbehaviour::Malformed(what),
-                BadMessage::Oversized(what) => Misbehaviour::Oversized(what),
-            }
+            bad.into()
         })
     }
 

@@ -4,7 +4,8 @@
 //! for some types raw bytes; nothing says its length in front, so
 //! [`StreamDecoder`] finds its end. Built here is what streams need: push/pull
 //! with its node records and Serf state, compression (read only), ping, ack
-//! and error. Datagrams and encryption are not here.
+//! and error. A datagram is one such message or several, see [`unpack`].
+//! Encryption is not here.
 //!
 //! | file | idea |
 //! |---|---|
@@ -18,13 +19,23 @@
 //! | `push_pull` | the whole push/pull |
 //! | `probe` | ping, ack and error on a stream |
 //! | `user` | the length of a user message |
+//! | `packet` | the messages of a datagram |
+//! | `datagram` | checksum, compression and compounds round them |
+//! | `serf_message` | Serf's own messages: intents, events, answers |
+//! | `query` | Serf's query and its filters |
+//! | `coordinate` | the network coordinate in an ack |
 
 mod compress;
+mod coordinate;
+mod datagram;
 mod msgpack;
 mod node_record;
+mod packet;
 mod probe;
 mod push_pull;
+mod query;
 mod scan;
+mod serf_message;
 mod serf_state;
 mod stream;
 mod tags;
@@ -35,26 +46,46 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::error::Misbehaviour;
 use crate::status::GossipStatus;
 
 pub use compress::decompress;
+pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
+pub use datagram::{Compound, PART_OVERHEAD, Unpacked, unpack, with_crc};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
+pub use packet::{Accusation, Alive, Packet};
 pub use probe::{Ping, decode_error, encode_ack};
 pub use push_pull::PushPull;
+pub use query::{Filter, Query};
+pub use serf_message::{Holder, KeyResponse, QueryResponse, Relay, SerfMessage, UserEvent};
 pub use serf_state::SerfState;
 pub use stream::StreamDecoder;
 pub use tags::{decode_tags, encode_tags};
 
 /// Type byte: ping.
 pub const PING: u8 = 0;
+/// Type byte: ping another.
+pub const INDIRECT_PING: u8 = 1;
 /// Type byte: the answer to a ping.
 pub const ACK: u8 = 2;
+/// Type byte: a node does not answer.
+pub const SUSPECT: u8 = 3;
+/// Type byte: a node lives.
+pub const ALIVE: u8 = 4;
+/// Type byte: a node is dead.
+pub const DEAD: u8 = 5;
 /// Type byte: push/pull.
 pub const PUSH_PULL: u8 = 6;
+/// Type byte: several messages in one.
+pub const COMPOUND: u8 = 7;
 /// Type byte: a message of Serf's own.
 pub const USER: u8 = 8;
 /// Type byte: another message, compressed.
 pub const COMPRESS: u8 = 9;
+/// Type byte: the target of an indirect ping is silent.
+pub const NACK: u8 = 11;
+/// Type byte: another message, behind its checksum.
+pub const CRC: u8 = 12;
 /// Type byte: the other side could not read our stream.
 pub const ERROR: u8 = 13;
 
@@ -66,6 +97,10 @@ pub enum BadMessage {
     Malformed(&'static str),
     /// A limit is exceeded.
     Oversized(&'static str),
+    /// A datagram's checksum does not fit its bytes.
+    Checksum,
+    /// A type byte that has no meaning here.
+    Type(u8),
 }
 
 impl std::fmt::Display for BadMessage {
@@ -73,11 +108,24 @@ impl std::fmt::Display for BadMessage {
         match self {
             Self::Malformed(what) => write!(f, "{what} does not decode"),
             Self::Oversized(what) => write!(f, "{what} is over its limit"),
+            Self::Checksum => f.write_str("a datagram's checksum is wrong"),
+            Self::Type(kind) => write!(f, "a gossip message of type {kind} is unknown"),
         }
     }
 }
 
 impl std::error::Error for BadMessage {}
+
+impl From<BadMessage> for Misbehaviour {
+    fn from(bad: BadMessage) -> Self {
+        match bad {
+            BadMessage::Malformed(what) => Self::Malformed(what),
+            BadMessage::Oversized(what) => Self::Oversized(what),
+            BadMessage::Checksum => Self::Malformed("a gossip datagram's checksum"),
+            BadMessage::Type(_) => Self::Malformed("a gossip message's type"),
+        }
+    }
+}
 
 /// Bytes after which a stream cannot be followed any further: close it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub fn decompress(bytes: &Bytes) -> Result<Bytes, BadMessage> {
     let mut message = bytes.clone();
     for _ in 0..GOSSIP_NESTING_MAX {
         match message.first() {
-            Some(&COMPRESS) => message = inner(&message[1..])?,
+            Some(&COMPRESS) => message = inner(&message[1..], GOSSIP_DECOMPRESSED_BYTES_MAX)?,
             Some(_) => return Ok(message),
             None => return Err(BadMessage::Malformed("an empty gossip message")),
         }
@@ -27,7 +27,8 @@ pub fn decompress(bytes: &Bytes) -> Result<Bytes, BadMessage> {
     Ok(message)
 }
 
-fn inner(body: &[u8]) -> Result<Bytes, BadMessage> {
+/// The message in the body of a compressed one: at most `limit` bytes.
+pub(super) fn inner(body: &[u8], limit: usize) -> Result<Bytes, BadMessage> {
     let (mut algorithm, mut buffer) = (0_u8, Default::default());
     Reader::new(body).structure("a compressed message", &["Algo", "Buf"], |position, reader| {
         match position {
@@ -39,7 +40,7 @@ fn inner(body: &[u8]) -> Result<Bytes, BadMessage> {
     if algorithm != 0 {
         return Err(BadMessage::Malformed("a compression algorithm"));
     }
-    lzw(&buffer, GOSSIP_DECOMPRESSED_BYTES_MAX)
+    lzw(&buffer, limit)
 }
 
 /// Decodes to at most `limit` bytes. The end code must be there, as Go demands.

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::BadMessage;
 
@@ -34,7 +34,9 @@ enum Kind {
     Raw,
     List,
     Map,
-    /// Floats and extensions: nothing here reads them, they are only skipped.
+    /// Four bytes or eight.
+    Float,
+    /// Extensions: nothing here reads them, they are only skipped.
     Other,
 }
 
@@ -68,8 +70,8 @@ impl Head {
             0xc2 | 0xc3 => head(Kind::Bool(marker == 0xc3)),
             0xc4..=0xc6 | 0xd9..=0xdb => sized(Kind::Raw, number)?,
             0xc7..=0xc9 => sized(Kind::Other, number + 1)?,
-            0xca => sized(Kind::Other, 4)?,
-            0xcb => sized(Kind::Other, 8)?,
+            0xca => sized(Kind::Float, 4)?,
+            0xcb => sized(Kind::Float, 8)?,
             0xcc..=0xcf => head(Kind::Integer(number.into())),
             0xd0..=0xd3 => head(Kind::Integer(sign_extend(number, width))),
             0xd4..=0xd8 => sized(Kind::Other, 1 + (1 << (marker - 0xd4)))?,
@@ -133,6 +135,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A float of either width, infinities and such included; nil is zero.
+    pub(super) fn float(&mut self, what: &'static str) -> Result<f64, BadMessage> {
+        let head = self.head(what)?;
+        let payload = self.payload(head.payload_bytes, what)?;
+        match head.kind {
+            Kind::Float => match (<[u8; 8]>::try_from(payload), <[u8; 4]>::try_from(payload)) {
+                (Ok(wide), _) => Ok(f64::from_be_bytes(wide)),
+                (_, Ok(narrow)) => Ok(f32::from_be_bytes(narrow).into()),
+                _ => Err(BadMessage::Malformed(what)),
+            },
+            Kind::Nil => Ok(0.0),
+            _ => Err(BadMessage::Malformed(what)),
+        }
+    }
+
     /// A string, not checked to be UTF-8; nil is empty.
     pub(super) fn string(&mut self, what: &'static str) -> Result<&'a [u8], BadMessage> {
         let head = self.head(what)?;
@@ -156,6 +173,16 @@ impl<'a> Reader<'a> {
             bytes.push(self.integer(what)?);
         }
         Ok(Cow::Owned(bytes))
+    }
+
+    /// [`string`](Self::string), copied out of the message.
+    pub(super) fn owned_string(&mut self, what: &'static str) -> Result<Bytes, BadMessage> {
+        self.string(what).map(Bytes::copy_from_slice)
+    }
+
+    /// [`byte_string`](Self::byte_string), copied out of the message.
+    pub(super) fn owned_bytes(&mut self, what: &'static str) -> Result<Bytes, BadMessage> {
+        self.byte_string(what).map(|bytes| Bytes::copy_from_slice(&bytes))
     }
 
     /// The number of values in the list that begins here; nil is empty.
@@ -252,6 +279,12 @@ pub(super) fn put_integer(out: &mut BytesMut, value: u64) {
         out.put_u8(0xcf);
         out.put_u64(value);
     }
+}
+
+/// Writes a float, always in eight bytes.
+pub(super) fn put_float(out: &mut BytesMut, value: f64) {
+    out.put_u8(0xcb);
+    out.put_f64(value);
 }
 
 /// Writes a string or bytes in the old raw family.

@@ -74,10 +74,7 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// A record of a node that shows our own versions.
     pub fn new(name: &[u8], address: SocketAddr, meta: Bytes, incarnation: u32, state: NodeState) -> Self {
-        let addr = match address.ip() {
-            IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
-        };
+        let addr = octets(address.ip());
         let vsn = Bytes::from_static(&VERSIONS);
         Self { name: Bytes::copy_from_slice(name), addr, port: address.port(), meta, incarnation, state, vsn }
     }
@@ -85,29 +82,14 @@ impl NodeRecord {
     /// The address; `default_port` stands in for 0, as old agents send it.
     /// `None` if it is not 4 or 16 bytes, or names no host.
     pub fn address(&self, default_port: u16) -> Option<SocketAddr> {
-        let ip = if let Ok(octets) = <[u8; 4]>::try_from(&self.addr[..]) {
-            IpAddr::V4(Ipv4Addr::from(octets))
-        } else {
-            Ipv6Addr::from(<[u8; 16]>::try_from(&self.addr[..]).ok()?).to_canonical()
-        };
-        let port = if self.port == 0 { default_port } else { self.port };
-        (!ip.is_unspecified() && !ip.is_multicast()).then(|| SocketAddr::new(ip, port))
+        let address = socket_address(&self.addr, self.port)?;
+        Some(if self.port == 0 { SocketAddr::new(address.ip(), default_port) } else { address })
     }
 
     /// The version bytes, if every Serf agent accepts them beside our own. One
     /// record with others, passed on, makes agents refuse each push/pull.
     pub fn versions(&self) -> Option<[u8; 6]> {
-        let vsn = *self.vsn.first_chunk::<6>()?;
-        let [node_min, node_max, node_now, serf_min, serf_max, serf_now] = vsn;
-        let within = |min: u8, now: u8, max: u8| min <= now && now <= max;
-        let node = node_min > 0
-            && within(node_min, node_now, node_max)
-            && within(node_min, VERSIONS[2], node_max)
-            && within(VERSIONS[0], node_now, VERSIONS[1]);
-        let serf = within(serf_min, serf_now, serf_max)
-            && within(serf_min, VERSIONS[5], serf_max)
-            && within(VERSIONS[3], serf_now, VERSIONS[4]);
-        (node && serf).then_some(vsn)
+        sane_versions(&self.vsn)
     }
 
     /// Reads a record.
@@ -123,13 +105,13 @@ impl NodeRecord {
         };
         reader.structure("a node record", &FIELDS, |position, reader| {
             match position {
-                0 => record.name = Bytes::copy_from_slice(reader.string("a node's name")?),
-                1 => record.addr = copied(reader, "a node's address")?,
+                0 => record.name = reader.owned_string("a node's name")?,
+                1 => record.addr = reader.owned_bytes("a node's address")?,
                 2 => record.port = reader.integer("a node's port")?,
-                3 => record.meta = copied(reader, "a node's tags")?,
+                3 => record.meta = reader.owned_bytes("a node's tags")?,
                 4 => record.incarnation = reader.integer("a node's incarnation")?,
                 5 => record.state = NodeState::from_number(reader.integer("a node's state")?),
-                _ => record.vsn = copied(reader, "a node's versions")?,
+                _ => record.vsn = reader.owned_bytes("a node's versions")?,
             }
             Ok(())
         })?;
@@ -156,8 +138,38 @@ impl NodeRecord {
     }
 }
 
-fn copied(reader: &mut Reader<'_>, what: &'static str) -> Result<Bytes, BadMessage> {
-    reader.byte_string(what).map(|bytes| Bytes::copy_from_slice(&bytes))
+/// The bytes of an address: 4 or 16.
+pub(super) fn octets(ip: IpAddr) -> Bytes {
+    match ip {
+        IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+    }
+}
+
+/// An address from its 4 or 16 bytes; one of IPv4 may come in the form of
+/// IPv6. `None` for any other length, and for an address that names no host.
+pub(super) fn socket_address(octets: &[u8], port: u16) -> Option<SocketAddr> {
+    let ip = if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        IpAddr::V4(Ipv4Addr::from(octets))
+    } else {
+        Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_canonical()
+    };
+    (!ip.is_unspecified() && !ip.is_multicast()).then(|| SocketAddr::new(ip, port))
+}
+
+/// The version bytes, if every Serf agent accepts them beside our own.
+pub(super) fn sane_versions(vsn: &[u8]) -> Option<[u8; 6]> {
+    let vsn = *vsn.first_chunk::<6>()?;
+    let [node_min, node_max, node_now, serf_min, serf_max, serf_now] = vsn;
+    let within = |min: u8, now: u8, max: u8| min <= now && now <= max;
+    let node = node_min > 0
+        && within(node_min, node_now, node_max)
+        && within(node_min, VERSIONS[2], node_max)
+        && within(VERSIONS[0], node_now, VERSIONS[1]);
+    let serf = within(serf_min, serf_now, serf_max)
+        && within(serf_min, VERSIONS[5], serf_max)
+        && within(VERSIONS[3], serf_now, VERSIONS[4]);
+    (node && serf).then_some(vsn)
 }
 
 #[cfg(test)]
