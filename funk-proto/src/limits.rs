@@ -116,10 +116,20 @@ pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
 /// Time in which a stopping node drains, hands leadership over and says goodbye.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Time between two push/pulls with a random member: what a lost message takes to heal.
-pub const GOSSIP_SYNC_INTERVAL: Duration = Duration::from_secs(10);
-/// Time for which a member that left or failed is remembered (Serf's tombstone and reconnect timeouts).
-pub const GOSSIP_TOMBSTONE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Messages that wait in one queue of gossip (Serf's own limit).
+pub const GOSSIP_QUEUE_MAX: usize = 4_096;
+/// Intents kept for members that are not known yet; each is a name and a number.
+pub const GOSSIP_INTENTS_MAX: usize = 4_096;
+/// Probes carried out for others at once: each sends one datagram and waits half a second.
+pub const GOSSIP_RELAYS_MAX: usize = 256;
+/// Lamport times for which user events and queries are remembered (Serf's own limit).
+pub const GOSSIP_RECENT_TIMES: usize = 512;
+/// User events, or queries, remembered of one Lamport time.
+pub const GOSSIP_RECENT_PER_TIME: usize = 64;
+/// Bytes of a user event's name and payload that is passed on (Serf's hard limit).
+pub const GOSSIP_EVENT_BYTES_MAX: usize = 9 << 10;
+/// Bytes of all user events that are remembered.
+pub const GOSSIP_RECENT_BYTES_MAX: usize = 4 << 20;
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);

@@ -1,29 +1,55 @@
-//! Who is there: Serf membership as far as push/pull over streams carries it.
+//! Who is there: a full member of a Serf cluster, without its sockets and clock.
 //!
 //! A node joins by a push/pull with any member: both sides hand over all they
-//! know, and merge. Afterwards it repeats that with a random member now and
-//! then, and soon after it learned something new. Not here yet: datagrams
-//! (probes, gossip, user events, queries) and encryption. Without probes a
-//! member's status changes only by what others say and by
-//! [`Membership::set_status`], through which the cluster's verdict comes in.
+//! know, and merge. From then on gossip keeps them alike: each member probes
+//! another every second, suspects who does not answer, and tells a few others
+//! what is new; they tell others. A push/pull with a random member now and then
+//! mends what gossip lost.
+//!
+//! What gossip finds is shown and passed on, and decides nothing: who is up is
+//! the cluster's decision and comes in through [`Membership::set_status`].
+//! Encryption is not here, and user events and queries are passed on but not
+//! handed to anybody.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `interface` | what goes in at the start and what comes out |
-//! | `table` | the members, and how a push/pull changes them |
-//! | `member` | one of them |
-//! | `targets` | join addresses and their back-off |
+//! | `timing` | intervals, and how they grow with the cluster |
+//! | `table`, `member` | the members |
+//! | `rules` | what is heard of a node's life, and what follows |
+//! | `suspicion`, `health` | how long a silent node has, and how far this node trusts itself |
+//! | `statuses`, `intents`, `lamport` | Serf's joins and leaves, and the clock that orders them |
+//! | `news` | what follows from something heard |
+//! | `probing`, `probe` | the probe cycle |
+//! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
+//! | `exchange`, `targets` | push/pulls, join addresses and their back-off |
+//! | `serf`, `recent` | Serf's own messages, each passed on once |
+//! | `coordinates` | network coordinates |
 //! | `fit` | which tags are gossiped if not all fit |
-//! | `lamport` | the clock that orders joins and leaves |
 
+mod broadcast;
+mod coordinates;
+mod exchange;
 mod fit;
+mod gossip;
+mod health;
+mod intents;
 mod interface;
 mod lamport;
 mod member;
+mod news;
+mod probe;
+mod probing;
+mod recent;
+mod rules;
+mod serf;
+mod statuses;
+mod suspicion;
 mod table;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -34,27 +60,30 @@ use bytes::Bytes;
 use crate::error::Misbehaviour;
 use crate::id::{ConnId, DialNumbers, NodeName};
 use crate::io::CloseReason;
-use crate::limits::{GOSSIP_STREAM_TIMEOUT, GOSSIP_SYNC_INTERVAL};
 use crate::rng::{Rng, Seed, Stream};
-use crate::status::GossipStatus;
+use crate::status::{GossipCounters, GossipStatus};
 use crate::time::{Timestamp, earliest};
-use crate::wire::gossip::{self, BadMessage, NodeState, Ping, PushPull, SerfState, VERSIONS};
+use crate::wire::gossip::{BadMessage, Packet, VERSIONS, decompress, unpack};
 
-use member::Member;
-use table::{Merged, Table};
+use broadcast::Broadcasts;
+use coordinates::Coordinates;
+use health::Health;
+use member::{Life, Member};
+use news::News;
+use probe::{Prober, RelayEnd};
+use recent::Recent;
+use rules::Claim;
+use table::Table;
 use targets::Targets;
 
 pub use crate::wire::gossip::GossipMember;
 pub use interface::{MembershipConfig, MembershipOutput};
+pub use timing::GossipTiming;
 
-/// Members that are told of a leave directly; they pass it on.
+/// Members that are told of a leave by a push/pull; they pass it on.
 const LEAVE_TOLD: usize = 3;
-/// Wait before news are passed on: long enough that the news of a moment travel together.
-const NEWS_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
-/// Wait before a wrong view of this node is set right: short, since others act by it.
-const REFUTE_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
-/// Characters kept of an error that a peer sent.
-const ERROR_CHARS_MAX: usize = 200;
+/// Members that are told of a leave by a datagram at once.
+const LEAVE_TOLD_AT_ONCE: usize = 16;
 
 /// What a stream dialled by this machine is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +92,12 @@ enum Purpose {
     Join,
     /// The repeated exchange with a member.
     Sync,
+    /// Trying to reach a member that failed.
+    Reconnect,
     /// Telling a member that this node leaves.
     Leave,
+    /// The ping of this number, beside those by datagram.
+    Ping(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +111,7 @@ struct Exchange {
 #[derive(Debug)]
 pub struct Membership {
     table: Table,
+    timing: GossipTiming,
     /// This node's tags, those that do not fit too.
     tags: BTreeMap<String, String>,
     tags_dropped: Vec<String>,
@@ -85,13 +119,21 @@ pub struct Membership {
     /// A push/pull through a join address was complete once.
     joined: bool,
     exchanges: BTreeMap<ConnId, Exchange>,
+    prober: Prober,
+    health: Health,
+    coordinates: Coordinates,
+    broadcasts: Broadcasts,
+    last_round: Option<Timestamp>,
+    recent_events: Recent,
+    recent_queries: Recent,
     next_sync: Timestamp,
+    next_reap: Timestamp,
+    next_reconnect: Timestamp,
     now: Timestamp,
     outputs: VecDeque<MembershipOutput>,
     dials: DialNumbers,
     rng: Rng,
-    dropped: u64,
-    vetoed: u64,
+    counters: GossipCounters,
 }
 
 impl Membership {
@@ -104,29 +146,44 @@ impl Membership {
             tags: fitted.tags,
             versions: VERSIONS,
             incarnation: 1,
-            state: NodeState::Alive,
-            status: GossipStatus::Alive,
-            status_time: 0,
+            life: Life::Alive,
             since: now,
+            status: GossipStatus::Alive,
+            status_since: now,
+            status_time: 0,
+            prune: false,
         };
+        let timing = config.timing;
         let mut rng = Rng::new(seed, Stream::Membership);
-        let first_sync = rng.between(Duration::ZERO, GOSSIP_SYNC_INTERVAL);
+        // Nodes that start together spread their timers.
+        let mut stagger = |interval| now + rng.between(Duration::ZERO, interval);
+        let (next_sync, first_probe) = (stagger(timing.push_pull_interval), stagger(timing.probe_interval));
         let mut machine = Self {
-            table: Table::new(config.name.as_str(), config.cluster.as_str(), me),
+            table: Table::new(config.name.as_str(), config.cluster.as_str(), me, timing),
+            timing,
             tags: config.tags,
             tags_dropped: Vec::new(),
             targets: Targets::default(),
             joined: false,
             exchanges: BTreeMap::new(),
-            next_sync: now + first_sync,
+            prober: Prober::new(first_probe, &mut rng),
+            health: Health::new(timing.awareness_max),
+            coordinates: Coordinates::new(),
+            broadcasts: Broadcasts::default(),
+            last_round: None,
+            recent_events: Recent::new(),
+            recent_queries: Recent::new(),
+            next_sync,
+            next_reap: now + timing.reap_interval,
+            next_reconnect: now + timing.reconnect_interval,
             now,
             outputs: VecDeque::new(),
             dials,
             rng,
-            dropped: 0,
-            vetoed: 0,
+            counters: GossipCounters::default(),
         };
         machine.report_dropped_tags(fitted.dropped);
+        machine.tell_of_myself();
         machine.join(now, config.join);
         machine
     }
@@ -136,7 +193,7 @@ impl Membership {
     #[allow(clippy::needless_pass_by_value, reason = "inputs are handed over")]
     pub fn handle_message(&mut self, now: Timestamp, conn: ConnId, bytes: Bytes) -> Result<(), Misbehaviour> {
         self.now = now;
-        let plain = gossip::decompress(&bytes);
+        let plain = decompress(&bytes);
         let result = if conn.is_accepted() {
             let result = plain.and_then(|plain| self.serve(now, conn, &plain));
             if result.is_err() {
@@ -154,7 +211,7 @@ impl Membership {
             result
         };
         result.map_err(|bad| {
-            self.dropped += 1;
+            self.count_bad(bad);
             bad.into()
         })
     }
@@ -163,21 +220,53 @@ impl Membership {
     pub fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         self.now = now;
         let Some(exchange) = self.exchanges.remove(&conn) else { return };
-        let reason = match why {
-            CloseReason::Ended => "the stream ended without an answer",
-            CloseReason::Reset => "the stream was reset",
-            CloseReason::Refused => "nobody listens there",
-            CloseReason::TimedOut => "no answer in time",
-            CloseReason::Malformed => "the answer is no gossip",
-            CloseReason::Overflow | CloseReason::Failed => "the connection failed",
-        };
-        self.failed(now, exchange, reason.into());
+        self.failed(now, exchange, exchange::close_reason(why).into());
     }
 
-    /// Takes a gossip datagram: counted and dropped.
-    pub fn handle_datagram(&mut self, now: Timestamp, _from: SocketAddr, _bytes: &Bytes) {
+    /// Takes a gossip datagram. What cannot be read of it is counted and dropped.
+    pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, bytes: &Bytes) {
         self.now = now;
-        self.dropped += 1;
+        self.counters.datagrams_received += 1;
+        let unpacked = unpack(bytes);
+        for bad in unpacked.bad {
+            self.count_bad(bad);
+        }
+        for packet in unpacked.packets {
+            self.handle_packet(now, from, packet);
+        }
+    }
+
+    fn handle_packet(&mut self, now: Timestamp, from: SocketAddr, packet: Packet) {
+        match packet {
+            Packet::Ping { sequence, node, source, .. } => self.handle_ping(source.unwrap_or(from), sequence, &node),
+            Packet::IndirectPing { sequence, target, node, nack, source, .. } => {
+                let end = RelayEnd { asker: source.unwrap_or(from), sequence };
+                self.handle_indirect_ping(now, end, self.with_port(target), node, nack);
+            }
+            Packet::Ack { sequence, payload } => self.handle_ack(now, sequence, &payload),
+            Packet::Nack { sequence } => self.handle_nack(sequence),
+            Packet::Suspect(accusation) => self.with_news(|table, news| table.hear_suspect(now, &accusation, news)),
+            Packet::Dead(accusation) => self.with_news(|table, news| table.hear_dead(now, &accusation, news)),
+            Packet::Alive(alive) => match Claim::of_alive(&alive, self.table.myself().addr.port()) {
+                Some(claim) => self.with_news(|table, news| table.hear_alive(now, claim, news)),
+                None => self.counters.unusable += 1,
+            },
+            Packet::User(message) => self.handle_serf(now, &message),
+        }
+    }
+
+    /// Old agents name no port: they mean their own, which is the cluster's.
+    fn with_port(&self, mut address: SocketAddr) -> SocketAddr {
+        if address.port() == 0 {
+            address.set_port(self.table.myself().addr.port());
+        }
+        address
+    }
+
+    /// This process did not run for `gap`, and so heard nobody in that time.
+    pub fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
+        self.now = now;
+        self.forgive(now, gap);
     }
 
     /// Fires what is due.
@@ -190,18 +279,37 @@ impl Membership {
             self.handle_closed(now, conn, CloseReason::TimedOut);
         }
         self.dial_targets(now);
+        self.handle_probe_timeout(now);
+        self.with_news(|table, news| table.end_suspicions(now, news));
         if self.next_sync <= now {
-            self.next_sync = now + self.rng.between(GOSSIP_SYNC_INTERVAL * 9 / 10, GOSSIP_SYNC_INTERVAL * 11 / 10);
-            self.table.reap(now);
             self.sync(now);
+        }
+        if self.next_reap <= now {
+            self.next_reap = now + self.timing.reap_interval;
+            for name in self.table.reap(now) {
+                self.coordinates.forget(&name);
+                self.changed(&name);
+            }
+        }
+        if self.next_reconnect <= now {
+            self.reconnect(now);
+        }
+        if self.next_round().is_some_and(|due| due <= now) {
+            self.gossip(now);
         }
     }
 
     /// When to call [`Membership::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let deadline = self.exchanges.values().map(|exchange| exchange.deadline).min();
-        let target = if self.wants_join() { self.targets.next_due() } else { None };
-        earliest(earliest(deadline, target), Some(self.next_sync))
+        let due = [
+            self.exchanges.values().map(|exchange| exchange.deadline).min(),
+            if self.wants_join() { self.targets.next_due() } else { None },
+            self.prober.next_due(),
+            self.table.suspicions.next_due(),
+            self.next_round(),
+            Some(self.next_sync.min(self.next_reap).min(self.next_reconnect)),
+        ];
+        due.into_iter().fold(None, earliest)
     }
 
     /// The next thing to do.
@@ -214,7 +322,7 @@ impl Membership {
     /// [`crate::limits::JOIN_ADDRESSES_MAX`].
     pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
         self.now = now;
-        let own = self.table.me().addr;
+        let own = self.table.myself().addr;
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.targets.add(now, address);
         }
@@ -231,7 +339,7 @@ impl Membership {
         };
         let fitted = fit::fit(&self.tags);
         self.report_dropped_tags(fitted.dropped);
-        let leaving = self.table.leaving();
+        let leaving = self.table.leaving;
         let me = self.table.me();
         if me.meta == fitted.meta || leaving {
             return;
@@ -239,31 +347,51 @@ impl Membership {
         me.meta = fitted.meta;
         me.tags = fitted.tags;
         me.incarnation = me.incarnation.saturating_add(1);
-        self.changed(&self.table.own().clone());
-        self.sync_within(NEWS_WAIT);
+        self.changed(&self.table.own.clone());
+        self.tell_of_myself();
     }
 
-    /// Tells some members that this node leaves; they tell the others. It goes
-    /// on answering, as one that left.
-    pub fn leave(&mut self, now: Timestamp) {
+    fn tell_of_myself(&mut self) {
+        let own = self.table.own.clone();
+        self.with_news(|table, news| news.tell(&own, &table.own_alive(), true));
+    }
+
+    /// Tells the others that this node is about to leave: what it says of
+    /// itself later, that it is gone, they then take for a leave and no failure.
+    pub fn announce_leave(&mut self, now: Timestamp) {
         self.now = now;
-        if self.table.leaving() {
+        if !self.table.leaving {
+            self.with_news(|table, news| table.announce_leave(now, news));
+            let intent = Packet::User(self.table.own_leave().encode());
+            self.tell_at_once(LEAVE_TOLD_AT_ONCE, &[intent]);
+        }
+    }
+
+    /// Tells the others at once that this node leaves, so that nobody needs to
+    /// wait for it. It goes on answering, as one that left.
+    pub fn leave(&mut self, now: Timestamp) {
+        self.announce_leave(now);
+        if self.table.myself().gone() {
             return;
         }
-        self.table.leave(now);
-        self.changed(&self.table.own().clone());
-        let mut others: Vec<_> = self.table.alive_others().map(|member| member.addr).collect();
-        for _ in 0..LEAVE_TOLD.min(others.len()) {
-            let to = others.swap_remove(self.pick(others.len()));
+        self.with_news(|table, news| table.leave(now, news));
+        // The intent again: it matters more than any other message of this node.
+        let packets = [Packet::User(self.table.own_leave().encode()), self.table.own_death()];
+        self.tell_at_once(LEAVE_TOLD_AT_ONCE, &packets);
+        let told = self.table.draw(&mut self.rng, LEAVE_TOLD, |_, member| member.present());
+        let told: Vec<_> = told.iter().map(|(_, member)| member.addr).collect();
+        for to in told {
             self.dial(now, to, Purpose::Leave);
         }
     }
 
-    /// Sets a member's status by the cluster's verdict. It holds until the
-    /// member itself says otherwise with a newer incarnation.
+    /// Sets what a member's status shows, by the cluster's verdict. It holds
+    /// until the member itself says otherwise with a newer incarnation.
     pub fn set_status(&mut self, name: &NodeName, status: GossipStatus) {
-        if self.table.set_status(self.now, name.as_str().as_bytes(), status) {
-            self.changed(&Bytes::copy_from_slice(name.as_str().as_bytes()));
+        let (now, name) = (self.now, Bytes::copy_from_slice(name.as_str().as_bytes()));
+        self.with_news(|table, news| table.verdict(now, &name, status, news));
+        if status == GossipStatus::Alive {
+            self.reach_for(now, &name);
         }
     }
 
@@ -275,152 +403,73 @@ impl Membership {
 
     /// All known members by name, this node among them.
     pub fn members(&self) -> impl Iterator<Item = GossipMember> + '_ {
-        self.table.members().map(|(name, member)| member.shown(name))
+        self.table.members.iter().map(|(name, member)| member.shown(name))
     }
 
-    /// Messages, records and datagrams dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// One of a member's tags.
+    pub fn tag(&self, member: &NodeName, tag: &str) -> Option<&str> {
+        self.table.get(member.as_str().as_bytes())?.tags.get(tag).map(String::as_str)
     }
 
-    /// Node records of other clusters seen so far.
-    pub fn vetoed(&self) -> u64 {
-        self.vetoed
+    /// What gossip did so far.
+    pub fn counters(&self) -> GossipCounters {
+        GossipCounters {
+            health: self.health.score(),
+            queued: u32::try_from(self.broadcasts.len()).unwrap_or(u32::MAX),
+            no_room: self.counters.no_room + self.broadcasts.pruned,
+            ..self.counters
+        }
     }
 
-    /// Answers the one message of an accepted stream.
-    fn serve(&mut self, now: Timestamp, conn: ConnId, message: &[u8]) -> Result<(), BadMessage> {
-        match message.first() {
-            Some(&gossip::PUSH_PULL) => {
-                let (request, state) = decode(message)?;
-                let bytes = self.table.push_pull(request.join).encode();
-                self.outputs.push_back(MembershipOutput::Reply { conn, bytes });
-                if !request.nodes.is_empty() {
-                    let merged = self.table.merge(now, &request.nodes, state.as_ref());
-                    self.after_merge(&merged);
-                }
-            }
-            Some(&gossip::PING) => {
-                let ping = Ping::decode(message)?;
-                self.outputs.push_back(if ping.node.is_empty() || ping.node == self.table.own() {
-                    MembershipOutput::Reply { conn, bytes: gossip::encode_ack(ping.sequence) }
-                } else {
-                    MembershipOutput::Close { conn }
-                });
-            }
-            Some(&gossip::USER) => {
-                self.dropped += 1;
-                self.outputs.push_back(MembershipOutput::Close { conn });
-            }
-            _ => return Err(BadMessage::Malformed("a gossip request")),
-        }
-        Ok(())
+    /// Lets the rules change the table, and does what follows.
+    fn with_news<T>(&mut self, change: impl FnOnce(&mut Table, &mut News) -> T) -> T {
+        let mut news = News::default();
+        let result = change(&mut self.table, &mut news);
+        self.spread(news);
+        result
     }
 
-    /// Takes the answer to a push/pull that this node began.
-    fn take_answer(&mut self, now: Timestamp, exchange: Exchange, message: &[u8]) -> Result<(), BadMessage> {
-        if message.first() == Some(&gossip::ERROR) {
-            let text: String = gossip::decode_error(message)?.chars().take(ERROR_CHARS_MAX).collect();
-            self.failed(now, exchange, text);
-            return Ok(());
+    fn spread(&mut self, news: News) {
+        for message in news.broadcasts {
+            self.broadcasts.push(message);
         }
-        let (answer, state) = decode(message)?;
-        let merged = self.table.merge(now, &answer.nodes, state.as_ref());
-        self.after_merge(&merged);
-        if merged.others == 0 {
-            let reason = match merged {
-                Merged { vetoed: 1.., .. } => "only members of another cluster are there",
-                Merged { name_taken: true, .. } => "another node has this node's name",
-                _ => "no other member is known there",
-            };
-            self.failed(now, exchange, reason.into());
-            return Ok(());
+        for (to, packet) in news.answers {
+            self.send(to, &packet);
         }
-        if exchange.purpose == Purpose::Join {
-            self.targets.ended(now, exchange.to, true, &mut self.rng);
-            if !self.joined && !self.table.leaving() {
-                self.joined = true;
-                self.table.issue_join();
-                self.sync_within(NEWS_WAIT);
-            }
+        for name in news.newcomers {
+            self.coordinates.forget(&name);
+            self.prober.insert(&mut self.rng, name);
         }
-        if exchange.purpose != Purpose::Leave {
-            self.outputs.push_back(MembershipOutput::Joined { address: exchange.to });
-        }
-        Ok(())
-    }
-
-    fn after_merge(&mut self, merged: &Merged) {
-        self.dropped += merged.dropped;
-        let before = self.vetoed;
-        self.vetoed += merged.vetoed;
-        if before.leading_zeros() != self.vetoed.leading_zeros() {
-            let vetoed = self.vetoed;
-            tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
-        }
-        for name in &merged.changed {
+        for name in &news.changed {
             self.changed(name);
         }
-        if merged.refuted {
-            self.sync_within(REFUTE_WAIT);
-        } else if !merged.changed.is_empty() || merged.name_taken {
-            self.sync_within(NEWS_WAIT);
+        if news.refuted > 0 {
+            self.health.worse(news.refuted);
+        }
+        if news.name_taken && !self.table.leaving {
+            self.sync_again();
+        }
+        let counters = &mut self.counters;
+        counters.refuted += u64::from(news.refuted);
+        counters.suspected += news.suspected;
+        counters.died += news.died;
+        counters.unusable += news.unusable;
+        counters.no_room += news.no_room;
+        counters.conflicts += news.conflicts;
+        let before = counters.vetoed;
+        counters.vetoed += news.vetoed;
+        if before.leading_zeros() != counters.vetoed.leading_zeros() {
+            let vetoed = counters.vetoed;
+            tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
         }
     }
 
-    fn failed(&mut self, now: Timestamp, exchange: Exchange, reason: String) {
-        match exchange.purpose {
-            Purpose::Join => {
-                self.targets.ended(now, exchange.to, false, &mut self.rng);
-                self.outputs.push_back(MembershipOutput::JoinFailed { address: exchange.to, reason });
-            }
-            // Another member may answer.
-            Purpose::Sync => self.sync_within((NEWS_WAIT.1, NEWS_WAIT.1 * 2)),
-            Purpose::Leave => {}
+    fn count_bad(&mut self, bad: BadMessage) {
+        match bad {
+            BadMessage::Oversized(_) => self.counters.oversized += 1,
+            BadMessage::Checksum => self.counters.checksum += 1,
+            BadMessage::Malformed(_) | BadMessage::Type(_) => self.counters.malformed += 1,
         }
-    }
-
-    /// Join addresses are tried until one worked, and again when nobody else
-    /// is left: a node never settles for being alone.
-    fn wants_join(&self) -> bool {
-        !self.table.leaving() && (!self.joined || self.table.alive_others().next().is_none())
-    }
-
-    fn dial_targets(&mut self, now: Timestamp) {
-        if !self.wants_join() {
-            return;
-        }
-        for to in self.targets.due(now) {
-            let conn = self.dial(now, to, Purpose::Join);
-            self.targets.began(to, conn);
-        }
-    }
-
-    fn sync(&mut self, now: Timestamp) {
-        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
-        let others: Vec<_> = self.table.alive_others().map(|member| member.addr).collect();
-        if busy || others.is_empty() || self.table.leaving() {
-            return;
-        }
-        let to = others[self.pick(others.len())];
-        self.dial(now, to, Purpose::Sync);
-    }
-
-    fn sync_within(&mut self, (low, high): (Duration, Duration)) {
-        self.next_sync = self.next_sync.min(self.now + self.rng.between(low, high));
-    }
-
-    fn dial(&mut self, now: Timestamp, to: SocketAddr, purpose: Purpose) -> ConnId {
-        let conn = self.dials.next();
-        self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
-        self.outputs.push_back(MembershipOutput::Dial { conn, to });
-        let bytes = self.table.push_pull(purpose == Purpose::Join).encode();
-        self.outputs.push_back(MembershipOutput::Message { conn, bytes });
-        conn
-    }
-
-    fn pick(&mut self, count: usize) -> usize {
-        usize::try_from(self.rng.below(count as u64)).expect("below a count of things in memory")
     }
 
     fn changed(&mut self, name: &Bytes) {
@@ -435,11 +484,4 @@ impl Membership {
             }
         }
     }
-}
-
-/// A push/pull and its Serf state, both or neither.
-fn decode(message: &[u8]) -> Result<(PushPull, Option<SerfState>), BadMessage> {
-    let push_pull = PushPull::decode(message)?;
-    let state = if push_pull.user_state.is_empty() { None } else { Some(SerfState::decode(&push_pull.user_state)?) };
-    Ok((push_pull, state))
 }

@@ -38,7 +38,7 @@ use crate::id::{BootId, ClusterId, DialNumbers, LogIndex, RaftId};
 use crate::io::{Input, Output, Recovered};
 use crate::limits;
 use crate::liveness::Liveness;
-use crate::membership::{Membership, MembershipConfig};
+use crate::membership::{GossipTiming, Membership, MembershipConfig};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::shards::handover::Handover;
@@ -108,6 +108,7 @@ impl Node {
             addr: config.serf,
             join: config.join.clone(),
             tags: joining::tags(&config, me),
+            timing: GossipTiming::default(),
         };
         let mut node = Node {
             seed,
@@ -150,6 +151,7 @@ impl Node {
             Input::ClockGap { gap } => {
                 self.counters.clock_gaps += 1;
                 self.liveness.handle_clock_gap(now, gap);
+                self.membership.handle_clock_gap(now, gap);
             }
         }
         self.settle(now);

@@ -143,8 +143,10 @@ pub struct Counters {
     pub frames_dropped: u64,
     /// Raft messages that the guard refused.
     pub raft_refused: u64,
-    /// Gossip messages dropped.
+    /// Gossip messages dropped, whatever the reason.
     pub gossip_dropped: u64,
+    /// Gossip in detail.
+    pub gossip: GossipCounters,
     /// Members that this node, as leader, declared dead.
     pub members_declared_dead: u64,
     /// Shards that this node gained.
@@ -153,6 +155,63 @@ pub struct Counters {
     pub shards_lost: u64,
     /// Clock gaps seen.
     pub clock_gaps: u64,
+}
+
+/// What gossip did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GossipCounters {
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of the datagrams sent.
+    pub bytes_sent: u64,
+    /// Probes sent.
+    pub probes: u64,
+    /// Probes that nobody answered.
+    pub probes_failed: u64,
+    /// Probes answered on a stream only: datagrams do not get through.
+    pub probes_by_stream: u64,
+    /// Members that came under suspicion.
+    pub suspected: u64,
+    /// Members declared dead.
+    pub died: u64,
+    /// Accusations of this node that it answered.
+    pub refuted: u64,
+    /// Push/pulls that were complete.
+    pub push_pulls: u64,
+    /// User events heard for the first time.
+    pub user_events: u64,
+    /// Queries heard for the first time.
+    pub queries: u64,
+    /// Dropped: does not decode.
+    pub malformed: u64,
+    /// Dropped: over a limit.
+    pub oversized: u64,
+    /// Dropped: wrong checksum.
+    pub checksum: u64,
+    /// Dropped: records of another cluster's nodes.
+    pub vetoed: u64,
+    /// Dropped: decodes, but cannot be used.
+    pub unusable: u64,
+    /// Dropped: the table or a queue is full.
+    pub no_room: u64,
+    /// Dropped: a live member's name at another address.
+    pub conflicts: u64,
+    /// Dropped: nothing here waits for it, or it is meant for another.
+    pub unexpected: u64,
+    /// How far this node distrusts itself, 0 (healthy) to 7. No counter.
+    pub health: u32,
+    /// Messages that wait to be told to everybody. No counter.
+    pub queued: u32,
+}
+
+impl GossipCounters {
+    /// All that was dropped. Records of other clusters' nodes and answers that
+    /// came too late are no fault and not in it.
+    pub fn dropped(&self) -> u64 {
+        self.malformed + self.oversized + self.checksum + self.unusable + self.no_room
+    }
 }
 
 /// What a node is doing, at a glance.

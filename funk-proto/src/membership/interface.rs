@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
 
 /// What membership is told at its start.
@@ -20,11 +21,20 @@ pub struct MembershipConfig {
     pub join: Vec<SocketAddr>,
     /// This node's tags.
     pub tags: BTreeMap<String, String>,
+    /// Intervals and multipliers.
+    pub timing: GossipTiming,
 }
 
 /// What membership wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembershipOutput {
+    /// Send a datagram; it may be lost.
+    Datagram {
+        /// To where.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Bytes,
+    },
     /// Open a gossip stream.
     Dial {
         /// Its number.

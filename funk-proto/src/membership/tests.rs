@@ -1,131 +1,16 @@
-//! Nodes on an in-memory network without sockets: a dial reaches whoever has
-//! the address, streams deliver at once, and time moves by the nodes' timers.
+//! The rules of membership as claims about nodes on an in-memory network.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
-use std::net::SocketAddr;
+mod net;
+mod swim;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use net::{Net, at, config};
 
 use super::*;
-use crate::wire::gossip::{NodeRecord, StreamDecoder, encode_tags, look_request, parse_members};
-
-struct Net {
-    now: Timestamp,
-    nodes: BTreeMap<SocketAddr, Membership>,
-    /// Accepted streams: the dialer's address and stream.
-    accepted: BTreeMap<ConnId, (SocketAddr, ConnId)>,
-    /// What nodes put out that is not traffic.
-    seen: Vec<(SocketAddr, MembershipOutput)>,
-    trace: String,
-}
-
-fn at(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn config(name: &str, port: u16, join: &[u16]) -> MembershipConfig {
-    let tags = [("meta.clusterName", "c"), ("ep.raft", "127.0.0.1:9"), ("funk.id", name)];
-    MembershipConfig {
-        name: name.parse().unwrap(),
-        cluster: "c".parse().unwrap(),
-        addr: at(port),
-        join: join.iter().map(|port| at(*port)).collect(),
-        tags: tags.map(|(name, value)| (name.into(), value.into())).into(),
-    }
-}
-
-impl Net {
-    fn new() -> Self {
-        let now = Timestamp::from_millis(1);
-        Self { now, nodes: BTreeMap::new(), accepted: BTreeMap::new(), seen: Vec::new(), trace: String::new() }
-    }
-
-    fn start(&mut self, config: &MembershipConfig) {
-        let seed = Seed::from_u64(config.addr.port().into());
-        self.nodes.insert(config.addr, Membership::new(config.clone(), DialNumbers::new(0, 2), seed, self.now));
-        self.settle();
-    }
-
-    fn node(&mut self, port: u16) -> &mut Membership {
-        self.nodes.get_mut(&at(port)).unwrap()
-    }
-
-    /// Carries out outputs until there are none.
-    fn settle(&mut self) {
-        let mut dials: BTreeMap<(SocketAddr, ConnId), SocketAddr> = BTreeMap::new();
-        loop {
-            let mut outputs = VecDeque::new();
-            for (from, node) in &mut self.nodes {
-                outputs.extend(std::iter::from_fn(|| node.poll_output()).map(|output| (*from, output)));
-            }
-            if outputs.is_empty() {
-                return;
-            }
-            for (from, output) in outputs {
-                writeln!(self.trace, "{:?} {from} {output:?}", self.now).unwrap();
-                match output {
-                    MembershipOutput::Dial { conn, to } => {
-                        dials.insert((from, conn), to);
-                    }
-                    MembershipOutput::Message { conn, bytes } => self.deliver(from, conn, dials[&(from, conn)], bytes),
-                    MembershipOutput::Reply { conn, bytes } => {
-                        let Some((to, conn)) = self.accepted.remove(&conn) else { continue };
-                        if let Some(node) = self.nodes.get_mut(&to) {
-                            node.handle_message(self.now, conn, bytes).unwrap();
-                        }
-                    }
-                    MembershipOutput::Close { conn } => {
-                        if let Some((to, conn)) = self.accepted.remove(&conn)
-                            && let Some(node) = self.nodes.get_mut(&to)
-                        {
-                            node.handle_closed(self.now, conn, CloseReason::Ended);
-                        }
-                    }
-                    other => self.seen.push((from, other)),
-                }
-            }
-        }
-    }
-
-    fn deliver(&mut self, from: SocketAddr, conn: ConnId, to: SocketAddr, bytes: Bytes) {
-        // What goes out is what a decoder finds in a stream.
-        let mut decoder = StreamDecoder::new();
-        decoder.push(&bytes);
-        assert_eq!(decoder.next().unwrap(), Some(bytes.clone()));
-        let Some(acceptor) = self.nodes.get_mut(&to) else {
-            return self.nodes.get_mut(&from).unwrap().handle_closed(self.now, conn, CloseReason::Refused);
-        };
-        let accepted = ConnId::accepted(u64::from(from.port()) << 32 | self.trace.len() as u64);
-        self.accepted.insert(accepted, (from, conn));
-        acceptor.handle_message(self.now, accepted, bytes).unwrap();
-    }
-
-    /// Fires timers in order for this long.
-    fn run(&mut self, length: Duration) {
-        let end = self.now + length;
-        loop {
-            let next = self.nodes.values().filter_map(Membership::poll_timeout).min().unwrap_or(end);
-            if next > end {
-                self.now = end;
-                return;
-            }
-            self.now = self.now.max(next);
-            for node in self.nodes.values_mut() {
-                if node.poll_timeout().is_some_and(|due| due <= self.now) {
-                    node.handle_timeout(self.now);
-                }
-            }
-            self.settle();
-        }
-    }
-
-    fn view(&self, port: u16) -> String {
-        let show = |member: GossipMember| format!("{}={}", member.name, member.status.as_str());
-        self.nodes[&at(port)].members().map(show).collect::<Vec<_>>().join(" ")
-    }
-}
+use crate::wire::gossip::{self, NodeRecord, NodeState, PushPull, SerfState, encode_tags, look_request, parse_members};
 
 /// Hands a push/pull with these records and state to the node at `port`.
 fn offer(net: &mut Net, port: u16, nodes: Vec<NodeRecord>, user_state: Bytes) -> Result<(), Misbehaviour> {
@@ -216,7 +101,7 @@ fn clusters_of_other_names_stay_apart() {
     let reason = "only members of another cluster are there".into();
     assert!(net.seen.contains(&(at(2), MembershipOutput::JoinFailed { address: at(1), reason })));
     assert_eq!((net.view(1), net.view(2)), ("a=alive".into(), "b=alive".into()));
-    assert_eq!(net.node(1).vetoed(), 1);
+    assert_eq!(net.node(1).counters().vetoed, 1);
     // A plain agent shows no cluster name and is welcome.
     offer(&mut net, 1, vec![record("plain", 3, 1, NodeState::Alive)], Bytes::new()).unwrap();
     assert_eq!(net.view(1), "a=alive plain=alive");
@@ -375,7 +260,7 @@ fn poison_changes_nothing() {
         net.node(1).handle_message(now, ConnId::accepted(1), Bytes::copy_from_slice(message)).unwrap_err();
     }
     assert_eq!(members(&mut net), before);
-    assert!(net.node(1).dropped() > 10);
+    assert!(net.node(1).counters().dropped() > 10);
 }
 
 #[test]

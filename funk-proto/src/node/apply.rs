@@ -122,7 +122,7 @@ impl Node {
             Change::Up(id) => self.member_is_up(now, *id),
             Change::Dead(id, _) => {
                 let Some(name) = self.name_of(*id) else { return };
-                self.membership.set_status(&name, GossipStatus::Failed);
+                self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
                 if *id == self.me.id {
                     self.ask_to_join(now);
@@ -141,7 +141,7 @@ impl Node {
         if id == self.me.id {
             self.become_member(now);
         }
-        self.membership.set_status(&name, GossipStatus::Alive);
+        self.tell_gossip(&name, id, GossipStatus::Alive);
         self.event(Event::MemberJoined { name, id });
     }
 

@@ -14,7 +14,7 @@ use super::Node;
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
-use crate::id::RaftId;
+use crate::id::{NodeName, RaftId};
 use crate::limits::BOOTSTRAP_LOOK_ROUND;
 use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
@@ -209,6 +209,7 @@ impl Node {
         if std::mem::replace(&mut self.joining.leaving, true) {
             return;
         }
+        self.membership.announce_leave(now);
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
         if member {
             self.ask_to_leave(now);
@@ -242,7 +243,7 @@ impl Node {
     /// A member is out of the table.
     pub(super) fn member_is_gone(&mut self, now: Timestamp, member: &Member, left: bool) {
         let status = if left { GossipStatus::Left } else { GossipStatus::Failed };
-        self.membership.set_status(&member.name, status);
+        self.tell_gossip(&member.name, member.id, status);
         let (name, id) = (member.name.clone(), member.id);
         if left {
             self.event(Event::MemberLeft { name, id });
@@ -255,6 +256,13 @@ impl Node {
             self.leave_is_done(now);
         }
         self.liveness.forget_peer(id);
+    }
+
+    /// The verdict on a member is no verdict on whoever has its name since.
+    pub(super) fn tell_gossip(&mut self, name: &NodeName, id: RaftId, status: GossipStatus) {
+        if self.membership.tag(name, "funk.id").is_none_or(|shown| shown == id.to_string()) {
+            self.membership.set_status(name, status);
+        }
     }
 
     // ---- endpoints ----

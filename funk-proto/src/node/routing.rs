@@ -137,6 +137,9 @@ impl Node {
 
     fn route_membership(&mut self, now: Timestamp, output: MembershipOutput) {
         match output {
+            MembershipOutput::Datagram { to, bytes } => {
+                self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Gossip, to, bytes });
+            }
             MembershipOutput::Dial { conn, to } => {
                 self.outputs.push_back(Output::Dial { conn, to, channel: Channel::Gossip });
             }
@@ -166,7 +169,6 @@ impl Node {
     pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: Channel, bytes: Bytes) {
         if channel == Channel::Gossip {
             if let Err(what) = self.membership.handle_message(now, conn, bytes) {
-                self.counters.gossip_dropped += 1;
                 self.event(Event::PeerMisbehaved { what });
             }
             return;

@@ -121,10 +121,12 @@ impl Node {
 
     pub(super) fn make_status(&self) -> Status {
         let (heartbeats_sent, heartbeats_answered) = self.liveness.heartbeat_counts();
+        let gossip = self.membership.counters();
         let counters = crate::status::Counters {
             heartbeats_sent,
             heartbeats_answered,
-            gossip_dropped: self.counters.gossip_dropped + self.membership.dropped(),
+            gossip_dropped: gossip.dropped(),
+            gossip,
             ..self.counters
         };
         let state = self.state.as_ref();

@@ -1,0 +1,214 @@
+//! Streams: push/pulls that this node begins or answers, pings, and the join
+//! addresses.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::member::Life;
+use super::news::News;
+use super::{Exchange, Membership, MembershipOutput, Purpose};
+use crate::id::ConnId;
+use crate::limits::GOSSIP_STREAM_TIMEOUT;
+use crate::status::GossipStatus;
+use crate::time::Timestamp;
+use crate::wire::gossip::{self, BadMessage, Packet, Ping, PushPull, SerfState};
+
+/// Wait before a push/pull is tried again that failed, or that found this
+/// node's name taken by a node that may be dead.
+const AGAIN_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
+/// Characters kept of an error that a peer sent.
+const ERROR_CHARS_MAX: usize = 200;
+
+impl Membership {
+    /// Answers the one message of an accepted stream.
+    pub(super) fn serve(&mut self, now: Timestamp, conn: ConnId, message: &[u8]) -> Result<(), BadMessage> {
+        match message.first() {
+            Some(&gossip::PUSH_PULL) => {
+                let (request, state) = decode(message)?;
+                let bytes = self.table.push_pull(request.join).encode();
+                self.outputs.push_back(MembershipOutput::Reply { conn, bytes });
+                if !request.nodes.is_empty() {
+                    self.merge(now, &request, state.as_ref());
+                }
+            }
+            Some(&gossip::PING) => {
+                let ping = Ping::decode(message)?;
+                self.outputs.push_back(if ping.node.is_empty() || ping.node == self.table.own {
+                    MembershipOutput::Reply { conn, bytes: gossip::encode_ack(ping.sequence) }
+                } else {
+                    MembershipOutput::Close { conn }
+                });
+            }
+            Some(&gossip::USER) => {
+                self.counters.unexpected += 1;
+                self.outputs.push_back(MembershipOutput::Close { conn });
+            }
+            _ => return Err(BadMessage::Malformed("a gossip request")),
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, now: Timestamp, push_pull: &PushPull, state: Option<&SerfState>) -> Found {
+        self.counters.push_pulls += 1;
+        self.with_news(|table, news| {
+            table.merge(now, &push_pull.nodes, state, news);
+            Found::of(news)
+        })
+    }
+
+    /// Takes the answer to what this node sent on a stream.
+    pub(super) fn take_answer(&mut self, now: Timestamp, exchange: Exchange, message: &[u8]) -> Result<(), BadMessage> {
+        if let Purpose::Ping(sequence) = exchange.purpose {
+            match Packet::decode(message)? {
+                Packet::Ack { sequence: echo, .. } if echo == sequence => self.handle_stream_ack(sequence),
+                _ => self.counters.unexpected += 1,
+            }
+            return Ok(());
+        }
+        if message.first() == Some(&gossip::ERROR) {
+            let text: String = gossip::decode_error(message)?.chars().take(ERROR_CHARS_MAX).collect();
+            self.failed(now, exchange, text);
+            return Ok(());
+        }
+        let (answer, state) = decode(message)?;
+        let found = self.merge(now, &answer, state.as_ref());
+        if found.others == 0 {
+            let reason = match found {
+                Found { vetoed: 1.., .. } => "only members of another cluster are there",
+                Found { name_taken: true, .. } => "another node has this node's name",
+                _ => "no other member is known there",
+            };
+            self.failed(now, exchange, reason.into());
+            return Ok(());
+        }
+        if exchange.purpose == Purpose::Join {
+            self.targets.ended(now, exchange.to, true, &mut self.rng);
+            if !self.joined && !self.table.leaving {
+                self.joined = true;
+                self.with_news(|table, news| table.issue_join(news));
+            }
+        }
+        if exchange.purpose != Purpose::Leave {
+            self.outputs.push_back(MembershipOutput::Joined { address: exchange.to });
+        }
+        Ok(())
+    }
+
+    pub(super) fn failed(&mut self, now: Timestamp, exchange: Exchange, reason: String) {
+        match exchange.purpose {
+            Purpose::Join => {
+                self.targets.ended(now, exchange.to, false, &mut self.rng);
+                self.outputs.push_back(MembershipOutput::JoinFailed { address: exchange.to, reason });
+            }
+            // Another member may answer.
+            Purpose::Sync => self.sync_again(),
+            Purpose::Reconnect | Purpose::Leave | Purpose::Ping(_) => {}
+        }
+    }
+
+    /// Join addresses are tried until one worked, and again when nobody else
+    /// is left: a node never settles for being alone.
+    pub(super) fn wants_join(&self) -> bool {
+        !self.table.leaving && (!self.joined || self.table.present_others().next().is_none())
+    }
+
+    pub(super) fn dial_targets(&mut self, now: Timestamp) {
+        if !self.wants_join() {
+            return;
+        }
+        for to in self.targets.due(now) {
+            let conn = self.dial(now, to, Purpose::Join);
+            self.targets.began(to, conn);
+        }
+    }
+
+    /// The repeated push/pull with any member.
+    pub(super) fn sync(&mut self, now: Timestamp) {
+        let interval = self.timing.push_pull(self.table.nodes());
+        self.next_sync = now + self.rng.between(interval * 9 / 10, interval * 11 / 10);
+        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
+        if busy || self.table.leaving {
+            return;
+        }
+        let to = self.table.draw(&mut self.rng, 1, |_, member| member.present()).first().map(|(_, member)| member.addr);
+        if let Some(to) = to {
+            self.dial(now, to, Purpose::Sync);
+        }
+    }
+
+    /// The push/pull comes soon, however long it was to wait.
+    pub(super) fn sync_again(&mut self) {
+        self.next_sync = self.next_sync.min(self.now + self.rng.between(AGAIN_WAIT.0, AGAIN_WAIT.1));
+    }
+
+    /// Tries to reach a failed member: the more have failed, the likelier it
+    /// is a partition that has ended since.
+    pub(super) fn reconnect(&mut self, now: Timestamp) {
+        self.next_reconnect = now + self.timing.reconnect_interval;
+        let failed = |member: &&super::Member| member.gone() && member.status == GossipStatus::Failed;
+        let lost = self.table.others().map(|(_, member)| member).filter(failed).count() as u64;
+        let there = self.table.present_others().count() as u64 + 1;
+        if lost == 0 || self.table.leaving || self.rng.below(there) >= lost {
+            return;
+        }
+        let drawn = self.table.draw(&mut self.rng, 1, |_, member| failed(&member));
+        if let Some(to) = drawn.first().map(|(_, member)| member.addr) {
+            self.dial(now, to, Purpose::Reconnect);
+        }
+    }
+
+    /// The cluster says that this member is up, and it is held for dead here:
+    /// a push/pull lets each side say what it knows.
+    pub(super) fn reach_for(&mut self, now: Timestamp, name: &[u8]) {
+        let gone = self.table.get(name).filter(|member| member.gone() && member.life != Life::Left);
+        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Reconnect);
+        if let Some(to) = gone.map(|member| member.addr).filter(|_| !busy && !self.table.leaving) {
+            self.dial(now, to, Purpose::Reconnect);
+        }
+    }
+
+    pub(super) fn dial(&mut self, now: Timestamp, to: SocketAddr, purpose: Purpose) -> ConnId {
+        let conn = self.dials.next();
+        self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
+        self.outputs.push_back(MembershipOutput::Dial { conn, to });
+        let join = matches!(purpose, Purpose::Join | Purpose::Reconnect);
+        let bytes = self.table.push_pull(join).encode();
+        self.outputs.push_back(MembershipOutput::Message { conn, bytes });
+        conn
+    }
+}
+
+/// Whom a push/pull spoke of.
+#[derive(Debug)]
+struct Found {
+    others: u64,
+    vetoed: u64,
+    name_taken: bool,
+}
+
+impl Found {
+    fn of(news: &News) -> Self {
+        Self { others: news.others, vetoed: news.vetoed, name_taken: news.name_taken }
+    }
+}
+
+/// A push/pull and its Serf state, both or neither.
+fn decode(message: &[u8]) -> Result<(PushPull, Option<SerfState>), BadMessage> {
+    let push_pull = PushPull::decode(message)?;
+    let state = if push_pull.user_state.is_empty() { None } else { Some(SerfState::decode(&push_pull.user_state)?) };
+    Ok((push_pull, state))
+}
+
+/// What a stream says of its end, for people.
+pub(super) fn close_reason(why: crate::io::CloseReason) -> &'static str {
+    use crate::io::CloseReason;
+    match why {
+        CloseReason::Ended => "the stream ended without an answer",
+        CloseReason::Reset => "the stream was reset",
+        CloseReason::Refused => "nobody listens there",
+        CloseReason::TimedOut => "no answer in time",
+        CloseReason::Malformed => "the answer is no gossip",
+        CloseReason::Overflow | CloseReason::Failed => "the connection failed",
+    }
+}
+

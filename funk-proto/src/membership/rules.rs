@@ -1,0 +1,258 @@
+//! What is heard of a node's life, and what follows.
+//!
+//! | heard | of an unknown node | of a known one |
+//! |---|---|---|
+//! | alive | taken in | newer incarnation: updated. At another address: taken over if the known one is gone, else a conflict |
+//! | suspect | nothing | not older, alive: suspected; suspected already: may confirm it |
+//! | dead | nothing | not older: dead, or left if it says so itself |
+//!
+//! What changes the table is passed on; what is old or known is not, and so
+//! gossip ends. A node that is told of its own death answers with a higher
+//! incarnation. Somebody who still believes in a dead incarnation is told of
+//! its death, or it would never learn that it must answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::member::{Life, Member};
+use super::news::News;
+use super::table::Table;
+use crate::limits::GOSSIP_NAME_BYTES_MAX;
+use crate::status::GossipStatus;
+use crate::time::Timestamp;
+use crate::wire::gossip::{Accusation, Alive, NodeRecord, Packet, decode_tags};
+
+/// The tag by which clusters stay apart.
+pub(super) const CLUSTER_TAG: &str = "meta.clusterName";
+/// Incarnations above this are no count of anything: following one could leave
+/// no room to refute the next accusation.
+const INCARNATION_MAX: u32 = u32::MAX / 2;
+/// A node that shows itself anew so long after it said that it leaves has stayed.
+const LEAVING_MAX: Duration = Duration::from_secs(10);
+
+/// How a node is presented, checked: every part of it can be used.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub name: Bytes,
+    pub addr: SocketAddr,
+    pub tags: BTreeMap<String, String>,
+    pub incarnation: u32,
+    meta: Bytes,
+    versions: [u8; 6],
+}
+
+impl Claim {
+    /// A record of a push/pull; one that agents would refuse is no claim.
+    pub(super) fn of_record(record: &NodeRecord, default_port: u16) -> Option<Self> {
+        Self {
+            name: record.name.clone(),
+            addr: record.address(default_port)?,
+            tags: decode_tags(&record.meta)?,
+            incarnation: record.incarnation,
+            meta: record.meta.clone(),
+            versions: record.versions()?,
+        }
+        .checked()
+    }
+
+    /// An alive message of a datagram.
+    pub(super) fn of_alive(alive: &Alive, default_port: u16) -> Option<Self> {
+        let port = if alive.addr.port() == 0 { default_port } else { alive.addr.port() };
+        Self {
+            name: alive.node.clone(),
+            addr: SocketAddr::new(alive.addr.ip(), port),
+            tags: decode_tags(&alive.meta)?,
+            incarnation: alive.incarnation,
+            meta: alive.meta.clone(),
+            versions: alive.versions,
+        }
+        .checked()
+    }
+
+    fn checked(self) -> Option<Self> {
+        let named = (1..=GOSSIP_NAME_BYTES_MAX).contains(&self.name.len());
+        (named && (1..=INCARNATION_MAX).contains(&self.incarnation)).then_some(self)
+    }
+
+    fn into_member(self, now: Timestamp) -> Member {
+        Member {
+            addr: self.addr,
+            meta: self.meta,
+            tags: self.tags,
+            versions: self.versions,
+            incarnation: self.incarnation,
+            life: Life::Alive,
+            since: now,
+            status: GossipStatus::Alive,
+            status_since: now,
+            status_time: 0,
+            prune: false,
+        }
+    }
+}
+
+impl Table {
+    /// A node lives, and this is how it presents itself.
+    pub(super) fn hear_alive(&mut self, now: Timestamp, claim: Claim, news: &mut News) {
+        if claim.name == self.own {
+            return self.hear_of_me(now, &claim, news);
+        }
+        if claim.tags.get(CLUSTER_TAG).is_some_and(|cluster| *cluster != self.cluster) {
+            news.vetoed += 1;
+            return;
+        }
+        let name = claim.name.clone();
+        let Some(known) = self.members.get_mut(&name) else {
+            if self.make_room(news) {
+                let (status, status_time) = self.first_status(&name);
+                let member = Member { status, status_time, ..claim.into_member(now) };
+                self.members.insert(name.clone(), member);
+                news.newcomers.push(name.clone());
+                self.accepted(&name, news);
+            } else {
+                news.no_room += 1;
+            }
+            return;
+        };
+        let forgotten = known.life == Life::Forgotten;
+        let moved = !forgotten && known.addr != claim.addr;
+        if moved && !may_be_replaced(now, known, self.timing.reclaim) {
+            news.conflicts += 1;
+            return;
+        }
+        if !forgotten && !moved && claim.incarnation <= known.incarnation {
+            if let Some(accusation) = known.accusation(&name, &self.own) {
+                news.answers.push((known.addr, accusation));
+            }
+            return;
+        }
+        let back = known.gone() || moved;
+        let shown_gone = matches!(known.status, GossipStatus::Failed | GossipStatus::Left);
+        let stayed = known.status == GossipStatus::Leaving && now.since(known.status_since) > LEAVING_MAX;
+        known.set_life(now, Life::Alive);
+        if back || shown_gone || stayed {
+            known.set_status(now, GossipStatus::Alive);
+            known.prune = false;
+        }
+        (known.addr, known.versions, known.incarnation) = (claim.addr, claim.versions, claim.incarnation);
+        (known.meta, known.tags) = (claim.meta, claim.tags);
+        self.suspicions.cancel(&name);
+        if back {
+            news.newcomers.push(name.clone());
+        }
+        self.accepted(&name, news);
+    }
+
+    fn accepted(&self, name: &Bytes, news: &mut News) {
+        news.tell(name, &self.members[name].alive(name), false);
+        news.changed.insert(name.clone());
+    }
+
+    /// A node is suspected by somebody.
+    pub(super) fn hear_suspect(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
+        let Accusation { incarnation, node, from } = accusation;
+        if !self.is_news(accusation, news) {
+            return;
+        }
+        if self.suspicions.contains(node) {
+            if self.suspicions.confirm(node, from) {
+                news.tell(node, &Packet::Suspect(accusation.clone()), false);
+            }
+            return;
+        }
+        let nodes = self.nodes();
+        let Some(known) = self.members.get_mut(node).filter(|known| known.life == Life::Alive) else { return };
+        if *node == self.own {
+            return self.refute(*incarnation, news);
+        }
+        known.incarnation = *incarnation;
+        known.set_life(now, Life::Suspect);
+        self.suspicions.begin(now, node, from, nodes, &self.timing);
+        news.suspected += 1;
+        news.tell(node, &Packet::Suspect(accusation.clone()), false);
+    }
+
+    /// A node is dead, or left, if it says so itself.
+    pub(super) fn hear_dead(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
+        let Accusation { incarnation, node, from } = accusation;
+        if !self.is_news(accusation, news) {
+            return;
+        }
+        let Some(known) = self.members.get_mut(node).filter(|known| !known.gone()) else { return };
+        if *node == self.own {
+            return self.refute(*incarnation, news);
+        }
+        known.incarnation = *incarnation;
+        known.set_life(now, if from == node { Life::Left } else { Life::Dead });
+        match known.status {
+            GossipStatus::Leaving => known.set_status(now, GossipStatus::Left),
+            GossipStatus::Alive => known.set_status(now, GossipStatus::Failed),
+            GossipStatus::None | GossipStatus::Left | GossipStatus::Failed => {}
+        }
+        self.suspicions.cancel(node);
+        news.died += u64::from(from != node);
+        news.tell(node, &Packet::Dead(accusation.clone()), false);
+        news.changed.insert(node.clone());
+    }
+
+    /// Whether the accused is known, and the accusation not older than what is known.
+    fn is_news(&self, accusation: &Accusation, news: &mut News) -> bool {
+        // The incarnation that refutes it must itself be one that others accept.
+        if accusation.incarnation >= INCARNATION_MAX {
+            news.unusable += 1;
+            return false;
+        }
+        let known = self.members.get(&accusation.node);
+        known.is_some_and(|known| known.life != Life::Forgotten && accusation.incarnation >= known.incarnation)
+    }
+
+    /// Suspicions that nobody refuted end in death.
+    pub(super) fn end_suspicions(&mut self, now: Timestamp, news: &mut News) {
+        while let Some(node) = self.suspicions.pop_due(now) {
+            let Some(incarnation) = self.members.get(&node).map(|member| member.incarnation) else { continue };
+            let from = self.own.clone();
+            self.hear_dead(now, &Accusation { incarnation, node, from }, news);
+        }
+    }
+
+    /// Somebody presents this node.
+    fn hear_of_me(&mut self, _now: Timestamp, claim: &Claim, news: &mut News) {
+        let me = self.myself();
+        if claim.addr != me.addr {
+            news.name_taken = true;
+            news.conflicts += 1;
+            return;
+        }
+        let same = claim.meta == me.meta && claim.versions == me.versions;
+        if me.gone() || claim.incarnation < me.incarnation || claim.incarnation == me.incarnation && same {
+            return;
+        }
+        self.refute(claim.incarnation, news);
+    }
+
+    /// Answers a wrong view of this node with a newer one.
+    fn refute(&mut self, incarnation: u32, news: &mut News) {
+        let me = self.me();
+        if me.gone() {
+            return;
+        }
+        me.incarnation = me.incarnation.max(incarnation) + 1;
+        news.refuted += 1;
+        let own = self.own.clone();
+        news.tell(&own, &self.own_alive(), true);
+    }
+}
+
+/// Whether somebody at another address may have this member's name.
+fn may_be_replaced(now: Timestamp, known: &Member, reclaim: Duration) -> bool {
+    match known.life {
+        Life::Left => true,
+        Life::Dead => now.since(known.since) >= reclaim,
+        // The cluster's verdict is quicker than probing.
+        Life::Alive | Life::Suspect => matches!(known.status, GossipStatus::Failed | GossipStatus::Left),
+        Life::Forgotten => true,
+    }
+}

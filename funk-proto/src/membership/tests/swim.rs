@@ -1,0 +1,368 @@
+//! What probing and gossip promise, under crashes, pauses, loss and partitions.
+
+use std::time::Duration;
+
+use super::net::{Net, at, config};
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ready(count: u16, seed: u64) -> Net {
+    let mut net = Net::with_seed(seed);
+    net.start_many(count);
+    net.run_secs(5);
+    assert!(net.agreed());
+    net
+}
+
+#[test]
+fn joins_are_known_everywhere_at_once() {
+    let mut net = Net::new();
+    net.start_many(10);
+    let took = net.run_until(SECOND, Net::agreed);
+    assert!(took <= Duration::from_millis(300), "{took:?}");
+}
+
+#[test]
+fn a_crashed_node_is_found_and_told_to_all() {
+    for (count, seed) in [(2, 1), (3, 2), (5, 3), (30, 4)] {
+        let mut net = ready(count, seed);
+        net.kill(2);
+        let took = net.run_until(Duration::from_secs(40), |net| net.all_show("n2", GossipStatus::Failed));
+        assert!(took >= Duration::from_secs(4), "a suspected node has at least 4 s to answer: {took:?}");
+        assert!(took < Duration::from_secs(25), "{count} nodes: {took:?}");
+        assert_eq!(net.failures_since(Timestamp::ZERO).iter().filter(|name| **name != "n2").count(), 0);
+    }
+}
+
+#[test]
+fn healthy_nodes_stay_alive_under_loss() {
+    let mut net = ready(10, 7);
+    net.loss = 5;
+    net.run_secs(1_000);
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+    net.loss = 10;
+    net.run_secs(300);
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+}
+
+#[test]
+fn short_pauses_kill_nobody() {
+    let mut net = ready(5, 8);
+    for _ in 0..20 {
+        net.pause(2);
+        net.run_secs(2);
+        net.resume(2);
+        net.run_secs(5);
+    }
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+    assert!(net.agreed());
+}
+
+#[test]
+fn a_long_paused_node_fails_and_comes_back_by_itself() {
+    let mut net = ready(5, 9);
+    net.pause(2);
+    net.run_secs(40);
+    assert_eq!(net.status(1, "n2"), GossipStatus::Failed);
+    let before = net.now;
+    net.resume(2);
+    net.run_until(Duration::from_secs(40), Net::agreed);
+    assert_eq!(net.failures_since(before), Vec::<&str>::new(), "it accuses nobody of its own pause");
+}
+
+#[test]
+fn a_node_without_datagrams_stays_alive_by_streams() {
+    let mut net = ready(3, 10);
+    net.deaf.insert(at(2));
+    net.run_secs(60);
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+    assert!(net.node(1).counters().probes_by_stream > 5);
+}
+
+#[test]
+fn a_cut_between_two_is_bridged_by_the_others() {
+    let mut net = ready(5, 11);
+    net.cut.insert((at(2), at(3)));
+    net.run_secs(120);
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+}
+
+#[test]
+fn partitions_heal_by_themselves() {
+    for (seed, seconds) in [(12, 5), (13, 60)] {
+        let mut net = ready(5, seed);
+        net.part(3);
+        net.run_secs(seconds);
+        net.cut.clear();
+        let took = net.run_until(Duration::from_secs(100), Net::agreed);
+        assert!(took < Duration::from_secs(80), "{took:?} after {seconds} s");
+    }
+}
+
+#[test]
+fn a_restarted_node_is_alive_with_its_new_tags_at_once() {
+    let mut net = ready(5, 14);
+    net.kill(2);
+    net.run_secs(2);
+    let mut reborn = config("n2", 2, &[1]);
+    reborn.tags.insert("funk.id".into(), "second".into());
+    net.start(&reborn);
+    let second = |net: &Net| net.nodes.values().all(|node| node.tag(&"n2".parse().unwrap(), "funk.id") == Some("second"));
+    net.run_until(SECOND, second);
+    net.run_secs(60);
+    assert!(net.agreed() && second(&net));
+    assert_eq!(net.failures_since(Timestamp::ZERO), Vec::<&str>::new());
+}
+
+#[test]
+fn a_name_that_failed_comes_back_from_another_address() {
+    // Held for dead by gossip, by the cluster's verdict only, and forgotten.
+    for (seed, dead_for, verdict) in [(15, 40, false), (16, 0, true), (17, 300, false)] {
+        let mut net = ready(5, seed);
+        net.kill(2);
+        if verdict {
+            net.nodes.values_mut().for_each(|node| node.set_status(&"n2".parse().unwrap(), GossipStatus::Failed));
+        }
+        net.run_secs(dead_for);
+        net.start(&config("n2", 99, &[1]));
+        let took = net.run_until(Duration::from_secs(5), Net::agreed);
+        assert!(took < SECOND * 2, "{took:?}");
+        net.run_secs(60);
+        assert!(net.agreed());
+        for node in net.nodes.values() {
+            assert_eq!(node.members().find(|member| member.name == "n2").unwrap().addr, at(99));
+        }
+    }
+}
+
+#[test]
+fn of_two_nodes_of_one_name_everybody_knows_the_first() {
+    let mut net = ready(4, 18);
+    net.start(&config("n2", 99, &[1]));
+    net.run_secs(60);
+    for port in [1, 2, 3, 4] {
+        let seen = net.node(port).members().find(|member| member.name == "n2").unwrap();
+        assert_eq!((seen.addr, seen.status), (at(2), GossipStatus::Alive));
+    }
+    let told = net.seen.iter().any(|(who, output)| {
+        *who == at(99) && matches!(output, MembershipOutput::JoinFailed { reason, .. } if reason.contains("name"))
+    });
+    assert!(told || net.node(99).counters().conflicts > 0);
+}
+
+#[test]
+fn whoever_believes_in_a_dead_incarnation_is_told() {
+    let mut net = ready(3, 19);
+    let now = net.now;
+    // Everybody holds the third for dead at 100; it knows nothing of it.
+    for port in [1, 2] {
+        let dead = gossip::Accusation { incarnation: 100, node: "n3".into(), from: "n1".into() };
+        let datagram = Packet::Dead(dead).encode();
+        net.node(port).handle_datagram(now, at(9), &datagram);
+        while net.node(port).poll_output().is_some() {}
+        net.node(port).broadcasts = Broadcasts::default();
+    }
+    assert_eq!(net.status(1, "n3"), GossipStatus::Failed);
+    // Its old presence reaches one of them.
+    let alive = net.node(3).table.own_alive().encode();
+    net.node(1).handle_datagram(now, at(3), &alive);
+    net.settle();
+    net.run_until(SECOND, Net::agreed);
+    assert_eq!(net.node(1).members().last().unwrap().incarnation, 101);
+}
+
+#[test]
+fn the_dead_are_never_revived_by_rumours() {
+    let mut net = ready(5, 20);
+    let now = net.now;
+    let rumour = net.node(2).table.own_alive().encode();
+    net.kill(2);
+    net.run_until(Duration::from_secs(40), |net| net.all_show("n2", GossipStatus::Failed));
+    for port in [1, 3, 4, 5] {
+        net.node(port).handle_datagram(now, at(9), &rumour);
+    }
+    net.settle();
+    net.run_secs(20);
+    assert!(net.all_show("n2", GossipStatus::Failed));
+}
+
+#[test]
+fn a_leave_is_left_everywhere_and_a_quick_one() {
+    for loss in [0, 10] {
+        let mut net = ready(5, 21);
+        net.loss = loss;
+        let now = net.now;
+        net.node(3).announce_leave(now);
+        net.settle();
+        net.run(Duration::from_millis(100));
+        let now = net.now;
+        net.node(3).leave(now);
+        net.settle();
+        net.kill(3);
+        let took = net.run_until(Duration::from_secs(3), |net| net.all_show("n3", GossipStatus::Left));
+        assert!(took < SECOND, "{took:?}");
+        net.run_secs(60);
+        assert!(net.all_show("n3", GossipStatus::Left));
+        assert!(!net.failures_since(Timestamp::ZERO).contains(&"n3"), "it never failed");
+    }
+}
+
+#[test]
+fn statuses_follow_in_their_order() {
+    let mut net = ready(6, 22);
+    net.loss = 5;
+    for round in 0..6 {
+        let port = 2 + round % 5;
+        if round % 2 == 0 {
+            net.kill(port);
+            net.run_secs(40);
+        } else {
+            let now = net.now;
+            net.node(port).leave(now);
+            net.settle();
+            net.kill(port);
+            net.run_secs(5);
+        }
+        net.start(&config(&format!("n{port}"), port, &[1]));
+        net.run_secs(20);
+    }
+    net.run_secs(60);
+    assert!(net.agreed());
+    let mut last = BTreeMap::new();
+    for (_, observer, subject, status) in &net.history {
+        let before = last.insert((observer, subject), *status);
+        let legal = match (before, status) {
+            (None, _) | (Some(_), GossipStatus::Alive) => true,
+            (Some(before), GossipStatus::Leaving) => before == GossipStatus::Alive,
+            (Some(before), GossipStatus::Left) => before != GossipStatus::Left,
+            (Some(before), GossipStatus::Failed) => before == GossipStatus::Alive,
+            (Some(_), GossipStatus::None) => false,
+        };
+        assert!(legal, "{observer} saw {subject} go from {before:?} to {status:?}");
+    }
+}
+
+#[test]
+fn a_phantom_is_found_dead_and_reaped() {
+    let mut net = ready(3, 23);
+    offer(&mut net, 1, vec![record("phantom", 77, 1, NodeState::Alive)], Bytes::new()).unwrap();
+    assert_eq!(net.status(1, "phantom"), GossipStatus::Alive);
+    net.run_until(Duration::from_secs(30), |net| net.all_show("phantom", GossipStatus::Failed));
+    net.run(GossipTiming::default().tombstone + Duration::from_secs(60));
+    assert!(net.all_show("phantom", GossipStatus::None));
+}
+
+#[test]
+fn nodes_at_rest_are_quiet() {
+    let mut net = ready(5, 24);
+    net.run_secs(60);
+    net.sent.clear();
+    net.run_secs(100);
+    for (node, (datagrams, bytes)) in &net.sent {
+        // A probe and an ack a second.
+        assert!((190..230).contains(datagrams), "{node} sent {datagrams}");
+        assert!(*bytes < 30_000, "{node} sent {bytes} bytes");
+    }
+    let pulls = net.nodes.values().map(|node| node.counters().push_pulls).sum::<u64>();
+    // Each is counted at both ends.
+    assert!(pulls < 5 * 12 + 20, "{pulls} push/pulls");
+}
+
+#[test]
+fn the_verdict_of_the_cluster_is_shown_at_once_and_a_live_node_refutes_it() {
+    let mut net = ready(3, 25);
+    net.node(1).set_status(&"n2".parse().unwrap(), GossipStatus::Failed);
+    assert_eq!(net.status(1, "n2"), GossipStatus::Failed);
+    net.settle();
+    net.run_until(SECOND * 2, Net::agreed);
+    assert_eq!(net.node(2).counters().refuted, 1);
+}
+
+#[test]
+fn a_forced_leave_of_a_live_node_does_not_stick() {
+    let mut net = ready(3, 26);
+    let now = net.now;
+    let leave = gossip::SerfMessage::Leave { time: 90, node: "n2".into(), prune: false };
+    net.node(1).handle_datagram(now, at(9), &Packet::User(leave.encode()).encode());
+    assert_eq!(net.status(1, "n2"), GossipStatus::Leaving);
+    net.run_until(SECOND * 3, Net::agreed);
+    // Of a failed one it makes one that left.
+    net.kill(2);
+    net.run_until(Duration::from_secs(30), |net| net.all_show("n2", GossipStatus::Failed));
+    let now = net.now;
+    let leave = gossip::SerfMessage::Leave { time: 190, node: "n2".into(), prune: false };
+    net.node(1).handle_datagram(now, at(9), &Packet::User(leave.encode()).encode());
+    net.run_until(SECOND * 3, |net| net.all_show("n2", GossipStatus::Left));
+}
+
+#[test]
+fn an_intent_may_come_before_its_node() {
+    let mut net = ready(2, 27);
+    let now = net.now;
+    let say = |net: &mut Net, message: &gossip::SerfMessage| {
+        net.node(1).handle_datagram(now, at(9), &Packet::User(message.encode()).encode());
+    };
+    say(&mut net, &gossip::SerfMessage::Leave { time: 5, node: "x".into(), prune: false });
+    say(&mut net, &gossip::SerfMessage::Leave { time: 5, node: "y".into(), prune: false });
+    say(&mut net, &gossip::SerfMessage::Join { time: 6, node: "y".into() });
+    let nodes = vec![record("x", 70, 1, NodeState::Alive), record("y", 71, 1, NodeState::Alive)];
+    offer(&mut net, 1, nodes, Bytes::new()).unwrap();
+    assert_eq!((net.status(1, "x"), net.status(1, "y")), (GossipStatus::Leaving, GossipStatus::Alive));
+}
+
+#[test]
+fn user_events_and_queries_spread_once() {
+    let mut net = ready(5, 28);
+    let now = net.now;
+    let event = gossip::UserEvent { time: 3, name: "deploy".into(), payload: "1".into(), coalesce: false };
+    let event = Packet::User(gossip::SerfMessage::UserEvent(event).encode()).encode();
+    let query = gossip::Query {
+        time: 3,
+        id: 77,
+        source: at(500),
+        source_node: "asker".into(),
+        filters: Vec::new(),
+        flags: gossip::Query::WANT_ACK,
+        relay_factor: 0,
+        timeout: SECOND,
+        name: "_serf_ping".into(),
+        payload: Bytes::new(),
+    };
+    let query = Packet::User(gossip::SerfMessage::Query(query).encode()).encode();
+    for _ in 0..3 {
+        net.node(1).handle_datagram(now, at(9), &event);
+        net.node(1).handle_datagram(now, at(9), &query);
+    }
+    net.run_secs(5);
+    for node in net.nodes.values() {
+        assert_eq!((node.counters().user_events, node.counters().queries), (1, 1));
+    }
+    let acks = net.trace.lines().filter(|line| line.contains("127.0.0.1:500")).count();
+    assert_eq!(acks, 5);
+}
+
+#[test]
+fn poisonous_datagrams_are_counted_and_change_nothing() {
+    let mut net = ready(2, 29);
+    let now = net.now;
+    let before: Vec<_> = net.node(1).members().collect();
+    let dead = |incarnation| {
+        Packet::Dead(gossip::Accusation { incarnation, node: "n1".into(), from: "n2".into() }).encode()
+    };
+    let poison: [Bytes; 7] = [
+        Bytes::new(),
+        Bytes::from_static(b"\xff"),
+        Bytes::from_static(b"\x0c\x00\x00\x00\x00\x07\x00"),
+        Bytes::from_static(b"\x07\x02\x00\x05\x00\x05\x00"),
+        Bytes::from_static(b"\x04\x82\xa4Node\xa1x\xa3Vsn\xa3\x01\x05\x02"),
+        dead(u32::MAX),
+        Packet::User(gossip::SerfMessage::Join { time: u64::MAX, node: "n2".into() }.encode()).encode(),
+    ];
+    for datagram in &poison {
+        net.node(1).handle_datagram(now, at(9), datagram);
+    }
+    let counters = net.node(1).counters();
+    assert!(counters.dropped() >= poison.len() as u64, "{counters:?}");
+    assert_eq!(net.node(1).members().collect::<Vec<_>>(), before);
+}
