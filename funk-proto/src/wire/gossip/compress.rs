@@ -90,6 +90,23 @@ mod tests {
     }
 
     #[test]
+    fn what_go_compressed_comes_out_as_it_was() {
+        let file = include_str!("../../../tests/data/gossip_lzw.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let bytes = |text: &serde_json::Value| -> Vec<u8> {
+            let text = text.as_str().unwrap();
+            let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            (0..text.len()).step_by(2).map(digits).collect()
+        };
+        let pairs = file["pairs"].as_array().unwrap();
+        assert_eq!(pairs.len(), 30);
+        for pair in pairs {
+            let plain = bytes(&pair["plain"]);
+            assert_eq!(lzw(&bytes(&pair["lzw"]), plain.len()), Ok(Bytes::from(plain)));
+        }
+    }
+
+    #[test]
     fn bombs_nests_and_cut_data_are_refused() {
         let bomb = compress(&vec![6; GOSSIP_DECOMPRESSED_BYTES_MAX + 1]);
         assert!(bomb.len() < 1 << 20);
