@@ -12,9 +12,10 @@ use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
 use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
-use funk_proto::{Outcome, RequestError, Status, Timestamp, limits};
+use funk_proto::{EndpointSet, Outcome, RequestError, Status, Timestamp, limits};
 
 use crate::driver::counters::{Counters, IoCounters};
+use crate::endpoints::{Board, Endpoints};
 use crate::error::{ProposeError, StopReason, Stopped};
 use crate::events::{Bus, Events};
 use crate::gate::Gate;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) name: NodeName,
     pub(crate) gate: Arc<Gate>,
     pub(crate) bus: Bus,
+    /// The live nodes' endpoints.
+    pub(crate) board: Arc<Board>,
     pub(crate) inbox: Sender<Command>,
     /// A second receiver, for commands that the driver never saw.
     leftovers: Inbox,
@@ -83,6 +86,7 @@ impl Shared {
             name,
             gate,
             bus: Bus::default(),
+            board: Arc::default(),
             inbox,
             leftovers,
             wake,
@@ -101,6 +105,7 @@ impl Shared {
         // Their askers wait for an answer until the command is dropped.
         while self.leftovers.try_recv().is_ok() {}
         self.bus.end();
+        self.board.end();
         self.stopped.notify(usize::MAX);
     }
 
@@ -223,6 +228,9 @@ impl Cluster {
     }
 
     /// Publishes, moves or (with `None`) withdraws an endpoint of the service.
+    /// Others learn of it by gossip and, once this node is a member, by the
+    /// replicated table: at most 512 bytes of tags fit into gossip, and those
+    /// of the service that do not are left out there with a warning.
     ///
     /// # Errors
     /// [`RequestError::Endpoint`] for a name that is none or one too many,
@@ -252,6 +260,18 @@ impl Cluster {
         let routes = self.routes();
         let up = routes.nodes().iter().filter(|node| node.up);
         up.filter_map(|node| Some((node.name.clone(), *node.endpoints.get(name)?))).collect()
+    }
+
+    /// The endpoints of all live nodes: members of the cluster by the replicated
+    /// table, others (a Serf agent with an `ep.*` tag, say) by gossip.
+    pub fn all_endpoints(&self) -> Arc<EndpointSet> {
+        self.shared.board.set()
+    }
+
+    /// Tells where the endpoint `name` is, or with `None` every endpoint, and
+    /// what becomes of it: first those of [`Cluster::all_endpoints`], then each change.
+    pub fn endpoints_watch(&self, name: Option<&str>) -> Endpoints {
+        Endpoints::new(&self.shared.board, name)
     }
 
     /// Ends when the driver has stopped and its sockets are closed, and says why it did.

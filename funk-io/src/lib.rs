@@ -12,7 +12,7 @@
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, pictures and events out |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
-//! | `watch`, `events` | how the application learns of changes |
+//! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
 //! | `store` | where the core's writes go |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
@@ -22,6 +22,7 @@ mod cluster;
 #[doc(hidden)]
 pub mod conformance;
 mod driver;
+mod endpoints;
 mod error;
 mod events;
 mod gate;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use cluster::Cluster;
 pub use driver::counters::IoCounters;
+pub use endpoints::Endpoints;
 pub use error::{ProposeError, StartError, StopReason, Stopped};
 pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod consensus;
+pub mod endpoints;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -24,6 +25,7 @@ pub mod time;
 pub mod wire;
 
 pub use config::{NodeConfig, Participation, Timing};
+pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, Refusal, RequestError};
 pub use event::{Event, Outcome};
 pub use io::{Channel, CloseReason, DatagramSocket, Input, Output, Persist, Recovered, Token};

@@ -411,6 +411,11 @@ impl Membership {
         self.table.get(member.as_str().as_bytes())?.tags.get(tag).map(String::as_str)
     }
 
+    /// The member of this name; one whose name is no UTF-8 has none.
+    pub fn member(&self, name: &str) -> Option<GossipMember> {
+        self.table.get(name.as_bytes()).map(|member| member.shown(name.as_bytes()))
+    }
+
     /// What gossip did so far.
     pub fn counters(&self) -> GossipCounters {
         GossipCounters {

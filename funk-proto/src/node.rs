@@ -9,9 +9,11 @@
 //! | `joining` | how a node gets in, and out |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
+//! | `endpoints` | the live nodes' endpoints |
 //! | `view` | what the application sees: state, status, route table |
 
 mod apply;
+mod endpoints;
 mod joining;
 mod leader;
 mod peers;
@@ -24,6 +26,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use endpoints::EndpointView;
 use joining::Joining;
 use leader::Leading;
 use peers::{Identity, Peers};
@@ -66,6 +69,7 @@ pub struct Node {
     joining: Joining,
     proposals: Proposals,
     view: View,
+    endpoints: EndpointView,
     counters: Counters,
     cluster_rng: Rng,
     outputs: VecDeque<Output>,
@@ -124,11 +128,13 @@ impl Node {
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
             view: View::default(),
+            endpoints: EndpointView::default(),
             counters: Counters::default(),
             cluster_rng: rng,
             outputs: VecDeque::new(),
             config,
         };
+        node.endpoints.node_changed(node.config.name.to_string());
         node.settle(now);
         Ok(node)
     }

@@ -62,3 +62,18 @@ fn three_nodes_agree_and_outlive_one() {
 fn a_panic_closes_the_gate() {
     conformance::a_panic_closes_the_gate::<Tokio>();
 }
+
+#[test]
+fn endpoints_are_followed() {
+    conformance::endpoints_are_followed::<Tokio>();
+}
+
+#[test]
+fn more_endpoints_than_tags_hold_are_seen() {
+    conformance::more_endpoints_than_tags_hold_are_seen::<Tokio>();
+}
+
+#[test]
+fn endpoints_of_a_foreign_agent_are_seen() {
+    conformance::endpoints_of_a_foreign_agent_are_seen::<Tokio>();
+}

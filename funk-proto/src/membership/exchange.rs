@@ -211,4 +211,3 @@ pub(super) fn close_reason(why: crate::io::CloseReason) -> &'static str {
         CloseReason::Overflow | CloseReason::Failed => "the connection failed",
     }
 }
-

@@ -195,7 +195,14 @@ impl Membership {
     }
 
     /// Another node asks for a ping.
-    pub(super) fn handle_indirect_ping(&mut self, now: Timestamp, end: RelayEnd, to: SocketAddr, node: Bytes, nack: bool) {
+    pub(super) fn handle_indirect_ping(
+        &mut self,
+        now: Timestamp,
+        end: RelayEnd,
+        to: SocketAddr,
+        node: Bytes,
+        nack: bool,
+    ) {
         let deadline = now + self.timing.probe_timeout;
         match self.prober.relay(end, nack, deadline) {
             Some(sequence) => {

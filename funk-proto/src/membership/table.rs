@@ -113,7 +113,12 @@ impl Table {
             event_time: self.event_clock.time(),
             query_time: self.query_clock.time(),
             left_members: self.members.iter().filter(left).map(|(name, _)| name.clone()).collect(),
-            status_times: self.members.iter().filter(told).map(|(name, member)| (name.clone(), member.status_time)).collect(),
+            status_times: self
+                .members
+                .iter()
+                .filter(told)
+                .map(|(name, member)| (name.clone(), member.status_time))
+                .collect(),
             ..SerfState::default()
         };
         let nodes = self.members.iter().filter_map(|(name, member)| member.record(name)).collect();

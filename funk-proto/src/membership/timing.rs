@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn push_pulls_become_rarer_with_the_cluster() {
-        let table =
-            [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (129, 4), (1_000, 6), (10_000, 10)];
+        let table = [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (129, 4), (1_000, 6), (10_000, 10)];
         for (nodes, multiplier) in table {
             assert_eq!(push_pull_multiplier(nodes), multiplier, "{nodes} nodes");
         }

@@ -97,6 +97,7 @@ impl Node {
             self.ask_to_join(now);
         } else {
             self.joining.ask_at = Some(now + CUT_OFF);
+            self.mend_own_record(now);
         }
     }
 
@@ -201,6 +202,8 @@ impl Node {
             self.peers.identity.cluster = Some(cluster);
             self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
         }
+        // An endpoint may have changed since the record was handed in.
+        self.mend_own_record(now);
     }
 
     // ---- getting out ----
@@ -313,7 +316,8 @@ impl Node {
         Ok(())
     }
 
-    /// The leader that was told of the own endpoints may be gone: tell the next.
+    /// The leader that was told of the own endpoints may be gone, or what it
+    /// was told lost: tell it again.
     pub(super) fn mend_own_record(&mut self, now: Timestamp) {
         let own = self.state.as_ref().and_then(|state| state.members.get(self.me.id));
         if own.is_some_and(|own| own.boot == Some(self.me.boot) && own.endpoints != self.config.endpoints) {

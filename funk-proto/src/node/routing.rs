@@ -146,7 +146,10 @@ impl Node {
             MembershipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
             MembershipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             MembershipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
-            MembershipOutput::Changed(name) => self.notice_gossip_member(now, &name),
+            MembershipOutput::Changed(name) => {
+                self.notice_gossip_member(now, &name);
+                self.endpoints.node_changed(name);
+            }
             MembershipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
             MembershipOutput::Joined { .. } => self.ask_to_join(now),
             MembershipOutput::TagsDropped(tags) => {

@@ -69,7 +69,9 @@ impl Node {
     pub(super) fn refresh_view(&mut self, now: Timestamp) {
         let heard = self.consensus.leader().is_some() && !self.liveness.leader_is_silent();
         self.view.leader_gone_at = if heard { None } else { Some(self.view.leader_gone_at.unwrap_or(now)) };
-        if std::mem::take(&mut self.view.routes_stale) {
+        let table_changed = std::mem::take(&mut self.view.routes_stale);
+        self.refresh_endpoints(table_changed);
+        if table_changed {
             let routes = self.make_routes();
             if routes != *self.view.routes {
                 self.view.routes = Arc::new(routes);

@@ -268,7 +268,8 @@ impl Net {
 
     /// Who was shown as failed since, though it ran all the time.
     pub(super) fn failures_since(&self, since: Timestamp) -> Vec<&str> {
-        let failures = self.history.iter().filter(|(when, .., status)| *when >= since && *status == GossipStatus::Failed);
+        let failures =
+            self.history.iter().filter(|(when, .., status)| *when >= since && *status == GossipStatus::Failed);
         failures.map(|(_, _, name, _)| name.as_str()).collect()
     }
 }

@@ -108,7 +108,8 @@ fn a_restarted_node_is_alive_with_its_new_tags_at_once() {
     let mut reborn = config("n2", 2, &[1]);
     reborn.tags.insert("funk.id".into(), "second".into());
     net.start(&reborn);
-    let second = |net: &Net| net.nodes.values().all(|node| node.tag(&"n2".parse().unwrap(), "funk.id") == Some("second"));
+    let second =
+        |net: &Net| net.nodes.values().all(|node| node.tag(&"n2".parse().unwrap(), "funk.id") == Some("second"));
     net.run_until(SECOND, second);
     net.run_secs(60);
     assert!(net.agreed() && second(&net));
@@ -347,9 +348,8 @@ fn poisonous_datagrams_are_counted_and_change_nothing() {
     let mut net = ready(2, 29);
     let now = net.now;
     let before: Vec<_> = net.node(1).members().collect();
-    let dead = |incarnation| {
-        Packet::Dead(gossip::Accusation { incarnation, node: "n1".into(), from: "n2".into() }).encode()
-    };
+    let dead =
+        |incarnation| Packet::Dead(gossip::Accusation { incarnation, node: "n1".into(), from: "n2".into() }).encode();
     let poison: [Bytes; 7] = [
         Bytes::new(),
         Bytes::from_static(b"\xff"),
