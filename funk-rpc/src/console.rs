@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use funk_proto::Status;
 use funk_proto::id::ClusterName;
-use funk_proto::status::{MemberStatus, NodeState};
+use funk_proto::status::{GossipCounters, MemberStatus, NodeState};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ impl<V: Observe> Console<V> {
 
     fn metrics(&self, status: &Status) -> String {
         let node = &status.name;
-        let mut out = String::with_capacity(2_048);
+        let mut out = String::with_capacity(8_192);
         let mut gauge = |name: &str, help: &str, kind: &str, value: u64| {
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{node=\"{node}\"}} {value}\n");
         };
@@ -136,8 +136,40 @@ impl<V: Observe> Console<V> {
         ] {
             gauge(name, help, "counter", value);
         }
+        gossip_metrics(&counters.gossip, &mut gauge);
         self.requests.write(node, &mut out);
         out
+    }
+}
+
+/// What gossip did, and by what reason it dropped messages.
+fn gossip_metrics(gossip: &GossipCounters, write: &mut impl FnMut(&str, &str, &str, u64)) {
+    let health = "How far the node distrusts its own view of others, 0 (healthy) to 7.";
+    write("funk_gossip_health", health, "gauge", gossip.health.into());
+    write("funk_gossip_queued", "Messages that wait to be told to everybody.", "gauge", gossip.queued.into());
+    for (name, help, value) in [
+        ("datagrams_received", "Gossip datagrams received.", gossip.datagrams_received),
+        ("datagrams_sent", "Gossip datagrams sent.", gossip.datagrams_sent),
+        ("bytes_sent", "Bytes of the gossip datagrams sent.", gossip.bytes_sent),
+        ("probes", "Probes sent.", gossip.probes),
+        ("probes_failed", "Probes that nobody answered.", gossip.probes_failed),
+        ("probes_by_stream", "Probes answered on a stream only: datagrams get lost.", gossip.probes_by_stream),
+        ("suspected", "Members that came under suspicion.", gossip.suspected),
+        ("died", "Members declared dead by gossip.", gossip.died),
+        ("refuted", "Accusations of this node that it answered.", gossip.refuted),
+        ("push_pulls", "Complete push/pulls.", gossip.push_pulls),
+        ("user_events", "User events heard.", gossip.user_events),
+        ("queries", "Queries heard.", gossip.queries),
+        ("dropped_malformed", "Gossip dropped: does not decode.", gossip.malformed),
+        ("dropped_oversized", "Gossip dropped: over a limit.", gossip.oversized),
+        ("dropped_checksum", "Gossip dropped: wrong checksum.", gossip.checksum),
+        ("dropped_vetoed", "Gossip dropped: nodes of another cluster.", gossip.vetoed),
+        ("dropped_unusable", "Gossip dropped: decodes, but cannot be used.", gossip.unusable),
+        ("dropped_no_room", "Gossip dropped: a table or queue is full.", gossip.no_room),
+        ("dropped_conflicts", "Gossip dropped: a live member's name at another address.", gossip.conflicts),
+        ("dropped_unexpected", "Gossip dropped: nothing here waits for it.", gossip.unexpected),
+    ] {
+        write(&format!("funk_gossip_{name}_total"), help, "counter", value);
     }
 }
 

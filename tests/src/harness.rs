@@ -269,8 +269,8 @@ impl World {
         match output {
             Output::Datagram { socket, to, bytes } => {
                 let Some(peer) = self.host_at(to) else { return };
-                if self.reachable(at, peer) && self.rng.below(100) >= self.loss && socket == DatagramSocket::Liveness {
-                    let from = Self::address(at, 3);
+                if self.reachable(at, peer) && self.rng.below(100) >= self.loss {
+                    let from = Self::address(at, if socket == DatagramSocket::Gossip { 1 } else { 3 });
                     self.later(peer, Happening::Input(Input::Datagram { socket, from, bytes }));
                 }
             }

@@ -243,6 +243,7 @@ impl Table {
             news.others += 1;
         } else if claim.addr != self.myself().addr && record.state == NodeState::Alive {
             news.name_taken = true;
+            news.conflicts += 1;
             return;
         }
         match record.state {
