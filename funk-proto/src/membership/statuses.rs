@@ -131,6 +131,9 @@ impl Table {
     pub(super) fn verdict(&mut self, now: Timestamp, name: &Bytes, status: GossipStatus, news: &mut News) {
         let own = self.own.clone();
         let Some(known) = self.members.get_mut(name).filter(|_| *name != own) else { return };
+        // Who said that it leaves and is gone has left, whoever noticed it first.
+        let leaves = status == GossipStatus::Failed && known.status == GossipStatus::Leaving;
+        let status = if leaves { GossipStatus::Left } else { status };
         if known.status == status {
             return;
         }
