@@ -51,6 +51,11 @@ impl Coordinates {
         &self.own
     }
 
+    /// Round trips are kept for these names only.
+    pub(super) fn retain(&mut self, known: impl Fn(&Bytes) -> bool) {
+        self.samples.retain(|name, _| known(name));
+    }
+
     /// A member is gone: its round trips say nothing of whoever comes next.
     pub(super) fn forget(&mut self, name: &Bytes) {
         self.samples.remove(name);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::id::ConnId;
-use crate::limits::GOSSIP_RELAYS_MAX;
+use crate::limits::{GOSSIP_MEMBERS_MAX, GOSSIP_RELAYS_MAX};
 use crate::rng::Rng;
 use crate::time::{Timestamp, earliest};
 
@@ -68,8 +68,12 @@ impl Prober {
         self.sequence
     }
 
-    /// A newcomer takes any place of the round, so that nobody knows when it is probed.
+    /// A newcomer takes any place of the round, so that nobody knows when it is
+    /// probed. A round that is too long already leaves it to the next.
     pub(super) fn insert(&mut self, rng: &mut Rng, name: Bytes) {
+        if self.list.len() >= GOSSIP_MEMBERS_MAX {
+            return;
+        }
         let at = usize::try_from(rng.below(self.list.len() as u64 + 1)).expect("below a length in memory");
         self.list.insert(at, name);
     }

@@ -80,6 +80,7 @@ impl Membership {
                 }
             }
             self.table.purge(now);
+            self.coordinates.retain(|name| self.table.get(name).is_some());
             let names = self.table.others().filter(|(_, member)| !member.gone()).map(|(name, _)| name.clone());
             let names = names.collect();
             self.prober.begin_round(&mut self.rng, names);

@@ -30,6 +30,9 @@ pub(super) const CLUSTER_TAG: &str = "meta.clusterName";
 /// Incarnations above this are no count of anything: following one could leave
 /// no room to refute the next accusation.
 const INCARNATION_MAX: u32 = u32::MAX / 2;
+/// Dead nodes that are told of their death at once, of all that one message
+/// presents: it is the peer who decides how many that are.
+const ANSWERS_MAX: usize = 8;
 /// A node that shows itself anew so long after it said that it leaves has stayed.
 const LEAVING_MAX: Duration = Duration::from_secs(10);
 
@@ -124,9 +127,8 @@ impl Table {
             return;
         }
         if !forgotten && !moved && claim.incarnation <= known.incarnation {
-            if let Some(accusation) = known.accusation(&name, &self.own) {
-                news.answers.push((known.addr, accusation));
-            }
+            let answer = known.accusation(&name, &self.own).filter(|_| news.answers.len() < ANSWERS_MAX);
+            news.answers.extend(answer.map(|accusation| (known.addr, accusation)));
             return;
         }
         let back = known.gone() || moved;
@@ -172,6 +174,7 @@ impl Table {
         known.set_life(now, Life::Suspect);
         self.suspicions.begin(now, node, from, nodes, &self.timing);
         news.suspected += 1;
+        tracing::debug!(node = %name(node), from = %name(from), incarnation, "member suspected");
         news.tell(node, &Packet::Suspect(accusation.clone()), false);
     }
 
@@ -194,6 +197,7 @@ impl Table {
         }
         self.suspicions.cancel(node);
         news.died += u64::from(from != node);
+        tracing::debug!(node = %name(node), from = %name(from), incarnation, "member dead, or left if it says so itself");
         news.tell(node, &Packet::Dead(accusation.clone()), false);
         news.changed.insert(node.clone());
     }
@@ -240,10 +244,15 @@ impl Table {
             return;
         }
         me.incarnation = me.incarnation.max(incarnation) + 1;
+        tracing::debug!(incarnation = me.incarnation, "answered an accusation of this node");
         news.refuted += 1;
         let own = self.own.clone();
         news.tell(&own, &self.own_alive(), true);
     }
+}
+
+fn name(bytes: &Bytes) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 /// Whether somebody at another address may have this member's name.

@@ -246,11 +246,17 @@ fn statuses_follow_in_their_order() {
 
 #[test]
 fn a_phantom_is_found_dead_and_reaped() {
-    let mut net = ready(3, 23);
+    let mut net = Net::with_seed(23);
+    let tombstone = Duration::from_secs(300);
+    for port in 1..=3 {
+        let mut config = config(&format!("n{port}"), port, &[1]);
+        config.timing.tombstone = tombstone;
+        net.start(&config);
+    }
     offer(&mut net, 1, vec![record("phantom", 77, 1, NodeState::Alive)], Bytes::new()).unwrap();
     assert_eq!(net.status(1, "phantom"), GossipStatus::Alive);
     net.run_until(Duration::from_secs(30), |net| net.all_show("phantom", GossipStatus::Failed));
-    net.run(GossipTiming::default().tombstone + Duration::from_secs(60));
+    net.run(tombstone + Duration::from_secs(60));
     assert!(net.all_show("phantom", GossipStatus::None));
 }
 
@@ -365,4 +371,90 @@ fn poisonous_datagrams_are_counted_and_change_nothing() {
     let counters = net.node(1).counters();
     assert!(counters.dropped() >= poison.len() as u64, "{counters:?}");
     assert_eq!(net.node(1).members().collect::<Vec<_>>(), before);
+}
+
+/// What a node sends, as messages, and to whom.
+fn said(node: &mut Membership) -> Vec<(SocketAddr, Packet)> {
+    let mut said = Vec::new();
+    while let Some(output) = node.poll_output() {
+        if let MembershipOutput::Datagram { to, bytes } = output {
+            said.extend(unpack(&bytes).packets.into_iter().map(|packet| (to, packet)));
+        }
+    }
+    said
+}
+
+fn alone() -> Membership {
+    let mut node = Membership::new(config("n1", 1, &[]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+    node.broadcasts = Broadcasts::default();
+    node
+}
+
+#[test]
+fn pings_are_answered_by_whom_they_mean_to_whom_they_say() {
+    let mut node = alone();
+    let ping = |name: &'static str, source| {
+        let (node, source_node) = (Bytes::from_static(name.as_bytes()), Bytes::from_static(b"x"));
+        Packet::Ping { sequence: 5, node, source, source_node }.encode()
+    };
+    let payload = gossip::Coordinate::default().encode();
+    let ack = Packet::Ack { sequence: 5, payload };
+    for (name, source, answers) in
+        [("n1", Some(at(7)), Some(at(7))), ("n1", None, Some(at(8))), ("", None, Some(at(8))), ("other", None, None)]
+    {
+        node.handle_datagram(Timestamp::ZERO, at(8), &ping(name, source));
+        assert_eq!(said(&mut node), answers.map(|to| (to, ack.clone())).into_iter().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_probe_for_another_ends_in_an_ack_or_a_nack() {
+    for answered in [true, false] {
+        let mut node = alone();
+        let (target, source_node) = (at(3), Bytes::from_static(b"n2"));
+        let ask =
+            Packet::IndirectPing { sequence: 9, target, node: "n3".into(), nack: true, source: None, source_node };
+        node.handle_datagram(Timestamp::ZERO, at(2), &ask.encode());
+        let [(to, Packet::Ping { sequence, .. })] = said(&mut node)[..] else { panic!("no ping") };
+        assert_eq!(to, at(3));
+        if answered {
+            let ack = Packet::Ack { sequence, payload: Bytes::new() };
+            node.handle_datagram(Timestamp::ZERO, at(3), &ack.encode());
+            assert_eq!(said(&mut node), [(at(2), Packet::Ack { sequence: 9, payload: Bytes::new() })]);
+        }
+        node.handle_timeout(Timestamp::from_millis(500));
+        let nacks = said(&mut node).into_iter().filter(|said| *said == (at(2), Packet::Nack { sequence: 9 })).count();
+        assert_eq!(nacks, usize::from(!answered));
+    }
+}
+
+#[test]
+fn a_node_whose_helpers_are_silent_too_trusts_itself_less() {
+    let mut net = ready(5, 30);
+    net.deaf.insert(at(1));
+    // Without streams either, every probe of the cut off node fails, and no helper says so.
+    for port in 2..=5 {
+        net.cut.insert((at(1), at(port)));
+    }
+    net.run_secs(10);
+    assert!(net.node(1).counters().health >= 3, "{:?}", net.node(1).counters());
+    assert_eq!(net.node(2).counters().health, 0);
+    net.deaf.clear();
+    net.cut.clear();
+    net.run_secs(60);
+    assert_eq!(net.node(1).counters().health, 0);
+    assert!(net.agreed());
+}
+
+#[test]
+fn gray_nodes_drag_no_healthy_ones_down() {
+    let mut net = ready(10, 31);
+    // One in ten stalls again and again.
+    for _ in 0..60 {
+        net.pause(10);
+        net.run(Duration::from_millis(1_500));
+        net.resume(10);
+        net.run(Duration::from_millis(1_500));
+    }
+    assert_eq!(net.failures_since(Timestamp::ZERO).iter().filter(|name| **name != "n10").count(), 0);
 }
