@@ -118,8 +118,6 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
             }
             Step::WaitUntil(at) => plan.again_at = earliest(plan.again_at, Some(at)),
         }
-        plan.losers.dedup();
-        plan.movers.dedup();
     }
     let mut room = PROPOSAL_BYTES_MAX - 4096;
     let groups = gives.into_iter().map(|group| (true, group)).chain(moves.into_iter().map(|group| (false, group)));
