@@ -83,10 +83,12 @@ fn query(filters: &[u8]) -> Vec<u8> {
 }
 
 fn spoiled_ack() -> Vec<u8> {
-    let number = [&[0xcb][..], &f64::NAN.to_be_bytes()].concat();
-    let payload = [&[1, 0x81][..], &text("Vec"), &[0x98], &number.repeat(8)].concat();
+    let nan = [&[0xcb][..], &f64::NAN.to_be_bytes()].concat();
+    let payload = [&[1, 0x81][..], &text("Vec"), &[0x98], &nan.repeat(8)].concat();
+    // None that a probe of a young node has.
+    let number = [0xce, 0xff, 0xff, 0xff, 0xf0];
     let length = u8::try_from(payload.len()).expect("short");
-    [&[2, 0x82][..], &text("Payload"), &[0xda, 0, length], &payload, &text("SeqNo"), &[7]].concat()
+    [&[2, 0x82][..], &text("Payload"), &[0xda, 0, length], &payload, &text("SeqNo"), &number].concat()
 }
 
 /// A compressed message, packed like Go's LZW but with codes of nine bits only.
