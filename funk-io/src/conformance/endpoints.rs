@@ -77,7 +77,8 @@ pub fn more_endpoints_than_tags_hold_are_seen<R: Runtime>() {
     });
 }
 
-/// What gossip alone knows of is watched too: here something that speaks Serf.
+/// What gossip alone knows of is watched too: here something that speaks Serf,
+/// until gossip finds that nobody is there.
 pub fn endpoints_of_a_foreign_agent_are_seen<R: Runtime>() {
     run::<R>(async {
         let cluster = node::alone::<R>();
@@ -95,5 +96,7 @@ pub fn endpoints_of_a_foreign_agent_are_seen<R: Runtime>() {
         stream.read_to_end(&mut answer).expect("it answers, then ends");
         assert!(PushPull::decode(&Bytes::from(answer)).expect("a push/pull").join);
         assert_eq!(cluster.all_endpoints().get("agent_1", "ep.odd"), None);
+        let removed = EndpointEvent::Removed { node: "agent_1".into(), name: "ep.web".into(), addr: at(80) };
+        assert_eq!(next(&mut web).await, removed);
     });
 }
