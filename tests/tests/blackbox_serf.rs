@@ -34,6 +34,13 @@ fn come_back(cluster: &DemoCluster, id: &str, join: SocketAddr) -> Result<Proces
     Process::start(&format!("{id}-again"), command, cluster.dir())
 }
 
+/// Ends a node and waits until its process is gone.
+fn end(cluster: &mut DemoCluster, node: usize, signal: Signal) -> Tested {
+    cluster.nodes[node].process.signal(signal);
+    cluster.nodes[node].process.wait(GENEROUS)?;
+    Ok(())
+}
+
 fn with_agent(name: &str, test: impl FnOnce() -> Tested) -> Tested {
     with_tools(name, &TOOLS, test)
 }
@@ -97,11 +104,11 @@ fn either_side_sees_how_the_other_goes() -> Tested {
         all_show(&mut cluster, "dies", "failed")?;
 
         let killed = cluster.follower()?;
-        cluster.nodes[killed].process.signal(Signal::KILL);
+        end(&mut cluster, killed, Signal::KILL)?;
         watcher.sees(&cluster.nodes[killed].id, "failed", |seen| seen.status == "failed")?;
         cluster.converged(GENEROUS)?;
         let stopped = cluster.follower()?;
-        cluster.nodes[stopped].process.signal(Signal::TERM);
+        end(&mut cluster, stopped, Signal::TERM)?;
         watcher.sees(&cluster.nodes[stopped].id, "left", |seen| seen.status == "left")?;
         all_show(&mut cluster, "watcher", "alive")?;
         Ok(())
@@ -128,7 +135,7 @@ fn whoever_comes_back_under_its_name_from_a_new_address_is_taken_in() -> Tested 
         let killed = cluster.follower()?;
         let id = cluster.nodes[killed].id.clone();
         let old = cluster.nodes[killed].serf.to_string();
-        cluster.nodes[killed].process.signal(Signal::KILL);
+        end(&mut cluster, killed, Signal::KILL)?;
         watcher.sees(&id, "failed", |seen| seen.status == "failed")?;
         let live: Vec<_> = cluster.live().into_iter().map(|node| cluster.nodes[node].serf).collect();
         let back = come_back(&cluster, &id, live[0])?;
