@@ -53,6 +53,9 @@ const LEAVE_TOLD: usize = 3;
 const NEWS_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
 /// Wait before a wrong view of this node is set right: short, since others act by it.
 const REFUTE_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
+/// Time for each member that may call on a newcomer, and members beyond which it grows no more.
+const SPREAD_STEP: Duration = Duration::from_millis(5);
+const SPREAD_MEMBERS_MAX: usize = 400;
 /// Characters kept of an error that a peer sent.
 const ERROR_CHARS_MAX: usize = 200;
 
@@ -84,6 +87,8 @@ pub struct Membership {
     targets: Targets,
     /// A push/pull through a join address was complete once.
     joined: bool,
+    /// Join addresses are only looked at: this node shows itself to nobody yet.
+    looks: bool,
     exchanges: BTreeMap<ConnId, Exchange>,
     next_sync: Timestamp,
     now: Timestamp,
@@ -117,6 +122,7 @@ impl Membership {
             tags_dropped: Vec::new(),
             targets: Targets::default(),
             joined: false,
+            looks: false,
             exchanges: BTreeMap::new(),
             next_sync: now + first_sync,
             now,
@@ -203,7 +209,7 @@ impl Membership {
     /// When to call [`Membership::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let deadline = self.exchanges.values().map(|exchange| exchange.deadline).min();
-        let target = if self.wants_join() { self.targets.next_due() } else { None };
+        let target = if self.table.leaving() { None } else { self.targets.next_due(self.is_alone()) };
         earliest(earliest(deadline, target), Some(self.next_sync))
     }
 
@@ -212,16 +218,29 @@ impl Membership {
         self.outputs.pop_front()
     }
 
-    /// Adds join addresses and tries them at once, unless this node has joined
-    /// already. Its own address is left out, and so are those over
+    /// Adds join addresses and tries them at once; a node that is among others
+    /// already waits a little, so that not all of them call on a newcomer
+    /// together, and tries only where no member is that it knows to be alive.
+    /// Its own address is left out, and so are those over
     /// [`crate::limits::JOIN_ADDRESSES_MAX`].
     pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
         self.now = now;
         let own = self.table.me().addr;
+        let spread = if self.is_alone() { Duration::ZERO } else { self.spread() };
         for address in addresses.into_iter().filter(|address| *address != own) {
-            self.targets.add(now, address);
+            self.targets.add(now, address, spread, &mut self.rng);
         }
         self.dial_targets(now);
+    }
+
+    /// From now on (or until now) join addresses are only looked at: this node
+    /// learns who is there and becomes no member.
+    pub fn look_only(&mut self, now: Timestamp, looks: bool) {
+        self.now = now;
+        if std::mem::replace(&mut self.looks, looks) != looks {
+            self.targets.renew(now);
+            self.dial_targets(now);
+        }
     }
 
     /// Sets or removes (`None`) one of this node's own tags.
@@ -341,7 +360,7 @@ impl Membership {
         }
         if exchange.purpose == Purpose::Join {
             self.targets.ended(now, exchange.to, true, &mut self.rng);
-            if !self.joined && !self.table.leaving() {
+            if !self.joined && !self.looks && !self.table.leaving() {
                 self.joined = true;
                 self.table.issue_join();
                 self.sync_within(NEWS_WAIT);
@@ -383,17 +402,28 @@ impl Membership {
         }
     }
 
-    /// Join addresses are tried until one worked, and again when nobody else
-    /// is left: a node never settles for being alone.
-    fn wants_join(&self) -> bool {
-        !self.table.leaving() && (!self.joined || self.table.alive_others().next().is_none())
+    /// Whether all join addresses are to be tried soon: until one worked, and
+    /// again when nobody else is left. A node never settles for being alone.
+    fn is_alone(&self) -> bool {
+        !self.joined || self.table.alive_others().next().is_none()
+    }
+
+    /// Time over which the members that hear of a newcomer spread their calls.
+    fn spread(&self) -> Duration {
+        let members = self.table.alive_others().take(SPREAD_MEMBERS_MAX).count();
+        SPREAD_STEP * u32::try_from(members).unwrap_or(u32::MAX)
     }
 
     fn dial_targets(&mut self, now: Timestamp) {
-        if !self.wants_join() {
+        if self.table.leaving() {
             return;
         }
-        for to in self.targets.due(now) {
+        let alone = self.is_alone();
+        for to in self.targets.due(now, alone) {
+            if !alone && self.table.alive_others().any(|member| member.addr == to) {
+                self.targets.postpone(now, to, &mut self.rng);
+                continue;
+            }
             let conn = self.dial(now, to, Purpose::Join);
             self.targets.began(to, conn);
         }
@@ -417,7 +447,10 @@ impl Membership {
         let conn = self.dials.next();
         self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
         self.outputs.push_back(MembershipOutput::Dial { conn, to });
-        let bytes = self.table.push_pull(purpose == Purpose::Join).encode();
+        let bytes = match purpose {
+            Purpose::Join if self.looks => gossip::look_request(),
+            _ => self.table.push_pull(purpose == Purpose::Join).encode(),
+        };
         self.outputs.push_back(MembershipOutput::Message { conn, bytes });
         conn
     }

@@ -7,6 +7,7 @@
 //! | `leader` | what only the leader does: the member table, the shard map, the voters |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
+//! | `twins` | two clusters of one name |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `view` | what the application sees: state, status, route table |
@@ -17,6 +18,7 @@ mod leader;
 mod peers;
 mod proposals;
 mod routing;
+mod twins;
 mod view;
 mod voters;
 
@@ -128,6 +130,9 @@ impl Node {
             outputs: VecDeque::new(),
             config,
         };
+        if node.joining.looks_round() {
+            node.membership.look_only(now, true);
+        }
         node.settle(now);
         Ok(node)
     }
