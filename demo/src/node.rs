@@ -59,14 +59,9 @@ impl Stop {
     }
 }
 
-/// Why a node did not run, or did not end in order.
+/// Why a node did not run, or did not end in order: the cluster or the machine said no.
 #[derive(Debug)]
-pub enum Failure {
-    /// Wrong flags.
-    Usage(String),
-    /// The cluster or the machine said no.
-    Refused(String),
-}
+pub struct Failure(pub String);
 
 struct Running {
     cluster: Cluster,
@@ -89,7 +84,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failu
     .await;
     let result = match ended {
         Some(StopReason::Left) => Ok(()),
-        Some(why) => Err(Failure::Refused(why.to_string())),
+        Some(why) => Err(Failure(why.to_string())),
         None => {
             tracing::info!("leaving");
             leave::<R>(&node.cluster).await;
@@ -116,13 +111,13 @@ async fn leave<R: Runtime>(cluster: &Cluster) {
 }
 
 fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
-    let refused = |error: io::Error| Failure::Refused(error.to_string());
+    let refused = |error: io::Error| Failure(error.to_string());
     let ip = flags.ip();
     let any = SocketAddr::new(ip, 0);
     let at = |given: Option<SocketAddr>| given.unwrap_or(any);
     let bind = |flag: &str, given: Option<SocketAddr>| {
         let address = at(given);
-        TcpListener::bind(address).map_err(|error| Failure::Refused(format!("{flag} {address}: {error}")))
+        TcpListener::bind(address).map_err(|error| Failure(format!("{flag} {address}: {error}")))
     };
     let sockets = Sockets::bind(at(flags.serf_endpoint), at(flags.raft_endpoint), at(flags.liveness_endpoint));
     let sockets = sockets.map_err(refused)?;
@@ -149,7 +144,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let mut options = Options::new(config, sockets);
     options.discovery =
         Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
-    let cluster = start::<R>(options).map_err(|error| Failure::Refused(error.to_string()))?;
+    let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));

@@ -94,8 +94,7 @@ fn find(cluster: &str) -> Result<Vec<SocketAddr>, String> {
         asking.into_iter().filter_map(|asking| asking.join().ok()).collect::<Vec<_>>()
     });
     let serf = |found: Vec<Instance>| found.into_iter().filter(|instance| instance.kind == Kind::Serf);
-    let seeds: Vec<_> =
-        asked.into_iter().flatten().flat_map(serf).flat_map(|instance| instance.addresses).collect();
+    let seeds: Vec<_> = asked.into_iter().flatten().flat_map(serf).flat_map(|instance| instance.addresses).collect();
     if seeds.is_empty() {
         return Err(format!("no node of cluster {cluster} answers by mDNS: give --join HOST:PORT"));
     }

@@ -94,9 +94,20 @@ mod tests {
 
     #[test]
     fn what_can_never_be_reached_is_refused_by_name() {
-        for text in
-            ["", "127.0.0.1", "a", "a:", "a:x", "a:0", "127.0.0.1:0", ":1", "a b:1", "a..b:1", "dns+srv://", "http://a:1"]
-        {
+        for text in [
+            "",
+            "127.0.0.1",
+            "a",
+            "a:",
+            "a:x",
+            "a:0",
+            "127.0.0.1:0",
+            ":1",
+            "a b:1",
+            "a..b:1",
+            "dns+srv://",
+            "http://a:1",
+        ] {
             let error = text.parse::<JoinAddress>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("HOST:PORT"), "{error}");
         }

@@ -3,7 +3,7 @@
 //! of its own is answered directly and at once, where the answers to all come
 //! with a delay, and none within a second of the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -117,7 +117,8 @@ fn read(bytes: &[u8]) -> Vec<Instance> {
     }
     let instance = |(label, host, port): (String, String, u16)| {
         let (cluster, kind, node) = split(&label)?;
-        let addresses = hosts.get(&host)?.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
+        let addresses = hosts.get(&host)?.iter().map(|&ip| SocketAddr::new(ip, port)).collect::<BTreeSet<_>>();
+        let addresses = addresses.into_iter().collect();
         Some(Instance { cluster: cluster.to_owned(), kind, node: node.to_owned(), addresses })
     };
     services.into_iter().filter_map(instance).collect()

@@ -97,12 +97,8 @@ impl Drop for Mdns {
 fn keep_watching(registration: &Registration, shared: &Mutex<Daemon>, sink: &Sink) {
     let mut pause = RETRY_MIN;
     loop {
-        if let Err(error) = watch(registration, shared, sink, &mut pause) {
-            if !sink.push(Found::Failed { why: error.to_string() }) {
-                return;
-            }
-        }
-        if !sink.pause(pause) {
+        let failed = watch(registration, shared, sink, &mut pause).err();
+        if failed.is_some_and(|error| !sink.push(Found::Failed { why: error.to_string() })) || !sink.pause(pause) {
             return;
         }
         pause = (pause * 2).min(RETRY_MAX);
@@ -139,8 +135,7 @@ fn watch(
         let found = match event {
             ServiceEvent::ServiceResolved(service) => {
                 let addresses = service.addresses.iter();
-                let addresses =
-                    addresses.map(|ip| SocketAddr::new(ip.to_ip_addr(), service.port)).collect::<Vec<_>>();
+                let addresses = addresses.map(|ip| SocketAddr::new(ip.to_ip_addr(), service.port)).collect::<Vec<_>>();
                 read(&service.fullname, addresses).and_then(|instance| registration.up(instance))
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
