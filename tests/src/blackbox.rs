@@ -7,6 +7,7 @@ pub mod fault;
 pub mod hostile;
 pub mod http;
 pub mod load;
+pub mod namespaces;
 pub mod ports;
 pub mod process;
 pub mod startup;

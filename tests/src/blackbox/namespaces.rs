@@ -1,0 +1,170 @@
+//! Hosts of their own for real processes: network namespaces, joined by a
+//! bridge. Each lives as long as a small process in it, which ends with the
+//! test, whatever becomes of that; nothing of it is seen outside.
+
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::{Tested, wait_for};
+
+/// Tools that hosts are made with.
+pub const TOOLS: [&str; 3] = ["ip", "unshare", "nsenter"];
+
+/// Holds a namespace open until its standard input ends.
+const HOLD: &str = "ip link set lo up && echo ready && exec cat";
+
+/// Runs `test` if the machine has these programs and lets it make namespaces;
+/// else says which is missing. In continuous integration that is a failure.
+///
+/// # Errors
+/// The test's.
+pub fn with_tools(name: &str, tools: &[&str], test: impl FnOnce() -> Tested) -> Tested {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    let missing = tools.iter().find(|tool| !dirs.iter().any(|dir| Path::is_file(&dir.join(tool))));
+    let why = match missing {
+        Some(tool) => format!("the program {tool} is missing"),
+        None => match Holder::start(None) {
+            Ok(_) => return test(),
+            Err(error) => format!("no namespace can be made here: {error}"),
+        },
+    };
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        return Err(format!("{name}: {why}").into());
+    }
+    eprintln!("*** SKIPPED: {name}: {why}");
+    Ok(())
+}
+
+/// Hosts on one bridge.
+#[derive(Debug)]
+pub struct Network {
+    switch: Holder,
+    hosts: Vec<Holder>,
+}
+
+impl Network {
+    /// A bridge without hosts.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub fn new() -> Result<Self, String> {
+        let switch = Holder::start(None)?;
+        switch.run(&["ip", "link", "add", "br0", "type", "bridge"])?;
+        switch.run(&["ip", "link", "set", "br0", "up"])?;
+        Ok(Self { switch, hosts: Vec::new() })
+    }
+
+    /// Adds a host; the first has number 0.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub fn add(&mut self) -> Result<usize, String> {
+        let number = self.hosts.len();
+        let host = Holder::start(Some(&self.switch))?;
+        let (port, pid) = (format!("p{number}"), host.child.id().to_string());
+        self.switch.run(&["ip", "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+        self.switch.run(&["ip", "link", "set", &port, "master", "br0", "up"])?;
+        host.run(&["ip", "address", "add", &format!("{}/24", Self::ip(number)), "dev", "eth0"])?;
+        host.run(&["ip", "link", "set", "eth0", "up"])?;
+        self.hosts.push(host);
+        Ok(number)
+    }
+
+    /// The address of a host.
+    pub fn ip(host: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, u8::try_from(host + 1).expect("few hosts"))
+    }
+
+    /// Pulls a host's cable, or plugs it in.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub fn plug(&self, host: usize, plugged: bool) -> Result<(), String> {
+        self.switch.run(&["ip", "link", "set", &format!("p{host}"), if plugged { "up" } else { "down" }])
+    }
+
+    /// `command`, to be run on a host. Its environment is kept.
+    pub fn on(&self, host: usize, command: &Command) -> Command {
+        self.hosts[host].enter(command)
+    }
+}
+
+/// A namespace, held open by a process.
+#[derive(Debug)]
+struct Holder {
+    child: Child,
+}
+
+impl Holder {
+    /// A new network namespace, within the user namespace of `owner` or a new one.
+    fn start(owner: Option<&Self>) -> Result<Self, String> {
+        let mut command = match owner {
+            None => {
+                let mut command = Command::new("unshare");
+                command.args(["--map-root-user", "--net"]);
+                command
+            }
+            Some(owner) => {
+                let mut command = Command::new("nsenter");
+                command.args(["--preserve-credentials", "--user", "--target", &owner.child.id().to_string()]);
+                command.args(["--", "unshare", "--net"]);
+                command
+            }
+        };
+        command.args(["--", "sh", "-c", HOLD]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
+        // The pipe's reader goes; `cat` writes nothing, since nothing is written to it.
+        let read = BufReader::new(stdout).read_line(&mut said);
+        let holder = Self { child };
+        match read {
+            Ok(_) if said.trim() == "ready" => Ok(holder),
+            _ => Err("unshare does not make a network namespace".into()),
+        }
+    }
+
+    fn enter(&self, command: &Command) -> Command {
+        let mut inside = Command::new("nsenter");
+        inside.args(["--preserve-credentials", "--user", "--net", "--target", &self.child.id().to_string(), "--"]);
+        inside.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                inside.env(name, value);
+            }
+        }
+        inside
+    }
+
+    fn run(&self, words: &[&str]) -> Result<(), String> {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        let output = self.enter(&command).output().map_err(|error| format!("nsenter: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a log holds `text`.
+///
+/// # Errors
+/// With the log, when it does not come.
+pub fn wait_for_log(log: &Path, text: &str) -> Result<(), String> {
+    wait_for(&format!("`{text}` in the log"), super::cluster::GENEROUS, || {
+        let log = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
+        if log.contains(text) { Ok(()) } else { Err(log) }
+    })
+}
