@@ -31,11 +31,24 @@ pub fn with_tools(name: &str, tools: &[&str], test: impl FnOnce() -> Tested) -> 
             Err(error) => format!("no namespace can be made here: {error}"),
         },
     };
+    skip(name, &why)
+}
+
+/// Says that a test is left out, and why. In continuous integration that is a failure.
+///
+/// # Errors
+/// In continuous integration.
+pub fn skip(name: &str, why: &str) -> Tested {
     if std::env::var("CI").is_ok_and(|ci| ci == "true") {
         return Err(format!("{name}: {why}").into());
     }
     eprintln!("*** SKIPPED: {name}: {why}");
     Ok(())
+}
+
+/// Whether this process may do everything; others may only within a user namespace of their own.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Hosts on one bridge.
@@ -104,13 +117,12 @@ impl Holder {
         let mut command = match owner {
             None => {
                 let mut command = Command::new("unshare");
-                command.args(["--map-root-user", "--net"]);
+                command.args(if is_root() { &["--net"][..] } else { &["--map-root-user", "--net"] });
                 command
             }
             Some(owner) => {
                 let mut command = Command::new("nsenter");
-                command.args(["--preserve-credentials", "--user", "--target", &owner.child.id().to_string()]);
-                command.args(["--", "unshare", "--net"]);
+                command.args(owner.way_in()).args(["--", "unshare", "--net"]);
                 command
             }
         };
@@ -127,10 +139,16 @@ impl Holder {
         }
     }
 
+    /// What leads `nsenter` to where this may be used.
+    fn way_in(&self) -> Vec<String> {
+        let target = ["--target".to_owned(), self.child.id().to_string()];
+        let user = ["--preserve-credentials", "--user"].into_iter().filter(|_| !is_root());
+        user.map(str::to_owned).chain(target).collect()
+    }
+
     fn enter(&self, command: &Command) -> Command {
         let mut inside = Command::new("nsenter");
-        inside.args(["--preserve-credentials", "--user", "--net", "--target", &self.child.id().to_string(), "--"]);
-        inside.arg(command.get_program()).args(command.get_args());
+        inside.args(self.way_in()).args(["--net", "--"]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
                 inside.env(name, value);
