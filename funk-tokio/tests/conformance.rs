@@ -62,3 +62,8 @@ fn three_nodes_agree_and_outlive_one() {
 fn a_panic_closes_the_gate() {
     conformance::a_panic_closes_the_gate::<Tokio>();
 }
+
+#[test]
+fn a_node_joins_through_what_its_sources_find() {
+    conformance::a_node_joins_through_what_its_sources_find::<Tokio>();
+}

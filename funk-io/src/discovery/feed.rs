@@ -23,6 +23,11 @@ impl Sink {
         self.findings.send_blocking(found).is_ok()
     }
 
+    /// Whether nobody wants any findings any more.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.findings.is_closed()
+    }
+
     /// Waits; false if the source was dropped meanwhile.
     pub(super) fn pause(&self, length: Duration) -> bool {
         matches!(self.dropped.recv_timeout(length), Err(RecvTimeoutError::Timeout))

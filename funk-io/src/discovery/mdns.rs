@@ -1,7 +1,7 @@
 //! Multicast DNS: registers this node, and watches for others of its cluster.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::{Found, Next, Source};
 const TXT: [(&str, &str); 2] = [("txtv", "0"), ("name", "clusterfunk cluster node")];
 /// Time in which the nodes that are there at the start are asked for directly.
 const ASK_FOR: Duration = Duration::from_secs(1);
+/// Wait of a node without a cluster before it asks directly again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// First wait after a failure; it doubles with each.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Longest wait after a failure.
@@ -50,19 +52,13 @@ struct Daemon {
 }
 
 impl Mdns {
-    pub(super) fn new(registration: Registration) -> io::Result<Self> {
+    /// `waits` says whether this node still waits for a cluster.
+    pub(super) fn new(registration: Registration, waits: impl Fn() -> bool + Send + 'static) -> io::Result<Self> {
         let mut feed = Feed::new(format!("mDNS on {}", registration.serf.ip()));
         let daemon = Arc::new(Mutex::new(Daemon::default()));
         if let IpAddr::V4(interface) = registration.serf.ip() {
             let asking = registration.clone();
-            feed.work("funk-mdns-ask", move |sink| {
-                // The daemon tells what is wrong, and goes on trying.
-                let Ok(asker) = Asker::new(interface) else { return };
-                let heard = |instance: Instance| asking.up(instance).is_none_or(|found| sink.push(found));
-                if let Err(error) = asker.listen(ASK_FOR, heard) {
-                    sink.push(Found::Failed { why: format!("no multicast: {error}") });
-                }
-            })?;
+            feed.work("funk-mdns-ask", move |sink| keep_asking(interface, &asking, &waits, sink))?;
         }
         let shared = Arc::clone(&daemon);
         feed.work("funk-mdns", move |sink| keep_watching(&registration, &shared, sink))?;
@@ -90,6 +86,31 @@ impl Drop for Mdns {
         // A daemon that has ended already says goodbye to nobody.
         if let Some(ended) = running.and_then(|daemon| daemon.shutdown().ok()) {
             let _ = ended.recv_timeout(GOODBYE_MAX);
+        }
+    }
+}
+
+/// Asks at the start, and then from time to time for as long as the node waits
+/// for a cluster: the daemon asks more and more seldom, and an announcement may get lost.
+fn keep_asking(interface: Ipv4Addr, registration: &Registration, waits: &dyn Fn() -> bool, sink: &Sink) {
+    let mut failed = false;
+    loop {
+        let heard = |instance: Instance| registration.up(instance).is_none_or(|found| sink.push(found));
+        let asked = Asker::new(interface).and_then(|asker| asker.listen(ASK_FOR, heard));
+        let why = asked.err().map(|error| format!("no multicast: {error}"));
+        // Told when it begins, not each time.
+        let news = why.filter(|_| !failed);
+        failed |= news.is_some();
+        if news.is_some_and(|why| !sink.push(Found::Failed { why })) {
+            return;
+        }
+        while sink.pause(ASK_AGAIN) {
+            if waits() {
+                break;
+            }
+        }
+        if sink.is_dropped() {
+            return;
         }
     }
 }

@@ -84,14 +84,16 @@ pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shar
         sources.push(Box::new(names::source(join)?));
     }
     if discovery.mdns {
-        sources.push(Box::new(Mdns::new(Registration {
+        let registration = Registration {
             cluster: config.cluster.to_string(),
             node: config.name.to_string(),
             serf: config.serf,
             service: discovery.service,
             // Nobody is to find a node that may be refused in a moment.
             after: if config.bootstrap { BOOTSTRAP_LOOK_ROUND } else { Duration::ZERO },
-        })?));
+        };
+        let gate = Arc::clone(&shared.gate);
+        sources.push(Box::new(Mdns::new(registration, move || gate.routes().shards() == 0)?));
     }
     shared.search.runs.store(true, Ordering::SeqCst);
     let ended = Ended(Arc::clone(shared));
