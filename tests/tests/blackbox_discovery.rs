@@ -213,6 +213,46 @@ fn nodes_on_different_hosts_find_each_other() -> Tested {
     })
 }
 
+/// The launcher's words on a host where questions by multicast end at this hook of the packet filter.
+fn launch_without_multicast(hook: &str) -> Result<Vec<String>, String> {
+    let mut network = Network::new()?;
+    let host = network.add()?;
+    network.run_on(host, &["nft", "add table inet t"])?;
+    network.run_on(host, &["nft", &format!("add chain inet t c {{ type filter hook {hook} priority 0; }}")])?;
+    network.run_on(host, &["nft", "add rule inet t c ip daddr 224.0.0.251 drop"])?;
+    let mut command = Command::new(program("demo-cluster")?);
+    command.env("FUNK_CLUSTER_NAME", "no-multicast");
+    let dir = scratch(&format!("no-multicast-{hook}"))?;
+    let mut launcher = Process::start("demo-cluster", network.on(host, &command), &dir)?;
+    launcher.line("Status page: ", GENEROUS)?;
+    launcher.signal(Signal::INT);
+    let ended = launcher.wait(GENEROUS)?;
+    if ended.code() != Some(0) {
+        return Err(launcher.tail());
+    }
+    Ok(launcher.lines().into_iter().map(|line| line.text).collect())
+}
+
+const NFT_TOOLS: [&str; 4] = ["ip", "unshare", "nsenter", "nft"];
+
+#[test]
+fn the_launcher_tells_the_address_where_multicast_does_not_work() -> Tested {
+    with_tools("a host without multicast", &NFT_TOOLS, || {
+        let lines = launch_without_multicast("output")?;
+        assert!(lines[0].contains("multicast does not work"), "{lines:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_launcher_tells_the_address_where_multicast_gets_lost() -> Tested {
+    with_tools("a host that loses multicast", &NFT_TOOLS, || {
+        let lines = launch_without_multicast("input")?;
+        assert!(lines[0].contains("by mDNS") && lines[1].contains("its address"), "{lines:?}");
+        Ok(())
+    })
+}
+
 /// One line of `avahi-browse -p`: name, address, port, text.
 type Seen = (String, String, u16, Vec<String>);
 
