@@ -134,6 +134,7 @@ impl Membership {
         };
         machine.report_dropped_tags(fitted.dropped);
         machine.join(now, config.join);
+        machine.targets.pin();
         machine
     }
 
