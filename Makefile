@@ -30,13 +30,14 @@ test:
 check:
 	@exec tests/check quick
 
-# Kills and stops leaders and followers of real clusters: FAILOVER="--nodes 3 --fault kill" for a part of the cells.
+# Kills and stops leaders and followers of real clusters: FAILOVER="--nodes 3 --fault kill" for a part of the cells,
+# FAILOVER="--discovery mdns" for nodes that find each other.
 failover: build
 	@$(TOOL) failover -- --trials $(TRIALS) $(FAILOVER)
 
 # Times from a start to Operational, and ten nodes that start at one moment.
 startup: build
-	@$(TOOL) failover -- --startup --trials $(TRIALS)
+	@$(TOOL) failover -- --startup --trials $(TRIALS) $(FAILOVER)
 
 # Processor time and loopback traffic of five nodes at rest, in a network namespace of their own.
 idle: build

@@ -3,5 +3,5 @@
 mod node;
 mod parse;
 
-pub use node::{LogFormat, NodeFlags, RuntimeName, Transport};
-pub use parse::{duration, parse_or_exit, resolve, usage_line};
+pub use node::{LogFormat, NodeFlags, RuntimeName, Transport, addresses};
+pub use parse::{duration, parse_or_exit, usage_line};

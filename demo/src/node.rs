@@ -1,5 +1,6 @@
 //! One node: its sockets, its servers, its start and its end.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -7,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::Event as Bell;
-use funk_io::{Cluster, EventsEnd, Options, Runtime, Sockets, StopReason, start};
+use funk_io::{Cluster, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};
 use funk_rpc::{Console, Protocol, RouteLayer, Server, serve};
 use futures_lite::future;
 
-use crate::flags::{NodeFlags, resolve};
+use crate::flags::NodeFlags;
 use crate::pb::demo_service_server::DemoServiceServer;
 use crate::service::{Definitions, routes};
 
@@ -58,14 +59,9 @@ impl Stop {
     }
 }
 
-/// Why a node did not run, or did not end in order.
+/// Why a node did not run, or did not end in order: the cluster or the machine said no.
 #[derive(Debug)]
-pub enum Failure {
-    /// Wrong flags.
-    Usage(String),
-    /// The cluster or the machine said no.
-    Refused(String),
-}
+pub struct Failure(pub String);
 
 struct Running {
     cluster: Cluster,
@@ -88,7 +84,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failu
     .await;
     let result = match ended {
         Some(StopReason::Left) => Ok(()),
-        Some(why) => Err(Failure::Refused(why.to_string())),
+        Some(why) => Err(Failure(why.to_string())),
         None => {
             tracing::info!("leaving");
             leave::<R>(&node.cluster).await;
@@ -115,13 +111,13 @@ async fn leave<R: Runtime>(cluster: &Cluster) {
 }
 
 fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
-    let refused = |error: io::Error| Failure::Refused(error.to_string());
+    let refused = |error: io::Error| Failure(error.to_string());
     let ip = flags.ip();
     let any = SocketAddr::new(ip, 0);
     let at = |given: Option<SocketAddr>| given.unwrap_or(any);
     let bind = |flag: &str, given: Option<SocketAddr>| {
         let address = at(given);
-        TcpListener::bind(address).map_err(|error| Failure::Refused(format!("{flag} {address}: {error}")))
+        TcpListener::bind(address).map_err(|error| Failure(format!("{flag} {address}: {error}")))
     };
     let sockets = Sockets::bind(at(flags.serf_endpoint), at(flags.raft_endpoint), at(flags.liveness_endpoint));
     let sockets = sockets.map_err(refused)?;
@@ -138,17 +134,17 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let liveness = address(sockets.liveness_address())?;
     let mut config = NodeConfig::new(name.clone(), flags.cluster_name.clone(), serf, raft, liveness);
     flags.fill(&mut config);
-    for join in &flags.join {
-        config.join.extend(resolve("--join", join).map_err(Failure::Usage)?);
-    }
     let (demo_at, http_at) = (address(demo.local_addr())?, address(http.local_addr())?);
     let metrics_at = address(metrics.local_addr())?;
     let endpoints =
         [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
     config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
-    announce(flags, &name, serf);
+    tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member");
 
-    let cluster = start::<R>(Options::new(config, sockets)).map_err(|error| Failure::Refused(error.to_string()))?;
+    let mut options = Options::new(config, sockets);
+    options.discovery =
+        Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
+    let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
@@ -158,13 +154,6 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
     ];
     Ok(Running { cluster, servers, http: http_at })
-}
-
-fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr) {
-    tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member");
-    if flags.zeroconf.is_none() {
-        tracing::warn!("mDNS is not available in this version: nodes are found by --join alone");
-    }
 }
 
 fn random_name() -> io::Result<NodeName> {
@@ -179,10 +168,35 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// Counts failed joins, so that an address that stays silent does not fill the log.
+#[derive(Debug, Default)]
+struct JoinFailures(BTreeMap<SocketAddr, (String, u32)>);
+
+/// Addresses whose failures are counted.
+const FAILURES_COUNTED_MAX: usize = 256;
+
+impl JoinFailures {
+    /// Logs the first failure for each reason, then each time that the count doubles.
+    fn tell(&mut self, address: SocketAddr, reason: &str) {
+        if self.0.len() >= FAILURES_COUNTED_MAX && !self.0.contains_key(&address) {
+            self.0.pop_first();
+        }
+        let (last, count) = self.0.entry(address).or_default();
+        if last != reason {
+            (*last, *count) = (reason.to_owned(), 0);
+        }
+        *count += 1;
+        if count.is_power_of_two() {
+            tracing::warn!(%address, reason, times = *count, "cannot join there, trying on");
+        }
+    }
+}
+
 /// Logs what happens, and says once when the node is Operational.
 async fn follow(cluster: Cluster) {
     let mut events = cluster.events();
     let mut said = false;
+    let mut failures = JoinFailures::default();
     let mut check = true;
     loop {
         if check && !said {
@@ -201,7 +215,7 @@ async fn follow(cluster: Cluster) {
             Ok(event) => {
                 tracing::debug!(?event);
                 if let Event::JoinFailed { address, reason } = &event {
-                    tracing::info!(%address, reason, "join failed, trying on");
+                    failures.tell(*address, reason);
                 }
                 false
             }

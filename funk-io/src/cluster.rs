@@ -14,6 +14,7 @@ use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::{EndpointSet, Outcome, RequestError, Status, Timestamp, limits};
 
+use crate::discovery::search::Switch;
 use crate::driver::counters::{Counters, IoCounters};
 use crate::endpoints::{Board, Endpoints};
 use crate::error::{ProposeError, StopReason, Stopped};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) orphaned: AtomicBool,
     /// Names of this node's endpoints, counted here so that one too many is refused at once.
     pub(crate) endpoints: Mutex<BTreeSet<String>>,
+    /// Of the thread that finds other nodes.
+    pub(crate) search: Switch,
     stop: Mutex<Option<StopReason>>,
     stopped: Bell,
 }
@@ -93,6 +96,7 @@ impl Shared {
             counters: Arc::default(),
             orphaned: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
+            search: Switch::default(),
             stop: Mutex::new(None),
             stopped: Bell::new(),
         }
@@ -106,6 +110,12 @@ impl Shared {
         while self.leftovers.try_recv().is_ok() {}
         self.bus.end();
         self.board.end();
+        self.search.stop();
+        self.stopped.notify(usize::MAX);
+    }
+
+    /// The search has ended, and with it the registration of this node.
+    pub(crate) fn search_ended(&self) {
         self.stopped.notify(usize::MAX);
     }
 
@@ -113,7 +123,7 @@ impl Shared {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn send(&self, command: Command) -> Result<(), Stopped> {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Stopped> {
         self.inbox.send(command).await.map_err(|_| Stopped)?;
         self.wake.wake_by_ref();
         Ok(())
@@ -213,6 +223,8 @@ impl Cluster {
     /// # Errors
     /// [`Stopped`] if the driver stopped for another reason.
     pub async fn leave(&self) -> Result<(), Stopped> {
+        // Nobody is to find a node that leaves.
+        self.shared.search.stop();
         // A driver that has stopped already says below why.
         let _ = self.shared.send(Command::Leave).await;
         match self.stopped().await {
@@ -274,11 +286,12 @@ impl Cluster {
         Endpoints::new(&self.shared.board, name)
     }
 
-    /// Ends when the driver has stopped and its sockets are closed, and says why it did.
+    /// Ends when the driver has stopped, its sockets are closed and its
+    /// registration is withdrawn, and says why it did.
     pub async fn stopped(&self) -> StopReason {
         loop {
             let stopped = self.shared.stopped.listen();
-            if let Some(why) = self.shared.stop_reason() {
+            if let Some(why) = self.shared.stop_reason().filter(|_| !self.shared.search.runs()) {
                 return why;
             }
             stopped.await;

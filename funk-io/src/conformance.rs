@@ -2,6 +2,7 @@
 //! Each adapter calls them from its own tests.
 
 mod cluster;
+mod discovery;
 mod endpoints;
 mod fused;
 mod node;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
 pub use cluster::three_nodes_agree_and_outlive_one;
+pub use discovery::a_node_joins_through_what_its_sources_find;
 pub use endpoints::{
     endpoints_are_followed, endpoints_of_a_foreign_agent_are_seen, more_endpoints_than_tags_hold_are_seen,
 };

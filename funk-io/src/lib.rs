@@ -14,6 +14,7 @@
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
+//! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
 //! | `store` | where the core's writes go |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
@@ -21,6 +22,7 @@ mod clock;
 mod cluster;
 #[doc(hidden)]
 pub mod conformance;
+pub mod discovery;
 mod driver;
 mod endpoints;
 mod error;
@@ -33,6 +35,7 @@ mod store;
 mod watch;
 
 pub use cluster::Cluster;
+pub use discovery::Discovery;
 pub use driver::counters::IoCounters;
 pub use endpoints::Endpoints;
 pub use error::{ProposeError, StartError, StopReason, Stopped};

@@ -13,6 +13,7 @@ use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inbox, Shared};
+use crate::discovery::{Discovery, search};
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
 use crate::error::{StartError, StopReason};
@@ -32,6 +33,9 @@ pub struct Options {
     pub node: NodeConfig,
     /// The node's bound sockets.
     pub sockets: Sockets,
+    /// How the node finds others, and is found. Nothing: only by the join
+    /// addresses in its configuration.
+    pub discovery: Discovery,
     /// The source of the node's randomness; `None`: drawn from the operating system.
     pub seed: Option<Seed>,
 }
@@ -39,7 +43,7 @@ pub struct Options {
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        Self { node, sockets, seed: None }
+        Self { node, sockets, discovery: Discovery::default(), seed: None }
     }
 }
 
@@ -48,14 +52,15 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
-    let Options { node: mut config, sockets, seed } = options;
+    let Options { node: mut config, sockets, mut discovery, seed } = options;
+    search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
     let seed = seed.map_or_else(random_seed, Ok)?;
     let clock = Clock::start();
     let name = config.name.clone();
     let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
-    let node = Node::new(config, Recovered::default(), seed, clock.now())?;
+    let node = Node::new(config.clone(), Recovered::default(), seed, clock.now())?;
 
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source) = (Source::new(&hub), Source::new(&hub));
@@ -72,7 +77,12 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let spawned = thread.spawn(move || run::<R>(parts, sockets, publisher, &driver_shared, &ready));
     spawned.map_err(|source| failed("starting the driver's thread", source))?;
     match started.recv() {
-        Ok(Ok(())) => Ok(Cluster::new(shared)),
+        Ok(Ok(())) => {
+            let cluster = Cluster::new(Arc::clone(&shared));
+            // If it fails, the handle goes, and the node with it.
+            search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
+            Ok(cluster)
+        }
         Ok(Err(source)) => Err(failed("starting the driver", source)),
         Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
     }

@@ -135,6 +135,9 @@ pub struct NodeConfig {
     pub service: String,
     /// Gossip addresses to join through. Empty: wait to be found.
     pub join: Vec<SocketAddr>,
+    /// Join addresses may come later too, from discovery: a bootstrap looks
+    /// round for a cluster of its name before it starts one.
+    pub discovery: bool,
     /// Start a new cluster.
     pub bootstrap: bool,
     /// Whether the leader adds nodes that ask to join by themselves.
@@ -166,6 +169,7 @@ impl NodeConfig {
             endpoints: BTreeMap::new(),
             service: String::new(),
             join: Vec::new(),
+            discovery: false,
             bootstrap: false,
             auto_join: true,
             shards: 10_000,

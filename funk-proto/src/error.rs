@@ -138,6 +138,11 @@ pub enum Refusal {
         /// Theirs.
         theirs: ClusterId,
     },
+    /// Two clusters of this node's cluster name are there: it cannot know which one is meant.
+    TwoClusters {
+        /// Each cluster's id, as gossip shows it, and one of its nodes.
+        clusters: [(String, String); 2],
+    },
     /// A live node has this name already, and keeps it.
     NameTaken(NodeName),
     /// A bootstrap found a cluster of its name.
@@ -158,6 +163,11 @@ impl fmt::Display for Refusal {
             Self::ClusterId { ours, theirs } => write!(
                 f,
                 "two clusters of one name: this node is in {ours}, the peer in {theirs}; stop the nodes of one of them"
+            ),
+            Self::TwoClusters { clusters: [(one, its), (other, others)] } => write!(
+                f,
+                "two clusters have this name: {one} (node {its}) and {other} (node {others}); \
+                 stop the nodes of one of them, then start this node again"
             ),
             Self::NameTaken(name) => write!(f, "a live node is named {name} already: choose another --node-id"),
             Self::ClusterExists { node, cluster } => {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::Refusal;
-use crate::id::{Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
+use crate::id::{ClusterId, Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::request::RequestId;
 use crate::status::NodeState;
 
@@ -82,6 +82,33 @@ pub enum Event {
     },
     /// This node cannot be part of the cluster; it should stop and say why.
     Refused(Refusal),
+    /// Another cluster has this one's name: two nodes were started with a
+    /// bootstrap at one moment. Both go on by themselves and take in nobody who
+    /// sees both; one of them must be stopped. Told once for each other cluster.
+    TwinCluster {
+        /// This node's cluster.
+        ours: ClusterId,
+        /// The other's, as its tag shows it.
+        theirs: String,
+        /// A node of the other.
+        node: String,
+    },
+    /// Discovery found addresses where nodes may be; the node tries to join through them.
+    Found {
+        /// What found them, for people.
+        source: String,
+        /// The node there, where the source knows it.
+        node: Option<String>,
+        /// Gossip addresses.
+        addresses: Vec<std::net::SocketAddr>,
+    },
+    /// A source of addresses gave none; it goes on trying.
+    SearchFailed {
+        /// Which source.
+        source: String,
+        /// Why.
+        reason: String,
+    },
     /// A join attempt failed; the node keeps trying.
     JoinFailed {
         /// The address.

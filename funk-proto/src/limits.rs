@@ -93,6 +93,10 @@ pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
 /// Join addresses of one node.
 pub const JOIN_ADDRESSES_MAX: usize = 64;
+/// Findings of discovery that are remembered, so that each is told once.
+pub const DISCOVERED_MAX: usize = 1_024;
+/// Other clusters of this one's name that a node tells of: one is a mishap, more are noise.
+pub const TWIN_CLUSTERS_MAX: usize = 16;
 /// Streams accepted on `ep.raft` at once: every member of the table, twice over for reconnects.
 pub const CLUSTER_STREAMS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
 /// Messages queued to one stream in the driver; past it the stream is closed and dialled anew.

@@ -118,6 +118,8 @@ pub struct Membership {
     targets: Targets,
     /// A push/pull through a join address was complete once.
     joined: bool,
+    /// Join addresses are only looked at: this node shows itself to nobody yet.
+    looks: bool,
     exchanges: BTreeMap<ConnId, Exchange>,
     prober: Prober,
     health: Health,
@@ -165,6 +167,7 @@ impl Membership {
             tags_dropped: Vec::new(),
             targets: Targets::default(),
             joined: false,
+            looks: false,
             exchanges: BTreeMap::new(),
             prober: Prober::new(first_probe, &mut rng),
             health: Health::new(timing.awareness_max),
@@ -185,6 +188,7 @@ impl Membership {
         machine.report_dropped_tags(fitted.dropped);
         machine.tell_of_myself();
         machine.join(now, config.join);
+        machine.targets.pin();
         machine
     }
 
@@ -279,7 +283,9 @@ impl Membership {
             self.handle_closed(now, conn, CloseReason::TimedOut);
         }
         self.dial_targets(now);
-        self.handle_probe_timeout(now);
+        if !self.looks {
+            self.handle_probe_timeout(now);
+        }
         self.with_news(|table, news| table.end_suspicions(now, news));
         if self.next_sync <= now {
             self.sync(now);
@@ -303,8 +309,8 @@ impl Membership {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
             self.exchanges.values().map(|exchange| exchange.deadline).min(),
-            if self.wants_join() { self.targets.next_due() } else { None },
-            self.prober.next_due(),
+            if self.table.leaving { None } else { self.targets.next_due(self.is_alone()) },
+            self.prober.next_due().filter(|_| !self.looks),
             self.table.suspicions.next_due(),
             self.next_round(),
             Some(self.next_sync.min(self.next_reap).min(self.next_reconnect)),
@@ -317,16 +323,29 @@ impl Membership {
         self.outputs.pop_front()
     }
 
-    /// Adds join addresses and tries them at once, unless this node has joined
-    /// already. Its own address is left out, and so are those over
+    /// Adds join addresses and tries them at once; a node that is among others
+    /// already waits a little, so that not all of them call on a newcomer
+    /// together, and tries only where no member is that it knows to be alive.
+    /// Its own address is left out, and so are those over
     /// [`crate::limits::JOIN_ADDRESSES_MAX`].
     pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
         self.now = now;
         let own = self.table.myself().addr;
+        let spread = if self.is_alone() { Duration::ZERO } else { self.call_spread() };
         for address in addresses.into_iter().filter(|address| *address != own) {
-            self.targets.add(now, address);
+            self.targets.add(now, address, spread, &mut self.rng);
         }
         self.dial_targets(now);
+    }
+
+    /// From now on (or until now) join addresses are only looked at: this node
+    /// learns who is there and becomes no member.
+    pub fn look_only(&mut self, now: Timestamp, looks: bool) {
+        self.now = now;
+        if std::mem::replace(&mut self.looks, looks) != looks {
+            self.targets.renew(now);
+            self.dial_targets(now);
+        }
     }
 
     /// Sets or removes (`None`) one of this node's own tags.

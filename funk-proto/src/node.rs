@@ -7,6 +7,7 @@
 //! | `leader` | what only the leader does: the member table, the shard map, the voters |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
+//! | `twins` | two clusters of one name |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `endpoints` | the live nodes' endpoints |
@@ -19,6 +20,7 @@ mod leader;
 mod peers;
 mod proposals;
 mod routing;
+mod twins;
 mod view;
 mod voters;
 
@@ -135,6 +137,9 @@ impl Node {
             config,
         };
         node.endpoints.node_changed(node.config.name.to_string());
+        if node.joining.looks_round() {
+            node.membership.look_only(now, true);
+        }
         node.settle(now);
         Ok(node)
     }

@@ -77,3 +77,8 @@ fn more_endpoints_than_tags_hold_are_seen() {
 fn endpoints_of_a_foreign_agent_are_seen() {
     conformance::endpoints_of_a_foreign_agent_are_seen::<Tokio>();
 }
+
+#[test]
+fn a_node_joins_through_what_its_sources_find() {
+    conformance::a_node_joins_through_what_its_sources_find::<Tokio>();
+}

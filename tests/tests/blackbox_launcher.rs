@@ -13,7 +13,9 @@ use rustix::process::Signal;
 #[test]
 fn the_launcher_prints_a_url_that_answers_and_ctrl_c_ends_everything() -> Tested {
     let dir = scratch("launcher")?;
-    let command = Command::new(program("demo-cluster")?);
+    let mut command = Command::new(program("demo-cluster")?);
+    // Others on this machine may have a cluster of the usual name.
+    command.env("FUNK_CLUSTER_NAME", format!("launcher-{}", std::process::id()));
     let mut launcher = Process::start("demo-cluster", command, &dir)?;
     let page = wait_for("a URL", GENEROUS, || {
         let lines = launcher.lines();
@@ -22,6 +24,8 @@ fn the_launcher_prints_a_url_that_answers_and_ctrl_c_ends_everything() -> Tested
         let mut pages = urls.filter_map(|rest| rest.split('/').next()?.parse().ok());
         pages.next().ok_or_else(|| format!("only {lines:?}\n{}", launcher.tail()))
     })?;
+    let said: Vec<_> = launcher.lines().into_iter().map(|line| line.text).collect();
+    assert!(said[0].contains("by mDNS") || said[0].contains("by its address"), "it says how they find it: {said:?}");
     let answer = http::get(page, "/api/v1/status", Duration::from_secs(5))?;
     let status = Status::parse(&answer.body)?;
     assert_eq!(status.members.len(), 3, "{}", status.brief());

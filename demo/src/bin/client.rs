@@ -8,13 +8,10 @@ use funk_tokio::Tokio;
 
 fn main() -> ExitCode {
     let flags: ClientFlags = parse_or_exit();
-    let seeds = match flags.seeds() {
-        Ok(seeds) => seeds,
-        Err(why) => {
-            eprintln!("{why}");
-            return ExitCode::from(2);
-        }
-    };
+    if let Err(why) = flags.check() {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
     let json = flags.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -23,7 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::<Tokio>(flags, seeds)) {
+    match runtime.block_on(run::<Tokio>(flags)) {
         Ok(report) => {
             if json {
                 println!("{}", report.json());

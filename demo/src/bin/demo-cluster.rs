@@ -11,9 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use funk_io::discovery::ask;
+
 const NODES: usize = 3;
 /// Between two looks at the nodes.
 const LOOK: Duration = Duration::from_millis(50);
+/// Time for the nodes to find each other by mDNS, before they are told where to join.
+const FIND_MAX: Duration = Duration::from_secs(2);
 /// Time for all nodes to become Operational.
 const START_MAX: Duration = Duration::from_secs(30);
 /// Time for a node to leave, before it is ended for good.
@@ -47,16 +51,33 @@ fn main() -> ExitCode {
 }
 
 fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
+    let cluster = cluster_name();
     let serf = free_port().map_err(|error| format!("no free port: {error}"))?;
-    println!("Starting three nodes on 127.0.0.1: demo-1 bootstraps, demo-2 and demo-3 join it by its address {serf}.");
+    let multicast = multicast_works(&cluster);
+    let how = match &multicast {
+        Ok(()) => "by mDNS".to_owned(),
+        Err(why) => format!("by its address {serf}, since multicast does not work here ({why})"),
+    };
+    println!("Starting three nodes on 127.0.0.1: demo-1 bootstraps, demo-2 and demo-3 find it {how}.");
     for number in 1..=NODES {
-        nodes.push(start(number, &serf)?);
+        nodes.push(start(number, &cluster, &serf, multicast.is_err())?);
     }
     let began = Instant::now();
+    let mut told = multicast.is_err();
     while !nodes.iter_mut().all(operational) {
         pause(nodes, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Ok(());
+        }
+        if began.elapsed() > FIND_MAX && !told {
+            told = true;
+            println!(
+                "They have not found each other after {FIND_MAX:?}: telling demo-2 and demo-3 its address {serf}."
+            );
+            stop_all(&mut nodes[1..])?;
+            for number in 2..=NODES {
+                nodes[number - 1] = start(number, &cluster, &serf, true)?;
+            }
         }
         if began.elapsed() > START_MAX {
             return Err(format!("the nodes are not Operational after {START_MAX:?}"));
@@ -73,6 +94,16 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
     Ok(())
 }
 
+/// The name that all three are told, where the user gave none.
+fn cluster_name() -> String {
+    std::env::var("FUNK_CLUSTER_NAME").unwrap_or_else(|_| "clusterfunk".into())
+}
+
+/// Whether a question can be put to all on this machine.
+fn multicast_works(cluster: &str) -> Result<(), std::io::Error> {
+    ask(Ipv4Addr::LOCALHOST, cluster, Duration::from_millis(1), |_| false).map(drop)
+}
+
 /// A port that was free a moment ago.
 fn free_port() -> std::io::Result<String> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string())
@@ -83,14 +114,15 @@ fn program() -> Result<PathBuf, String> {
     Ok(me.with_file_name("demo"))
 }
 
-fn start(number: usize, serf: &str) -> Result<Node, String> {
+fn start(number: usize, cluster: &str, serf: &str, tell: bool) -> Result<Node, String> {
     let (name, program) = (format!("demo-{number}"), program()?);
     let mut command = Command::new(&program);
-    command.args(["--interface", "127.0.0.1", "--zeroconf=false", "--log-level", "warn", "--node-id", &name]);
-    match number {
-        1 => command.args(["--bootstrap", "--serf-endpoint", serf]),
-        _ => command.args(["--join", serf]),
-    };
+    command.args(["--cluster-name", cluster, "--node-id", &name, "--interface", "127.0.0.1", "--log-level", "warn"]);
+    if number == 1 {
+        command.args(["--bootstrap", "--serf-endpoint", serf]);
+    } else if tell {
+        command.args(["--join", serf]);
+    }
     // A group of its own: Ctrl-C reaches only this program, which stops the nodes in order.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;

@@ -16,11 +16,7 @@ fn main() -> ExitCode {
     log(&flags);
     match serve(&flags) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => {
-            eprintln!("{why}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Refused(why)) => {
+        Err(Failure(why)) => {
             eprintln!("{why}");
             ExitCode::FAILURE
         }
@@ -36,8 +32,8 @@ fn log(flags: &NodeFlags) {
 }
 
 fn serve(flags: &NodeFlags) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::Refused(format!("the runtime does not start: {error}"));
-    let stop = Stop::on_signals().map_err(|error| Failure::Refused(format!("signals cannot be caught: {error}")))?;
+    let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
+    let stop = Stop::on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     match flags.runtime {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();

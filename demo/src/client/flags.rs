@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use funk_io::discovery::{Instance, JoinAddress, Kind, ask, resolve};
 use funk_proto::id::ClusterName;
 
-use crate::flags::{duration, resolve};
+use crate::flags::{addresses, duration};
+
+/// Time for nodes to answer; they do so at once.
+const ASK_FOR: Duration = Duration::from_millis(150);
 
 /// Sends demo requests to a cluster and ends with a table per serving node.
 #[derive(Clone, Debug, Parser)]
@@ -17,10 +21,11 @@ pub struct ClientFlags {
     pub cluster_name: ClusterName,
     /// Serf address of a node, repeatable
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
-    pub join: Vec<String>,
-    /// mDNS discovery
-    #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub zeroconf: Option<bool>,
+    pub join: Vec<JoinAddress>,
+    /// Look for nodes by mDNS where no --join says where they are
+    #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set)]
+    pub zeroconf: bool,
     /// Requests to send in all
     #[arg(long, env = "FUNK_REPEATS", value_name = "N", default_value_t = 1_000)]
     pub repeats: u64,
@@ -47,21 +52,51 @@ pub struct ClientFlags {
 }
 
 impl ClientFlags {
-    /// Refuses what is not built yet, and gives the addresses to look at.
+    /// Refuses what cannot work.
     ///
     /// # Errors
     /// One line that names the flag.
-    pub fn seeds(&self) -> Result<Vec<SocketAddr>, String> {
-        if self.zeroconf == Some(true) {
-            return Err("--zeroconf=true is not available in this version: give --join HOST:PORT".into());
+    pub fn check(&self) -> Result<(), String> {
+        if self.join.is_empty() && !self.zeroconf {
+            return Err("--zeroconf=false leaves no way to find a node: give --join HOST:PORT".into());
         }
+        Ok(())
+    }
+
+    /// Gossip addresses of nodes to look at, as far as they are known now. Blocks.
+    ///
+    /// # Errors
+    /// Why there is none, as a line for stderr.
+    pub fn seeds(&self) -> Result<Vec<SocketAddr>, String> {
         if self.join.is_empty() {
-            return Err("--join is missing: mDNS is not available in this version, give --join HOST:PORT".into());
+            return find(self.cluster_name.as_str());
         }
         let mut seeds = Vec::new();
+        let mut last = None;
         for join in &self.join {
-            seeds.extend(resolve("--join", join)?);
+            match resolve(join) {
+                Ok(addresses) => seeds.extend(addresses),
+                Err(error) => last = Some(format!("--join {join}: {error}")),
+            }
         }
-        Ok(seeds)
+        match last {
+            Some(why) if seeds.is_empty() => Err(why),
+            _ => Ok(seeds),
+        }
     }
+}
+
+/// Asks for nodes of the cluster on every interface at the same time.
+fn find(cluster: &str) -> Result<Vec<SocketAddr>, String> {
+    let asked = std::thread::scope(|scope| {
+        let ask_there = |interface| scope.spawn(move || ask(interface, cluster, ASK_FOR, |_| false));
+        let asking: Vec<_> = addresses().into_iter().map(ask_there).collect();
+        asking.into_iter().filter_map(|asking| asking.join().ok()).collect::<Vec<_>>()
+    });
+    let serf = |found: Vec<Instance>| found.into_iter().filter(|instance| instance.kind == Kind::Serf);
+    let seeds: Vec<_> = asked.into_iter().flatten().flat_map(serf).flat_map(|instance| instance.addresses).collect();
+    if seeds.is_empty() {
+        return Err(format!("no node of cluster {cluster} answers by mDNS: give --join HOST:PORT"));
+    }
+    Ok(seeds)
 }

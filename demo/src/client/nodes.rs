@@ -37,10 +37,14 @@ struct State {
 }
 
 impl Nodes {
-    /// Knows only where to look first.
-    pub fn new(cluster: &str, seeds: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let state = State { gossip: seeds.into_iter().collect(), ..State::default() };
-        Self { cluster: cluster.into(), state: Mutex::new(state), next: AtomicUsize::new(0) }
+    /// Knows nothing yet.
+    pub fn new(cluster: &str) -> Self {
+        Self { cluster: cluster.into(), state: Mutex::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// Looks at these gossip addresses too.
+    pub fn look_at(&self, seeds: impl IntoIterator<Item = SocketAddr>) {
+        self.lock().gossip.extend(seeds);
     }
 
     /// Looks at every known gossip address until one answers. `false`: none did.
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn alive_nodes_of_the_cluster_take_turns_and_failed_ones_are_passed_over() {
-        let nodes = Nodes::new("c", []);
+        let nodes = Nodes::new("c");
         assert_eq!(nodes.pick(None), None);
         let alive = GossipStatus::Alive;
         nodes.learn(&[member("a", 1, "c", alive), member("b", 2, "c", alive), member("x", 3, "other", alive)]);

@@ -37,17 +37,23 @@ struct Shared<N> {
     report: Mutex<Report>,
 }
 
-/// Runs the client to its end; it looks for nodes at `seeds` first.
+/// Runs the client to its end.
 ///
 /// # Errors
 /// A line for stderr: no node found.
-pub async fn run<N: Net>(flags: ClientFlags, seeds: Vec<SocketAddr>) -> Result<Report, String> {
-    let nodes = Nodes::new(flags.cluster_name.as_str(), seeds);
+pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
+    let nodes = Nodes::new(flags.cluster_name.as_str());
     let begin = Instant::now();
-    while !nodes.refresh::<N>().await || nodes.count() == 0 {
+    loop {
+        let found = flags.seeds().map(|seeds| nodes.look_at(seeds));
+        if nodes.refresh::<N>().await && nodes.count() > 0 {
+            break;
+        }
         if begin.elapsed() > FIND_MAX {
-            let name = &flags.cluster_name;
-            return Err(format!("no node of cluster {name} with a demo service at --join {}", flags.join.join(", ")));
+            found?;
+            let (name, join) = (&flags.cluster_name, flags.join.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let place = if join.is_empty() { "found by mDNS".into() } else { format!("at --join {}", join.join(", ")) };
+            return Err(format!("no node of cluster {name} with a demo service {place}"));
         }
         N::sleep(Duration::from_millis(50)).await;
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Participation, Timing};
 
@@ -54,11 +55,12 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_INTERFACE", value_name = "ADDR")]
     pub interface: Option<IpAddr>,
     /// mDNS registration and discovery
-    #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub zeroconf: Option<bool>,
-    /// Serf address to join, repeatable; a name joins every address it has
+    #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set)]
+    pub zeroconf: bool,
+    /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
-    pub join: Vec<String>,
+    pub join: Vec<JoinAddress>,
     /// The leader adds nodes that appear in Serf by itself
     #[arg(long, env = "FUNK_AUTO_JOIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         default_value = "true", action = clap::ArgAction::Set)]
@@ -162,7 +164,6 @@ impl NodeFlags {
             ("--tls-key", self.tls_key.is_some()),
             ("--tls-ca", self.tls_ca.is_some()),
             ("--transport quic", self.transport == Transport::Quic),
-            ("--zeroconf=true", self.zeroconf == Some(true)),
             ("--management-endpoint", self.management_endpoint.is_some()),
             ("--cluster-endpoint", self.cluster_endpoint.is_some()),
         ];
@@ -230,15 +231,19 @@ impl NodeFlags {
 
     /// The IP that endpoints bind and advertise.
     pub fn ip(&self) -> IpAddr {
-        let usable = || {
-            let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
-            found.map(|interface| interface.ip()).find(|ip| match ip {
-                IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-                IpAddr::V6(_) => false,
-            })
-        };
+        let usable = || addresses().into_iter().find(|ip| !ip.is_loopback()).map(IpAddr::V4);
         self.interface.or_else(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
+}
+
+/// The IPv4 addresses of this machine, but for link-local ones.
+pub fn addresses() -> Vec<Ipv4Addr> {
+    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let usable = found.filter_map(|interface| match interface.ip() {
+        IpAddr::V4(ip) if !ip.is_link_local() && !ip.is_unspecified() => Some(ip),
+        _ => None,
+    });
+    usable.collect()
 }
 
 #[cfg(test)]
@@ -258,7 +263,9 @@ mod tests {
         assert_eq!((flags.shards, flags.weight, flags.auto_join, flags.bootstrap), (10_000, 1, true, false));
         assert_eq!(flags.lease, Duration::from_millis(150));
         assert_eq!(flags.runtime, RuntimeName::Tokio);
-        assert_eq!(parse("--zeroconf=false --join a:1 --join b:2").unwrap().join, ["a:1", "b:2"]);
+        assert!(flags.zeroconf && !parse("--zeroconf=false").unwrap().zeroconf);
+        let joins = parse("--join a:1 --join b:2,dns+srv://c").unwrap().join;
+        assert_eq!(joins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:2", "dns+srv://c"]);
     }
 
     #[test]
@@ -270,7 +277,6 @@ mod tests {
             "--tls-key a",
             "--tls-ca a",
             "--transport quic",
-            "--zeroconf=true",
             "--management-endpoint 127.0.0.1:1",
             "--cluster-endpoint 127.0.0.1:1",
         ] {
@@ -301,6 +307,9 @@ mod tests {
             "--log-format xml",
             "--log-level loud",
             "--auto-join=maybe",
+            "--zeroconf=maybe",
+            "--join nowhere",
+            "--join a:b",
             "--no-such-flag",
         ] {
             let error = parse(line).unwrap_err();

@@ -1,6 +1,5 @@
 //! Values of flags, and errors of one line.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Parser;
@@ -23,22 +22,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     };
     let value: f64 = number.parse().map_err(|_| "give a number and a unit, such as 20ms".to_owned())?;
     Duration::try_from_secs_f64(value * scale).map_err(|_| "out of range".into())
-}
-
-/// Every address that `HOST:PORT` stands for.
-///
-/// # Errors
-/// A line that names the flag and the value.
-pub fn resolve(flag: &str, text: &str) -> Result<Vec<SocketAddr>, String> {
-    if text.starts_with("dns+srv://") {
-        return Err(format!("{flag} {text}: SRV records are not available in this version, give HOST:PORT"));
-    }
-    let found: Vec<SocketAddr> =
-        text.to_socket_addrs().map_err(|error| format!("{flag} {text}: {error}; give HOST:PORT"))?.collect();
-    match found.is_empty() {
-        true => Err(format!("{flag} {text}: the name has no address")),
-        false => Ok(found),
-    }
 }
 
 /// The first paragraph of clap's message, as one line.
@@ -73,14 +56,5 @@ mod tests {
         for bad in ["", "20", "ms", "-1s", "1d", "1.2.3s", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn join_addresses_are_resolved_or_refused_by_name() {
-        assert_eq!(resolve("--join", "127.0.0.1:9").unwrap(), ["127.0.0.1:9".parse().unwrap()]);
-        for bad in ["127.0.0.1", "", "127.0.0.1:x"] {
-            assert!(resolve("--join", bad).unwrap_err().starts_with("--join"), "{bad}");
-        }
-        assert!(resolve("--join", "dns+srv://a.b").unwrap_err().contains("not available in this version"));
     }
 }

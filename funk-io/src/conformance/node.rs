@@ -10,14 +10,24 @@ use funk_proto::{Event, NodeConfig, limits};
 
 use super::{LOOPBACK, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StopReason, start};
+use crate::{Cluster, Discovery, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StopReason, start};
 
 /// Starts a node on free loopback ports.
 pub(super) fn node<R: Runtime>(name: &str, change: impl FnOnce(&mut NodeConfig)) -> Cluster {
+    finding_node::<R>(name, Discovery::default(), change)
+}
+
+/// Starts a node that finds others.
+pub(super) fn finding_node<R: Runtime>(
+    name: &str,
+    discovery: Discovery,
+    change: impl FnOnce(&mut NodeConfig),
+) -> Cluster {
     let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
     let mut config = config(name);
     change(&mut config);
-    start::<R>(Options::new(config, sockets)).expect("the node starts")
+    let options = Options { discovery, ..Options::new(config, sockets) };
+    start::<R>(options).expect("the node starts")
 }
 
 fn config(name: &str) -> NodeConfig {
@@ -37,6 +47,14 @@ pub(super) fn alone<R: Runtime>() -> Cluster {
 pub(super) async fn serving(cluster: &Cluster) {
     let mut watch = cluster.watch();
     while cluster.guard(ShardId(0)).is_err() {
+        watch.changed().await;
+    }
+}
+
+/// Waits until the node may serve some shard.
+pub(super) async fn serving_some(cluster: &Cluster) {
+    let mut watch = cluster.watch();
+    while (0..cluster.routes().shards()).all(|shard| cluster.guard(ShardId(shard)).is_err()) {
         watch.changed().await;
     }
 }

@@ -18,6 +18,9 @@ use crate::wire::gossip::{self, BadMessage, Packet, Ping, PushPull, SerfState};
 const AGAIN_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
 /// Characters kept of an error that a peer sent.
 const ERROR_CHARS_MAX: usize = 200;
+/// Time for each member that may call on a newcomer, and members beyond which it grows no more.
+const SPREAD_STEP: Duration = Duration::from_millis(5);
+const SPREAD_MEMBERS_MAX: usize = 400;
 
 impl Membership {
     /// Answers the one message of an accepted stream.
@@ -83,7 +86,7 @@ impl Membership {
         }
         if exchange.purpose == Purpose::Join {
             self.targets.ended(now, exchange.to, true, &mut self.rng);
-            if !self.joined && !self.table.leaving {
+            if !self.joined && !self.looks && !self.table.leaving {
                 self.joined = true;
                 self.with_news(|table, news| table.issue_join(news));
             }
@@ -106,17 +109,28 @@ impl Membership {
         }
     }
 
-    /// Join addresses are tried until one worked, and again when nobody else
-    /// is left: a node never settles for being alone.
-    pub(super) fn wants_join(&self) -> bool {
-        !self.table.leaving && (!self.joined || self.table.present_others().next().is_none())
+    /// Whether all join addresses are to be tried soon: until one worked, and
+    /// again when nobody else is left. A node never settles for being alone.
+    pub(super) fn is_alone(&self) -> bool {
+        !self.joined || self.table.present_others().next().is_none()
+    }
+
+    /// Time over which the members that hear of a newcomer spread their calls.
+    pub(super) fn call_spread(&self) -> Duration {
+        let members = self.table.present_others().take(SPREAD_MEMBERS_MAX).count();
+        SPREAD_STEP * u32::try_from(members).unwrap_or(u32::MAX)
     }
 
     pub(super) fn dial_targets(&mut self, now: Timestamp) {
-        if !self.wants_join() {
+        if self.table.leaving {
             return;
         }
-        for to in self.targets.due(now) {
+        let alone = self.is_alone();
+        for to in self.targets.due(now, alone) {
+            if !alone && self.table.present_others().any(|member| member.addr == to) {
+                self.targets.postpone(now, to, &mut self.rng);
+                continue;
+            }
             let conn = self.dial(now, to, Purpose::Join);
             self.targets.began(to, conn);
         }
@@ -127,7 +141,7 @@ impl Membership {
         let interval = self.timing.push_pull(self.table.nodes());
         self.next_sync = now + self.rng.between(interval * 9 / 10, interval * 11 / 10);
         let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
-        if busy || self.table.leaving {
+        if busy || self.looks || self.table.leaving {
             return;
         }
         let to = self.table.draw(&mut self.rng, 1, |_, member| member.present()).first().map(|(_, member)| member.addr);
@@ -148,7 +162,7 @@ impl Membership {
         let failed = |member: &&super::Member| member.gone() && member.status == GossipStatus::Failed;
         let lost = self.table.others().map(|(_, member)| member).filter(failed).count() as u64;
         let there = self.table.present_others().count() as u64 + 1;
-        if lost == 0 || self.table.leaving || self.rng.below(there) >= lost {
+        if lost == 0 || self.looks || self.table.leaving || self.rng.below(there) >= lost {
             return;
         }
         let drawn = self.table.draw(&mut self.rng, 1, |_, member| failed(&member));
@@ -171,8 +185,10 @@ impl Membership {
         let conn = self.dials.next();
         self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
         self.outputs.push_back(MembershipOutput::Dial { conn, to });
-        let join = matches!(purpose, Purpose::Join | Purpose::Reconnect);
-        let bytes = self.table.push_pull(join).encode();
+        let bytes = match purpose {
+            Purpose::Join if self.looks => gossip::look_request(),
+            _ => self.table.push_pull(matches!(purpose, Purpose::Join | Purpose::Reconnect)).encode(),
+        };
         self.outputs.push_back(MembershipOutput::Message { conn, bytes });
         conn
     }

@@ -11,7 +11,7 @@ impl Membership {
     /// When the next round is due: soon after news, and again and again until
     /// all of it was sent often enough. Without news there is nothing to say.
     pub(super) fn next_round(&self) -> Option<Timestamp> {
-        if self.broadcasts.is_empty() {
+        if self.looks || self.broadcasts.is_empty() {
             return None;
         }
         let urgent = self.broadcasts.is_urgent();

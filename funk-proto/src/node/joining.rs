@@ -2,7 +2,7 @@
 //!
 //! | phase | what the node does |
 //! |---|---|
-//! | look round | a bootstrap with join addresses looks for a cluster of its name first |
+//! | look round | a bootstrap with join addresses or discovery looks for a cluster of its name first |
 //! | asking | not a member, or cut off from the leader: asks one known node after another |
 //! | member | nothing, as long as a leader is heard |
 //! | leaving | asks the leader to be drained and taken out, until it is told farewell |
@@ -35,11 +35,13 @@ pub(super) struct Joining {
     pub(super) leaving: bool,
     pub(super) left: bool,
     refused: bool,
+    /// Other clusters of this one's name that were told of.
+    pub(super) twins: BTreeSet<String>,
 }
 
 impl Joining {
     pub(super) fn new(config: &NodeConfig, now: Timestamp) -> Self {
-        let pause = if config.join.is_empty() { Duration::ZERO } else { BOOTSTRAP_LOOK_ROUND };
+        let pause = if config.join.is_empty() && !config.discovery { Duration::ZERO } else { BOOTSTRAP_LOOK_ROUND };
         Self {
             look_round_until: config.bootstrap.then(|| now + pause),
             ask_at: (!config.bootstrap && config.participation != Participation::NonMember).then_some(now),
@@ -47,6 +49,7 @@ impl Joining {
             leaving: false,
             left: false,
             refused: false,
+            twins: BTreeSet::new(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Node {
             if now >= until {
                 self.joining.look_round_until = None;
                 self.bootstrap(now);
+                self.membership.look_only(now, false);
                 self.joining.ask_at = Some(now + CUT_OFF);
             }
             return;
@@ -129,12 +133,12 @@ impl Node {
         if self.joining.looks_round() {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(refusal);
-        } else {
+        } else if !self.sees_twin(now, &member.name, &cluster.clone()) {
             self.ask_to_join(now);
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
         if !std::mem::replace(&mut self.joining.refused, true) {
             self.event(Event::Refused(refusal));
         }
@@ -144,11 +148,9 @@ impl Node {
     /// that gossip shows in a cluster.
     fn doors(&self) -> Vec<RaftId> {
         let table = self.state.iter().flat_map(|state| state.members.iter()).map(|member| member.id);
-        let gossip = self.membership.members().filter(|member| {
-            let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
-            same && member.status == GossipStatus::Alive && member.tags.contains_key("funk.cluster")
-        });
-        let gossip = gossip.filter_map(|member| parse_id(member.tags.get("funk.id")?));
+        let ours = self.peers.identity.cluster.map(|cluster| cluster.to_string());
+        let gossip = self.in_clusters().filter(|(_, cluster)| ours.as_ref().is_none_or(|ours| ours == cluster));
+        let gossip = gossip.filter_map(|(member, _)| parse_id(member.tags.get("funk.id")?));
         let doors: BTreeSet<RaftId> = table.chain(gossip).filter(|&id| id != self.me.id).collect();
         doors.into_iter().collect()
     }

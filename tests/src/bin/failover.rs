@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use funk_tests::blackbox::cluster::{Discovery, discover_by};
 use funk_tests::blackbox::fault::{Fault, Victim};
 use funk_tests::blackbox::startup;
 use funk_tests::blackbox::statistics::Sample;
@@ -46,6 +47,9 @@ struct Arguments {
     /// Measures starts instead.
     #[arg(long)]
     startup: bool,
+    /// How the nodes find each other.
+    #[arg(long, value_enum, default_value = "join")]
+    discovery: Discovery,
 }
 
 /// Medians of other systems on a comparable machine, in milliseconds:
@@ -63,6 +67,7 @@ const REFERENCES: [(usize, Fault, Victim, &str, u32); 8] = [
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    discover_by(arguments.discovery);
     let verdict = match arguments.startup {
         true => startup::measure(arguments.trials),
         false => cells(&arguments),

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
+use funk_tests::blackbox::cluster::{DemoCluster, Discovery, GENEROUS, discover_by};
 
 /// Set for the run inside the namespace.
 const INSIDE: &str = "FUNK_IDLE_INSIDE";
@@ -26,13 +26,19 @@ struct Arguments {
     /// Seconds to measure.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// How the nodes find each other.
+    #[arg(long, value_enum, default_value = "join")]
+    discovery: Discovery,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let verdict = match std::env::var_os(INSIDE) {
         None => enter_namespace(),
-        Some(_) => measure(&arguments),
+        Some(_) => {
+            discover_by(arguments.discovery);
+            measure(&arguments)
+        }
     };
     match verdict {
         Ok(code) => code,

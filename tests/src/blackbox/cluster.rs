@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,35 @@ pub const GENEROUS: Duration = Duration::from_secs(30);
 const JOIN_ADDRESSES: usize = 3;
 
 static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+
+/// How the nodes of a run find each other.
+static DISCOVERY: OnceLock<Discovery> = OnceLock::new();
+
+/// Set to `mdns`: every test whose nodes would be told where to join lets them find each other.
+const DISCOVERY_VARIABLE: &str = "FUNK_TEST_DISCOVERY";
+
+/// How nodes find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Discovery {
+    /// They are told addresses; nothing is sent by multicast.
+    Join,
+    /// They find each other by multicast DNS.
+    Mdns,
+}
+
+/// Chooses for the whole run how nodes find each other; the first choice counts.
+pub fn discover_by(discovery: Discovery) {
+    // A second choice would be the caller's mistake; the run shows it.
+    let _ = DISCOVERY.set(discovery);
+}
+
+/// How nodes find each other in this run: as chosen, else as the environment says.
+pub fn discovery() -> Discovery {
+    *DISCOVERY.get_or_init(|| match std::env::var(DISCOVERY_VARIABLE).as_deref() {
+        Ok("mdns") => Discovery::Mdns,
+        _ => Discovery::Join,
+    })
+}
 
 /// Demo nodes of one cluster, in the order of their start; the first bootstrapped it.
 #[derive(Debug)]
@@ -87,11 +117,14 @@ impl DemoCluster {
         self.spawn(&["--bootstrap"])
     }
 
-    /// Starts a node that joins by the addresses of live nodes; does not wait for it.
+    /// Starts a node that joins by the addresses of live nodes, or finds them; does not wait for it.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn join(&mut self) -> Result<usize, String> {
+        if discovery() == Discovery::Mdns {
+            return self.spawn(&[]);
+        }
         let live = self.live().into_iter().take(JOIN_ADDRESSES);
         let addresses: Vec<_> = live.map(|node| self.nodes[node].serf.to_string()).collect();
         let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
@@ -260,7 +293,10 @@ pub fn voters_of(members: usize) -> usize {
 pub fn demo_command(cluster: &str) -> Result<Command, String> {
     let mut command = Command::new(program("demo")?);
     command.env_clear();
-    command.args(["--cluster-name", cluster, "--interface", "127.0.0.1", "--zeroconf=false"]);
+    command.args(["--cluster-name", cluster, "--interface", "127.0.0.1"]);
+    if discovery() == Discovery::Join {
+        command.arg("--zeroconf=false");
+    }
     Ok(command)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cluster::{DemoCluster, GENEROUS};
+use super::cluster::{DemoCluster, Discovery, GENEROUS, discovery};
 use super::process::Process;
 use super::{http, program, wait_for};
 
@@ -47,11 +47,13 @@ impl Load {
     pub fn start(cluster: &mut DemoCluster, length: Duration) -> Result<Self, String> {
         let mut command = Command::new(program("client")?);
         command.env_clear();
-        command.args(["--cluster-name", cluster.name(), "--zeroconf=false", "--retry", "--json"]);
+        command.args(["--cluster-name", cluster.name(), "--retry", "--json"]);
         command.args(["--rate", RATE, "--concurrency", CONCURRENCY]);
         command.args(["--duration", &format!("{}ms", length.as_millis())]);
-        for node in cluster.live() {
-            command.args(["--join", &cluster.nodes[node].serf.to_string()]);
+        if discovery() == Discovery::Join {
+            for node in cluster.live() {
+                command.args(["--join", &cluster.nodes[node].serf.to_string()]);
+            }
         }
         let process = Process::start("client", command, cluster.dir())?;
         Ok(Self { process, length })

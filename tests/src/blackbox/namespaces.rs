@@ -99,6 +99,14 @@ impl Network {
         self.switch.run(&["ip", "link", "set", &format!("p{host}"), if plugged { "up" } else { "down" }])
     }
 
+    /// Runs a short command on a host.
+    ///
+    /// # Errors
+    /// What it said, when it failed.
+    pub fn run_on(&self, host: usize, words: &[&str]) -> Result<(), String> {
+        self.hosts[host].run(words)
+    }
+
     /// `command`, to be run on a host. Its environment is kept.
     pub fn on(&self, host: usize, command: &Command) -> Command {
         self.hosts[host].enter(command)

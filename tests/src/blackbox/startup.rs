@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::cluster::{DemoCluster, GENEROUS};
+use super::cluster::{DemoCluster, Discovery, GENEROUS, discovery};
 use super::statistics::Sample;
 
 /// Median of a bootstrap.
@@ -78,7 +78,10 @@ fn crowd() -> Result<Duration, String> {
     let mut cluster = DemoCluster::empty("startup-crowd", &[])?;
     cluster.bootstrap()?;
     for _ in 0..CROWD {
-        cluster.join_at(&[&cluster.nodes[0].serf.to_string()])?;
+        match discovery() {
+            Discovery::Join => cluster.join_at(&[&cluster.nodes[0].serf.to_string()])?,
+            Discovery::Mdns => cluster.join()?,
+        };
     }
     let started = Instant::now();
     cluster.converged(GENEROUS)?;

@@ -21,7 +21,7 @@ impl World {
         one_map && owned.iter().sum::<u32>() == statuses[0].shards_total && high - low <= 1
     }
 
-    /// No shard may be served by two nodes at one instant.
+    /// No shard may be served by two nodes of a cluster at one instant.
     pub(super) fn check_exclusive(&self) {
         let mut servers = BTreeMap::<ShardId, usize>::new();
         for (at, host) in self.hosts.iter().enumerate() {
@@ -31,8 +31,9 @@ impl World {
             }
             let routes = node.routes();
             for shard in (0..routes.shards()).map(ShardId).filter(|&s| matches!(routes.place(s), Place::Here(_))) {
-                let other = servers.insert(shard, at);
-                assert_eq!(other, None, "shard {shard} is served by {other:?} and {at} at {}", self.now);
+                let Some(other) = servers.insert(shard, at) else { continue };
+                let clusters = (self.status(other).cluster, self.status(at).cluster);
+                assert_ne!(clusters.0, clusters.1, "shard {shard} is served by {other} and {at} at {}", self.now);
             }
         }
     }
