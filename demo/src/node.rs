@@ -150,7 +150,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
 
     let cluster = start::<R>(Options::new(config, sockets)).map_err(|error| Failure::Refused(error.to_string()))?;
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
-    let console = Console::new(cluster.clone(), flags.cluster_name.clone(), layer.requests());
+    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
     let servers = vec![
         serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,
