@@ -15,6 +15,7 @@ const root = document.documentElement;
 const EVERY = 1000;
 const SOON = 60;
 const FEED_MAX = 200;
+const FLURRY = 1500;
 const PATIENCE = 4000;
 
 let status = null;
@@ -23,6 +24,7 @@ let boot = null;
 let offset = 0;
 let answered = false;
 let streaming = false;
+let caughtUp = false;
 let picked = null;
 let hovered = null;
 
@@ -95,8 +97,8 @@ function accept(latest) {
   const gone = new Set(status.members.filter(members.isGone).map(member => member.id));
   colours.assign(status.members.map(member => member.id).sort(new Intl.Collator('en', { numeric: true }).compare), gone);
   if (picture?.epoch !== status.epoch) redraw();
-  terms.seed(status, now());
   flow.add(status, performance.now());
+  if (caughtUp) terms.mend(status, now());
   show();
   // Only now: the members' order gives the colours, and the events use them.
   if (first) listen();
@@ -117,7 +119,7 @@ function show() {
   set('fact-state', status.state);
   set('fact-role', { NonVoter: 'Learner', NonMember: 'Observer' }[status.role] ?? status.role);
   const lease = status.funk_lease_ms;
-  set('fact-lease', lease > 0 ? `held, ${count(lease)} ms` : status.may_serve ? 'not needed' : 'none');
+  set('fact-lease', lease > 0 ? `${count(lease)} ms` : status.may_serve ? 'not needed' : 'none');
   set('fact-term', count(status.term));
   set('fact-commit', count(status.commit_index));
   set('fact-applied', count(status.applied_index));
@@ -150,9 +152,22 @@ function connection() {
   set('connection-text', { live: 'Live', lost: status ? 'Connection lost, retrying' : 'No answer, retrying' }[state] ?? 'Connecting');
 }
 
-function note({ who, text, to, shards, weight }, ms) {
+// A node that goes through several states at once gets one line for them.
+function goesOn({ who, state }, ms) {
+  const recent = [...at('feed').children].slice(0, 8);
+  const line = recent.find(item => item.dataset.states && item.dataset.who === who);
+  if (!state || !line || ms - Number(line.dataset.at) > FLURRY) return false;
+  line.dataset.states += ` → ${state}`;
+  line.lastChild.lastChild.textContent = ` went ${line.dataset.states}.`;
+  return true;
+}
+
+function note(told, ms) {
+  if (goesOn(told, ms)) return;
+  const { who, text, to, shards, state, weight } = told;
   const item = document.createElement('li');
   item.className = weight;
+  if (state) Object.assign(item.dataset, { who, at: ms, states: state });
   const time = document.createElement('time');
   time.dateTime = new Date(ms).toISOString();
   time.textContent = clock(ms);
@@ -190,7 +205,11 @@ const listen = () => follow({
     streaming = true;
     refresh();
     // What is kept comes at once and is history, not news to be read aloud.
-    setTimeout(() => at('feed').setAttribute('aria-live', 'polite'), 1500);
+    setTimeout(() => {
+      at('feed').setAttribute('aria-live', 'polite');
+      caughtUp = true;
+      refresh();
+    }, 1500);
   },
   lost() {
     streaming = false;

@@ -34,7 +34,7 @@ const recent = points => points.slice(-3).reduce((a, b) => a + b, 0) / 3;
 
 export function show(box, note, empty, status) {
   const me = status.node_id;
-  const served = [...series].filter(([id, points]) => id === me || status.members.some(m => m.id === id) || recent(points) > 0);
+  const served = [...series].filter(([id, points]) => id === me || points.some(value => value > 0) || status.members.some(m => m.id === id && m.serf === 'alive'));
   served.sort(([a], [b]) => (b === me) - (a === me) || a.localeCompare(b, 'en', { numeric: true }));
   const peak = Math.max(10, ...served.flatMap(([, points]) => points));
   const ids = new Set(served.map(([id]) => id));

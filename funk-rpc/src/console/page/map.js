@@ -3,12 +3,24 @@
 
 import { colour, rgb } from './colours.js';
 import { curve } from './curve.js';
-import { count, plural } from './words.js';
+import { count, plural, short } from './words.js';
 
-const RIPPLE = 600;
-const FADE = 650;
+const RIPPLE = 700;
+const FADE = 550;
 const BORDERS_MAX = 9000;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+// Columns and rows for so many cells: near the wanted shape, with few left over.
+function shape(cells, aspect) {
+  const wanted = Math.sqrt(cells * aspect);
+  let best = null;
+  for (let columns = Math.max(1, Math.floor(wanted * 0.85)); columns <= Math.min(cells, Math.ceil(wanted * 1.15)); columns += 1) {
+    const rows = Math.ceil(cells / columns);
+    const cost = (columns * rows - cells) / cells * 8 + Math.abs(Math.log((columns / rows) / aspect));
+    if (!best || cost < best.cost) best = { columns, rows, cost };
+  }
+  return best ? [best.columns, best.rows] : [cells, 1];
+}
 
 export class ShardMap {
   constructor(figure, { hover }) {
@@ -33,7 +45,6 @@ export class ShardMap {
   show(picture) {
     const same = this.picture && this.picture.cells === picture.cells;
     this.picture = picture;
-    this.before = same ? this.owners : null;
     this.owners = [];
     this.moving = new Uint8Array(picture.cells);
     for (const [node, length, moving] of picture.runs) {
@@ -63,8 +74,7 @@ export class ShardMap {
     this.canvas.height = Math.round(height * scale);
     const cells = this.picture?.cells ?? 0;
     if (!cells) return;
-    this.columns = Math.max(1, Math.min(cells, Math.round(Math.sqrt(cells * width / height))));
-    this.rows = Math.ceil(cells / this.columns);
+    [this.columns, this.rows] = shape(cells, width / height);
     const order = curve(this.columns, this.rows);
     this.place = order;
     this.cell = new Int32Array(this.columns * this.rows).fill(-1);
@@ -80,6 +90,7 @@ export class ShardMap {
     if (!this.picture) return;
     const cells = this.picture.cells;
     const paper = rgb('var(--paper)');
+    this.paper = paper;
     const palette = new Map();
     const base = id => {
       if (!palette.has(id)) palette.set(id, rgb(id ? colour(id) : 'var(--nobody)'));
@@ -112,6 +123,7 @@ export class ShardMap {
     }
     changed.forEach((cell, n) => { this.start[cell] = now + (length === RIPPLE ? (n / changed.length) * RIPPLE : 0); });
     this.fadeTime = length === RIPPLE ? FADE : length;
+    this.glow = length === RIPPLE ? 0.6 : 0;
     if (changed.length) this.end = now + (length === RIPPLE ? RIPPLE : 0) + this.fadeTime;
   }
 
@@ -122,9 +134,12 @@ export class ShardMap {
     for (let i = 0; i < this.start.length; i += 1) {
       const t = Math.min(1, Math.max(0, (now - this.start[i]) / this.fadeTime));
       const eased = t * t * (3 - 2 * t);
+      // Half way over, a cell that changes hands is bright: a wave runs through the map.
+      const glow = Math.sin(Math.PI * t) * this.glow;
       for (let c = 0; c < 3; c += 1) {
         const at = i * 3 + c;
-        out[at] = this.from[at] + (this.goal[at] - this.from[at]) * eased;
+        const plain = this.from[at] + (this.goal[at] - this.from[at]) * eased;
+        out[at] = plain + (this.paper[c] - plain) * (this.start[i] ? glow : 0);
       }
     }
     return out;
@@ -228,26 +243,69 @@ export class ShardMap {
       room[y * columns + x] = least;
     };
     for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) pass(x, y, [[-1, 0], [0, -1], [-1, -1], [1, -1]]);
+    this.territories = this.survey();
     const best = new Map();
     for (let y = rows - 1; y >= 0; y -= 1) {
       for (let x = columns - 1; x >= 0; x -= 1) {
         pass(x, y, [[1, 0], [0, 1], [1, 1], [-1, 1]]);
-        const id = this.ownerAt(x, y);
+        const territory = this.territories[y * columns + x];
         const here = room[y * columns + x];
-        if (id && here > (best.get(id)?.room ?? 15)) best.set(id, { room: here, x, y });
+        if (territory && here > (best.get(territory) ?? 15)) best.set(territory, here);
       }
     }
-    this.write(best, cw, ch);
+    this.write(this.middles(best, room), cw, ch);
   }
 
-  write(best, cw, ch) {
-    const old = new Map([...this.labels.children].map(label => [label.dataset.id, label]));
-    for (const [id, { x, y }] of best) {
-      const label = old.get(id) ?? document.createElement('span');
-      old.delete(id);
+  // Names the territory of each cell: `owner/n` for the owner's n-th that hangs together.
+  survey() {
+    const names = new Array(this.cell.length).fill('');
+    const seen = new Map();
+    for (let i = 0; i < this.owners.length; i += 1) {
+      const id = this.owners[i];
+      if (!id || names[this.place[i]]) continue;
+      const nth = (seen.get(id) ?? 0) + 1;
+      seen.set(id, nth);
+      const open = [this.place[i]];
+      names[this.place[i]] = `${id}/${nth}`;
+      while (open.length) {
+        const at = open.pop();
+        const [x, y] = [at % this.columns, Math.floor(at / this.columns)];
+        for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+          const next = (y + dy) * this.columns + x + dx;
+          if (this.ownerAt(x + dx, y + dy) !== id || names[next]) continue;
+          names[next] = `${id}/${nth}`;
+          open.push(next);
+        }
+      }
+    }
+    return names;
+  }
+
+  // Of the cells of a territory with about the most room, the one nearest to their middle.
+  middles(best, room) {
+    const spots = new Map([...best.keys()].map(territory => [territory, []]));
+    for (let at = 0; at < room.length; at += 1) {
+      const territory = this.territories[at];
+      if (best.has(territory) && room[at] >= best.get(territory) * 0.9) spots.get(territory).push(at);
+    }
+    return [...spots].map(([territory, cells]) => {
+      const points = cells.map(at => [at % this.columns, Math.floor(at / this.columns)]);
+      const mean = c => points.reduce((sum, point) => sum + point[c], 0) / points.length;
+      const [mx, my] = [mean(0), mean(1)];
+      const far = ([x, y]) => Math.hypot(x - mx, y - my);
+      return [territory, points.reduce((a, b) => (far(b) < far(a) ? b : a))];
+    });
+  }
+
+  write(places, cw, ch) {
+    const old = new Map([...this.labels.children].map(label => [label.dataset.territory, label]));
+    for (const [territory, [x, y]] of places) {
+      const id = territory.slice(0, territory.lastIndexOf('/'));
+      const label = old.get(territory) ?? document.createElement('span');
+      old.delete(territory);
       if (!label.isConnected) {
-        label.dataset.id = id;
-        label.textContent = id;
+        label.dataset.territory = territory;
+        label.textContent = short(id);
         this.labels.append(label);
       }
       label.style.left = `${(x + 0.5) * cw}px`;

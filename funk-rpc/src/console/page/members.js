@@ -2,7 +2,7 @@
 // stays where it is and bars grow instead of jumping.
 
 import { colour, fragment } from './colours.js';
-import { count, plural } from './words.js';
+import { count } from './words.js';
 
 const GONE_SHOWN = 3;
 const order = new Intl.Collator('en', { numeric: true });
@@ -23,7 +23,6 @@ export function show(body, note, status, pick) {
   const sorted = [...status.members].sort((a, b) => isGone(a) - isGone(b) || order.compare(a.id, b.id));
   const here = sorted.filter(member => !isGone(member));
   const shown = sorted.slice(0, here.length + GONE_SHOWN);
-  const most = Math.max(1, ...shown.map(member => member.shards));
   const ids = new Set(shown.map(member => member.id));
   for (const [id, row] of rows) {
     if (ids.has(id)) continue;
@@ -34,7 +33,7 @@ export function show(body, note, status, pick) {
     const row = rows.get(member.id) ?? create(member.id, pick);
     rows.set(member.id, row);
     if (body.children[at] !== row.row) body.insertBefore(row.row, body.children[at] ?? null);
-    update(row, member, status, most);
+    update(row, member, status);
   });
   const hidden = sorted.length - shown.length;
   const text = `${count(here.length)} here` + (hidden ? `, ${count(hidden)} more gone` : '');
@@ -56,7 +55,7 @@ function create(id, pick) {
   swatch.setAttribute('aria-pressed', 'false');
   swatch.addEventListener('click', () => pick(id));
   swatch.style.setProperty('--colour', colour(id));
-  const link = make('a', 'name', id);
+  const link = make('a', id.length > 12 ? 'name long' : 'name', id);
   link.title = id;
   const badge = make('span', 'badge');
   const name = make('th', '', make('div', 'who', swatch, make('span', 'names', link, badge)));
@@ -74,7 +73,7 @@ function create(id, pick) {
 
 const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
-function update(row, member, status, most) {
+function update(row, member, status) {
   const me = member.id === status.node_id;
   const page = member.endpoints['ep.httpConsole'];
   row.row.classList.toggle('gone', isGone(member));
@@ -90,11 +89,5 @@ function update(row, member, status, most) {
   set(row.shards, member.raft || member.shards ? count(member.shards) : '–');
   const percent = status.shards_total ? (member.shards / status.shards_total) * 100 : 0;
   set(row.share, member.shards ? `${percent.toFixed(percent < 10 ? 1 : 0)} %` : '');
-  row.fill.style.transform = `scaleX(${member.shards / most})`;
-}
-
-// The members in one sentence.
-export function summary(status) {
-  const here = status.members.filter(member => !isGone(member)).length;
-  return plural(here, 'member');
+  row.fill.style.transform = `scaleX(${percent / 100})`;
 }

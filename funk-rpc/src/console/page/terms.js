@@ -22,9 +22,14 @@ export function clear() {
   story = [];
 }
 
-// Where the story has no beginning, the present is where it begins.
-export function seed(status, now) {
-  if (!story.length && status.leader) add({ leader: status.leader, term: status.term, at_ns: now * 1e6 });
+// Mends what the events leave open: the present is where a story without a
+// beginning begins, and a node that just joined learns of the term before it
+// learns the leader's name.
+export function mend(status, now) {
+  if (!status.leader) return;
+  const last = story.at(-1);
+  if (!last) add({ leader: status.leader, term: status.term, at_ns: now * 1e6 });
+  else if (story.every(entry => !entry.leader) && last.term === status.term) last.leader = status.leader;
 }
 
 const chapters = now => story.map((entry, i) => {

@@ -5,6 +5,9 @@ const numbers = new Intl.NumberFormat('en');
 export const count = n => numbers.format(n);
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
+// A long name with its middle left out; names made by chance differ at both ends.
+export const short = id => (id.length > 12 ? `${id.slice(0, 4)}…${id.slice(-4)}` : id);
+
 // A length of time, in the two units that matter.
 export function span(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
@@ -61,7 +64,7 @@ export function tell(event) {
     case 'leader': return event.leader
       ? { who: event.leader, text: `leads, in term ${count(event.term)}.`, weight: 'good' }
       : { who: '', text: `No leader is known in term ${count(event.term)}. The voters elect one.`, weight: 'bad' };
-    case 'state': return { who: event.node, text: `is now ${event.state}.`, weight: 'plain' };
+    case 'state': return { who: event.node, text: `is now ${event.state}.`, state: event.state, weight: 'plain' };
     case 'moving': return { who: event.from, text: 'hands', to: event.to, shards: event.shards, weight: 'plain' };
     case 'owned': return { who: event.owner, text: `took over ${plural(event.shards, 'shard')}.`, weight: 'plain' };
     default: return null;
