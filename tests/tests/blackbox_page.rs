@@ -2,11 +2,16 @@
 //! reload, comes back by itself, needs nothing from elsewhere, and can be read
 //! by everybody.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::browser::Browser;
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::ports;
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// Says in which run of the page a script runs: a reload forgets it.
 const MARK: &str = "window.untouched = true";
@@ -173,5 +178,48 @@ fn the_page_needs_nothing_from_elsewhere_and_everybody_can_read_it() -> Tested {
 
     let said = browser.console()?;
     assert!(said.is_empty(), "the console is silent: {said:#?}");
+    Ok(())
+}
+
+/// The kinds of events, as they are fixed for every reader.
+const KINDS: [&str; 8] = ["leader", "map", "member_failed", "member_joined", "member_left", "moving", "owned", "state"];
+
+#[test]
+fn the_event_stream_tells_every_kind_of_event_and_ends_with_its_node() -> Tested {
+    let mut cluster = DemoCluster::start("events", 3)?;
+    let mut stream = TcpStream::connect(cluster.page(0)?)?;
+    stream.set_read_timeout(Some(GENEROUS))?;
+    write!(stream, "GET /api/v1/events?since= HTTP/1.1\r\nhost: funk\r\n\r\n")?;
+    let mut lines = BufReader::new(stream).lines();
+    // Chunk sizes and blank lines stand between the lines of the stream.
+    let mut next = |prefix: &str| loop {
+        match lines.next() {
+            Some(Ok(line)) if line.starts_with(prefix) => return Some(line),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
+        }
+    };
+    let kind = next("content-type: ").or_else(|| next("Content-Type: "));
+    assert_eq!(kind.as_deref(), Some("content-type: text/event-stream"));
+
+    cluster.nodes[1].process.signal(Signal::TERM);
+    cluster.nodes[1].process.wait(GENEROUS)?;
+    cluster.converged(GENEROUS)?;
+    let joined = cluster.join()?;
+    cluster.converged(GENEROUS)?;
+    cluster.all_voters(GENEROUS)?;
+    cluster.nodes[joined].process.signal(Signal::KILL);
+    let mut kinds = BTreeSet::new();
+    while kinds.len() < KINDS.len() {
+        let line = next("data: ").ok_or_else(|| format!("the stream ended after {kinds:?}"))?;
+        let event: Value = serde_json::from_str(&line["data: ".len()..])?;
+        assert!(event["at_ns"].as_u64() > Some(1_500_000_000_000_000_000), "Unix nanoseconds: {event}");
+        kinds.insert(event["kind"].as_str().ok_or("an event has a kind")?.to_owned());
+    }
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), KINDS);
+
+    cluster.nodes[0].process.signal(Signal::TERM);
+    while next("data: ").is_some() {}
+    cluster.nodes[0].process.wait(GENEROUS)?;
     Ok(())
 }
