@@ -13,7 +13,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, kind and text of each part.
-const ASSETS: [(&str, &str, &str); 13] = [
+const ASSETS: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page/style.css", CSS, include_str!("page/style.css")),
     ("/page/icon.svg", SVG, include_str!("page/icon.svg")),
@@ -24,6 +24,7 @@ const ASSETS: [(&str, &str, &str); 13] = [
     ("/page/words.js", SCRIPT, include_str!("page/words.js")),
     ("/page/map.js", SCRIPT, include_str!("page/map.js")),
     ("/page/curve.js", SCRIPT, include_str!("page/curve.js")),
+    ("/page/territories.js", SCRIPT, include_str!("page/territories.js")),
     ("/page/members.js", SCRIPT, include_str!("page/members.js")),
     ("/page/terms.js", SCRIPT, include_str!("page/terms.js")),
     ("/page/flow.js", SCRIPT, include_str!("page/flow.js")),

@@ -16,6 +16,7 @@ const EVERY = 1000;
 const SOON = 60;
 const FEED_MAX = 200;
 const FLURRY = 1500;
+const STATES_SHOWN = 4;
 const PATIENCE = 4000;
 
 let status = null;
@@ -130,7 +131,7 @@ function show() {
   members.show(at('members'), at('members-note'), status, pick);
   if (picked && !status.members.some(member => member.id === picked)) pick(picked);
   members.mark(picked, hovered);
-  terms.show(at('terms'), at('terms-scroll'), at('terms-note'), now());
+  terms.show(at('terms'), at('terms-note'), now());
   flow.show(at('flow'), at('flow-note'), at('flow-empty'), status);
   describe();
 }
@@ -157,7 +158,8 @@ function goesOn({ who, state }, ms) {
   const recent = [...at('feed').children].slice(0, 8);
   const line = recent.find(item => item.dataset.states && item.dataset.who === who);
   if (!state || !line || ms - Number(line.dataset.at) > FLURRY) return false;
-  line.dataset.states += ` → ${state}`;
+  const states = [...line.dataset.states.split(' → '), state];
+  line.dataset.states = (states.length > STATES_SHOWN ? ['…', ...states.slice(-STATES_SHOWN + 1)] : states).join(' → ');
   line.lastChild.lastChild.textContent = ` went ${line.dataset.states}.`;
   return true;
 }

@@ -3,11 +3,14 @@
 
 import { colour, rgb } from './colours.js';
 import { curve } from './curve.js';
+import { roomiest, survey } from './territories.js';
 import { count, plural, short } from './words.js';
 
 const RIPPLE = 700;
 const FADE = 550;
 const BORDERS_MAX = 9000;
+// Pixels from a name's middle to the end of its territory, at least.
+const ROOM = 15;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 // Columns and rows for so many cells: near the wanted shape, with few left over.
@@ -31,7 +34,7 @@ export class ShardMap {
     this.context = this.canvas.getContext('2d');
     this.small = document.createElement('canvas');
     this.picture = null;
-    this.owners = [];
+    this.ids = [];
     this.only = null;
     this.hover = hover;
     this.pending = 0;
@@ -43,25 +46,41 @@ export class ShardMap {
 
   // Takes a new picture and lets what changed ripple over.
   show(picture) {
-    const same = this.picture && this.picture.cells === picture.cells;
+    const same = this.picture?.cells === picture.cells;
     this.picture = picture;
-    this.owners = [];
+    this.owner = new Int16Array(picture.cells).fill(-1);
     this.moving = new Uint8Array(picture.cells);
+    let cell = 0;
     for (const [node, length, moving] of picture.runs) {
-      const id = node < 0 ? '' : picture.nodes[node];
-      for (let i = 0; i < length; i += 1) {
-        if (moving) this.moving[this.owners.length] = 1;
-        this.owners.push(id);
-      }
+      this.owner.fill(node < 0 ? -1 : this.number(picture.nodes[node]), cell, cell + length);
+      if (moving) this.moving.fill(1, cell, cell + length);
+      cell += length;
     }
     if (!same) this.fit();
+    this.place();
     this.recolour(same);
+  }
+
+  // The number of a node on this map.
+  number(id) {
+    const at = this.ids.indexOf(id);
+    return at < 0 ? this.ids.push(id) - 1 : at;
+  }
+
+  // Lays the owners out, and finds what only their places decide.
+  place() {
+    if (!this.order) return;
+    this.own = new Int16Array(this.columns * this.rows).fill(-1);
+    for (let i = 0; i < this.owner.length; i += 1) this.own[this.order[i]] = this.owner[i];
+    this.borders = this.findBorders();
+    this.label();
   }
 
   // Shows one node's shards and dims the others; null shows all.
   highlight(id) {
     if (this.only === id) return;
     this.only = id;
+    this.dim();
     if (this.picture) this.recolour(true, 180);
   }
 
@@ -75,14 +94,15 @@ export class ShardMap {
     const cells = this.picture?.cells ?? 0;
     if (!cells) return;
     [this.columns, this.rows] = shape(cells, width / height);
-    const order = curve(this.columns, this.rows);
-    this.place = order;
+    this.order = curve(this.columns, this.rows);
     this.cell = new Int32Array(this.columns * this.rows).fill(-1);
-    for (let i = 0; i < cells; i += 1) this.cell[order[i]] = i;
+    for (let i = 0; i < cells; i += 1) this.cell[this.order[i]] = i;
     this.small.width = this.columns;
     this.small.height = this.rows;
     this.pixels = this.small.getContext('2d').createImageData(this.columns, this.rows);
-    if (this.goal) this.settle();
+    if (!this.goal) return;
+    this.place();
+    this.paint();
   }
 
   // Works out every cell's colour anew; `ripple` lets changes travel.
@@ -91,17 +111,14 @@ export class ShardMap {
     const cells = this.picture.cells;
     const paper = rgb('var(--paper)');
     this.paper = paper;
-    const palette = new Map();
-    const base = id => {
-      if (!palette.has(id)) palette.set(id, rgb(id ? colour(id) : 'var(--nobody)'));
-      return palette.get(id);
-    };
+    const palette = this.ids.map(id => rgb(colour(id)));
+    const nobody = rgb('var(--nobody)');
+    const only = this.only === null ? -1 : this.ids.indexOf(this.only);
     const goal = new Float32Array(cells * 3);
     for (let i = 0; i < cells; i += 1) {
-      const id = this.owners[i];
-      const fade = (this.only !== null && id !== this.only ? 0.82 : 0) || (this.moving[i] ? 0.5 : 0);
-      const grain = 1 + (((i * 2654435761) >>> 24) / 255 - 0.5) * 0.07;
-      const from = base(id);
+      const fade = this.only !== null && this.owner[i] !== only ? 0.82 : this.moving[i] ? 0.5 : 0;
+      const grain = 1 + ((Math.imul(i, 2654435761) >>> 24) / 255 - 0.5) * 0.07;
+      const from = palette[this.owner[i]] ?? nobody;
       for (let c = 0; c < 3; c += 1) goal[i * 3 + c] = Math.min(255, from[c] * grain) * (1 - fade) + paper[c] * fade;
     }
     const now = performance.now();
@@ -111,15 +128,15 @@ export class ShardMap {
     this.start = new Float64Array(cells);
     this.end = now;
     if (shown) this.schedule(now, length);
-    this.settle();
+    this.paint();
   }
 
   // When each changed cell begins to change.
   schedule(now, length) {
     const changed = [];
     for (let i = 0; i < this.start.length; i += 1) {
-      const far = [0, 1, 2].some(c => Math.abs(this.from[i * 3 + c] - this.goal[i * 3 + c]) > 1);
-      if (far) changed.push(i);
+      const far = c => Math.abs(this.from[i * 3 + c] - this.goal[i * 3 + c]) > 1;
+      if (far(0) || far(1) || far(2)) changed.push(i);
     }
     changed.forEach((cell, n) => { this.start[cell] = now + (length === RIPPLE ? (n / changed.length) * RIPPLE : 0); });
     this.fadeTime = length === RIPPLE ? FADE : length;
@@ -145,9 +162,7 @@ export class ShardMap {
     return out;
   }
 
-  settle() {
-    this.label();
-    this.borders = this.findBorders();
+  paint() {
     if (!this.pending) this.pending = requestAnimationFrame(now => this.frame(now));
   }
 
@@ -191,8 +206,8 @@ export class ShardMap {
   // Few enough to be seen one by one.
   drawTiles(colours, cw, ch) {
     const gap = Math.min(6, Math.max(1.5, Math.min(cw, ch) * 0.08)) * (devicePixelRatio || 1) / 2;
-    for (let i = 0; i < this.owners.length; i += 1) {
-      const [x, y] = this.at(i);
+    for (let i = 0; i < this.owner.length; i += 1) {
+      const [x, y] = [this.order[i] % this.columns, Math.floor(this.order[i] / this.columns)];
       this.context.fillStyle = `rgb(${colours[i * 3]} ${colours[i * 3 + 1]} ${colours[i * 3 + 2]})`;
       this.context.beginPath();
       this.context.roundRect(x * cw + gap, y * ch + gap, cw - 2 * gap, ch - 2 * gap, Math.min(cw, ch) * 0.14);
@@ -200,119 +215,47 @@ export class ShardMap {
     }
   }
 
-  at(i) {
-    return [this.place[i] % this.columns, Math.floor(this.place[i] / this.columns)];
-  }
-
-  ownerAt(x, y) {
-    const i = x < 0 || y < 0 || x >= this.columns || y >= this.rows ? -1 : this.cell[y * this.columns + x];
-    return i < 0 ? null : this.owners[i];
-  }
-
   // Lines between territories; none where the shards lie too scattered for any.
   findBorders() {
-    if (!this.cell || this.cell.length < 400) return null;
+    if (!this.own || this.own.length < 400) return null;
+    const { own, columns } = this;
     const lines = [];
-    for (let y = 0; y < this.rows; y += 1) {
-      for (let x = 0; x < this.columns; x += 1) {
-        const here = this.ownerAt(x, y);
-        if (x && this.ownerAt(x - 1, y) !== here) lines.push([x, y, x, y + 1]);
-        if (y && this.ownerAt(x, y - 1) !== here) lines.push([x, y, x + 1, y]);
-        if (lines.length > BORDERS_MAX) return null;
-      }
+    for (let at = 0; at < own.length; at += 1) {
+      const x = at % columns;
+      const y = Math.floor(at / columns);
+      if (x && own[at - 1] !== own[at]) lines.push([x, y, x, y + 1]);
+      if (y && own[at - columns] !== own[at]) lines.push([x, y, x + 1, y]);
+      if (lines.length > BORDERS_MAX) return null;
     }
     return lines;
   }
 
-  // Writes each owner's name where its territory has most room for it.
+  // Writes each owner's name where its territories have most room for it.
   label() {
-    if (!this.cell || !this.goal) return;
-    const { columns, rows } = this;
-    const [cw, ch] = [this.figure.clientWidth / columns, this.figure.clientHeight / rows];
-    // Names are wide and low, so room to the sides counts for less.
-    const [side, down] = [cw * 0.32, ch];
-    const room = new Float32Array(columns * rows);
-    const pass = (x, y, neighbours) => {
-      const here = this.ownerAt(x, y);
-      let least = room[y * columns + x] || Infinity;
-      for (const [dx, dy] of neighbours) {
-        const step = Math.hypot(dx * side, dy * down);
-        const there = this.ownerAt(x + dx, y + dy);
-        least = Math.min(least, there === here ? room[(y + dy) * columns + x + dx] + step : step / 2);
-      }
-      room[y * columns + x] = least;
-    };
-    for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) pass(x, y, [[-1, 0], [0, -1], [-1, -1], [1, -1]]);
-    this.territories = this.survey();
-    const best = new Map();
-    for (let y = rows - 1; y >= 0; y -= 1) {
-      for (let x = columns - 1; x >= 0; x -= 1) {
-        pass(x, y, [[1, 0], [0, 1], [1, 1], [-1, 1]]);
-        const territory = this.territories[y * columns + x];
-        const here = room[y * columns + x];
-        if (territory && here > (best.get(territory) ?? 15)) best.set(territory, here);
-      }
-    }
-    this.write(this.middles(best, room), cw, ch);
-  }
-
-  // Names the territory of each cell: `owner/n` for the owner's n-th that hangs together.
-  survey() {
-    const names = new Array(this.cell.length).fill('');
-    const seen = new Map();
-    for (let i = 0; i < this.owners.length; i += 1) {
-      const id = this.owners[i];
-      if (!id || names[this.place[i]]) continue;
-      const nth = (seen.get(id) ?? 0) + 1;
-      seen.set(id, nth);
-      const open = [this.place[i]];
-      names[this.place[i]] = `${id}/${nth}`;
-      while (open.length) {
-        const at = open.pop();
-        const [x, y] = [at % this.columns, Math.floor(at / this.columns)];
-        for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-          const next = (y + dy) * this.columns + x + dx;
-          if (this.ownerAt(x + dx, y + dy) !== id || names[next]) continue;
-          names[next] = `${id}/${nth}`;
-          open.push(next);
-        }
-      }
-    }
-    return names;
-  }
-
-  // Of the cells of a territory with about the most room, the one nearest to their middle.
-  middles(best, room) {
-    const spots = new Map([...best.keys()].map(territory => [territory, []]));
-    for (let at = 0; at < room.length; at += 1) {
-      const territory = this.territories[at];
-      if (best.has(territory) && room[at] >= best.get(territory) * 0.9) spots.get(territory).push(at);
-    }
-    return [...spots].map(([territory, cells]) => {
-      const points = cells.map(at => [at % this.columns, Math.floor(at / this.columns)]);
-      const mean = c => points.reduce((sum, point) => sum + point[c], 0) / points.length;
-      const [mx, my] = [mean(0), mean(1)];
-      const far = ([x, y]) => Math.hypot(x - mx, y - my);
-      return [territory, points.reduce((a, b) => (far(b) < far(a) ? b : a))];
-    });
-  }
-
-  write(places, cw, ch) {
-    const old = new Map([...this.labels.children].map(label => [label.dataset.territory, label]));
-    for (const [territory, [x, y]] of places) {
-      const id = territory.slice(0, territory.lastIndexOf('/'));
-      const label = old.get(territory) ?? document.createElement('span');
-      old.delete(territory);
+    const [cw, ch] = [this.figure.clientWidth / this.columns, this.figure.clientHeight / this.rows];
+    const found = survey(this.own, this.columns, this.rows);
+    const old = new Map([...this.labels.children].map(label => [label.dataset.key, label]));
+    const nth = new Map();
+    for (const { territory, x, y } of roomiest(found, cw, ch, ROOM)) {
+      const id = this.ids[found.owners[territory]];
+      nth.set(id, (nth.get(id) ?? 0) + 1);
+      const key = `${id}/${nth.get(id)}`;
+      const label = old.get(key) ?? document.createElement('span');
+      old.delete(key);
       if (!label.isConnected) {
-        label.dataset.territory = territory;
+        Object.assign(label.dataset, { id, key });
         label.textContent = short(id);
         this.labels.append(label);
       }
       label.style.left = `${(x + 0.5) * cw}px`;
       label.style.top = `${(y + 0.5) * ch}px`;
-      label.classList.toggle('dim', this.only !== null && this.only !== id);
     }
     for (const label of old.values()) label.remove();
+    this.dim();
+  }
+
+  dim() {
+    for (const label of this.labels.children) label.classList.toggle('dim', this.only !== null && this.only !== label.dataset.id);
   }
 
   point(event) {
@@ -326,13 +269,13 @@ export class ShardMap {
     const first = Math.floor(i * shards / cells);
     const last = Math.floor((i + 1) * shards / cells) - 1;
     const which = first === last ? `Shard ${count(first)}` : `Shards ${count(first)} to ${count(last)}`;
-    const who = this.owners[i] || 'nobody';
-    this.tip.textContent = `${which} · ${who}${this.moving[i] ? ', waiting' : ''}`;
+    const id = this.ids[this.owner[i]] ?? null;
+    this.tip.textContent = `${which} · ${id ?? 'nobody'}${this.moving[i] ? ', waiting' : ''}`;
     this.tip.hidden = false;
     const left = Math.min(Math.max(event.clientX - box.left, 70), box.width - 70);
     this.tip.style.left = `${left}px`;
     this.tip.style.top = `${event.clientY - box.top}px`;
-    this.hover(this.owners[i] || null);
+    this.hover(id);
   }
 
   leave() {

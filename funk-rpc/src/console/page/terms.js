@@ -37,9 +37,8 @@ const chapters = now => story.map((entry, i) => {
   return { ...entry, length: Math.max(0, end - entry.at), open: i === story.length - 1 };
 });
 
-export function show(list, scroller, note, now) {
+export function show(list, note, now) {
   const all = chapters(now);
-  const atEnd = scroller.scrollLeft + scroller.clientWidth >= scroller.scrollWidth - 40;
   const key = chapter => `${chapter.term}/${chapter.leader}/${chapter.at}`;
   const same = all.length === shown.length && all.every((chapter, i) => key(chapter) === shown[i]);
   if (!same) {
@@ -47,7 +46,6 @@ export function show(list, scroller, note, now) {
     shown = all.map(key);
   }
   all.forEach((chapter, i) => update(list.children[i], chapter));
-  if (!same && atEnd) scroller.scrollLeft = scroller.scrollWidth;
   const leaders = all.filter(chapter => chapter.leader).length;
   const text = leaders < 2 ? 'one leader so far' : `${count(leaders - 1)} ${leaders === 2 ? 'change' : 'changes'} seen`;
   if (note.textContent !== text) note.textContent = leaders ? text : 'no leader yet';
