@@ -10,7 +10,7 @@ const RIPPLE = 700;
 const FADE = 550;
 const BORDERS_MAX = 9000;
 // Pixels from a name's middle to the end of its territory, at least.
-const ROOM = 15;
+const ROOM = 12;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 // Columns and rows for so many cells: near the wanted shape, with few left over.
