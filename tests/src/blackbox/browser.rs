@@ -1,7 +1,7 @@
 //! A headless Chromium, driven through chromedriver's WebDriver interface.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub struct Browser {
 struct Session {
     driver: SocketAddr,
     path: String,
+    profile: PathBuf,
 }
 
 impl Browser {
@@ -127,7 +128,7 @@ impl Browser {
 
 impl Session {
     fn open(driver: SocketAddr, profile: &Path) -> Result<Self, String> {
-        let profile = format!("--user-data-dir={}", profile.display());
+        let data = format!("--user-data-dir={}", profile.display());
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -138,16 +139,17 @@ impl Session {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            &profile,
+            &data,
         ];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         }}});
-        let start = Self { driver, path: String::new() };
-        let answer = start.command("POST", "/session", &wanted)?;
+        let mut session = Self { driver, path: String::new(), profile: profile.to_path_buf() };
+        let answer = session.command("POST", "/session", &wanted)?;
         let id = answer["sessionId"].as_str().ok_or_else(|| format!("no session: {answer}"))?;
-        Ok(Self { driver, path: format!("/session/{id}") })
+        session.path = format!("/session/{id}");
+        Ok(session)
     }
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -169,5 +171,7 @@ impl Drop for Session {
             // The driver may have ended already, and its browser with it.
             let _ = self.command("DELETE", "", &Value::Null);
         }
+        // Megabytes that nobody looks at again; what cannot be removed stays in `target`.
+        let _ = std::fs::remove_dir_all(&self.profile);
     }
 }

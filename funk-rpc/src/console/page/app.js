@@ -86,6 +86,7 @@ const redraw = paced(async () => {
     picture = await ask('/api/v1/shards/picture');
     colours.assign(picture.nodes.filter(Boolean));
     if (picture.cells) map.show(picture);
+    at('map').classList.toggle('empty', !picture.cells);
     describe();
   } catch { /* the next status tells that the node is gone, or asks again */ }
 }, SOON);
@@ -128,12 +129,22 @@ function show() {
   set('fact-up', span(status.funk_uptime_ms));
   set('version', status.funk_version);
   root.dataset.serving = status.may_serve;
+  balance();
   members.show(at('members'), at('members-note'), status, pick);
   if (picked && !status.members.some(member => member.id === picked)) pick(picked);
   members.mark(picked, hovered);
   terms.show(at('terms'), at('terms-note'), now());
   flow.show(at('flow'), at('flow-note'), at('flow-empty'), status);
   describe();
+}
+
+// A long list of members fills its column: what happened then goes to the other one.
+function balance() {
+  const [left, right] = document.querySelectorAll('.column');
+  const feed = document.querySelector('.fifth');
+  const here = status.members.length;
+  if (here > 8 && feed.parentElement === right) left.append(feed);
+  else if (here < 7 && feed.parentElement === left) right.append(feed);
 }
 
 function describe() {

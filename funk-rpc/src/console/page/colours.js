@@ -20,7 +20,7 @@ export function assign(ids, gone = new Set()) {
     let slot = 0;
     while (taken.has(slot)) slot += 1;
     if (slot >= SLOTS) {
-      const heir = [...slots].find(([old, at]) => at < SLOTS && (gone.has(old) || !ids.includes(old)));
+      const heir = [...slots].find(([old, at]) => at < SLOTS && gone.has(old));
       if (heir) {
         slots.delete(heir[0]);
         slot = heir[1];

@@ -23,6 +23,9 @@ export function show(body, note, status, pick) {
   const sorted = [...status.members].sort((a, b) => isGone(a) - isGone(b) || order.compare(a.id, b.id));
   const here = sorted.filter(member => !isGone(member));
   const shown = sorted.slice(0, here.length + GONE_SHOWN);
+  // Full bars are all shards, or with many members a fitting part of them.
+  const most = Math.max(...shown.map(member => (100 * member.shards) / Math.max(1, status.shards_total)));
+  const scale = [1, 2, 5, 10, 25, 50].find(step => most <= step) ?? 100;
   const ids = new Set(shown.map(member => member.id));
   for (const [id, row] of rows) {
     if (ids.has(id)) continue;
@@ -33,7 +36,7 @@ export function show(body, note, status, pick) {
     const row = rows.get(member.id) ?? create(member.id, pick);
     rows.set(member.id, row);
     if (body.children[at] !== row.row) body.insertBefore(row.row, body.children[at] ?? null);
-    update(row, member, status);
+    update(row, member, status, scale);
   });
   const hidden = sorted.length - shown.length;
   const text = `${count(here.length)} here` + (hidden ? `, ${count(hidden)} more gone` : '');
@@ -54,7 +57,6 @@ function create(id, pick) {
   swatch.setAttribute('aria-label', `Show only the shards of ${id} on the map`);
   swatch.setAttribute('aria-pressed', 'false');
   swatch.addEventListener('click', () => pick(id));
-  swatch.style.setProperty('--colour', colour(id));
   const link = make('a', id.length > 12 ? 'name long' : 'name', id);
   link.title = id;
   const badge = make('span', 'badge');
@@ -67,13 +69,12 @@ function create(id, pick) {
   const bar = make('span', 'bar', make('span', 'fill'));
   const row = make('tr', '', name, raft, serf, make('td', 'number', shards, share, bar));
   row.dataset.id = id;
-  bar.firstChild.style.background = colour(id);
   return { row, swatch, link, badge, raft, serf, shards, share, fill: bar.firstChild };
 }
 
 const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
-function update(row, member, status) {
+function update(row, member, status, scale) {
   const me = member.id === status.node_id;
   const page = member.endpoints['ep.httpConsole'];
   row.row.classList.toggle('gone', isGone(member));
@@ -88,6 +89,12 @@ function update(row, member, status) {
   row.serf.className = `serf ${member.serf}`;
   set(row.shards, member.raft || member.shards ? count(member.shards) : '–');
   const percent = status.shards_total ? (member.shards / status.shards_total) * 100 : 0;
-  set(row.share, member.shards ? `${percent.toFixed(percent < 10 ? 1 : 0)} %` : '');
-  row.fill.style.transform = `scaleX(${percent / 100})`;
+  set(row.share, member.shards ? `${percent.toFixed(percent < 9.95 ? 1 : 0)} %` : '');
+  const own = colour(member.id);
+  if (row.colour !== own) {
+    row.colour = own;
+    row.swatch.style.setProperty('--colour', own);
+    row.fill.style.background = own;
+  }
+  row.fill.style.transform = `scaleX(${percent / scale})`;
 }
