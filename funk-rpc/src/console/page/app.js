@@ -151,7 +151,7 @@ function describe() {
   if (!status) return;
   const waiting = picture ? picture.runs.reduce((sum, [, cells, moving]) => sum + (moving ? cells : 0), 0) : 0;
   const rest = waiting && picture.cells
-    ? `${plural(Math.round((waiting * picture.shards) / picture.cells), 'shard')} on the move` : 'all at rest';
+    ? `${count(Math.round((waiting * picture.shards) / picture.cells))} on their way to an owner` : 'all at rest';
   set('map-note', status.shards_total ? `${plural(status.shards_total, 'shard')}, ${rest}` : 'no map yet');
   const text = map.describe(status.members);
   if (at('map-canvas').getAttribute('aria-label') !== text) at('map-canvas').setAttribute('aria-label', text);
@@ -203,7 +203,8 @@ function happened(event) {
   if (event.kind === 'leader') terms.add(event);
   const told = tell(event);
   if (told) note(told, event.at_ns / 1e6);
-  if (['map', 'moving', 'owned'].includes(event.kind)) redraw();
+  // All but a node's own state show on the map: the shards of the dead wait, too.
+  if (event.kind !== 'state') redraw();
   refresh();
 }
 

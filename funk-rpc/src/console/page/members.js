@@ -25,7 +25,7 @@ export function show(body, note, status, pick) {
   const shown = sorted.slice(0, here.length + GONE_SHOWN);
   // Full bars are all shards, or with many members a fitting part of them.
   const most = Math.max(...shown.map(member => (100 * member.shards) / Math.max(1, status.shards_total)));
-  const scale = [1, 2, 5, 10, 25, 50].find(step => most <= step) ?? 100;
+  const scale = (here.length > 8 && [1, 2, 5, 10, 25, 50].find(step => most <= step)) || 100;
   const ids = new Set(shown.map(member => member.id));
   for (const [id, row] of rows) {
     if (ids.has(id)) continue;

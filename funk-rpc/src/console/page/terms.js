@@ -22,14 +22,21 @@ export function clear() {
   story = [];
 }
 
-// Mends what the events leave open: the present is where a story without a
-// beginning begins, and a node that just joined learns of the term before it
-// learns the leader's name.
+let odd = '';
+
+// Mends what the events leave open, by what two statuses in a row say: the
+// present is where a story without a beginning begins, and a node that just
+// joined hears of a leader before it knows the leader's name.
 export function mend(status, now) {
-  if (!status.leader) return;
   const last = story.at(-1);
-  if (!last) add({ leader: status.leader, term: status.term, at_ns: now * 1e6 });
-  else if (story.every(entry => !entry.leader) && last.term === status.term) last.leader = status.leader;
+  const fits = !status.leader || (last && last.leader === status.leader && last.term === status.term);
+  const seen = `${status.term}/${status.leader}`;
+  const twice = odd === seen;
+  odd = fits ? '' : seen;
+  if (fits || !twice) return;
+  const nameless = last && story.every(entry => !entry.leader);
+  if (nameless) story = [{ leader: status.leader, term: status.term, at: story[0].at }];
+  else add({ leader: status.leader, term: status.term, at_ns: now * 1e6 });
 }
 
 const chapters = now => story.map((entry, i) => {
