@@ -5,6 +5,8 @@
 import { colour } from './colours.js';
 import { clock, count, span } from './words.js';
 
+const UNNAMED = 'not named here';
+
 let story = [];
 let shown = [];
 
@@ -12,7 +14,14 @@ let shown = [];
 export function add(event) {
   const at = event.at_ns / 1e6;
   const last = story.at(-1);
-  if (last && last.term === event.term && last.leader === event.leader) return;
+  if (last && last.term === event.term && last.leader === event.leader) {
+    // Lost twice in one term: between the two somebody led whose name was not known here yet.
+    if (!last.leader && at > last.at) {
+      last.leader = UNNAMED;
+      story.push({ leader: '', term: event.term, at });
+    }
+    return;
+  }
   story.push({ leader: event.leader, term: event.term, at });
   if (story.length > 200) story.shift();
 }
