@@ -146,7 +146,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
-    let console = Console::new(cluster.clone(), flags.cluster_name.clone(), layer.requests());
+    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
     let servers = vec![
         serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,

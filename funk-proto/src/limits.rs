@@ -107,6 +107,12 @@ pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const PASS_MESSAGES_MAX: usize = 256;
 /// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
 pub const EVENTS_BUFFERED_MAX: usize = 1_024;
+/// Clients of a status page's event stream at once; more are refused.
+pub const EVENT_CLIENTS_MAX: usize = 64;
+/// Events that a status page keeps for clients that come back; a client further behind is told that it missed some.
+pub const EVENTS_KEPT_MAX: usize = 512;
+/// Leader changes kept beyond those.
+pub const LEADERS_KEPT_MAX: usize = 64;
 /// Bound on the drift bound itself, parts per million: a fifth is what no clock reaches.
 pub const DRIFT_PPM_MAX: u32 = 200_000;
 /// Longest lease, and longest of the silences that are measured against it.

@@ -1,32 +1,76 @@
-//! What people and scrapers see: status JSON, health, metrics and a page.
+//! What people and scrapers see: a page, status JSON, the event stream, health
+//! and metrics.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | the status page; its parts are below `/page/` |
+//! | `/healthz` | 200 while the process lives |
+//! | `/readyz` | 200 while the node may serve, else 503 and the reason |
+//! | `/metrics` | Prometheus' text format |
+//! | `/api/v1/status` | the node, its leader, the members |
+//! | `/api/v1/shards` | the owner of each shard, in shard order |
+//! | `/api/v1/shards/picture?cells=n` | the same in at most `n` cells (16,384 at most), as runs |
+//! | `/api/v1/events` | server-sent events from now on |
+//!
+//! # The event stream
+//!
+//! Each message is one JSON object with `at_ns` (Unix time when this node saw
+//! it) and `kind`:
+//!
+//! | `kind` | further fields |
+//! |---|---|
+//! | `member_joined`, `member_left`, `member_failed` | `node` |
+//! | `leader` | `leader` (empty while there is none), `term` |
+//! | `state` | `node` (this one), `state` |
+//! | `map` | `epoch` of the new map |
+//! | `moving` | `epoch`, `from`, `to`, `shards` (how many) |
+//! | `owned` | `epoch`, `owner`, `shards` (how many), `ranges` (`[[first, last], ...]`, left out when there are more than 64) |
+//!
+//! Messages have ids. A client that comes back with the header `Last-Event-ID`
+//! (or the query `since=<id>`) gets what it missed, as far as it is kept, and
+//! one that asks with an empty `since=` gets all that is kept. An event named
+//! `resync` with `{"missed": n}` (or `null`, after a restart of the node) says
+//! that events are lost and the state should be fetched anew. Comments fill
+//! silence, and the stream ends when the node stops. Every client costs a few
+//! bytes, however slow it is; past the bound on clients the answer is 503.
 
+mod hub;
 mod page;
+mod picture;
+mod stream;
+mod words;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use funk_proto::Status;
 use funk_proto::id::ClusterName;
 use funk_proto::status::{GossipCounters, MemberStatus, NodeState};
+use funk_proto::time::Timestamp;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tonic::body::Body;
 use tower_service::Service;
 
+use self::hub::Hub;
+use self::stream::Sleep;
 use crate::metrics::Requests;
-use crate::net::BoxFuture;
+use crate::net::{BoxFuture, Net};
 use crate::view::Observe;
 
-/// Serves the status page, its JSON, `/healthz`, `/readyz` and `/metrics`.
+/// Serves the status page, its JSON and its event stream, `/healthz`, `/readyz` and `/metrics`.
 #[derive(Clone)]
 pub struct Console<V> {
     view: V,
     cluster: ClusterName,
     requests: Requests,
+    hub: Arc<Hub>,
+    sleep: Sleep,
 }
 
 impl<V> fmt::Debug for Console<V> {
@@ -36,9 +80,12 @@ impl<V> fmt::Debug for Console<V> {
 }
 
 impl<V: Observe> Console<V> {
-    /// Shows `view`, a node of `cluster`, and the counted `requests`.
-    pub fn new(view: V, cluster: ClusterName, requests: Requests) -> Self {
-        Self { view, cluster, requests }
+    /// Shows `view`, a node of `cluster`, and the counted `requests`. A task
+    /// on `N` collects the node's events from now on and ends with the node.
+    pub fn new<N: Net>(view: V, cluster: ClusterName, requests: Requests) -> Self {
+        let hub = Hub::new();
+        N::spawn(Arc::clone(&hub).follow(view.name().clone(), view.events()));
+        Self { view, cluster, requests, hub, sleep: |length| Box::pin(N::sleep(length)) }
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
@@ -47,10 +94,17 @@ impl<V: Observe> Console<V> {
         }
         match request.uri().path() {
             "/healthz" => return text(StatusCode::OK, "ok\n".into()),
-            "/" => return content(StatusCode::OK, "text/html; charset=utf-8", page::PAGE.into()),
             "/api/v1/shards" => return json_answer(&self.shards()),
+            "/api/v1/shards/picture" => {
+                let cells = query(&request, "cells").and_then(|cells| cells.parse().ok());
+                return json_answer(&picture::picture(&self.view.routes(), cells.unwrap_or(picture::CELLS_MAX)));
+            }
+            "/api/v1/events" => return self.events(&request),
             "/readyz" | "/metrics" | "/api/v1/status" => {}
-            _ => return text(StatusCode::NOT_FOUND, "no such page\n".into()),
+            path => {
+                let missing = || text(StatusCode::NOT_FOUND, "no such page\n".into());
+                return page::asset(path).unwrap_or_else(missing);
+            }
         }
         let Some(status) = self.view.status().await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the node has stopped\n".into());
@@ -65,6 +119,18 @@ impl<V: Observe> Console<V> {
                 content(StatusCode::OK, kind, self.metrics(&status))
             }
             _ => json_answer(&self.status_json(&status)),
+        }
+    }
+
+    fn events(&self, request: &Request<Body>) -> Response<Body> {
+        let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
+        match self.hub.client(header.or_else(|| query(request, "since"))) {
+            Some(client) => stream::respond(client, self.sleep),
+            None => {
+                let mut busy = text(StatusCode::SERVICE_UNAVAILABLE, "too many clients of the event stream\n".into());
+                busy.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+                busy
+            }
         }
     }
 
@@ -94,7 +160,19 @@ impl<V: Observe> Console<V> {
             "funk_id": status.id.to_string(),
             "funk_boot": status.boot.to_string(),
             "funk_cluster": status.cluster.map(|id| id.to_string()),
+            "funk_created_ns": status.created_ns,
+            "funk_uptime_ms": self.view.now().as_nanos() / 1_000_000,
+            "funk_lease_ms": lease_ms(status.lease_until, self.view.now()),
+            "funk_now_ms": hub::unix_ns() / 1_000_000,
+            "funk_requests": self.requests_json(),
+            "funk_version": env!("CARGO_PKG_VERSION"),
         })
+    }
+
+    /// Requests that came in here since the start, by the node that served them.
+    fn requests_json(&self) -> Value {
+        let sums = self.requests.by_destination().into_iter();
+        Value::Object(sums.map(|(node, count)| (node.to_string(), count.into())).collect())
     }
 
     fn shards(&self) -> Value {
@@ -173,6 +251,11 @@ fn gossip_metrics(gossip: &GossipCounters, write: &mut impl FnMut(&str, &str, &s
     }
 }
 
+/// Milliseconds that are left of a lease; 0 when it is over.
+fn lease_ms(until: Timestamp, now: Timestamp) -> u64 {
+    until.as_nanos().saturating_sub(now.as_nanos()) / 1_000_000
+}
+
 fn member_json(member: &MemberStatus) -> Value {
     let endpoints: serde_json::Map<String, Value> =
         member.endpoints.iter().map(|(name, address)| (name.clone(), Value::from(address.to_string()))).collect();
@@ -184,6 +267,12 @@ fn member_json(member: &MemberStatus) -> Value {
         "shards": member.shards,
         "endpoints": endpoints,
     })
+}
+
+/// The value of `name` in the request's query, as it stands.
+fn query<'a>(request: &'a Request<Body>, name: &str) -> Option<&'a str> {
+    let pairs = request.uri().query()?.split('&');
+    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 fn json_answer(value: &Value) -> Response<Body> {

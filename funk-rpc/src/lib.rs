@@ -11,7 +11,7 @@
 //! | [`layer`] | the tower layer: serve here, hop once, or wait |
 //! | [`pool`] | HTTP/2 connections to other nodes |
 //! | [`server`] | accepted connections |
-//! | [`console`] | status JSON, health, metrics and the page |
+//! | [`console`] | the page, status JSON, event stream, health, metrics |
 
 pub mod console;
 pub mod key;
@@ -35,4 +35,4 @@ pub use pool::Pool;
 pub use routes::Routes;
 pub use server::{Protocol, Server, serve};
 pub use tonic::body::Body;
-pub use view::{Guard, Observe, View, Watch};
+pub use view::{Feed, Guard, Observe, View, Watch};

@@ -21,6 +21,15 @@ impl Requests {
         }
     }
 
+    /// Requests by the node that served them, all methods together.
+    pub(crate) fn by_destination(&self) -> BTreeMap<NodeName, u64> {
+        let mut sums = BTreeMap::new();
+        for ((destination, _), count) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            *sums.entry(destination.clone()).or_default() += count;
+        }
+        sums
+    }
+
     /// Writes the counter in Prometheus' text format, with the label `node` of the asked node.
     pub(crate) fn write(&self, node: &NodeName, text: &mut String) {
         text.push_str("# HELP cf_cluster_requests Requests that came in here, by the node that served them.\n");

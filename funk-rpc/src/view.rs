@@ -5,10 +5,11 @@ mod cluster;
 use std::future::Future;
 use std::sync::Arc;
 
-use funk_proto::Status;
+use funk_io::EventsEnd;
 use funk_proto::id::{Epoch, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::time::Timestamp;
+use funk_proto::{Event, Status};
 
 /// A handle's picture of the cluster, read on the caller's own thread.
 pub trait View: Clone + Send + Sync + 'static {
@@ -43,8 +44,20 @@ pub trait Watch: Send + 'static {
 
 /// What the status pages need besides.
 pub trait Observe: View {
+    /// What the node tells.
+    type Feed: Feed;
+
     /// The node's clock.
     fn now(&self) -> Timestamp;
     /// What the node is doing; `None` when it has stopped.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
+    /// What the node tells from now on.
+    fn events(&self) -> Self::Feed;
+}
+
+/// What a node tells, in order.
+pub trait Feed: Send + 'static {
+    /// The next event; [`EventsEnd::Lagged`] stands for those that are lost,
+    /// and nothing follows [`EventsEnd::Stopped`].
+    fn next(&mut self) -> impl Future<Output = Result<Event, EventsEnd>> + Send;
 }

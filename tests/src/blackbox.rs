@@ -2,6 +2,7 @@
 //! from outside through their standard output, their status JSON and their
 //! exit codes. It knows nothing of funk's insides.
 
+pub mod browser;
 pub mod cluster;
 pub mod fault;
 pub mod hostile;

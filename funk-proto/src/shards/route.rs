@@ -105,9 +105,14 @@ impl RouteTable {
 
     /// The owner of a shard and its epoch, moving or not.
     pub fn owner(&self, shard: ShardId) -> Option<(&RouteNode, Epoch)> {
-        let at = shard.0 as usize;
-        let node = self.nodes.get(usize::from(*self.owners.get(at)?))?;
-        Some((node, Epoch(self.epochs[at])))
+        let node = &self.nodes[self.owner_index(shard)?];
+        Some((node, Epoch(self.epochs[shard.0 as usize])))
+    }
+
+    /// The owner of a shard as an index in [`RouteTable::nodes`], moving or not.
+    pub fn owner_index(&self, shard: ShardId) -> Option<usize> {
+        let owner = *self.owners.get(shard.0 as usize)?;
+        (usize::from(owner) < self.nodes.len()).then_some(owner.into())
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use funk_io::{Cluster, ShardGuard};
-use funk_proto::Status;
+use funk_io::{Cluster, Events, EventsEnd, ShardGuard};
 use funk_proto::id::{Epoch, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::time::Timestamp;
+use funk_proto::{Event, Status};
 
-use super::{Guard, Observe, View, Watch};
+use super::{Feed, Guard, Observe, View, Watch};
 
 impl View for Cluster {
     type Guard = ShardGuard;
@@ -48,11 +48,23 @@ impl Watch for funk_io::Watch {
 }
 
 impl Observe for Cluster {
+    type Feed = Events;
+
     fn now(&self) -> Timestamp {
         Cluster::now(self)
     }
 
     async fn status(&self) -> Option<Status> {
         Cluster::status(self).await.ok()
+    }
+
+    fn events(&self) -> Events {
+        Cluster::events(self)
+    }
+}
+
+impl Feed for Events {
+    async fn next(&mut self) -> Result<Event, EventsEnd> {
+        Events::next(self).await
     }
 }

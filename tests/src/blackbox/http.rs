@@ -1,4 +1,4 @@
-//! As much of an HTTP/1.1 client as the tests need: GET over one kept
+//! As much of an HTTP/1.1 client as the tests need: requests over one kept
 //! connection, with a deadline on every step.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -37,7 +37,7 @@ impl Client {
     /// When the peer cannot be reached, is silent past the timeout, or speaks no HTTP.
     pub fn get(&mut self, path: &str) -> Result<Answer> {
         if let Some(kept) = self.connection.take() {
-            match self.exchange(kept, path) {
+            match self.exchange(kept, "GET", path, "") {
                 Err(error) if error.kind() == ErrorKind::WouldBlock || error.kind() == ErrorKind::TimedOut => {
                     return Err(error);
                 }
@@ -45,15 +45,33 @@ impl Client {
                 Err(_) => {}
             }
         }
+        self.send("GET", path, "")
+    }
+
+    /// Sends one request over a new connection.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn send(&mut self, method: &str, path: &str, body: &str) -> Result<Answer> {
         let stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
         stream.set_read_timeout(Some(self.timeout))?;
         stream.set_write_timeout(Some(self.timeout))?;
         stream.set_nodelay(true)?;
-        self.exchange(BufReader::new(stream), path)
+        self.exchange(BufReader::new(stream), method, path, body)
     }
 
-    fn exchange(&mut self, mut connection: BufReader<TcpStream>, path: &str) -> Result<Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+    fn exchange(
+        &mut self,
+        mut connection: BufReader<TcpStream>,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<Answer> {
+        let length = match method {
+            "GET" => String::new(),
+            _ => format!("content-length: {}\r\n", body.len()),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{length}\r\n{body}", self.address);
         connection.get_mut().write_all(request.as_bytes())?;
         let (answer, keep) = read_answer(&mut connection)?;
         if keep {

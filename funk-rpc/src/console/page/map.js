@@ -1,0 +1,292 @@
+// The shard map: every shard (or small range of them) a cell on a winding
+// line, in its owner's colour. Cells that change hands ripple over.
+
+import { colour, rgb } from './colours.js';
+import { curve } from './curve.js';
+import { roomiest, survey } from './territories.js';
+import { count, plural, short } from './words.js';
+
+const RIPPLE = 700;
+const FADE = 550;
+const BORDERS_MAX = 9000;
+// Pixels from a name's middle to the end of its territory, at least.
+const ROOM = 12;
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+// Columns and rows for so many cells: near the wanted shape, with few left over.
+function shape(cells, aspect) {
+  const wanted = Math.sqrt(cells * aspect);
+  let best = null;
+  for (let columns = Math.max(1, Math.floor(wanted * 0.85)); columns <= Math.min(cells, Math.ceil(wanted * 1.15)); columns += 1) {
+    const rows = Math.ceil(cells / columns);
+    const cost = (columns * rows - cells) / cells * 8 + Math.abs(Math.log((columns / rows) / aspect));
+    if (!best || cost < best.cost) best = { columns, rows, cost };
+  }
+  return best ? [best.columns, best.rows] : [cells, 1];
+}
+
+export class ShardMap {
+  constructor(figure, { hover }) {
+    this.figure = figure;
+    this.canvas = figure.querySelector('canvas');
+    this.labels = figure.querySelector('.labels');
+    this.tip = figure.querySelector('.tip');
+    this.context = this.canvas.getContext('2d');
+    this.small = document.createElement('canvas');
+    this.picture = null;
+    this.ids = [];
+    this.only = null;
+    this.hover = hover;
+    this.pending = 0;
+    new ResizeObserver(() => this.fit()).observe(figure);
+    addEventListener('themechange', () => this.recolour());
+    figure.addEventListener('pointermove', event => this.point(event));
+    figure.addEventListener('pointerleave', () => this.leave());
+  }
+
+  // Takes a new picture and lets what changed ripple over.
+  show(picture) {
+    const same = this.picture?.cells === picture.cells;
+    this.picture = picture;
+    this.owner = new Int16Array(picture.cells).fill(-1);
+    this.moving = new Uint8Array(picture.cells);
+    let cell = 0;
+    for (const [node, length, moving] of picture.runs) {
+      this.owner.fill(node < 0 ? -1 : this.number(picture.nodes[node]), cell, cell + length);
+      if (moving) this.moving.fill(1, cell, cell + length);
+      cell += length;
+    }
+    if (!same) this.fit();
+    this.place();
+    this.recolour(same);
+  }
+
+  // The number of a node on this map.
+  number(id) {
+    const at = this.ids.indexOf(id);
+    return at < 0 ? this.ids.push(id) - 1 : at;
+  }
+
+  // Lays the owners out, and finds what only their places decide.
+  place() {
+    if (!this.order) return;
+    this.own = new Int16Array(this.columns * this.rows).fill(-1);
+    for (let i = 0; i < this.owner.length; i += 1) this.own[this.order[i]] = this.owner[i];
+    this.borders = this.findBorders();
+    this.label();
+  }
+
+  // Shows one node's shards and dims the others; null shows all.
+  highlight(id) {
+    if (this.only === id) return;
+    this.only = id;
+    this.dim();
+    if (this.picture) this.recolour(true, 180);
+  }
+
+  fit() {
+    const width = this.figure.clientWidth;
+    const height = this.figure.clientHeight;
+    if (!width || !height) return;
+    const scale = devicePixelRatio || 1;
+    this.canvas.width = Math.round(width * scale);
+    this.canvas.height = Math.round(height * scale);
+    const cells = this.picture?.cells ?? 0;
+    if (!cells) return;
+    [this.columns, this.rows] = shape(cells, width / height);
+    this.order = curve(this.columns, this.rows);
+    this.cell = new Int32Array(this.columns * this.rows).fill(-1);
+    for (let i = 0; i < cells; i += 1) this.cell[this.order[i]] = i;
+    this.small.width = this.columns;
+    this.small.height = this.rows;
+    this.pixels = this.small.getContext('2d').createImageData(this.columns, this.rows);
+    if (!this.goal) return;
+    this.place();
+    this.paint();
+  }
+
+  // Works out every cell's colour anew; `ripple` lets changes travel.
+  recolour(ripple = false, length = RIPPLE) {
+    if (!this.picture) return;
+    const cells = this.picture.cells;
+    const paper = rgb('var(--paper)');
+    this.paper = paper;
+    const palette = this.ids.map(id => rgb(colour(id)));
+    const nobody = rgb('var(--nobody)');
+    const only = this.only === null ? -1 : this.ids.indexOf(this.only);
+    const goal = new Float32Array(cells * 3);
+    for (let i = 0; i < cells; i += 1) {
+      const fade = this.only !== null && this.owner[i] !== only ? 0.82 : this.moving[i] ? 0.5 : 0;
+      const grain = 1 + ((Math.imul(i, 2654435761) >>> 24) / 255 - 0.5) * 0.07;
+      const from = palette[this.owner[i]] ?? nobody;
+      for (let c = 0; c < 3; c += 1) goal[i * 3 + c] = Math.min(255, from[c] * grain) * (1 - fade) + paper[c] * fade;
+    }
+    const now = performance.now();
+    const shown = ripple && !calm.matches && this.goal?.length === goal.length ? this.colours(now) : null;
+    this.from = shown ?? goal;
+    this.goal = goal;
+    this.start = new Float64Array(cells);
+    this.end = now;
+    if (shown) this.schedule(now, length);
+    this.paint();
+  }
+
+  // When each changed cell begins to change.
+  schedule(now, length) {
+    const changed = [];
+    for (let i = 0; i < this.start.length; i += 1) {
+      const far = c => Math.abs(this.from[i * 3 + c] - this.goal[i * 3 + c]) > 1;
+      if (far(0) || far(1) || far(2)) changed.push(i);
+    }
+    changed.forEach((cell, n) => { this.start[cell] = now + (length === RIPPLE ? (n / changed.length) * RIPPLE : 0); });
+    this.fadeTime = length === RIPPLE ? FADE : length;
+    this.glow = length === RIPPLE ? 0.6 : 0;
+    if (changed.length) this.end = now + (length === RIPPLE ? RIPPLE : 0) + this.fadeTime;
+  }
+
+  // The colours of all cells at a moment.
+  colours(now) {
+    if (now >= this.end) return this.goal;
+    const out = new Float32Array(this.goal.length);
+    for (let i = 0; i < this.start.length; i += 1) {
+      const t = Math.min(1, Math.max(0, (now - this.start[i]) / this.fadeTime));
+      const eased = t * t * (3 - 2 * t);
+      // Half way over, a cell that changes hands is bright: a wave runs through the map.
+      const glow = Math.sin(Math.PI * t) * this.glow;
+      for (let c = 0; c < 3; c += 1) {
+        const at = i * 3 + c;
+        const plain = this.from[at] + (this.goal[at] - this.from[at]) * eased;
+        out[at] = plain + (this.paper[c] - plain) * (this.start[i] ? glow : 0);
+      }
+    }
+    return out;
+  }
+
+  paint() {
+    if (!this.pending) this.pending = requestAnimationFrame(now => this.frame(now));
+  }
+
+  frame(now) {
+    this.pending = 0;
+    if (!this.cell || !this.goal) return;
+    this.draw(this.colours(now));
+    if (now < this.end) this.pending = requestAnimationFrame(next => this.frame(next));
+  }
+
+  draw(colours) {
+    const { context, canvas, columns, rows } = this;
+    const [cw, ch] = [canvas.width / columns, canvas.height / rows];
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (Math.min(cw, ch) >= 10 * (devicePixelRatio || 1)) {
+      this.drawTiles(colours, cw, ch);
+      return;
+    }
+    const data = this.pixels.data;
+    for (let at = 0; at < this.cell.length; at += 1) {
+      const i = this.cell[at];
+      data[at * 4 + 3] = i < 0 ? 0 : 255;
+      if (i < 0) continue;
+      for (let c = 0; c < 3; c += 1) data[at * 4 + c] = colours[i * 3 + c];
+    }
+    this.small.getContext('2d').putImageData(this.pixels, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.small, 0, 0, canvas.width, canvas.height);
+    if (!this.borders) return;
+    context.beginPath();
+    for (const [x1, y1, x2, y2] of this.borders) {
+      context.moveTo(x1 * cw, y1 * ch);
+      context.lineTo(x2 * cw, y2 * ch);
+    }
+    context.lineWidth = 2 * (devicePixelRatio || 1);
+    context.lineCap = 'square';
+    context.strokeStyle = `rgb(${rgb('var(--paper)').join(' ')})`;
+    context.stroke();
+  }
+
+  // Few enough to be seen one by one.
+  drawTiles(colours, cw, ch) {
+    const gap = Math.min(6, Math.max(1.5, Math.min(cw, ch) * 0.08)) * (devicePixelRatio || 1) / 2;
+    for (let i = 0; i < this.owner.length; i += 1) {
+      const [x, y] = [this.order[i] % this.columns, Math.floor(this.order[i] / this.columns)];
+      this.context.fillStyle = `rgb(${colours[i * 3]} ${colours[i * 3 + 1]} ${colours[i * 3 + 2]})`;
+      this.context.beginPath();
+      this.context.roundRect(x * cw + gap, y * ch + gap, cw - 2 * gap, ch - 2 * gap, Math.min(cw, ch) * 0.14);
+      this.context.fill();
+    }
+  }
+
+  // Lines between territories; none where the shards lie too scattered for any.
+  findBorders() {
+    if (!this.own || this.own.length < 400) return null;
+    const { own, columns } = this;
+    const lines = [];
+    for (let at = 0; at < own.length; at += 1) {
+      const x = at % columns;
+      const y = Math.floor(at / columns);
+      if (x && own[at - 1] !== own[at]) lines.push([x, y, x, y + 1]);
+      if (y && own[at - columns] !== own[at]) lines.push([x, y, x + 1, y]);
+      if (lines.length > BORDERS_MAX) return null;
+    }
+    return lines;
+  }
+
+  // Writes each owner's name where its territories have most room for it.
+  label() {
+    const [cw, ch] = [this.figure.clientWidth / this.columns, this.figure.clientHeight / this.rows];
+    const found = survey(this.own, this.columns, this.rows);
+    const old = new Map([...this.labels.children].map(label => [label.dataset.key, label]));
+    const nth = new Map();
+    for (const { territory, x, y } of roomiest(found, cw, ch, ROOM)) {
+      const id = this.ids[found.owners[territory]];
+      nth.set(id, (nth.get(id) ?? 0) + 1);
+      const key = `${id}/${nth.get(id)}`;
+      const label = old.get(key) ?? document.createElement('span');
+      old.delete(key);
+      if (!label.isConnected) {
+        Object.assign(label.dataset, { id, key });
+        label.textContent = short(id);
+        this.labels.append(label);
+      }
+      label.style.left = `${(x + 0.5) * cw}px`;
+      label.style.top = `${(y + 0.5) * ch}px`;
+    }
+    for (const label of old.values()) label.remove();
+    this.dim();
+  }
+
+  dim() {
+    for (const label of this.labels.children) label.classList.toggle('dim', this.only !== null && this.only !== label.dataset.id);
+  }
+
+  point(event) {
+    if (!this.cell) return;
+    const box = this.figure.getBoundingClientRect();
+    const x = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
+    const y = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
+    const i = x < 0 || y < 0 || x >= this.columns || y >= this.rows ? -1 : this.cell[y * this.columns + x];
+    if (i < 0) return this.leave();
+    const { shards, cells } = this.picture;
+    const first = Math.floor(i * shards / cells);
+    const last = Math.floor((i + 1) * shards / cells) - 1;
+    const which = first === last ? `Shard ${count(first)}` : `Shards ${count(first)} to ${count(last)}`;
+    const id = this.ids[this.owner[i]] ?? null;
+    this.tip.textContent = `${which} · ${id ?? 'nobody'}${this.moving[i] ? ', waiting' : ''}`;
+    this.tip.hidden = false;
+    const left = Math.min(Math.max(event.clientX - box.left, 70), box.width - 70);
+    this.tip.style.left = `${left}px`;
+    this.tip.style.top = `${event.clientY - box.top}px`;
+    this.hover(id);
+  }
+
+  leave() {
+    this.tip.hidden = true;
+    this.hover(null);
+  }
+
+  // What the map shows, for those who don't see it.
+  describe(members) {
+    if (!this.picture?.shards) return 'The shard map is not known yet.';
+    const shares = members.filter(member => member.shards > 0).map(member => `${member.id} owns ${count(member.shards)}`);
+    return `Map of ${plural(this.picture.shards, 'shard')}: ${shares.join(', ') || 'nobody owns any'}.`;
+  }
+}
