@@ -7,6 +7,7 @@
 //! | `leader` | what only the leader does: the member table, the shard map, the voters |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
+//! | `recover` | how it starts again from its data directory |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `view` | what the application sees: state, status, route table |
@@ -16,6 +17,7 @@ mod joining;
 mod leader;
 mod peers;
 mod proposals;
+mod recover;
 mod routing;
 mod view;
 mod voters;
@@ -28,6 +30,7 @@ use joining::Joining;
 use leader::Leading;
 use peers::{Identity, Peers};
 use proposals::Proposals;
+use siphasher::sip::SipHasher13;
 use view::View;
 
 use crate::config::{NodeConfig, Participation};
@@ -66,6 +69,8 @@ pub struct Node {
     joining: Joining,
     proposals: Proposals,
     view: View,
+    /// The log of a former boot is being applied.
+    restarting: bool,
     counters: Counters,
     cluster_rng: Rng,
     outputs: VecDeque<Output>,
@@ -79,16 +84,11 @@ impl Node {
     #[allow(clippy::needless_pass_by_value, reason = "what the store held is the node's from now on")]
     pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
         config.check()?;
-        if !recovered.records.is_empty() {
-            let accepted = "an empty store: this version keeps its log in memory".into();
-            return Err(ConfigError::Range {
-                what: "recovered records",
-                given: recovered.records.len().to_string(),
-                accepted,
-            });
-        }
+        let log = recover::read(&recovered)?;
+        let recovered = log.is_some();
         let mut rng = Rng::new(seed, Stream::Identity);
-        let me = Owner { id: RaftId::draw(&mut rng), boot: BootId::draw(&mut rng) };
+        let drawn = RaftId::draw(&mut rng);
+        let me = Owner { id: log.as_ref().map_or(drawn, |log| log.id), boot: BootId::draw(&mut rng) };
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
         secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
@@ -113,7 +113,7 @@ impl Node {
             seed,
             me,
             now,
-            consensus: Consensus::new(ConsensusConfig { id: me.id, bootstrap: None }, seed, now),
+            consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
             membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
             handover: Handover::default(),
@@ -123,12 +123,17 @@ impl Node {
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
             view: View::default(),
+            restarting: false,
             counters: Counters::default(),
             cluster_rng: rng,
             outputs: VecDeque::new(),
             config,
         };
-        node.settle(now);
+        if recovered {
+            node.restart(now)?;
+        } else {
+            node.settle(now);
+        }
         Ok(node)
     }
 
@@ -229,6 +234,13 @@ impl Node {
         self.make_status()
     }
 
+    /// Hash over the replicated state: members, map, cluster values, applied
+    /// index. Equal on all nodes that applied the same index; `None` before there is a state.
+    pub fn state_hash(&self) -> Option<u64> {
+        let state = self.state.as_ref()?;
+        Some(SipHasher13::new().hash(&state.encode()))
+    }
+
     /// Grows with every change of [`Node::routes`].
     pub fn route_version(&self) -> u64 {
         self.view.route_version()
@@ -280,6 +292,7 @@ impl Node {
         let state = State::bootstrap(values, self.config.shards, self.own_member());
         let bootstrap = Some(apply::snapshot(&state, Bytes::new()));
         self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
+        self.consensus.set_durable(self.config.durable);
         self.install_state(now, state);
     }
 }

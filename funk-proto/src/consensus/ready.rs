@@ -73,6 +73,7 @@ impl Consensus {
             self.vote_token = Some(token);
         }
         let snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty());
+        let replaces = snapshot.is_some();
         let record = self.record(ready.entries(), snapshot);
         let store = self.raw.mut_store();
         if let Some(snapshot) = snapshot {
@@ -84,7 +85,7 @@ impl Consensus {
         self.raw.mut_store().append(ready.entries());
         let write = Outstanding { token, number: ready.number(), snapshot: snapshot.cloned(), messages: Vec::new() };
         self.outstanding.push_back(write);
-        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record }));
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
 
     /// A bootstrap's first write: nothing happens before it is stable.
@@ -94,7 +95,24 @@ impl Consensus {
         self.vote_token = Some(token);
         let record = self.record(&[], Some(snapshot));
         self.outstanding.push_back(Outstanding { token, number: 0, snapshot: None, messages: Vec::new() });
-        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record }));
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces: true }));
+    }
+
+    /// This node's own snapshot, with all that the log holds after it: what
+    /// was written before may go.
+    pub(super) fn persist_snapshot(&mut self) {
+        if !self.durable {
+            return;
+        }
+        let token = self.take_token();
+        let store = self.raw.store();
+        let snapshot = store.last_snapshot().clone();
+        let entries: Vec<Entry> = store.entries_after(snapshot.get_metadata().index).cloned().collect();
+        let record = self.record(&entries, Some(&snapshot));
+        // What is written with it was handed over before: it makes no ready of Raft's stable.
+        let number = self.outstanding.back().map_or(0, |write| write.number);
+        self.outstanding.push_back(Outstanding { token, number, snapshot: None, messages: Vec::new() });
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces: true }));
     }
 
     fn take_token(&mut self) -> Token {
@@ -112,6 +130,7 @@ impl Consensus {
             entries: entries.iter().map(convert::from_entry).collect(),
             snapshot: snapshot.map(convert::to_meta),
             state: snapshot.map(|snapshot| snapshot.data.clone()).unwrap_or_default(),
+            node: self.id.get(),
         };
         record.encode_to_vec().into()
     }

@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn refresh_members(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         for member in state.members.iter() {
-            self.peers.learn(member.id, member.raft);
+            self.peers.learn_listed(member.id, member.raft);
         }
         let (voters, outgoing) = (self.consensus.voters(), self.consensus.outgoing_voters());
         let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
@@ -178,6 +178,9 @@ impl Node {
         if let Err(error) = self.config.check() {
             tracing::warn!(%error, "this node's intervals do not fit the cluster's lease");
         }
+        if self.restarting {
+            self.liveness.honour_former_boot(now);
+        }
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();
@@ -207,6 +210,7 @@ impl Node {
         };
         state.applied = index;
         if !user.is_empty() {
+            self.proposals.note_user_state();
             self.outputs.push_back(Output::SnapshotInstalled { index, state: user });
         }
         self.install_state(now, state);

@@ -50,6 +50,11 @@ impl Joining {
         }
     }
 
+    /// The node is of a cluster already: no new one is begun, and the way back in is asked for.
+    pub(super) fn resume(&mut self, ask_at: Option<Timestamp>) {
+        (self.look_round_until, self.ask_at) = (None, ask_at);
+    }
+
     pub(super) fn looks_round(&self) -> bool {
         self.look_round_until.is_some()
     }
