@@ -2,6 +2,7 @@
 //! Each adapter calls them from its own tests.
 
 mod cluster;
+mod durable;
 mod fused;
 mod node;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
 pub use cluster::three_nodes_agree_and_outlive_one;
+pub use durable::{a_data_directory_outlives_its_process, a_failed_write_stops_the_node};
 pub use fused::a_panic_closes_the_gate;
 pub use node::{
     a_flood_of_streams_is_bounded, a_node_starts_serves_and_leaves, a_refused_start_names_its_reason,

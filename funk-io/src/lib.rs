@@ -39,4 +39,6 @@ pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use runtime::Runtime;
 pub use sockets::Sockets;
 pub use start::{Options, start};
+pub use store::StoreError;
+pub use store::data_dir::DataDir;
 pub use watch::Watch;

@@ -20,6 +20,9 @@ use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
+use crate::store::Store;
+use crate::store::data_dir::DataDir;
+use crate::store::writer::Writer;
 
 /// What a node is started with.
 ///
@@ -34,12 +37,21 @@ pub struct Options {
     pub sockets: Sockets,
     /// The source of the node's randomness; `None`: drawn from the operating system.
     pub seed: Option<Seed>,
+    /// Where the node keeps its log and snapshots; `None`: in memory, so that a
+    /// restart makes a new member.
+    pub data: Option<DataDir>,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        Self { node, sockets, seed: None }
+        Self { node, sockets, seed: None, data: None }
+    }
+
+    /// The same with a data directory.
+    #[must_use]
+    pub fn with_data(self, data: DataDir) -> Self {
+        Self { data: Some(data), ..self }
     }
 }
 
@@ -48,23 +60,44 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
-    let Options { node: mut config, sockets, seed } = options;
+    let Options { node: mut config, sockets, seed, data } = options;
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
     let seed = seed.map_or_else(random_seed, Ok)?;
     let clock = Clock::start();
     let name = config.name.clone();
     let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
-    let node = Node::new(config, Recovered::default(), seed, clock.now())?;
+    let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
+    config.durable = claimed.is_some();
+    let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
+    let node = Node::new(config, recovered, seed, clock.now())?;
 
     let hub = Arc::new(Hub::default());
-    let (inbox_source, drain_source) = (Source::new(&hub), Source::new(&hub));
+    let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
+    let store = match claimed {
+        Some(claimed) => {
+            let writer = Writer::start(claimed, Waker::from(Arc::clone(&store_source)));
+            Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?)
+        }
+        None => Store::Memory(Default::default()),
+    };
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints));
-    let parts = Parts { clock, lease, node, shared: Arc::clone(&shared), inbox, hub, inbox_source, drain_source };
+    let parts = Parts {
+        clock,
+        lease,
+        node,
+        store,
+        shared: Arc::clone(&shared),
+        inbox,
+        hub,
+        inbox_source,
+        drain_source,
+        store_source,
+    };
 
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("funk-{name}"));
@@ -83,11 +116,13 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) lease: std::time::Duration,
     pub(crate) node: Node,
+    pub(crate) store: Store,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,
     pub(crate) inbox_source: Arc<Source>,
     pub(crate) drain_source: Arc<Source>,
+    pub(crate) store_source: Arc<Source>,
 }
 
 /// The driver's thread. However it ends, the gate is closed and nobody waits for ever.

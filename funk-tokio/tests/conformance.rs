@@ -62,3 +62,13 @@ fn three_nodes_agree_and_outlive_one() {
 fn a_panic_closes_the_gate() {
     conformance::a_panic_closes_the_gate::<Tokio>();
 }
+
+#[test]
+fn a_data_directory_outlives_its_process() {
+    conformance::a_data_directory_outlives_its_process::<Tokio>();
+}
+
+#[test]
+fn a_failed_write_stops_the_node() {
+    conformance::a_failed_write_stops_the_node::<Tokio>();
+}

@@ -20,7 +20,7 @@ pub(super) fn node<R: Runtime>(name: &str, change: impl FnOnce(&mut NodeConfig))
     start::<R>(Options::new(config, sockets)).expect("the node starts")
 }
 
-fn config(name: &str) -> NodeConfig {
+pub(super) fn config(name: &str) -> NodeConfig {
     let (name, cluster): (NodeName, ClusterName) =
         (name.parse().expect("a legal name"), "conformance".parse().expect("a legal name"));
     let any = SocketAddr::new(LOOPBACK, 0);
