@@ -9,6 +9,7 @@ pub mod http;
 pub mod load;
 pub mod ports;
 pub mod process;
+pub mod restart;
 pub mod startup;
 pub mod statistics;
 pub mod status;

@@ -6,6 +6,7 @@ use crate::consensus::{Consensus, ConsensusConfig, RecoveredLog};
 use crate::error::ConfigError;
 use crate::id::RaftId;
 use crate::io::Recovered;
+use crate::limits;
 use crate::rng::Seed;
 use crate::time::Timestamp;
 
@@ -51,8 +52,12 @@ impl Node {
             return Err(ConfigError::Range { what: "cluster name", given: self.config.cluster.to_string(), accepted });
         }
         let (cluster, members) = (state.cluster.id, state.members.len());
+        // Whoever restarted on another port for its streams may have kept that of gossip.
+        let others = state.members.iter().filter(|member| member.id != self.me.id).map(|member| member.serf);
+        let others = others.take(limits::JOIN_ADDRESSES_MAX).collect();
         tracing::info!(%cluster, members, applied = %state.applied, "the data directory's cluster is resumed");
         self.peers.identity.cluster = Some(cluster);
+        self.membership.join(now, others);
         self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
         let rejoins = self.config.participation != Participation::NonMember;
         self.joining.resume(rejoins.then_some(now));
