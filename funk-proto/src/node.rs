@@ -277,6 +277,7 @@ impl Node {
             zone: self.config.zone.clone(),
             non_voting: self.config.participation != Participation::Full,
             non_member: self.config.participation == Participation::NonMember,
+            durable: self.config.durable,
         }
     }
 

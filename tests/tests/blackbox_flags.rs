@@ -79,7 +79,6 @@ fn flags_of_features_to_come_end_with_code_2_and_say_so() -> Tested {
     let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
     for given in [
         &["--zeroconf=true"][..],
-        &["--data-dir", "somewhere"],
         &["--encrypt", key],
         &["--tls-cert", "x"],
         &["--tls-key", "x"],

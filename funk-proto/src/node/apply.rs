@@ -120,13 +120,11 @@ impl Node {
         }
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
-            Change::Dead(id, _) => {
+            Change::Dead(id, boot) => {
                 let Some(name) = self.name_of(*id) else { return };
                 self.membership.set_status(&name, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
-                if *id == self.me.id {
-                    self.ask_to_join(now);
-                }
+                self.member_has_stopped(now, *id, *boot);
             }
             Change::Removed { member, left } => self.member_is_gone(now, member, *left),
             Change::Draining(_) | Change::Updated(_) => {}

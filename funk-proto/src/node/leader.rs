@@ -99,6 +99,10 @@ impl Leading {
         self.dirty = true;
     }
 
+    pub(super) fn asked_to_leave(&self, owner: Owner) -> bool {
+        self.leaves.contains(&owner)
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         earliest(self.look_at, self.moves.iter().map(|&(_, _, at)| at).min())
     }
@@ -306,6 +310,7 @@ impl Node {
     }
 
     /// Leavers start to drain; those that are drained and do not vote are out.
+    /// Those with a data directory only stop: they keep their place, and their vote.
     /// If everybody leaves there is nobody to drain to, and all are out at once.
     fn departures(&mut self) -> Vec<Op> {
         let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
@@ -318,7 +323,9 @@ impl Node {
         for member in state.members.iter() {
             let votes = voters.contains(&member.id) || outgoing.contains(&member.id);
             let Some(boot) = member.boot else {
-                if !votes && !self.consensus.learners().contains(&member.id) {
+                // A data directory that was lost comes back as another member of that name.
+                let stays = member.durable && state.members.up_by_name(&member.name).is_none();
+                if !stays && !votes && !self.consensus.learners().contains(&member.id) {
                     ops.push(Op::Removed(name(member, 0)));
                 }
                 continue;
@@ -330,7 +337,16 @@ impl Node {
                 }
                 continue;
             }
-            let drained = state.map.held_by(owner) == 0 && !votes;
+            let holds_none = state.map.held_by(owner) == 0;
+            if member.durable {
+                // It goes without its place: the data directory brings it back.
+                let asked = leading.leaves.contains(&owner);
+                if asked && member.id != self.me.id && (holds_none || !heirs) {
+                    ops.push(Op::Dead(name(member, boot.get())));
+                }
+                continue;
+            }
+            let drained = holds_none && !votes;
             if member.id != self.me.id && (drained || !heirs) {
                 ops.push(Op::Removed(name(member, boot.get())));
             }
@@ -343,7 +359,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         let own = state.members.get(self.me.id);
         let others = state.members.iter().any(|member| member.id != self.me.id && member.boot.is_some());
-        if own.is_some_and(|own| own.draining) && !others {
+        if own.is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) && !others {
             self.leave_is_done(now);
         }
     }
