@@ -185,6 +185,14 @@ impl World {
         self.drain(at);
     }
 
+    /// Hands a request to a host's node, which may refuse it.
+    pub fn try_request(&mut self, at: usize, request: Request) -> bool {
+        let now = self.clock(at);
+        let taken = self.hosts[at].node.as_mut().expect("it runs").request(now, request).is_ok();
+        self.drain(at);
+        taken
+    }
+
     /// What a host's node says of itself.
     pub fn status(&self, at: usize) -> Status {
         self.hosts[at].node.as_ref().expect("it runs").status()

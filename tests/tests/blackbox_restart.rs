@@ -60,3 +60,32 @@ fn a_data_directory_serves_one_process_and_one_node() -> Tested {
     assert!(other.tail().contains("belongs to node n0"), "{}", other.tail());
     Ok(())
 }
+
+#[test]
+fn a_stopped_node_keeps_its_place_and_all_may_stop_at_once() -> Tested {
+    let mut cluster = durable_cluster("restart-stop", 3)?;
+    let stop = |cluster: &mut DemoCluster, node: usize| -> Tested {
+        let ended = cluster.nodes[node].process.wait(GENEROUS)?;
+        assert_eq!(ended.code(), Some(0), "{}", cluster.nodes[node].process.tail());
+        Ok(())
+    };
+    for node in [cluster.leader()?, cluster.follower()?] {
+        cluster.nodes[node].process.signal(Signal::TERM);
+        stop(&mut cluster, node)?;
+        let all = cluster.converged(GENEROUS)?;
+        let member = all[0].members.get(&format!("n{node}")).ok_or("it is no member any more")?;
+        assert_eq!((member.raft.as_str(), member.shards), ("Voter", 0), "{}", all[0].brief());
+        cluster.start_again(node)?;
+        cluster.converged(GENEROUS)?;
+    }
+    for node in &cluster.nodes {
+        node.process.signal(Signal::TERM);
+    }
+    for node in 0..3 {
+        stop(&mut cluster, node)?;
+        cluster.start_again(node)?;
+    }
+    cluster.converged(GENEROUS)?;
+    assert_eq!(resumed_clusters(&cluster)?.len(), 1);
+    Ok(())
+}
