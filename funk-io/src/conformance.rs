@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
 pub use cluster::three_nodes_agree_and_outlive_one;
-pub use durable::{a_data_directory_outlives_its_process, a_failed_write_stops_the_node};
+pub use durable::{
+    a_data_directory_outlives_its_process, a_failed_write_stops_the_node, an_application_state_outlives_compaction,
+};
 pub use fused::a_panic_closes_the_gate;
 pub use node::{
     a_flood_of_streams_is_bounded, a_node_starts_serves_and_leaves, a_refused_start_names_its_reason,

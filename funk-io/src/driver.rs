@@ -53,6 +53,7 @@ use crate::gate::publisher::Publisher;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::start::Parts;
+use crate::state_machine::StateMachine;
 use crate::store::{Store, StoreError};
 
 /// Time for the last bytes of a stopping node to leave.
@@ -74,6 +75,7 @@ pub(crate) struct Driver<'a, R: Runtime> {
     datagrams: Datagrams<R>,
     streams: Streams<R>,
     store: Store,
+    state_machine: Option<Box<dyn StateMachine>>,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
@@ -88,7 +90,19 @@ pub(crate) struct Driver<'a, R: Runtime> {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts { clock, lease, node, store, shared, inbox, hub, inbox_source, drain_source, store_source } = parts;
+        let Parts {
+            clock,
+            lease,
+            node,
+            store,
+            state_machine,
+            shared,
+            inbox,
+            hub,
+            inbox_source,
+            drain_source,
+            store_source,
+        } = parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
         Ok(Self {
             clock,
@@ -104,6 +118,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             hub,
             shared,
             store,
+            state_machine,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),

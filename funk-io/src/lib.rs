@@ -15,6 +15,7 @@
 //! | `watch`, `events` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
 //! | `store` | where the core's writes go |
+//! | `state_machine` | the application's own state on the log |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod clock;
@@ -28,6 +29,7 @@ mod gate;
 mod runtime;
 mod sockets;
 mod start;
+mod state_machine;
 mod store;
 mod watch;
 
@@ -39,6 +41,7 @@ pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use runtime::Runtime;
 pub use sockets::Sockets;
 pub use start::{Options, start};
+pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;
 pub use watch::Watch;

@@ -20,14 +20,12 @@ use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
+use crate::state_machine::StateMachine;
 use crate::store::Store;
 use crate::store::data_dir::DataDir;
 use crate::store::writer::Writer;
 
 /// What a node is started with.
-///
-/// The application's own state is no part of snapshots yet: a node that joins
-/// late sees the proposals committed from then on.
 #[derive(Debug)]
 pub struct Options {
     /// The node's configuration. An address with port 0, or without an IP
@@ -40,12 +38,15 @@ pub struct Options {
     /// Where the node keeps its log and snapshots; `None`: in memory, so that a
     /// restart makes a new member.
     pub data: Option<DataDir>,
+    /// The application's own state on the log; `None`: proposals are only seen as
+    /// events, and those before a snapshot are not seen again after a restart.
+    pub state_machine: Option<Box<dyn StateMachine>>,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        Self { node, sockets, seed: None, data: None }
+        Self { node, sockets, seed: None, data: None, state_machine: None }
     }
 
     /// The same with a data directory.
@@ -60,7 +61,7 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
-    let Options { node: mut config, sockets, seed, data } = options;
+    let Options { node: mut config, sockets, seed, data, state_machine } = options;
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
     let seed = seed.map_or_else(random_seed, Ok)?;
@@ -91,6 +92,7 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
         lease,
         node,
         store,
+        state_machine,
         shared: Arc::clone(&shared),
         inbox,
         hub,
@@ -117,6 +119,7 @@ pub(crate) struct Parts {
     pub(crate) lease: std::time::Duration,
     pub(crate) node: Node,
     pub(crate) store: Store,
+    pub(crate) state_machine: Option<Box<dyn StateMachine>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,

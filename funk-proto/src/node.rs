@@ -69,6 +69,8 @@ pub struct Node {
     joining: Joining,
     proposals: Proposals,
     view: View,
+    /// The cluster's state at the index at which the application was asked for its own.
+    snapshot_at: Option<(LogIndex, Bytes)>,
     /// The log of a former boot is being applied.
     restarting: bool,
     counters: Counters,
@@ -123,6 +125,7 @@ impl Node {
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
             view: View::default(),
+            snapshot_at: None,
             restarting: false,
             counters: Counters::default(),
             cluster_rng: rng,

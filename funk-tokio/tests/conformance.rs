@@ -72,3 +72,8 @@ fn a_data_directory_outlives_its_process() {
 fn a_failed_write_stops_the_node() {
     conformance::a_failed_write_stops_the_node::<Tokio>();
 }
+
+#[test]
+fn an_application_state_outlives_compaction() {
+    conformance::an_application_state_outlives_compaction::<Tokio>();
+}

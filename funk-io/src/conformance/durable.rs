@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use funk_proto::Event;
+use funk_proto::id::LogIndex;
 
 use super::node::{config, serving};
 use super::{LOOPBACK, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, DataDir, Options, Sockets, StopReason, start};
+use crate::{Cluster, DataDir, Options, Sockets, StateMachine, StopReason, start};
 
 /// A directory that is removed with the test.
 struct Temporary(PathBuf);
@@ -32,11 +34,15 @@ impl Drop for Temporary {
 }
 
 fn durable<R: Runtime>(directory: &Temporary) -> Cluster {
+    durable_with::<R>(directory, None)
+}
+
+fn durable_with<R: Runtime>(directory: &Temporary, state_machine: Option<Box<dyn StateMachine>>) -> Cluster {
     let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
     let mut config = config("kept");
     config.bootstrap = true;
     let data = DataDir::open(&directory.0).expect("nobody else has it");
-    start::<R>(Options::new(config, sockets).with_data(data)).expect("the node starts")
+    start::<R>(Options { state_machine, ..Options::new(config, sockets).with_data(data) }).expect("the node starts")
 }
 
 /// A node that is started again with its data directory is the same member of
@@ -66,6 +72,58 @@ pub fn a_data_directory_outlives_its_process<R: Runtime>() {
         assert!(index > before.commit_index);
         let committed = Event::Committed { index, bytes: Bytes::from_static(b"more") };
         while events.next().await.expect("it runs") != committed {}
+    });
+}
+
+/// How many proposals it has seen, and of which size in all.
+#[derive(Clone, Debug, Default)]
+struct Sum(Arc<Mutex<(u64, u64)>>);
+
+impl Sum {
+    fn get(&self) -> (u64, u64) {
+        *self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl StateMachine for Sum {
+    fn apply(&mut self, _: LogIndex, bytes: &Bytes) {
+        let mut sum = self.0.lock().expect("nobody panics with it");
+        *sum = (sum.0 + 1, sum.1 + bytes.len() as u64);
+    }
+
+    fn snapshot(&mut self) -> Bytes {
+        let (count, size) = self.get();
+        Bytes::from([count.to_be_bytes(), size.to_be_bytes()].concat())
+    }
+
+    fn restore(&mut self, _: LogIndex, state: &Bytes) {
+        let number = |at: usize| u64::from_be_bytes(state[at..at + 8].try_into().expect("two numbers"));
+        *self.0.lock().expect("nobody panics with it") = (number(0), number(8));
+    }
+}
+
+/// The log is cut behind a snapshot, which holds the application's state too.
+pub fn an_application_state_outlives_compaction<R: Runtime>() {
+    const SIZE: usize = 128 << 10;
+    const COUNT: u64 = 300;
+    run::<R>(async {
+        let directory = Temporary::new();
+        let first = durable_with::<R>(&directory, Some(Box::new(Sum::default())));
+        serving(&first).await;
+        for _ in 0..COUNT {
+            first.propose(Bytes::from(vec![1; SIZE])).await.expect("it leads");
+        }
+        let mut events = first.events();
+        drop(first);
+        while events.next().await.is_ok() {}
+        let files = std::fs::read_dir(&directory.0).expect("it is there");
+        let bytes: u64 = files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |meta| meta.len())).sum();
+        assert!(bytes < COUNT * SIZE as u64 / 2, "{bytes} bytes are left of the log");
+
+        let sum = Sum::default();
+        let second = durable_with::<R>(&directory, Some(Box::new(sum.clone())));
+        serving(&second).await;
+        assert_eq!(sum.get(), (COUNT, COUNT * SIZE as u64));
     });
 }
 

@@ -71,17 +71,27 @@ impl<R: Runtime> Driver<'_, R> {
                 }
             }
             Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
-            // The application's state is no part of snapshots yet.
             Output::SnapshotWanted { index } => {
-                self.echoes.push_back(Input::SnapshotTaken { index, state: bytes::Bytes::new() });
+                // All commits up to the index were told before this.
+                let state = self.state_machine.as_mut().map(|machine| machine.snapshot()).unwrap_or_default();
+                self.echoes.push_back(Input::SnapshotTaken { index, state });
             }
-            Output::SnapshotInstalled { .. } => {}
+            Output::SnapshotInstalled { index, state } => {
+                if let Some(machine) = &mut self.state_machine {
+                    machine.restore(index, &state);
+                }
+            }
             Output::Event(event) => self.tell(event),
         }
     }
 
     fn tell(&mut self, event: Event) {
         match &event {
+            Event::Committed { index, bytes } => {
+                if let Some(machine) = &mut self.state_machine {
+                    machine.apply(*index, bytes);
+                }
+            }
             Event::RequestDone { id, outcome } => {
                 if let Some(asker) = self.askers.remove(id) {
                     let outcome: Outcome = outcome.clone();

@@ -215,28 +215,26 @@ impl Node {
     }
 
     /// Consensus wants a snapshot at the applied index. Without user entries
-    /// there is nothing to ask the application for.
+    /// there is nothing to ask the application for. The cluster's own state is
+    /// kept as it is now, since more may be applied before the answer comes.
     pub(super) fn take_snapshot(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
         let index = self.consensus.applied();
         if self.proposals.has_user_state() {
+            self.snapshot_at = Some((index, state.encode()));
             self.outputs.push_back(Output::SnapshotWanted { index });
         } else {
-            self.provide_snapshot(now, index, Bytes::new());
+            let body = snapshot(state, Bytes::new());
+            self.consensus.provide_snapshot(now, index, body);
         }
     }
 
-    /// The application's state is at `index`; if more was applied meanwhile, it is asked again.
+    /// The application's state after `index`, which was the last that was asked for.
     pub(super) fn handle_snapshot_taken(&mut self, now: Timestamp, index: LogIndex, user: &Bytes) {
-        if index == self.consensus.applied() {
-            self.provide_snapshot(now, index, user.clone());
-        } else {
-            self.take_snapshot(now);
+        if let Some((_, state)) = self.snapshot_at.take_if(|(asked, _)| *asked == index) {
+            let body = SnapshotBody { state, user: user.clone() }.encode_to_vec();
+            self.consensus.provide_snapshot(now, index, body.into());
         }
-    }
-
-    fn provide_snapshot(&mut self, now: Timestamp, index: LogIndex, user: Bytes) {
-        let Some(state) = &self.state else { return };
-        self.consensus.provide_snapshot(now, index, snapshot(state, user));
     }
 
     pub(super) fn change_role(&mut self, now: Timestamp, role: RaftRole, term: Term, leader: Option<RaftId>) {
