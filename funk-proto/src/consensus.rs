@@ -144,6 +144,8 @@ pub struct Consensus {
     /// Term and vote as last handed to `Persist`.
     hard: (u64, u64),
     next_token: u64,
+    /// The commit index in the newest record.
+    commit_written: u64,
     /// Configurations since the snapshot, each with the index that made it.
     configurations: VecDeque<(u64, ConfState)>,
     /// Answers of this machine's own that wait for the writes before them.
@@ -216,6 +218,7 @@ impl Consensus {
             vote_token: None,
             hard: (0, 0),
             next_token: 1,
+            commit_written: 0,
             configurations: VecDeque::new(),
             replies: Vec::new(),
             outgoing: BTreeMap::new(),

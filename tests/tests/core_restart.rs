@@ -210,3 +210,33 @@ fn all_nodes_stop_in_order_at_once_and_come_back() {
         assert_eq!(world.status(0).cluster, before);
     }
 }
+
+#[test]
+fn restarted_voters_honour_what_their_former_boots_promised() {
+    for seed in 0..8 {
+        let mut world = World::new(300 + seed);
+        for _ in 0..3 {
+            world.start_with(|config| {
+                (config.shards, config.durable) = (SHARDS, true);
+                // Silence is noticed long before the lease is over, so only promises hold the heirs back.
+                config.timing.liveness_retries = 1;
+            });
+        }
+        settle(&mut world, |world| voters(world) == 3);
+        // A joint change of voters still needs the first one for a while.
+        world.run(secs(1));
+        let lead = leader(&world);
+        let others: Vec<usize> = (0..3).filter(|&at| at != lead).collect();
+        world.run(Duration::from_millis(3 * seed));
+        world.cut = others.iter().map(|&at| (at.min(lead), at.max(lead))).collect();
+        others.iter().for_each(|&at| world.kill(at));
+        others.iter().for_each(|&at| world.resume_from_disk(at));
+        // No shard has two servers, checked at every step, until the heirs own all.
+        let heirs = |world: &World| others.iter().map(|&at| world.status(at).shards_owned).sum::<u32>() == SHARDS;
+        if world.run_until(secs(5), heirs).is_none() {
+            let brief = |at: &usize| format!("{:#?}", world.status(*at));
+            panic!("seed {seed} at {}: {}", world.now(), others.iter().map(brief).collect::<String>());
+        }
+        world.run(Duration::from_millis(300));
+    }
+}

@@ -104,15 +104,29 @@ impl Consensus {
         if !self.durable {
             return;
         }
-        let token = self.take_token();
         let store = self.raw.store();
         let snapshot = store.last_snapshot().clone();
         let entries: Vec<Entry> = store.entries_after(snapshot.get_metadata().index).cloned().collect();
         let record = self.record(&entries, Some(&snapshot));
-        // What is written with it was handed over before: it makes no ready of Raft's stable.
+        self.persist_beside(record, true);
+    }
+
+    /// A change of members counts from its commit on. A node that forgot that it
+    /// is committed would, after a restart, wait for the votes of members that
+    /// the cluster may have lost since.
+    pub(super) fn persist_commit(&mut self, index: u64) {
+        if self.durable && index > self.commit_written {
+            let record = self.record(&[], None);
+            self.persist_beside(record, false);
+        }
+    }
+
+    /// A write that Raft did not ask for: it makes no ready of Raft's stable.
+    fn persist_beside(&mut self, record: Bytes, replaces: bool) {
+        let token = self.take_token();
         let number = self.outstanding.back().map_or(0, |write| write.number);
         self.outstanding.push_back(Outstanding { token, number, snapshot: None, messages: Vec::new() });
-        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces: true }));
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
 
     fn take_token(&mut self) -> Token {
@@ -121,8 +135,9 @@ impl Consensus {
         token
     }
 
-    fn record(&self, entries: &[Entry], snapshot: Option<&Snapshot>) -> Bytes {
+    fn record(&mut self, entries: &[Entry], snapshot: Option<&Snapshot>) -> Bytes {
         let raft = &self.raw.raft;
+        self.commit_written = raft.raft_log.committed;
         let record = RaftRecord {
             term: raft.term,
             vote: raft.vote,

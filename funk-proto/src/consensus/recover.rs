@@ -124,6 +124,7 @@ impl Consensus {
         let mirror = Mirror::recovered(hard, snapshot.clone(), &entries);
         let mut consensus = Consensus::over(log.id, mirror, seed, now);
         consensus.hard = (log.term, log.vote);
+        consensus.commit_written = log.commit;
         if let Some(snapshot) = snapshot {
             let meta = snapshot.get_metadata();
             let index = LogIndex(meta.index);
