@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::Event as Bell;
-use funk_io::{Cluster, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
+use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};
@@ -125,7 +125,10 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let http = bind("--http-endpoint", flags.http_endpoint)?;
     let metrics = bind("--metrics-endpoint", flags.metrics_endpoint)?;
 
-    let name = match &flags.node_id {
+    let data = flags.data_dir.as_ref().map(DataDir::open).transpose();
+    let data = data.map_err(|error| Failure(format!("--data-dir {error}")))?;
+    let kept = data.as_ref().and_then(DataDir::node_name);
+    let name = match flags.node_id.as_ref().or(kept) {
         Some(name) => name.clone(),
         None => random_name().map_err(refused)?,
     };
@@ -139,11 +142,11 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let endpoints =
         [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
     config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
-    tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member");
+    announce(flags, &name, serf, data.as_ref());
 
-    let mut options = Options::new(config, sockets);
-    options.discovery =
+    let discovery =
         Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
+    let options = Options { data, discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
@@ -154,6 +157,19 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
     ];
     Ok(Running { cluster, servers, http: http_at })
+}
+
+fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr, data: Option<&DataDir>) {
+    match data {
+        None => {
+            tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member")
+        }
+        Some(data) if data.has_log() => {
+            let path = data.path().display();
+            tracing::info!(node = %name, %serf, bootstrap = flags.bootstrap, data = %path, "resuming the cluster in the data directory");
+        }
+        Some(data) => tracing::info!(node = %name, %serf, data = %data.path().display(), "a new data directory"),
+    }
 }
 
 fn random_name() -> io::Result<NodeName> {

@@ -53,7 +53,8 @@ use crate::gate::publisher::Publisher;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::start::Parts;
-use crate::store::MemoryStore;
+use crate::state_machine::StateMachine;
+use crate::store::{Store, StoreError};
 
 /// Time for the last bytes of a stopping node to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
@@ -68,11 +69,13 @@ pub(crate) struct Driver<'a, R: Runtime> {
     inbox: Inbox,
     inbox_source: Arc<Source>,
     drain_source: Arc<Source>,
+    store_source: Arc<Source>,
     hub: Arc<Hub>,
     alarm: Alarm<R>,
     datagrams: Datagrams<R>,
     streams: Streams<R>,
-    store: MemoryStore,
+    store: Store,
+    state_machine: Option<Box<dyn StateMachine>>,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
@@ -87,7 +90,19 @@ pub(crate) struct Driver<'a, R: Runtime> {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts { clock, lease, node, shared, inbox, hub, inbox_source, drain_source } = parts;
+        let Parts {
+            clock,
+            lease,
+            node,
+            store,
+            state_machine,
+            shared,
+            inbox,
+            hub,
+            inbox_source,
+            drain_source,
+            store_source,
+        } = parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
         Ok(Self {
             clock,
@@ -96,12 +111,14 @@ impl<'a, R: Runtime> Driver<'a, R> {
             inbox,
             inbox_source,
             drain_source,
+            store_source,
             alarm: Alarm::new(&hub),
             datagrams: Datagrams::new(liveness, serf_udp, &hub, Arc::clone(&shared.counters))?,
             streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters))?,
             hub,
             shared,
-            store: MemoryStore::default(),
+            store,
+            state_machine,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
@@ -157,6 +174,8 @@ impl<'a, R: Runtime> Driver<'a, R> {
             publisher.sweep(|input| node.handle(clock.now(), input));
         }
         self.take_commands();
+        // What is stable is looked for while the outputs are carried out; here only the flag is lowered.
+        self.store_source.take();
         self.fire_timers(began);
         self.carry_out();
         if self.leave_by.is_some_and(|by| began >= by) {
@@ -218,6 +237,13 @@ impl<'a, R: Runtime> Driver<'a, R> {
         if let Err(error) = self.node.request(now, request) {
             tracing::warn!(node = %self.shared.name, %error, "a request was refused");
         }
+    }
+
+    /// The disk failed: nothing that depends on it may happen any more, so the
+    /// gate closes before anything else does.
+    fn stop_for(&mut self, error: StoreError) {
+        self.publisher.close();
+        self.stop(self.clock.now(), StopReason::Store(error));
     }
 
     fn stop(&mut self, now: Timestamp, why: StopReason) {

@@ -5,12 +5,16 @@ use std::io;
 
 use funk_proto::{ConfigError, Refusal, RequestError};
 
+use crate::store::StoreError;
+
 /// The node was not started; nothing of it runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting cannot work: mend it.
     Config(ConfigError),
+    /// The data directory cannot be used.
+    Store(StoreError),
     /// The operating system refused something: `what` names it.
     Io {
         /// What was attempted.
@@ -24,6 +28,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -33,8 +38,15 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::Io { source, .. } => Some(source),
         }
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -64,6 +76,9 @@ pub enum StopReason {
     Left,
     /// The cluster cannot take this node in.
     Refused(Refusal),
+    /// The data directory failed: what was not stable is lost, so the node
+    /// must not go on. The gate is closed.
+    Store(StoreError),
     /// The driver failed: a bug, or the operating system. The gate is closed.
     Failed(String),
     /// The last handle was dropped; the node did not leave.
@@ -75,6 +90,7 @@ impl fmt::Display for StopReason {
         match self {
             Self::Left => f.write_str("the node left"),
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::Store(error) => write!(f, "the data directory failed: {error}"),
             Self::Failed(message) => write!(f, "the driver failed: {message}"),
             Self::Dropped => f.write_str("the last handle was dropped"),
         }

@@ -16,6 +16,7 @@
 //! | `driver` | the one loop that owns the node |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
 //! | `store` | where the core's writes go |
+//! | `state_machine` | the application's own state on the log |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod clock;
@@ -31,6 +32,7 @@ mod gate;
 mod runtime;
 mod sockets;
 mod start;
+mod state_machine;
 mod store;
 mod watch;
 
@@ -44,4 +46,7 @@ pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use runtime::Runtime;
 pub use sockets::Sockets;
 pub use start::{Options, start};
+pub use state_machine::StateMachine;
+pub use store::StoreError;
+pub use store::data_dir::DataDir;
 pub use watch::Watch;

@@ -21,11 +21,12 @@ use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
+use crate::state_machine::StateMachine;
+use crate::store::Store;
+use crate::store::data_dir::DataDir;
+use crate::store::writer::Writer;
 
 /// What a node is started with.
-///
-/// The application's own state is no part of snapshots yet: a node that joins
-/// late sees the proposals committed from then on.
 #[derive(Debug)]
 pub struct Options {
     /// The node's configuration. An address with port 0, or without an IP
@@ -38,12 +39,25 @@ pub struct Options {
     pub discovery: Discovery,
     /// The source of the node's randomness; `None`: drawn from the operating system.
     pub seed: Option<Seed>,
+    /// Where the node keeps its log and snapshots; `None`: in memory, so that a
+    /// restart makes a new member.
+    pub data: Option<DataDir>,
+    /// The application's own state on the log; `None`: proposals are only seen as
+    /// events, and those before a snapshot are not seen again after a restart.
+    pub state_machine: Option<Box<dyn StateMachine>>,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        Self { node, sockets, discovery: Discovery::default(), seed: None }
+        let discovery = Discovery::default();
+        Self { node, sockets, discovery, seed: None, data: None, state_machine: None }
+    }
+
+    /// The same with a data directory.
+    #[must_use]
+    pub fn with_data(self, data: DataDir) -> Self {
+        Self { data: Some(data), ..self }
     }
 }
 
@@ -52,7 +66,7 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
-    let Options { node: mut config, sockets, mut discovery, seed } = options;
+    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -60,16 +74,38 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let clock = Clock::start();
     let name = config.name.clone();
     let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
-    let node = Node::new(config.clone(), Recovered::default(), seed, clock.now())?;
+    let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
+    config.durable = claimed.is_some();
+    let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
+    let node = Node::new(config.clone(), recovered, seed, clock.now())?;
 
     let hub = Arc::new(Hub::default());
-    let (inbox_source, drain_source) = (Source::new(&hub), Source::new(&hub));
+    let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
+    let store = match claimed {
+        Some(claimed) => {
+            let writer = Writer::start(claimed, Waker::from(Arc::clone(&store_source)));
+            Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?)
+        }
+        None => Store::Memory(Default::default()),
+    };
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints));
-    let parts = Parts { clock, lease, node, shared: Arc::clone(&shared), inbox, hub, inbox_source, drain_source };
+    let parts = Parts {
+        clock,
+        lease,
+        node,
+        store,
+        state_machine,
+        shared: Arc::clone(&shared),
+        inbox,
+        hub,
+        inbox_source,
+        drain_source,
+        store_source,
+    };
 
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("funk-{name}"));
@@ -93,11 +129,14 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) lease: std::time::Duration,
     pub(crate) node: Node,
+    pub(crate) store: Store,
+    pub(crate) state_machine: Option<Box<dyn StateMachine>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,
     pub(crate) inbox_source: Arc<Source>,
     pub(crate) drain_source: Arc<Source>,
+    pub(crate) store_source: Arc<Source>,
 }
 
 /// The driver's thread. However it ends, the gate is closed and nobody waits for ever.

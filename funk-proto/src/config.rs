@@ -150,6 +150,8 @@ pub struct NodeConfig {
     pub zone: String,
     /// Whether this node votes, learns or only watches.
     pub participation: Participation,
+    /// Whether writes outlast the process: the node has a data directory.
+    pub durable: bool,
     /// Unix nanoseconds at the start, recorded in the bootstrap state. The
     /// core decides nothing by it.
     pub wall_clock_ns: i64,
@@ -176,6 +178,7 @@ impl NodeConfig {
             weight: 1,
             zone: String::new(),
             participation: Participation::Full,
+            durable: false,
             wall_clock_ns: 0,
             timing: Timing::default(),
         }

@@ -30,6 +30,7 @@ mod guard;
 mod heartbeat;
 mod mirror;
 mod ready;
+mod recover;
 mod refused;
 mod snapshot;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use crate::wire::raft::{RaftKind, RaftMessage};
 use election::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK};
 use mirror::Mirror;
 use ready::Outstanding;
+pub use recover::{BadRecord, RecoveredLog};
 pub use refused::ProposeRefused;
 
 /// How a node starts.
@@ -130,6 +132,7 @@ pub enum ConsensusOutput {
 /// The consensus machine of one node.
 pub struct Consensus {
     id: RaftId,
+    durable: bool,
     raw: RawNode<Mirror>,
     now: Timestamp,
     next_tick: Timestamp,
@@ -141,6 +144,8 @@ pub struct Consensus {
     /// Term and vote as last handed to `Persist`.
     hard: (u64, u64),
     next_token: u64,
+    /// The commit index in the newest record.
+    commit_written: u64,
     /// Configurations since the snapshot, each with the index that made it.
     configurations: VecDeque<(u64, ConfState)>,
     /// Answers of this machine's own that wait for the writes before them.
@@ -175,12 +180,21 @@ impl fmt::Debug for Consensus {
 impl Consensus {
     /// A node that begins a cluster, or that waits to be taken into one.
     pub fn new(config: ConsensusConfig, seed: Seed, now: Timestamp) -> Consensus {
-        let id = config.id.get();
-        let bootstrap = config.bootstrap.map(|state| convert::first_snapshot(id, state));
+        let bootstrap = config.bootstrap.map(|state| convert::first_snapshot(config.id.get(), state));
         let mirror = bootstrap.clone().map(Mirror::starting_from).unwrap_or_default();
         let applied = mirror.snapshot_index();
+        let mut consensus = Consensus::over(config.id, mirror, seed, now);
+        if let Some(snapshot) = bootstrap {
+            consensus.configurations.push_back((applied, snapshot.get_metadata().get_conf_state().clone()));
+            consensus.persist_bootstrap(&snapshot);
+        }
+        consensus
+    }
+
+    fn over(id: RaftId, mirror: Mirror, seed: Seed, now: Timestamp) -> Consensus {
+        let applied = mirror.snapshot_index();
         let raft_config = Config {
-            id,
+            id: id.get(),
             election_tick: ELECTION_TICKS,
             heartbeat_tick: HEARTBEAT_TICKS,
             applied,
@@ -193,8 +207,9 @@ impl Consensus {
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&raft_config, mirror, &logger).expect("the configuration and the store are our own");
-        let mut consensus = Consensus {
-            id: config.id,
+        Consensus {
+            id,
+            durable: false,
             raw,
             now,
             next_tick: now + TICK,
@@ -203,6 +218,7 @@ impl Consensus {
             vote_token: None,
             hard: (0, 0),
             next_token: 1,
+            commit_written: 0,
             configurations: VecDeque::new(),
             replies: Vec::new(),
             outgoing: BTreeMap::new(),
@@ -214,12 +230,13 @@ impl Consensus {
             announced: (Role::Follower, Term(0), None),
             polled: LogIndex(applied),
             outputs: VecDeque::new(),
-        };
-        if let Some(snapshot) = bootstrap {
-            consensus.configurations.push_back((applied, snapshot.get_metadata().get_conf_state().clone()));
-            consensus.persist_bootstrap(&snapshot);
         }
-        consensus
+    }
+
+    /// Whether writes outlast the process: then each snapshot is written too,
+    /// so that the records before it can go.
+    pub fn set_durable(&mut self, durable: bool) {
+        self.durable = durable;
     }
 
     /// Takes a message from a node that the caller knows by its connection.

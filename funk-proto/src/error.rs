@@ -26,6 +26,13 @@ pub enum ConfigError {
         /// What would be accepted.
         accepted: String,
     },
+    /// The data directory holds records that no node wrote in this order.
+    Recovered {
+        /// The place of the first bad one among the records.
+        record: usize,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The lease is too short for the silence limits (see `docs/ownership.md`, the lease inequality).
     LeaseInequality {
         /// What a survivor's lease leaves after the last heartbeat.
@@ -42,6 +49,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "{what} {given:?} is not 1 to 28 characters of A-Z a-z 0-9 . -")
             }
             Self::Range { what, given, accepted } => write!(f, "{what} {given} is out of range: give {accepted}"),
+            Self::Recovered { record, why } => {
+                write!(f, "record {record} of the data directory's log: {why}; this node must not vote with it")
+            }
             Self::LeaseInequality { left, needed } => write!(
                 f,
                 "the lease leaves {left:?} for a leader change that needs {needed:?}: \

@@ -182,11 +182,18 @@ pub struct Persist {
     pub token: Token,
     /// The encoded record: hard state, entries, snapshot.
     pub record: Bytes,
+    /// Once this one is stable, all records before it may be dropped.
+    pub replaces: bool,
 }
 
-/// What the store held at start. Empty for a node without a data directory.
+/// What the store held at start. Empty for a node without a data directory,
+/// and in one that was never used.
+///
+/// A node keeps its Raft id in its records, so one that finds none is a new
+/// member: an id that ever voted never comes back with an empty log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The records in the order in which they were written.
+    /// The stable records in the order in which they were written, at least
+    /// from the last that replaces those before it.
     pub records: Vec<Bytes>,
 }

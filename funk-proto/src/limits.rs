@@ -141,6 +141,15 @@ pub const GOSSIP_EVENT_BYTES_MAX: usize = 9 << 10;
 /// Bytes of all user events that are remembered.
 pub const GOSSIP_RECENT_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of a log file after which another is begun.
+pub const LOG_FILE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.
+pub const LOG_FILL_BYTES: usize = 512 << 10;
+/// Bytes of records made stable by one sync: what a disk writes in some milliseconds.
+pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
+/// Bytes that may wait for the disk: a whole log mirror and a snapshot. Past it the node stops.
+pub const STORE_QUEUE_BYTES_MAX: usize = 2 * LOG_MIRROR_BYTES_MAX + SNAPSHOT_BYTES_MAX;
+
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);

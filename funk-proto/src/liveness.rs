@@ -182,6 +182,13 @@ impl Liveness {
         self.promise_until = self.promise_until.max(now + self.timing.waiter(self.timing.lease));
     }
 
+    /// This process follows one that may have promised until its last moment:
+    /// a later leader must hear of that promise. The lease length is the same
+    /// for the life of a cluster, so nothing need be written per heartbeat.
+    pub fn honour_former_boot(&mut self, now: Timestamp) {
+        self.promise(now);
+    }
+
     /// What is left of this node's promise: goes out with a granted vote.
     pub fn promise_remaining(&self, now: Timestamp) -> Duration {
         self.promise_until.since(now)

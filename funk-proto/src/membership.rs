@@ -167,7 +167,7 @@ impl Membership {
             tags_dropped: Vec::new(),
             targets: Targets::default(),
             joined: false,
-            looks: false,
+            looks: config.looks,
             exchanges: BTreeMap::new(),
             prober: Prober::new(first_probe, &mut rng),
             health: Health::new(timing.awareness_max),

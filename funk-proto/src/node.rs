@@ -8,6 +8,7 @@
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
 //! | `twins` | two clusters of one name |
+//! | `recover` | how it starts again from its data directory |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `endpoints` | the live nodes' endpoints |
@@ -19,6 +20,7 @@ mod joining;
 mod leader;
 mod peers;
 mod proposals;
+mod recover;
 mod routing;
 mod twins;
 mod view;
@@ -33,6 +35,7 @@ use joining::Joining;
 use leader::Leading;
 use peers::{Identity, Peers};
 use proposals::Proposals;
+use siphasher::sip::SipHasher13;
 use view::View;
 
 use crate::config::{NodeConfig, Participation};
@@ -72,6 +75,10 @@ pub struct Node {
     proposals: Proposals,
     view: View,
     endpoints: EndpointView,
+    /// The cluster's state at the index at which the application was asked for its own.
+    snapshot_at: Option<(LogIndex, Bytes)>,
+    /// The log of a former boot is being applied.
+    restarting: bool,
     counters: Counters,
     cluster_rng: Rng,
     outputs: VecDeque<Output>,
@@ -85,16 +92,11 @@ impl Node {
     #[allow(clippy::needless_pass_by_value, reason = "what the store held is the node's from now on")]
     pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
         config.check()?;
-        if !recovered.records.is_empty() {
-            let accepted = "an empty store: this version keeps its log in memory".into();
-            return Err(ConfigError::Range {
-                what: "recovered records",
-                given: recovered.records.len().to_string(),
-                accepted,
-            });
-        }
+        let log = recover::read(&recovered)?;
+        let recovered = log.is_some();
         let mut rng = Rng::new(seed, Stream::Identity);
-        let me = Owner { id: RaftId::draw(&mut rng), boot: BootId::draw(&mut rng) };
+        let drawn = RaftId::draw(&mut rng);
+        let me = Owner { id: log.as_ref().map_or(drawn, |log| log.id), boot: BootId::draw(&mut rng) };
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
         secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
@@ -115,12 +117,13 @@ impl Node {
             join: config.join.clone(),
             tags: joining::tags(&config, me),
             timing: GossipTiming::default(),
+            looks: config.bootstrap && !recovered,
         };
         let mut node = Node {
             seed,
             me,
             now,
-            consensus: Consensus::new(ConsensusConfig { id: me.id, bootstrap: None }, seed, now),
+            consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
             membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
             handover: Handover::default(),
@@ -131,12 +134,17 @@ impl Node {
             proposals: Proposals::default(),
             view: View::default(),
             endpoints: EndpointView::default(),
+            snapshot_at: None,
+            restarting: false,
             counters: Counters::default(),
             cluster_rng: rng,
             outputs: VecDeque::new(),
             config,
         };
         node.endpoints.node_changed(node.config.name.to_string());
+        if recovered {
+            node.restart(now)?;
+        }
         if node.joining.looks_round() {
             node.membership.look_only(now, true);
         }
@@ -242,6 +250,13 @@ impl Node {
         self.make_status()
     }
 
+    /// Hash over the replicated state: members, map, cluster values, applied
+    /// index. Equal on all nodes that applied the same index; `None` before there is a state.
+    pub fn state_hash(&self) -> Option<u64> {
+        let state = self.state.as_ref()?;
+        Some(SipHasher13::new().hash(&state.encode()))
+    }
+
     /// Grows with every change of [`Node::routes`].
     pub fn route_version(&self) -> u64 {
         self.view.route_version()
@@ -278,6 +293,7 @@ impl Node {
             zone: self.config.zone.clone(),
             non_voting: self.config.participation != Participation::Full,
             non_member: self.config.participation == Participation::NonMember,
+            durable: self.config.durable,
         }
     }
 
@@ -293,6 +309,7 @@ impl Node {
         let state = State::bootstrap(values, self.config.shards, self.own_member());
         let bootstrap = Some(apply::snapshot(&state, Bytes::new()));
         self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
+        self.consensus.set_durable(self.config.durable);
         self.install_state(now, state);
     }
 }

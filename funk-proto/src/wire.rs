@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod frame;
 pub mod gossip;
+pub mod journal;
 pub mod liveness;
 pub mod raft;
 pub mod varint;

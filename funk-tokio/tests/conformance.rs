@@ -82,3 +82,18 @@ fn endpoints_of_a_foreign_agent_are_seen() {
 fn a_node_joins_through_what_its_sources_find() {
     conformance::a_node_joins_through_what_its_sources_find::<Tokio>();
 }
+
+#[test]
+fn a_data_directory_outlives_its_process() {
+    conformance::a_data_directory_outlives_its_process::<Tokio>();
+}
+
+#[test]
+fn a_failed_write_stops_the_node() {
+    conformance::a_failed_write_stops_the_node::<Tokio>();
+}
+
+#[test]
+fn an_application_state_outlives_compaction() {
+    conformance::an_application_state_outlives_compaction::<Tokio>();
+}

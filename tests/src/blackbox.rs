@@ -12,6 +12,7 @@ pub mod namespaces;
 pub mod poison;
 pub mod ports;
 pub mod process;
+pub mod restart;
 pub mod serf;
 pub mod startup;
 pub mod statistics;

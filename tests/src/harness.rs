@@ -3,6 +3,7 @@
 //! hash over all that the nodes said shows that the same seed gives the same bytes.
 
 mod checks;
+mod disk;
 mod streams;
 
 use std::cmp::Reverse;
@@ -11,6 +12,7 @@ use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use disk::Disk;
 use funk_proto::id::ConnId;
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::{DatagramSocket, Event, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Status, Timestamp};
@@ -22,6 +24,8 @@ use streams::End;
 enum Happening {
     Input(Input),
     Wake,
+    /// A write is stable.
+    Stable,
 }
 
 /// One virtual host.
@@ -30,6 +34,10 @@ struct Host {
     node: Option<Node>,
     config: NodeConfig,
     started: Timestamp,
+    /// Processes started here so far.
+    boots: u64,
+    /// What outlasts the process, if it has a data directory.
+    disk: Option<Disk>,
     /// Set while the process is stopped: what reaches it waits.
     paused: Option<(Timestamp, Vec<Happening>)>,
     wake_at: Option<Timestamp>,
@@ -44,7 +52,7 @@ pub struct World {
     now: Timestamp,
     rng: Rng,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    happenings: BTreeMap<u64, (usize, Happening)>,
+    happenings: BTreeMap<u64, (usize, u64, Happening)>,
     sequence: u64,
     hosts: Vec<Host>,
     hash: SipHasher13,
@@ -53,6 +61,8 @@ pub struct World {
     pub cut: BTreeSet<(usize, usize)>,
     /// Datagrams lost, in percent.
     pub loss: u64,
+    /// Whether each step is checked for two servers of one shard, which takes most of the time.
+    pub check: bool,
 }
 
 const NAMES: [&str; 12] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9", "n10", "n11"];
@@ -71,6 +81,7 @@ impl World {
             seed,
             cut: BTreeSet::new(),
             loss: 0,
+            check: true,
         }
     }
 
@@ -96,7 +107,9 @@ impl World {
         let accepted = 0;
         let (streams, events) = (BTreeMap::new(), Vec::new());
         let started = self.now;
-        self.hosts.push(Host { node: None, config, started, paused: None, wake_at: None, accepted, streams, events });
+        let disk = config.durable.then(Disk::default);
+        let (boots, paused, wake_at) = (0, None, None);
+        self.hosts.push(Host { node: None, config, started, boots, disk, paused, wake_at, accepted, streams, events });
         self.boot(at);
         at
     }
@@ -104,8 +117,10 @@ impl World {
     fn boot(&mut self, at: usize) {
         let seed = Seed::from_u64(self.seed ^ self.rng.next_u64());
         let host = &mut self.hosts[at];
-        (host.started, host.accepted) = (self.now, 0);
-        let node = Node::new(host.config.clone(), Recovered::default(), seed, Timestamp::ZERO);
+        (host.started, host.accepted, host.wake_at) = (self.now, 0, None);
+        host.boots += 1;
+        let recovered = host.disk.as_mut().map_or_else(Recovered::default, Disk::recover);
+        let node = Node::new(host.config.clone(), recovered, seed, Timestamp::ZERO);
         host.node = Some(node.expect("the configuration is legal"));
         self.drain(at);
     }
@@ -123,6 +138,23 @@ impl World {
         self.hosts[at].node = None;
         self.hosts[at].paused = None;
         self.reset_all(at);
+    }
+
+    /// Starts a killed host's process again as it was started first, and joining
+    /// through nobody: its data directory must do.
+    pub fn resume_from_disk(&mut self, at: usize) {
+        self.hosts[at].config.join.clear();
+        self.boot(at);
+    }
+
+    /// Takes a host's data directory away.
+    pub fn lose_disk(&mut self, at: usize) {
+        self.hosts[at].disk = Some(Disk::default());
+    }
+
+    /// Records that a host's disk would give back now, and the sum of their bytes.
+    pub fn disk_use(&self, at: usize) -> (usize, usize) {
+        self.hosts[at].disk.as_ref().map_or((0, 0), Disk::stable)
     }
 
     /// Stops a host's process; its sockets still take what comes.
@@ -153,9 +185,22 @@ impl World {
         self.drain(at);
     }
 
+    /// Hands a request to a host's node, which may refuse it.
+    pub fn try_request(&mut self, at: usize, request: Request) -> bool {
+        let now = self.clock(at);
+        let taken = self.hosts[at].node.as_mut().expect("it runs").request(now, request).is_ok();
+        self.drain(at);
+        taken
+    }
+
     /// What a host's node says of itself.
     pub fn status(&self, at: usize) -> Status {
         self.hosts[at].node.as_ref().expect("it runs").status()
+    }
+
+    /// Hash over the replicated state of a host's node.
+    pub fn state_hash(&self, at: usize) -> Option<u64> {
+        self.hosts[at].node.as_ref().expect("it runs").state_hash()
     }
 
     /// What a host's node told its application so far.
@@ -191,7 +236,8 @@ impl World {
     fn at(&mut self, at: Timestamp, to: usize, happening: Happening) {
         self.sequence += 1;
         self.queue.push(Reverse((at, self.sequence)));
-        self.happenings.insert(self.sequence, (to, happening));
+        let boot = self.hosts.get(to).map_or(0, |host| host.boots);
+        self.happenings.insert(self.sequence, (to, boot, happening));
     }
 
     /// Runs until `done` says so or `limit` has passed; returns how long it took, if it was done.
@@ -203,9 +249,15 @@ impl World {
             }
             let Some(Reverse((at, sequence))) = self.queue.pop() else { break };
             self.now = self.now.max(at);
-            let (to, happening) = self.happenings.remove(&sequence).expect("queued once");
-            self.happen(to, happening);
-            self.check_exclusive();
+            let (to, boot, happening) = self.happenings.remove(&sequence).expect("queued once");
+            // Only datagrams reach a process that was started after they were sent.
+            let datagram = matches!(happening, Happening::Input(Input::Datagram { .. }));
+            if datagram || self.hosts.get(to).is_none_or(|host| host.boots == boot) {
+                self.happen(to, happening);
+            }
+            if self.check {
+                self.check_exclusive();
+            }
         }
         done(self).then(|| self.now - start)
     }
@@ -224,6 +276,11 @@ impl World {
         }
         match happening {
             Happening::Input(input) => self.feed(to, input),
+            Happening::Stable => {
+                if let Some(token) = self.hosts[to].disk.as_mut().and_then(Disk::sync_one) {
+                    self.feed(to, Input::Persisted(token));
+                }
+            }
             Happening::Wake => {
                 let due = self.hosts[to].node.as_ref().and_then(Node::poll_timeout);
                 self.hosts[to].wake_at = None;
@@ -283,7 +340,12 @@ impl World {
             Output::Close { conn } => self.hang_up(at, conn),
             Output::Persist(persist) => {
                 let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(200));
-                self.at(self.now + delay, at, Happening::Input(Input::Persisted(persist.token)));
+                if let Some(disk) = &mut self.hosts[at].disk {
+                    disk.write(persist);
+                    self.at(self.now + delay, at, Happening::Stable);
+                } else {
+                    self.at(self.now + delay, at, Happening::Input(Input::Persisted(persist.token)));
+                }
             }
             Output::Drain { change, shards } => {
                 self.later(at, Happening::Input(Input::Drained { change, shards }));

@@ -80,8 +80,7 @@ fn unknown_flags_and_stray_words_end_with_code_2_and_one_line() -> Tested {
 fn flags_of_features_to_come_end_with_code_2_and_say_so() -> Tested {
     let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
     for given in [
-        &["--data-dir", "somewhere"][..],
-        &["--encrypt", key],
+        &["--encrypt", key][..],
         &["--tls-cert", "x"],
         &["--tls-key", "x"],
         &["--tls-ca", "x"],

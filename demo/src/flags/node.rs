@@ -158,7 +158,6 @@ impl NodeFlags {
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
         let given = [
-            ("--data-dir", self.data_dir.is_some()),
             ("--encrypt", self.encrypt.is_some()),
             ("--tls-cert", self.tls_cert.is_some()),
             ("--tls-key", self.tls_key.is_some()),
@@ -271,7 +270,6 @@ mod tests {
     #[test]
     fn flags_of_what_is_not_built_yet_are_refused() {
         for line in [
-            "--data-dir /tmp/x",
             "--encrypt abc",
             "--tls-cert a",
             "--tls-key a",

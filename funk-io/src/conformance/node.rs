@@ -30,7 +30,7 @@ pub(super) fn finding_node<R: Runtime>(
     start::<R>(options).expect("the node starts")
 }
 
-fn config(name: &str) -> NodeConfig {
+pub(super) fn config(name: &str) -> NodeConfig {
     let (name, cluster): (NodeName, ClusterName) =
         (name.parse().expect("a legal name"), "conformance".parse().expect("a legal name"));
     let any = SocketAddr::new(LOOPBACK, 0);

@@ -5,7 +5,6 @@ use funk_proto::{Event, Input, Outcome, Output};
 use super::{Driver, answer};
 use crate::error::StopReason;
 use crate::runtime::Runtime;
-use crate::store::Store;
 
 /// Rounds of output and echo in one pass; what is left over waits for the next pass.
 const ROUNDS_MAX: usize = 64;
@@ -17,9 +16,7 @@ impl<R: Runtime> Driver<'_, R> {
         for _ in 0..ROUNDS_MAX {
             self.publish_and_execute();
             self.streams.flush(&mut self.echoes);
-            while let Some(token) = self.store.poll_stable() {
-                self.echoes.push_back(Input::Persisted(token));
-            }
+            self.collect_stable();
             if self.echoes.is_empty() {
                 return;
             }
@@ -28,6 +25,16 @@ impl<R: Runtime> Driver<'_, R> {
             }
         }
         self.hub_again();
+    }
+
+    fn collect_stable(&mut self) {
+        loop {
+            match self.store.poll_stable() {
+                Ok(Some(token)) => self.echoes.push_back(Input::Persisted(token)),
+                Ok(None) => return,
+                Err(error) => return self.stop_for(error),
+            }
+        }
     }
 
     /// Asks for another pass at once.
@@ -59,19 +66,33 @@ impl<R: Runtime> Driver<'_, R> {
             Output::Message { conn, bytes } => self.streams.send(conn, &bytes, false, &mut self.echoes),
             Output::Reply { conn, bytes } => self.streams.send(conn, &bytes, true, &mut self.echoes),
             Output::Close { conn } => self.streams.close(conn),
-            Output::Persist(persist) => self.store.write(persist),
-            Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
-            // The application's state is no part of snapshots yet.
-            Output::SnapshotWanted { index } => {
-                self.echoes.push_back(Input::SnapshotTaken { index, state: bytes::Bytes::new() });
+            Output::Persist(persist) => {
+                if let Err(error) = self.store.write(persist) {
+                    self.stop_for(error);
+                }
             }
-            Output::SnapshotInstalled { .. } => {}
+            Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
+            Output::SnapshotWanted { index } => {
+                // All commits up to the index were told before this.
+                let state = self.state_machine.as_mut().map(|machine| machine.snapshot()).unwrap_or_default();
+                self.echoes.push_back(Input::SnapshotTaken { index, state });
+            }
+            Output::SnapshotInstalled { index, state } => {
+                if let Some(machine) = &mut self.state_machine {
+                    machine.restore(index, &state);
+                }
+            }
             Output::Event(event) => self.tell(event),
         }
     }
 
     fn tell(&mut self, event: Event) {
         match &event {
+            Event::Committed { index, bytes } => {
+                if let Some(machine) = &mut self.state_machine {
+                    machine.apply(*index, bytes);
+                }
+            }
             Event::RequestDone { id, outcome } => {
                 if let Some(asker) = self.askers.remove(id) {
                     let outcome: Outcome = outcome.clone();

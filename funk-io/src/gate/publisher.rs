@@ -19,6 +19,8 @@ pub(crate) struct Publisher {
     lease_until: Timestamp,
     /// Whether the lease held when it was last looked at.
     held: bool,
+    /// Nothing is published any more.
+    closed: bool,
     drains: Vec<Waiting>,
 }
 
@@ -37,7 +39,7 @@ impl Publisher {
         let (table, inflight) = (Arc::clone(&published.table), Arc::clone(&published.inflight));
         drop(published);
         let (route_version, lease_until) = (None, Timestamp::ZERO);
-        Self { gate, table, inflight, route_version, lease_until, held: false, drains: Vec::new() }
+        Self { gate, table, inflight, route_version, lease_until, held: false, closed: false, drains: Vec::new() }
     }
 
     /// Makes visible what the core decided: its table if `version` is new, its
@@ -51,6 +53,9 @@ impl Publisher {
         lease_until: Timestamp,
         closing: &[(LogIndex, &[ShardId])],
     ) {
+        if self.closed {
+            return;
+        }
         let shorter = lease_until < self.lease_until;
         // What was renewed in this very pass does not count for what is closed in it.
         let frozen_until = lease_until.min(self.lease_until);
@@ -119,6 +124,7 @@ impl Publisher {
 
     /// Closes the gate for ever.
     pub(crate) fn close(&mut self) {
+        self.closed = true;
         self.store_lease(Timestamp::ZERO);
         self.ring(true, false);
     }

@@ -100,6 +100,7 @@ impl Consensus {
             Some(Err(error)) => tracing::error!(index = entry.index, %error, "a committed change cannot be applied"),
             None => tracing::error!(index = entry.index, "a committed change does not decode"),
         }
+        self.persist_commit(entry.index);
         self.step_down_if_removed();
         self.outputs.push_back(ConsensusOutput::ConfChanged { index: LogIndex(entry.index) });
     }

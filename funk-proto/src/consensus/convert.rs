@@ -73,7 +73,7 @@ pub(super) fn from_entry(entry: &Entry) -> RaftEntry {
     RaftEntry { kind: kind.into(), term: entry.term, index: entry.index, data: entry.data.clone() }
 }
 
-fn to_entry(entry: RaftEntry) -> Entry {
+pub(super) fn to_entry(entry: RaftEntry) -> Entry {
     let mut raw = Entry::default();
     raw.set_entry_type(match entry.kind() {
         RaftEntryKind::Normal => EntryType::EntryNormal,

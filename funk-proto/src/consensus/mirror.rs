@@ -40,6 +40,26 @@ impl Mirror {
         mirror
     }
 
+    /// The store of a node that starts again.
+    pub(super) fn recovered(hard: HardState, snapshot: Option<Snapshot>, entries: &[Entry]) -> Mirror {
+        let mut mirror = Mirror::default();
+        if let Some(snapshot) = snapshot {
+            mirror.restore(snapshot);
+        }
+        mirror.append(entries);
+        mirror.hard = hard;
+        mirror
+    }
+
+    /// All entries after `index`, oldest first.
+    pub(super) fn entries_after(&self, index: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.index > index)
+    }
+
+    pub(super) fn last_snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     pub(super) fn first(&self) -> u64 {
         self.before.0 + 1
     }

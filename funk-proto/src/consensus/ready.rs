@@ -73,6 +73,7 @@ impl Consensus {
             self.vote_token = Some(token);
         }
         let snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty());
+        let replaces = snapshot.is_some();
         let record = self.record(ready.entries(), snapshot);
         let store = self.raw.mut_store();
         if let Some(snapshot) = snapshot {
@@ -84,7 +85,7 @@ impl Consensus {
         self.raw.mut_store().append(ready.entries());
         let write = Outstanding { token, number: ready.number(), snapshot: snapshot.cloned(), messages: Vec::new() };
         self.outstanding.push_back(write);
-        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record }));
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
 
     /// A bootstrap's first write: nothing happens before it is stable.
@@ -94,7 +95,38 @@ impl Consensus {
         self.vote_token = Some(token);
         let record = self.record(&[], Some(snapshot));
         self.outstanding.push_back(Outstanding { token, number: 0, snapshot: None, messages: Vec::new() });
-        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record }));
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces: true }));
+    }
+
+    /// This node's own snapshot, with all that the log holds after it: what
+    /// was written before may go.
+    pub(super) fn persist_snapshot(&mut self) {
+        if !self.durable {
+            return;
+        }
+        let store = self.raw.store();
+        let snapshot = store.last_snapshot().clone();
+        let entries: Vec<Entry> = store.entries_after(snapshot.get_metadata().index).cloned().collect();
+        let record = self.record(&entries, Some(&snapshot));
+        self.persist_beside(record, true);
+    }
+
+    /// A change of members counts from its commit on. A node that forgot that it
+    /// is committed would, after a restart, wait for the votes of members that
+    /// the cluster may have lost since.
+    pub(super) fn persist_commit(&mut self, index: u64) {
+        if self.durable && index > self.commit_written {
+            let record = self.record(&[], None);
+            self.persist_beside(record, false);
+        }
+    }
+
+    /// A write that Raft did not ask for: it makes no ready of Raft's stable.
+    fn persist_beside(&mut self, record: Bytes, replaces: bool) {
+        let token = self.take_token();
+        let number = self.outstanding.back().map_or(0, |write| write.number);
+        self.outstanding.push_back(Outstanding { token, number, snapshot: None, messages: Vec::new() });
+        self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
 
     fn take_token(&mut self) -> Token {
@@ -103,8 +135,9 @@ impl Consensus {
         token
     }
 
-    fn record(&self, entries: &[Entry], snapshot: Option<&Snapshot>) -> Bytes {
+    fn record(&mut self, entries: &[Entry], snapshot: Option<&Snapshot>) -> Bytes {
         let raft = &self.raw.raft;
+        self.commit_written = raft.raft_log.committed;
         let record = RaftRecord {
             term: raft.term,
             vote: raft.vote,
@@ -112,6 +145,7 @@ impl Consensus {
             entries: entries.iter().map(convert::from_entry).collect(),
             snapshot: snapshot.map(convert::to_meta),
             state: snapshot.map(|snapshot| snapshot.data.clone()).unwrap_or_default(),
+            node: self.id.get(),
         };
         record.encode_to_vec().into()
     }

@@ -59,6 +59,7 @@ impl Consensus {
         let Some((_, conf)) = self.configurations.front() else { return };
         let snapshot = convert::snapshot((index.0, term), conf.clone(), state);
         self.raw.mut_store().compact(snapshot);
+        self.persist_snapshot();
         self.snapshot_again = LogIndex(0);
         self.serve_waiting();
     }

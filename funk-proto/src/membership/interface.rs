@@ -23,6 +23,8 @@ pub struct MembershipConfig {
     pub tags: BTreeMap<String, String>,
     /// Intervals and multipliers.
     pub timing: GossipTiming,
+    /// Begin by looking at the join addresses only, see [`super::Membership::look_only`].
+    pub looks: bool,
 }
 
 /// What membership wants done, in this order.

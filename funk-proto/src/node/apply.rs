@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn refresh_members(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         for member in state.members.iter() {
-            self.peers.learn(member.id, member.raft);
+            self.peers.learn_listed(member.id, member.raft);
         }
         let (voters, outgoing) = (self.consensus.voters(), self.consensus.outgoing_voters());
         let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
@@ -120,13 +120,11 @@ impl Node {
         }
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
-            Change::Dead(id, _) => {
+            Change::Dead(id, boot) => {
                 let Some(name) = self.name_of(*id) else { return };
                 self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
-                if *id == self.me.id {
-                    self.ask_to_join(now);
-                }
+                self.member_has_stopped(now, *id, *boot);
             }
             Change::Removed { member, left } => self.member_is_gone(now, member, *left),
             Change::Draining(_) | Change::Updated(_) => {}
@@ -178,6 +176,9 @@ impl Node {
         if let Err(error) = self.config.check() {
             tracing::warn!(%error, "this node's intervals do not fit the cluster's lease");
         }
+        if self.restarting {
+            self.liveness.honour_former_boot(now);
+        }
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();
@@ -207,34 +208,33 @@ impl Node {
         };
         state.applied = index;
         if !user.is_empty() {
+            self.proposals.note_user_state();
             self.outputs.push_back(Output::SnapshotInstalled { index, state: user });
         }
         self.install_state(now, state);
     }
 
     /// Consensus wants a snapshot at the applied index. Without user entries
-    /// there is nothing to ask the application for.
+    /// there is nothing to ask the application for. The cluster's own state is
+    /// kept as it is now, since more may be applied before the answer comes.
     pub(super) fn take_snapshot(&mut self, now: Timestamp) {
+        let Some(state) = &self.state else { return };
         let index = self.consensus.applied();
         if self.proposals.has_user_state() {
+            self.snapshot_at = Some((index, state.encode()));
             self.outputs.push_back(Output::SnapshotWanted { index });
         } else {
-            self.provide_snapshot(now, index, Bytes::new());
+            let body = snapshot(state, Bytes::new());
+            self.consensus.provide_snapshot(now, index, body);
         }
     }
 
-    /// The application's state is at `index`; if more was applied meanwhile, it is asked again.
+    /// The application's state after `index`, which was the last that was asked for.
     pub(super) fn handle_snapshot_taken(&mut self, now: Timestamp, index: LogIndex, user: &Bytes) {
-        if index == self.consensus.applied() {
-            self.provide_snapshot(now, index, user.clone());
-        } else {
-            self.take_snapshot(now);
+        if let Some((_, state)) = self.snapshot_at.take_if(|(asked, _)| *asked == index) {
+            let body = SnapshotBody { state, user: user.clone() }.encode_to_vec();
+            self.consensus.provide_snapshot(now, index, body.into());
         }
-    }
-
-    fn provide_snapshot(&mut self, now: Timestamp, index: LogIndex, user: Bytes) {
-        let Some(state) = &self.state else { return };
-        self.consensus.provide_snapshot(now, index, snapshot(state, user));
     }
 
     pub(super) fn change_role(&mut self, now: Timestamp, role: RaftRole, term: Term, leader: Option<RaftId>) {

@@ -14,7 +14,7 @@ use super::Node;
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
-use crate::id::{NodeName, RaftId};
+use crate::id::{BootId, NodeName, RaftId};
 use crate::limits::BOOTSTRAP_LOOK_ROUND;
 use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
@@ -51,6 +51,11 @@ impl Joining {
             refused: false,
             twins: BTreeSet::new(),
         }
+    }
+
+    /// The node is of a cluster already: no new one is begun, and the way back in is asked for.
+    pub(super) fn resume(&mut self, ask_at: Option<Timestamp>) {
+        (self.look_round_until, self.ask_at) = (None, ask_at);
     }
 
     pub(super) fn looks_round(&self) -> bool {
@@ -240,8 +245,24 @@ impl Node {
 
     pub(super) fn leave_is_done(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.joining.left, true) {
-            self.membership.leave(now);
+            if !self.config.durable {
+                self.membership.leave(now);
+            }
             self.event(Event::Left);
+        }
+    }
+
+    /// A boot of a member is dead: perhaps one that asked for it, and waits to be told.
+    pub(super) fn member_has_stopped(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
+        if id != self.me.id {
+            if self.leading.as_ref().is_some_and(|leading| leading.asked_to_leave(Owner { id, boot })) {
+                let farewell = BootName { id: id.get(), boot: boot.get() };
+                self.peers.send(now, id, FrameBody::Farewell(farewell));
+            }
+        } else if self.joining.leaving && boot == self.me.boot {
+            self.leave_is_done(now);
+        } else {
+            self.ask_to_join(now);
         }
     }
 

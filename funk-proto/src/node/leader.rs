@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Node;
 use crate::config::Timing;
 use crate::error::Misbehaviour;
-use crate::id::{LogIndex, RaftId, ShardId, Term};
+use crate::id::{BootId, LogIndex, RaftId, ShardId, Term};
 use crate::shards::plan::{Plan, Releases, Waits, plan};
 use crate::shards::{Member, Owner};
 use crate::time::{Timestamp, earliest};
@@ -99,6 +99,10 @@ impl Leading {
         self.dirty = true;
     }
 
+    pub(super) fn asked_to_leave(&self, owner: Owner) -> bool {
+        self.leaves.contains(&owner)
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         earliest(self.look_at, self.moves.iter().map(|&(_, _, at)| at).min())
     }
@@ -169,19 +173,39 @@ impl Node {
     /// Members that are silent, while a quorum still backs this leader: one
     /// that is cut off itself must not call the others dead.
     fn deaths(&mut self, now: Timestamp) -> Vec<Op> {
-        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
-        let silent = state.members.iter().filter(|member| self.liveness.is_silent(member.id));
+        let gone = self.gone();
+        if gone.is_empty() {
+            return Vec::new();
+        }
         if now >= self.liveness.authority_until() {
-            if silent.count() > 0 {
+            if let Some(leading) = &mut self.leading {
                 leading.look_again(now + self.config.timing.liveness_interval);
             }
             return Vec::new();
         }
-        let ops: Vec<Op> = silent
-            .filter_map(|member| Some(Op::Dead(BootName { id: member.id.get(), boot: member.boot?.get() })))
-            .collect();
-        self.counters.members_declared_dead += ops.len() as u64;
-        ops
+        self.counters.members_declared_dead += gone.len() as u64;
+        gone.into_iter().map(Op::Dead).collect()
+    }
+
+    fn gone(&self) -> Vec<BootName> {
+        let members = self.state.iter().flat_map(|state| state.members.iter());
+        let gone = members.filter_map(|member| {
+            let boot = member.boot?;
+            let is_gone = self.liveness.is_silent(member.id) || self.has_restarted(member.id, boot);
+            is_gone.then(|| BootName { id: member.id.get(), boot: boot.get() })
+        });
+        gone.collect()
+    }
+
+    /// A node keeps its id in its data directory, which one process holds: that
+    /// another boot of it asks to join says that this one has ended. How long
+    /// its lease may still run is another matter, and waited for as always.
+    fn has_restarted(&self, id: RaftId, listed: BootId) -> bool {
+        if id == self.me.id {
+            return listed != self.me.boot;
+        }
+        let joins = self.leading.as_ref().and_then(|leading| leading.joins.get(&id));
+        joins.and_then(|join| join.member.boot).is_some_and(|boot| boot != listed && self.peers.boot(id) == Some(boot))
     }
 
     /// Takes a join request in, or passes it on to the leader.
@@ -193,7 +217,9 @@ impl Node {
             }
             return Ok(());
         };
-        if member.id == self.me.id || !self.config.auto_join || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
+        let listed = self.state.as_ref().is_some_and(|state| state.members.get(member.id).is_some());
+        let wanted = listed || self.config.auto_join;
+        if member.id == self.me.id || !wanted || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
             return Ok(());
         }
         self.peers.learn(member.id, member.raft);
@@ -229,8 +255,11 @@ impl Node {
                 return false;
             }
             let holder = state.members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
-            let other_boot = state.members.get(id).is_some_and(|member| member.boot.is_some());
-            if holder.is_some() || other_boot || !names.insert(join.member.name.clone()) {
+            if state.members.get(id).is_some_and(|member| member.boot.is_some()) {
+                // A former boot of the same node: it is found dead, and this one let in.
+                return true;
+            }
+            if holder.is_some() || !names.insert(join.member.name.clone()) {
                 // The name is kept by whoever is alive; a dead holder will be found out.
                 let since = *join.conflict_since.get_or_insert(now);
                 let taken = now >= since + patience;
@@ -261,7 +290,7 @@ impl Node {
     pub(super) fn handle_leave(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("leave request");
         let id = RaftId::new(name.id).ok_or(WHAT)?;
-        let boot = crate::id::BootId::new(name.boot).ok_or(WHAT)?;
+        let boot = BootId::new(name.boot).ok_or(WHAT)?;
         let Some(leading) = &mut self.leading else {
             if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
                 self.peers.send(now, leader, FrameBody::Leave(name));
@@ -281,6 +310,7 @@ impl Node {
     }
 
     /// Leavers start to drain; those that are drained and do not vote are out.
+    /// Those with a data directory only stop: they keep their place, and their vote.
     /// If everybody leaves there is nobody to drain to, and all are out at once.
     fn departures(&mut self) -> Vec<Op> {
         let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
@@ -293,7 +323,9 @@ impl Node {
         for member in state.members.iter() {
             let votes = voters.contains(&member.id) || outgoing.contains(&member.id);
             let Some(boot) = member.boot else {
-                if !votes && !self.consensus.learners().contains(&member.id) {
+                // A data directory that was lost comes back as another member of that name.
+                let stays = member.durable && state.members.up_by_name(&member.name).is_none();
+                if !stays && !votes && !self.consensus.learners().contains(&member.id) {
                     ops.push(Op::Removed(name(member, 0)));
                 }
                 continue;
@@ -305,7 +337,16 @@ impl Node {
                 }
                 continue;
             }
-            let drained = state.map.held_by(owner) == 0 && !votes;
+            let holds_none = state.map.held_by(owner) == 0;
+            if member.durable {
+                // It goes without its place: the data directory brings it back.
+                let asked = leading.leaves.contains(&owner);
+                if asked && member.id != self.me.id && (holds_none || !heirs) {
+                    ops.push(Op::Dead(name(member, boot.get())));
+                }
+                continue;
+            }
+            let drained = holds_none && !votes;
             if member.id != self.me.id && (drained || !heirs) {
                 ops.push(Op::Removed(name(member, boot.get())));
             }
@@ -318,7 +359,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         let own = state.members.get(self.me.id);
         let others = state.members.iter().any(|member| member.id != self.me.id && member.boot.is_some());
-        if own.is_some_and(|own| own.draining) && !others {
+        if own.is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) && !others {
             self.leave_is_done(now);
         }
     }

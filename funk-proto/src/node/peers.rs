@@ -62,6 +62,8 @@ pub(super) enum PeerNews {
 #[derive(Debug, Default)]
 struct Peer {
     raft: Option<SocketAddr>,
+    /// The address in the member table, as it was when it was last looked at.
+    listed: Option<SocketAddr>,
     liveness: Option<SocketAddr>,
     boot: Option<BootId>,
     key: Option<Key>,
@@ -144,6 +146,14 @@ impl Peers {
         if !peer.introduced && peer.raft != Some(raft) {
             peer.raft = Some(raft);
             (peer.retry_at, peer.backoff) = (Timestamp::ZERO, Duration::ZERO);
+        }
+    }
+
+    /// The member table says where the peer is. A restarted peer may have moved
+    /// since, so what gossip or the peer itself said is kept until the table changes.
+    pub(super) fn learn_listed(&mut self, id: RaftId, raft: SocketAddr) {
+        if id != self.identity.id && self.peers.entry(id).or_default().listed.replace(raft) != Some(raft) {
+            self.learn(id, raft);
         }
     }
 

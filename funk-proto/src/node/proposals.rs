@@ -28,6 +28,10 @@ impl Proposals {
         RequestId(self.last)
     }
 
+    pub(super) fn note_user_state(&mut self) {
+        self.user_entries = true;
+    }
+
     /// Whether the application has a state of its own on the log.
     pub(super) fn has_user_state(&self) -> bool {
         self.user_entries

@@ -38,6 +38,8 @@ pub struct Member {
     pub non_voting: bool,
     /// Owns no shard.
     pub non_member: bool,
+    /// Has a data directory: it stays a member while it is down.
+    pub durable: bool,
 }
 
 impl Member {
@@ -65,6 +67,7 @@ impl Member {
             zone: record.zone.clone(),
             non_voting: record.non_voting,
             non_member: record.non_member,
+            durable: record.durable,
         };
         let sound = (1..=WEIGHT_MAX).contains(&member.weight)
             && member.endpoints.len() <= ENDPOINTS_MAX
@@ -86,6 +89,7 @@ impl Member {
             zone: self.zone.clone(),
             non_voting: self.non_voting,
             non_member: self.non_member,
+            durable: self.durable,
         }
     }
 

@@ -172,6 +172,9 @@ pub struct MemberRecord {
     /// Owns no shard.
     #[prost(bool, tag = "11")]
     pub non_member: bool,
+    /// Has a data directory: it stays a member while it is down.
+    #[prost(bool, tag = "12")]
+    pub durable: bool,
 }
 
 /// Gates closed by an owner: it will not serve these shards before a later

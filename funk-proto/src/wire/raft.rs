@@ -172,4 +172,7 @@ pub struct RaftRecord {
     /// The snapshot's bytes.
     #[prost(bytes = "bytes", tag = "6")]
     pub state: Bytes,
+    /// The node that writes.
+    #[prost(fixed64, tag = "7")]
+    pub node: u64,
 }

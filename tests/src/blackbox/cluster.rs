@@ -59,6 +59,7 @@ pub struct DemoCluster {
     name: String,
     dir: PathBuf,
     extra: Vec<String>,
+    durable: bool,
 }
 
 /// One demo node.
@@ -106,7 +107,35 @@ impl DemoCluster {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let dir = scratch(&format!("{label}-{number}"))?;
         let name = format!("t{}-{number}", std::process::id());
-        Ok(Self { nodes: Vec::new(), name, dir, extra: extra.iter().map(|&text| text.to_owned()).collect() })
+        Ok(Self {
+            nodes: Vec::new(),
+            name,
+            dir,
+            extra: extra.iter().map(|&text| text.to_owned()).collect(),
+            durable: false,
+        })
+    }
+
+    /// Nodes that start from now on have data directories.
+    pub fn set_durable(&mut self) {
+        self.durable = true;
+    }
+
+    /// The data directory of a node.
+    pub fn data_dir(&self, node: usize) -> PathBuf {
+        self.dir.join(format!("data-n{node}"))
+    }
+
+    /// Starts an ended node again, with the same name and gossip address and no
+    /// address to join; does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self, node: usize) -> Result<(), String> {
+        let (id, serf) = (self.nodes[node].id.clone(), self.nodes[node].serf);
+        self.nodes[node].process = self.process(node, &id, serf, &[])?;
+        self.nodes[node].page = None;
+        Ok(())
     }
 
     /// Starts the node that bootstraps; does not wait for it.
@@ -149,11 +178,18 @@ impl DemoCluster {
         let node = self.nodes.len();
         let id = format!("n{node}");
         let serf = ports::free()?;
-        let mut command = demo_command(&self.name)?;
-        command.args(["--node-id", &id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
-        let process = Process::start(&id, command, &self.dir)?;
+        let process = self.process(node, &id, serf, arguments)?;
         self.nodes.push(DemoNode { id, process, serf, page: None });
         Ok(node)
+    }
+
+    fn process(&self, node: usize, id: &str, serf: SocketAddr, arguments: &[&str]) -> Result<Process, String> {
+        let mut command = demo_command(&self.name)?;
+        command.args(["--node-id", id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
+        if self.durable {
+            command.arg("--data-dir").arg(self.data_dir(node));
+        }
+        Process::start(id, command, &self.dir)
     }
 
     /// Its name.

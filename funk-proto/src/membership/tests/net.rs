@@ -47,6 +47,7 @@ pub(super) fn config(name: &str, port: u16, join: &[u16]) -> MembershipConfig {
         join: join.iter().map(|port| at(*port)).collect(),
         tags: tags.map(|(name, value)| (name.into(), value.into())).into(),
         timing: GossipTiming::default(),
+        looks: false,
     }
 }
 

@@ -26,7 +26,8 @@ impl Node {
                 id: member.id,
                 zone: member.zone.clone(),
                 fit: alive && willing && caught_up,
-                dead: !alive || willing && !caught_up,
+                // One that only stops for a while is replaced like a dead one, if at all.
+                dead: !alive || willing && !caught_up || member.draining && member.durable,
             }
         };
         state.members.iter().map(candidate).collect()
@@ -94,7 +95,7 @@ impl Node {
     pub(super) fn hand_over_leadership(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         let Some(leading) = &mut self.leading else { return };
-        if !state.members.get(self.me.id).is_some_and(|own| own.draining) {
+        if !state.members.get(self.me.id).is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) {
             return;
         }
         leading.look_again(now + TRANSFER_RETRY);

@@ -1,0 +1,149 @@
+//! A node with a data directory through the real driver.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use funk_proto::Event;
+use funk_proto::id::LogIndex;
+
+use super::node::{config, serving};
+use super::{LOOPBACK, run};
+use crate::runtime::Runtime;
+use crate::{Cluster, DataDir, Options, Sockets, StateMachine, StopReason, start};
+
+/// A directory that is removed with the test.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("funk-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Self(path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What is left of it is the operating system's to clean.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn durable<R: Runtime>(directory: &Temporary) -> Cluster {
+    durable_with::<R>(directory, None)
+}
+
+fn durable_with<R: Runtime>(directory: &Temporary, state_machine: Option<Box<dyn StateMachine>>) -> Cluster {
+    let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
+    let mut config = config("kept");
+    config.bootstrap = true;
+    let data = DataDir::open(&directory.0).expect("nobody else has it");
+    start::<R>(Options { state_machine, ..Options::new(config, sockets).with_data(data) }).expect("the node starts")
+}
+
+/// A node that is started again with its data directory is the same member of
+/// the same cluster, and has everything that was acknowledged.
+pub fn a_data_directory_outlives_its_process<R: Runtime>() {
+    run::<R>(async {
+        let directory = Temporary::new();
+        let first = durable::<R>(&directory);
+        serving(&first).await;
+        for n in 0..20 {
+            first.propose(Bytes::from(format!("{n}"))).await.expect("it leads");
+        }
+        let before = first.status().await.expect("it runs");
+        let locked = DataDir::open(&directory.0).expect_err("the first node has it");
+        assert!(locked.to_string().contains("another process"), "{locked}");
+        let mut events = first.events();
+        drop(first);
+        while events.next().await.is_ok() {}
+
+        let second = durable::<R>(&directory);
+        let mut events = second.events();
+        serving(&second).await;
+        let after = second.status().await.expect("it runs");
+        assert_eq!((after.id, after.cluster), (before.id, before.cluster));
+        assert!(after.epoch > before.epoch && after.applied_index > before.applied_index);
+        let index = second.propose(Bytes::from_static(b"more")).await.expect("it leads");
+        assert!(index > before.commit_index);
+        let committed = Event::Committed { index, bytes: Bytes::from_static(b"more") };
+        while events.next().await.expect("it runs") != committed {}
+    });
+}
+
+/// How many proposals it has seen, and of which size in all.
+#[derive(Clone, Debug, Default)]
+struct Sum(Arc<Mutex<(u64, u64)>>);
+
+impl Sum {
+    fn get(&self) -> (u64, u64) {
+        *self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl StateMachine for Sum {
+    fn apply(&mut self, _: LogIndex, bytes: &Bytes) {
+        let mut sum = self.0.lock().expect("nobody panics with it");
+        *sum = (sum.0 + 1, sum.1 + bytes.len() as u64);
+    }
+
+    fn snapshot(&mut self) -> Bytes {
+        let (count, size) = self.get();
+        Bytes::from([count.to_be_bytes(), size.to_be_bytes()].concat())
+    }
+
+    fn restore(&mut self, _: LogIndex, state: &Bytes) {
+        let number = |at: usize| u64::from_be_bytes(state[at..at + 8].try_into().expect("two numbers"));
+        *self.0.lock().expect("nobody panics with it") = (number(0), number(8));
+    }
+}
+
+/// The log is cut behind a snapshot, which holds the application's state too.
+pub fn an_application_state_outlives_compaction<R: Runtime>() {
+    const SIZE: usize = 128 << 10;
+    const COUNT: u64 = 300;
+    run::<R>(async {
+        let directory = Temporary::new();
+        let first = durable_with::<R>(&directory, Some(Box::new(Sum::default())));
+        serving(&first).await;
+        for _ in 0..COUNT {
+            first.propose(Bytes::from(vec![1; SIZE])).await.expect("it leads");
+        }
+        let mut events = first.events();
+        drop(first);
+        while events.next().await.is_ok() {}
+        let files = std::fs::read_dir(&directory.0).expect("it is there");
+        let bytes: u64 = files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |meta| meta.len())).sum();
+        assert!(bytes < COUNT * SIZE as u64 / 2, "{bytes} bytes are left of the log");
+
+        let sum = Sum::default();
+        let second = durable_with::<R>(&directory, Some(Box::new(sum.clone())));
+        serving(&second).await;
+        assert_eq!(sum.get(), (COUNT, COUNT * SIZE as u64));
+    });
+}
+
+/// A write that fails stops the node, with its gate closed and the file named.
+pub fn a_failed_write_stops_the_node<R: Runtime>() {
+    run::<R>(async {
+        let directory = Temporary::new();
+        let cluster = durable::<R>(&directory);
+        serving(&cluster).await;
+        // A log file cannot be begun where a directory has its name; the next one
+        // is due when this one is full.
+        std::fs::remove_dir_all(&directory.0).expect("it is ours");
+        let why = loop {
+            let large = Bytes::from(vec![7; funk_proto::limits::PROPOSAL_BYTES_MAX / 2]);
+            if cluster.propose(large).await.is_err() {
+                break cluster.stopped().await;
+            }
+        };
+        let StopReason::Store(error) = why else { panic!("{why}") };
+        assert!(error.path.starts_with(&directory.0), "{error}");
+        assert!(cluster.guard(funk_proto::id::ShardId(0)).is_err());
+    });
+}
