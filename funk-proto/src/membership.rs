@@ -323,31 +323,6 @@ impl Membership {
         self.outputs.pop_front()
     }
 
-    /// Adds join addresses and tries them at once; a node that is among others
-    /// already waits a little, so that not all of them call on a newcomer
-    /// together, and tries only where no member is that it knows to be alive.
-    /// Its own address is left out, and so are those over
-    /// [`crate::limits::JOIN_ADDRESSES_MAX`].
-    pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
-        self.now = now;
-        let own = self.table.myself().addr;
-        let spread = if self.is_alone() { Duration::ZERO } else { self.call_spread() };
-        for address in addresses.into_iter().filter(|address| *address != own) {
-            self.targets.add(now, address, spread, &mut self.rng);
-        }
-        self.dial_targets(now);
-    }
-
-    /// From now on (or until now) join addresses are only looked at: this node
-    /// learns who is there and becomes no member.
-    pub fn look_only(&mut self, now: Timestamp, looks: bool) {
-        self.now = now;
-        if std::mem::replace(&mut self.looks, looks) != looks {
-            self.targets.renew(now);
-            self.dial_targets(now);
-        }
-    }
-
     /// Sets or removes (`None`) one of this node's own tags.
     pub fn set_tag(&mut self, now: Timestamp, name: impl Into<String>, value: Option<String>) {
         self.now = now;
