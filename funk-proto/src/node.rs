@@ -16,6 +16,8 @@
 
 mod apply;
 mod endpoints;
+//! | `inspect` | what the checkers of a simulator look at |
+mod inspect;
 mod joining;
 mod leader;
 mod peers;

@@ -1,0 +1,73 @@
+//! Whether a part of the cluster agrees and serves.
+
+use std::collections::BTreeSet;
+
+use funk_proto::id::RaftId;
+
+use super::World;
+
+impl World {
+    /// The word of the running node that has applied most: voters, and those whom a joint change retires.
+    pub fn voters(&self) -> (BTreeSet<RaftId>, BTreeSet<RaftId>) {
+        let ours = self.hosts.iter().filter(|host| !host.foreign);
+        let newest = ours.filter_map(|host| Some((host.facts()?.applied, host.node()?))).max_by_key(|(at, _)| *at);
+        newest.map_or_else(Default::default, |(_, node)| (node.inspect().voters(), node.inspect().outgoing_voters()))
+    }
+
+    /// Whether the processes of these hosts hold a majority of every set of voters in force.
+    pub fn is_quorum(&self, hosts: impl Iterator<Item = usize>) -> bool {
+        let (voters, outgoing) = self.voters();
+        let alive: BTreeSet<RaftId> = hosts.filter_map(|at| Some(self.hosts[at].facts()?.id)).collect();
+        let majority = |of: &BTreeSet<RaftId>| of.is_empty() || of.intersection(&alive).count() * 2 > of.len();
+        !voters.is_empty() && majority(&voters) && majority(&outgoing)
+    }
+
+    /// Whether the process of this host may be lost for good and a quorum still exists.
+    pub fn is_spare(&self, at: usize) -> bool {
+        self.is_quorum((0..self.hosts.len()).filter(|&host| host != at && self.hosts[host].exists()))
+    }
+
+    /// Whether these hosts know one leader among them and have one map, and
+    /// each shard of it is served by one running host.
+    pub fn agrees(&self, core: &[usize]) -> bool {
+        let Some(first) = core.first().and_then(|&at| self.hosts[at].facts()) else { return false };
+        let leader = first.leader;
+        let led = leader.is_some()
+            && core.iter().any(|&at| self.hosts[at].runs() && self.hosts[at].facts().map(|facts| facts.id) == leader);
+        let follows = |&at: &usize| {
+            let host = &self.hosts[at];
+            host.runs() && host.facts().is_some_and(|facts| facts.leader == leader && facts.term == first.term)
+        };
+        if !led || !core.iter().all(follows) {
+            return false;
+        }
+        let epoch = |at: usize| self.hosts[at].node().map(|node| node.routes().epoch());
+        core.iter().all(|&at| epoch(at) == epoch(core[0])) && self.is_covered(core[0])
+    }
+
+    /// Whether each shard of a host's table is served by some running host at present.
+    pub fn is_covered(&self, at: usize) -> bool {
+        let Some(node) = self.hosts[at].node() else { return false };
+        let shards = node.routes().shards() as usize;
+        let words = shards.div_ceil(64);
+        let served = |word: usize| {
+            let serving = self.hosts.iter().filter(|host| host.runs() && host.lease_ends() > self.now());
+            serving.fold(0, |bits, host| bits | host.shown_here().get(word).copied().unwrap_or(0))
+        };
+        let full = |word: usize| if (word + 1) * 64 <= shards { u64::MAX } else { (1 << (shards % 64)) - 1 };
+        shards > 0 && (0..words).all(|word| served(word) == full(word))
+    }
+
+    /// Whether all that run agree, serve, and have shares that differ by at most one.
+    pub fn converged(&self) -> bool {
+        let running = self.running();
+        if !self.agrees(&running) {
+            return false;
+        }
+        let shares = running.iter().map(|&at| self.hosts[at].shown_here().iter().map(|word| word.count_ones()).sum());
+        let shares: Vec<u32> = shares.collect();
+        let (low, high) = (shares.iter().min().unwrap_or(&0), shares.iter().max().unwrap_or(&0));
+        let up = self.hosts[running[0]].node().map(|node| node.inspect().up().len());
+        high - low <= 1 && up == Some(running.len())
+    }
+}
