@@ -130,6 +130,8 @@ pub struct Host {
     pub foreign: bool,
     /// Whether its node said that it has left.
     pub(crate) left: bool,
+    /// Whether its node said that it can never be part of the cluster: an application would end.
+    pub(crate) refused: bool,
     /// Whether its last stop was long enough to be a gap in time.
     pub(crate) gap: bool,
 }
@@ -166,6 +168,7 @@ impl Host {
             events: Vec::new(),
             foreign: false,
             left: false,
+            refused: false,
             gap: false,
         }
     }
@@ -203,6 +206,11 @@ impl Host {
     /// Whether its last stop was long enough to be a gap in time.
     pub fn resumed_after_gap(&self) -> bool {
         self.gap
+    }
+
+    /// Whether its node said that it can never be part of the cluster.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Whether its node said that it has left.

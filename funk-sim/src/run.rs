@@ -95,8 +95,6 @@ struct Runner<'a> {
     down: Vec<u32>,
     stopped: Vec<u32>,
     leaving: Vec<bool>,
-    /// Neither counted on nor asked: impostors and strangers.
-    odd: Vec<bool>,
     healed: bool,
     healed_after: Option<Duration>,
     proposed: u64,
@@ -120,7 +118,6 @@ impl<'a> Runner<'a> {
             down: Vec::new(),
             stopped: Vec::new(),
             leaving: Vec::new(),
-            odd: Vec::new(),
             healed: false,
             healed_after: None,
             proposed: 0,
@@ -145,7 +142,6 @@ impl<'a> Runner<'a> {
         self.down.resize(hosts, 0);
         self.stopped.resize(hosts, 0);
         self.leaving.resize(hosts, false);
-        self.odd.resize(hosts, false);
     }
 
     fn at(&mut self, ms: u64, action: Action) {
@@ -202,9 +198,16 @@ impl<'a> Runner<'a> {
         usize::try_from(self.rng.below(bound as u64)).expect("below a usize")
     }
 
-    /// Hosts of ours whose process exists and that are no impostors.
+    /// Hosts of ours whose process exists and was not refused; of those with
+    /// one name, the one that the cluster holds for up.
     fn regular(&self) -> Vec<usize> {
         let hosts = self.world.hosts();
-        (0..hosts.len()).filter(|&at| hosts[at].exists() && !hosts[at].foreign && !self.odd[at]).collect()
+        let is_up = |at: usize| hosts[at].facts().is_some_and(|facts| self.world.holds_for_up(facts.id, facts.boot));
+        let ours = |&at: &usize| hosts[at].exists() && !hosts[at].foreign && !hosts[at].refused;
+        let rival = |at: usize| {
+            let name = &hosts[at].config.name;
+            (0..hosts.len()).any(|other| other != at && ours(&other) && hosts[other].config.name == *name)
+        };
+        (0..hosts.len()).filter(ours).filter(|&at| is_up(at) || !rival(at)).collect()
     }
 }

@@ -355,7 +355,7 @@ impl World {
     /// Writes a line of the story; the text is made only if there is one.
     pub fn tell(&mut self, node: Option<usize>, topic: Topic, text: impl FnOnce() -> String) {
         let Some(story) = &mut self.story else { return };
-        let node = node.map(|at| self.hosts[at].config.name.to_string());
+        let node = node.map(|at| format!("n{at}"));
         story.lines.push(Line { at: self.now, node, topic, text: text() });
     }
 

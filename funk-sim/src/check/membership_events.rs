@@ -26,11 +26,6 @@ impl Checker for MembershipEvents {
         Ok(())
     }
 
-    fn on_snapshot(&mut self, _scene: Scene<'_>, at: usize) -> Verdict {
-        self.up[at].clear();
-        Ok(())
-    }
-
     fn on_event(&mut self, scene: Scene<'_>, at: usize, event: &Event) -> Verdict {
         match event {
             Event::MemberJoined { name, id } => {

@@ -67,7 +67,6 @@ impl Runner<'_> {
         self.hits[index].on = added.is_some();
         self.hits[index].hosts = added.into_iter().collect();
         if let Some(host) = added {
-            self.odd[host] = true;
             self.world.boot(host);
         }
     }
@@ -86,7 +85,6 @@ impl Runner<'_> {
         self.hits[index].on = added.is_some();
         self.hits[index].hosts = added.into_iter().collect();
         let Some(host) = added else { return };
-        self.odd[host] = true;
         self.world.host_mut(host).foreign = true;
         self.world.boot(host);
         if same_name {

@@ -154,6 +154,7 @@ impl World {
             Event::State(state) => self.tally.state(*state),
             Event::Moving { shards, .. } => self.tally.moves += u64::from(*shards),
             Event::Left => self.hosts[at].left = true,
+            Event::Refused(_) => self.hosts[at].refused = true,
             _ => {}
         }
         self.check(Some(at), |checker, scene| checker.on_event(scene, at, &event));

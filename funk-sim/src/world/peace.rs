@@ -2,16 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use funk_proto::id::RaftId;
+use funk_proto::Node;
+use funk_proto::id::{BootId, RaftId};
 
 use super::World;
 
 impl World {
     /// The word of the running node that has applied most: voters, and those whom a joint change retires.
     pub fn voters(&self) -> (BTreeSet<RaftId>, BTreeSet<RaftId>) {
+        self.newest().map_or_else(Default::default, |node| (node.inspect().voters(), node.inspect().outgoing_voters()))
+    }
+
+    /// Whether the running node that has applied most holds this boot for up.
+    pub fn holds_for_up(&self, id: RaftId, boot: BootId) -> bool {
+        self.newest().is_some_and(|node| node.inspect().up().contains(&(id, boot)))
+    }
+
+    fn newest(&self) -> Option<&Node> {
         let ours = self.hosts.iter().filter(|host| !host.foreign);
-        let newest = ours.filter_map(|host| Some((host.facts()?.applied, host.node()?))).max_by_key(|(at, _)| *at);
-        newest.map_or_else(Default::default, |(_, node)| (node.inspect().voters(), node.inspect().outgoing_voters()))
+        let known = ours.filter_map(|host| Some((host.facts()?.applied, host.node()?)));
+        known.max_by_key(|(applied, _)| *applied).map(|(_, node)| node)
     }
 
     /// Whether the processes of these hosts hold a majority of every set of voters in force.

@@ -57,6 +57,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.clock = Clock::starting(self.now, host.drift);
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
+        host.refused = false;
         host.generation += 1;
         host.config.wall_clock_ns = wall_clock_ns;
         let recovered = Recovered { records: host.disk.stable().to_vec() };
