@@ -418,6 +418,18 @@ impl Consensus {
         Some(hasher.finish())
     }
 
+    /// Whether the log holds a change of voters that is not applied yet.
+    pub(crate) fn conf_change_ahead(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        let context = raft::GetEntriesContext::empty(false);
+        let from = (log.applied + 1).max(log.first_index());
+        if from > log.last_index() {
+            return false;
+        }
+        let entries = log.slice(from, log.last_index() + 1, None, context).unwrap_or_default();
+        entries.iter().any(|entry| entry.get_entry_type() != raft::eraftpb::EntryType::EntryNormal)
+    }
+
     /// Voters; in a joint change those that it leads to.
     pub fn voters(&self) -> BTreeSet<RaftId> {
         convert::ids(&self.raw.raft.prs().conf().to_conf_state().voters)

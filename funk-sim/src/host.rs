@@ -126,8 +126,10 @@ pub struct Host {
     pub listening: bool,
     /// What its node told its application, if the world keeps it.
     pub(crate) events: Vec<Event>,
-    /// It belongs to another cluster: what it does concerns no checker.
+    /// It is of another cluster, or strayed into one: what it does concerns no checker.
     pub foreign: bool,
+    /// It was never meant to be of ours.
+    pub stranger: bool,
     /// Whether its node said that it has left.
     pub(crate) left: bool,
     /// Whether its node said that it can never be part of the cluster: an application would end.
@@ -167,6 +169,7 @@ impl Host {
             listening: true,
             events: Vec::new(),
             foreign: false,
+            stranger: false,
             left: false,
             refused: false,
             gap: false,

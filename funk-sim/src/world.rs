@@ -12,7 +12,7 @@
 
 mod outputs;
 mod packets;
-mod peace;
+pub mod peace;
 mod processes;
 mod services;
 mod streams;
@@ -24,11 +24,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::id::{ConnId, ShardId};
+use funk_proto::id::{ClusterId, ConnId, LogIndex, ShardId};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
 use funk_proto::{Channel, CloseReason, DatagramSocket, Event, Input, Node, Request, RequestError, RequestId, Seed};
 use funk_proto::{Status, Timestamp};
+use peace::Voters;
 use siphasher::sip::SipHasher13;
 
 use crate::check;
@@ -97,6 +98,9 @@ pub struct World {
     old_datagrams: Vec<(usize, Happening)>,
     /// Some of the messages sent lately, for those who forge.
     samples: Vec<Bytes>,
+    cluster: Option<ClusterId>,
+    /// The configuration that was applied last by anybody, and its index.
+    configuration: (LogIndex, Voters),
 }
 
 impl fmt::Debug for World {
@@ -126,6 +130,8 @@ impl World {
             seed,
             old_datagrams: Vec::new(),
             samples: Vec::new(),
+            cluster: None,
+            configuration: Default::default(),
         }
     }
 

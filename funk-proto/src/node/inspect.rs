@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use crate::consensus::Role;
-use crate::id::{BootId, LogIndex, RaftId, Term};
+use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
 use crate::time::Timestamp;
 
 /// A look inside a node, for checkers. No stable interface.
@@ -79,6 +79,16 @@ impl Inspect<'_> {
     /// Voters that a joint change retires.
     pub fn outgoing_voters(&self) -> BTreeSet<RaftId> {
         self.0.consensus.outgoing_voters()
+    }
+
+    /// Whether its log holds a change of voters that it has not applied yet.
+    pub fn conf_change_ahead(&self) -> bool {
+        self.0.consensus.conf_change_ahead()
+    }
+
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.0.peers.identity.cluster
     }
 
     /// End of its lease, on its own clock.

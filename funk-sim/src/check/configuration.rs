@@ -48,7 +48,8 @@ impl Checker for Configuration {
         let voters = (node.inspect().voters(), node.inspect().outgoing_voters());
         let known = self.by_index.entry(facts.applied.0).or_insert_with(|| voters.clone());
         if *known != voters {
-            return Err(format!("{} has other voters at {} than a node before it", scene.name(at), facts.applied));
+            let (name, applied) = (scene.name(at), facts.applied);
+            return Err(format!("{name} has voters {voters:?} at {applied}, a node before it {known:?}"));
         }
         let last = self.last[at].replace((facts.applied.0, voters.clone()));
         if let Some((index, last)) = last.filter(|(index, _)| index + 1 == facts.applied.0) {

@@ -18,7 +18,8 @@ impl Runner<'_> {
         if self.world.hosts().len() >= HOSTS_MAX {
             return None;
         }
-        let join: Vec<SocketAddr> = self.world.hosts().iter().map(|host| host.address(1)).collect();
+        let join: Vec<SocketAddr> =
+            self.world.hosts().iter().filter(|host| !host.stranger).map(|host| host.address(1)).collect();
         let shards = self.plan.shards;
         let at = self.world.add_host(|config| {
             (config.shards, config.join, config.bootstrap) = (shards, join, false);
@@ -85,7 +86,7 @@ impl Runner<'_> {
         self.hits[index].on = added.is_some();
         self.hits[index].hosts = added.into_iter().collect();
         let Some(host) = added else { return };
-        self.world.host_mut(host).foreign = true;
+        self.world.host_mut(host).stranger = true;
         self.world.boot(host);
         if same_name {
             // It has its own cluster by now; then it is told of ours.

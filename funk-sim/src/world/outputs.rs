@@ -23,6 +23,7 @@ impl World {
             self.execute(at, output);
         }
         if let Some(before) = self.hosts[at].refresh() {
+            self.note_cluster(at);
             self.note_change(at, before.as_ref());
             self.check(Some(at), |checker, scene| checker.on_change(scene, at, before.as_ref()));
         }

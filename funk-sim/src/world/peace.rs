@@ -7,10 +7,31 @@ use funk_proto::id::{BootId, RaftId};
 
 use super::World;
 
+/// Voters, and those whom a joint change retires.
+pub type Voters = (BTreeSet<RaftId>, BTreeSet<RaftId>);
+
 impl World {
-    /// The word of the running node that has applied most: voters, and those whom a joint change retires.
-    pub fn voters(&self) -> (BTreeSet<RaftId>, BTreeSet<RaftId>) {
-        self.newest().map_or_else(Default::default, |node| (node.inspect().voters(), node.inspect().outgoing_voters()))
+    /// The configuration that was applied last, by anybody: voters, and those whom a joint change retires.
+    pub fn voters(&self) -> Voters {
+        self.configuration.1.clone()
+    }
+
+    /// Notes what a step of this host says of the cluster: its configuration, and that it is in another one.
+    pub(super) fn note_cluster(&mut self, at: usize) {
+        let (Some(facts), Some(node)) = (self.hosts[at].facts(), self.hosts[at].node()) else { return };
+        let look = node.inspect();
+        if self.hosts[at].foreign || look.cluster().is_none() {
+            return;
+        }
+        if *self.cluster.get_or_insert_with(|| look.cluster().expect("looked above"))
+            != look.cluster().expect("as above")
+        {
+            self.hosts[at].foreign = true;
+            return;
+        }
+        if facts.applied > self.configuration.0 && facts.applied == facts.commit {
+            self.configuration = (facts.applied, (look.voters(), look.outgoing_voters()));
+        }
     }
 
     /// Whether the running node that has applied most holds this boot for up.
@@ -34,6 +55,11 @@ impl World {
 
     /// Whether the process of this host may be lost for good and a quorum still exists.
     pub fn is_spare(&self, at: usize) -> bool {
+        // While voters change, one who is lost may be counted on before and after.
+        let ours = self.hosts.iter().filter(|host| !host.foreign).filter_map(|host| host.node());
+        if !self.configuration.1.1.is_empty() || ours.into_iter().any(|node| node.inspect().conf_change_ahead()) {
+            return false;
+        }
         self.is_quorum((0..self.hosts.len()).filter(|&host| host != at && self.hosts[host].exists()))
     }
 

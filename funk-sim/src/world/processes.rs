@@ -57,7 +57,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.clock = Clock::starting(self.now, host.drift);
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
-        host.refused = false;
+        (host.refused, host.foreign) = (false, host.stranger);
         host.generation += 1;
         host.config.wall_clock_ns = wall_clock_ns;
         let recovered = Recovered { records: host.disk.stable().to_vec() };
@@ -74,7 +74,7 @@ impl World {
 
     /// Starts a dead host's process anew, joining through any of the others.
     pub fn restart(&mut self, at: usize) {
-        let others = (0..self.hosts.len()).filter(|&host| host != at);
+        let others = (0..self.hosts.len()).filter(|&host| host != at && !self.hosts[host].stranger);
         let join = others.map(|host| self.hosts[host].address(1)).take(60).collect();
         let config = &mut self.hosts[at].config;
         (config.bootstrap, config.join) = (false, join);
