@@ -203,7 +203,7 @@ impl<'a> Runner<'a> {
     fn regular(&self) -> Vec<usize> {
         let hosts = self.world.hosts();
         let is_up = |at: usize| hosts[at].facts().is_some_and(|facts| self.world.holds_for_up(facts.id, facts.boot));
-        let ours = |&at: &usize| hosts[at].exists() && !hosts[at].foreign && !hosts[at].refused;
+        let ours = |&at: &usize| hosts[at].exists() && !hosts[at].foreign && !hosts[at].is_refused();
         let rival = |at: usize| {
             let name = &hosts[at].config.name;
             (0..hosts.len()).any(|other| other != at && ours(&other) && hosts[other].config.name == *name)

@@ -88,7 +88,7 @@ impl Inspect<'_> {
 
     /// The cluster that it is in.
     pub fn cluster(&self) -> Option<ClusterId> {
-        self.0.peers.identity.cluster
+        self.0.state.as_ref().map(|state| state.cluster.id).or(self.0.peers.identity.cluster)
     }
 
     /// End of its lease, on its own clock.

@@ -319,7 +319,7 @@ impl Runner<'_> {
 
     fn come_back(&mut self, host: usize) {
         let there = &self.world.hosts()[host];
-        if !self.leaving[host] || !there.exists() || !(there.has_left() || self.world.is_spare(host)) {
+        if !self.leaving[host] || !there.exists() || !(self.world.has_gone(host) || self.world.is_spare(host)) {
             return;
         }
         self.leaving[host] = false;

@@ -21,7 +21,7 @@ impl Runner<'_> {
         let core = self.choose_core();
         let names: Vec<String> = core.iter().map(|&at| self.world.hosts()[at].config.name.to_string()).collect();
         self.tell(|| format!("the core {names:?} is healed, the rest stays broken"));
-        let guests: Vec<usize> = (0..self.world.hosts().len()).filter(|&at| self.leaving[at]).collect();
+        let guests = self.guests();
         let mut healed = core.clone();
         healed.extend(&guests);
         self.mend(&healed);
@@ -36,18 +36,26 @@ impl Runner<'_> {
     /// Processes in random order until they are a quorum, and perhaps some more.
     fn choose_core(&mut self) -> Vec<usize> {
         let mut rest: Vec<usize> = self.regular().into_iter().filter(|&at| !self.leaving[at]).collect();
-        let leaving: Vec<usize> = (0..self.world.hosts().len()).filter(|&at| self.leaving[at]).collect();
+        let guests = self.guests();
         let mut core: Vec<usize> = Vec::new();
         while !rest.is_empty() {
             let pick = self.draw(rest.len());
             core.push(rest.swap_remove(pick));
-            let quorum = self.world.is_quorum(core.iter().chain(&leaving).copied());
-            if quorum && self.rng.below(2) == 0 {
+            let quorum = self.world.is_quorum(core.iter().chain(&guests).copied());
+            // While voters change, a quorum of today may not be one of tomorrow.
+            if quorum && self.rng.below(2) == 0 && !self.world.voters_change() {
                 break;
             }
         }
         core.sort_unstable();
         core
+    }
+
+    /// Those who are on their way out, or were refused, and may still be voters: healed, and not counted on.
+    fn guests(&self) -> Vec<usize> {
+        let (hosts, regular) = (self.world.hosts(), self.regular());
+        let guest = |at: &usize| self.leaving[*at] || !regular.contains(at);
+        (0..hosts.len()).filter(|&at| hosts[at].exists() && !hosts[at].foreign).filter(guest).collect()
     }
 
     fn mend(&mut self, core: &[usize]) {

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use funk_proto::Node;
-use funk_proto::id::{BootId, RaftId};
+use funk_proto::id::{BootId, LogIndex, RaftId};
 
 use super::World;
+use crate::host::Host;
+use crate::story::Topic;
 
 /// Voters, and those whom a joint change retires.
 pub type Voters = (BTreeSet<RaftId>, BTreeSet<RaftId>);
@@ -30,8 +32,24 @@ impl World {
             return;
         }
         if facts.applied > self.configuration.0 && facts.applied == facts.commit {
-            self.configuration = (facts.applied, (look.voters(), look.outgoing_voters()));
+            let (index, voters) = (facts.applied, (look.voters(), look.outgoing_voters()));
+            let changed = self.configuration.1 != voters;
+            self.configuration = (index, voters);
+            if changed {
+                let words = if self.story.is_some() { self.configuration_in_words(index) } else { String::new() };
+                self.tell(Some(at), Topic::State, || words);
+            }
         }
+    }
+
+    fn configuration_in_words(&self, index: LogIndex) -> String {
+        let name = |id: &RaftId| {
+            let host = self.hosts.iter().position(|host| host.facts().is_some_and(|facts| facts.id == *id));
+            host.map_or_else(|| "gone".into(), |at| format!("n{at}"))
+        };
+        let names = |ids: &BTreeSet<RaftId>| ids.iter().map(name).collect::<Vec<_>>().join(" ");
+        let (voters, outgoing) = &self.configuration.1;
+        format!("applies {index}: voters are {}; retiring {}", names(voters), names(outgoing))
     }
 
     /// Whether the running node that has applied most holds this boot for up.
@@ -53,14 +71,26 @@ impl World {
         !voters.is_empty() && majority(&voters) && majority(&outgoing)
     }
 
+    /// Whether the process of this host has left and votes no more.
+    pub fn has_gone(&self, at: usize) -> bool {
+        let (host, (voters, outgoing)) = (&self.hosts[at], &self.configuration.1);
+        host.has_left() && host.facts().is_none_or(|facts| !voters.contains(&facts.id) && !outgoing.contains(&facts.id))
+    }
+
+    /// Whether a change of voters is half done, or in somebody's log.
+    pub fn voters_change(&self) -> bool {
+        let mut ours = self.hosts.iter().filter(|host| !host.foreign).filter_map(Host::node);
+        !self.configuration.1.1.is_empty() || ours.any(|node| node.inspect().conf_change_ahead())
+    }
+
     /// Whether the process of this host may be lost for good and a quorum still exists.
     pub fn is_spare(&self, at: usize) -> bool {
         // While voters change, one who is lost may be counted on before and after.
-        let ours = self.hosts.iter().filter(|host| !host.foreign).filter_map(|host| host.node());
-        if !self.configuration.1.1.is_empty() || ours.into_iter().any(|node| node.inspect().conf_change_ahead()) {
+        if self.voters_change() {
             return false;
         }
-        self.is_quorum((0..self.hosts.len()).filter(|&host| host != at && self.hosts[host].exists()))
+        let lives = |host: &usize| *host != at && self.hosts[*host].exists() && !self.hosts[*host].is_refused();
+        self.is_quorum((0..self.hosts.len()).filter(lives))
     }
 
     /// Whether these hosts know one leader among them and have one map, and
