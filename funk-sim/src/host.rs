@@ -128,6 +128,8 @@ pub struct Host {
     pub(crate) events: Vec<Event>,
     /// It is of another cluster, or strayed into one: what it does concerns no checker.
     pub foreign: bool,
+    /// Whether its node knows its cluster.
+    pub(crate) known: bool,
     /// It was never meant to be of ours.
     pub stranger: bool,
     /// Whether its node said that it has left.
@@ -169,6 +171,7 @@ impl Host {
             listening: true,
             events: Vec::new(),
             foreign: false,
+            known: false,
             stranger: false,
             left: false,
             refused: false,

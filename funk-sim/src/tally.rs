@@ -44,6 +44,8 @@ pub struct Tally {
     pub proposals: u64,
     /// Proposals of services that were committed.
     pub proposals_committed: u64,
+    /// Worlds whose cluster could not be recovered: its last change of voters had counted on nodes that are gone.
+    pub unrecoverable: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// States reached.
@@ -106,6 +108,7 @@ impl Tally {
             (&mut self.requests_refused, other.requests_refused),
             (&mut self.proposals, other.proposals),
             (&mut self.proposals_committed, other.proposals_committed),
+            (&mut self.unrecoverable, other.unrecoverable),
         ];
         pairs.into_iter().for_each(|(sum, one)| *sum += one);
         let maps = [

@@ -365,11 +365,19 @@ impl World {
         story.lines.push(Line { at: self.now, node, topic, text: text() });
     }
 
-    /// Asks every checker.
-    pub(crate) fn check(&mut self, node: Option<usize>, mut ask: impl FnMut(&mut dyn Checker, Scene<'_>) -> Verdict) {
-        if node.is_some_and(|at| self.hosts[at].foreign) {
-            return;
+    /// Asks every checker, unless the node is known to be of another cluster, or not known to be of ours.
+    pub(crate) fn check(&mut self, node: Option<usize>, ask: impl FnMut(&mut dyn Checker, Scene<'_>) -> Verdict) {
+        if node.is_none_or(|at| self.hosts[at].known && !self.hosts[at].foreign) {
+            self.check_any(node, ask);
         }
+    }
+
+    /// Asks every checker about what must hold in any cluster.
+    pub(crate) fn check_any(
+        &mut self,
+        node: Option<usize>,
+        mut ask: impl FnMut(&mut dyn Checker, Scene<'_>) -> Verdict,
+    ) {
         let scene = Scene { now: self.now, hosts: &self.hosts };
         let mut broken = None;
         for checker in &mut self.checkers {

@@ -139,6 +139,7 @@ fn many(flags: &Flags) -> ExitCode {
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     report(&sum.tally, sum.seeds, sum.simulated, started.elapsed(), threads);
     println!("slowest core: {:?} in seed {}", sum.slowest.0, sum.slowest.1);
+    println!("{} clusters beyond recovery (too many voters gone in a change of voters)", sum.tally.unrecoverable);
     for (seed, what) in &sum.failed {
         println!("FAILED: make sim SEED={seed}\n    {what}");
     }

@@ -19,11 +19,11 @@ const SAMPLES_MAX: usize = 32;
 impl World {
     /// Does all that a host's node says, then looks at what the step changed.
     pub(super) fn drain(&mut self, at: usize) {
+        self.note_cluster(at);
         while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
             self.execute(at, output);
         }
         if let Some(before) = self.hosts[at].refresh() {
-            self.note_cluster(at);
             self.note_change(at, before.as_ref());
             self.check(Some(at), |checker, scene| checker.on_change(scene, at, before.as_ref()));
         }
@@ -82,7 +82,7 @@ impl World {
                 let kind = crate::tally::frame_kind(&frame);
                 self.tally.message_kind(kind);
                 self.tell(Some(at), Topic::Stream, || format!("sends {kind} on {conn}"));
-                self.check(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
+                self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
             }
         }
         self.send(at, conn, bytes);
@@ -101,7 +101,7 @@ impl World {
         self.hash.write(&persist.record);
         self.tally.writes += 1;
         self.tell(Some(at), Topic::Disk, || format!("writes {} ({} bytes)", persist.token.0, persist.record.len()));
-        self.check(Some(at), |checker, scene| checker.on_persist(scene, at, &persist));
+        self.check_any(Some(at), |checker, scene| checker.on_persist(scene, at, &persist));
         let now = self.now;
         let host = &mut self.hosts[at];
         if let Some(end) = host.disk.write(now, persist, &mut self.rng) {
@@ -119,7 +119,7 @@ impl World {
             self.queue.push(end, Happening::Flushed { to: at, generation });
         }
         self.tell(Some(at), Topic::Disk, || format!("all up to write {} is stable", token.0));
-        self.check(Some(at), |checker, scene| checker.on_persisted(scene, at, token));
+        self.check_any(Some(at), |checker, scene| checker.on_persisted(scene, at, token));
         self.feed(at, Input::Persisted(token));
     }
 

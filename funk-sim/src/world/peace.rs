@@ -20,19 +20,14 @@ impl World {
 
     /// Notes what a step of this host says of the cluster: its configuration, and that it is in another one.
     pub(super) fn note_cluster(&mut self, at: usize) {
-        let (Some(facts), Some(node)) = (self.hosts[at].facts(), self.hosts[at].node()) else { return };
-        let look = node.inspect();
-        if self.hosts[at].foreign || look.cluster().is_none() {
-            return;
-        }
-        if *self.cluster.get_or_insert_with(|| look.cluster().expect("looked above"))
-            != look.cluster().expect("as above")
-        {
-            self.hosts[at].foreign = true;
-            return;
-        }
-        if facts.applied > self.configuration.0 && facts.applied == facts.commit {
-            let (index, voters) = (facts.applied, (look.voters(), look.outgoing_voters()));
+        let Some(look) = self.hosts[at].node().map(Node::inspect) else { return };
+        let Some(cluster) = look.cluster().filter(|_| !self.hosts[at].foreign) else { return };
+        let index = look.applied();
+        let news = index > self.configuration.0 && index == look.commit();
+        let voters = news.then(|| (look.voters(), look.outgoing_voters()));
+        let host = &mut self.hosts[at];
+        (host.known, host.foreign) = (true, *self.cluster.get_or_insert(cluster) != cluster);
+        if let Some(voters) = voters.filter(|_| !host.foreign) {
             let changed = self.configuration.1 != voters;
             self.configuration = (index, voters);
             if changed {
@@ -93,13 +88,13 @@ impl World {
         self.is_quorum((0..self.hosts.len()).filter(lives))
     }
 
-    /// Whether these hosts know one leader among them and have one map, and
+    /// Whether these hosts know one leader that runs and have one map, and
     /// each shard of it is served by one running host.
     pub fn agrees(&self, core: &[usize]) -> bool {
         let Some(first) = core.first().and_then(|&at| self.hosts[at].facts()) else { return false };
         let leader = first.leader;
-        let led = leader.is_some()
-            && core.iter().any(|&at| self.hosts[at].runs() && self.hosts[at].facts().map(|facts| facts.id) == leader);
+        let leads = |host: &Host| host.runs() && host.facts().map(|facts| facts.id) == leader;
+        let led = leader.is_some() && self.hosts.iter().any(leads);
         let follows = |&at: &usize| {
             let host = &self.hosts[at];
             host.runs() && host.facts().is_some_and(|facts| facts.leader == leader && facts.term == first.term)

@@ -57,7 +57,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.clock = Clock::starting(self.now, host.drift);
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
-        (host.refused, host.foreign) = (false, host.stranger);
+        (host.refused, host.known, host.foreign) = (false, false, host.stranger);
         host.generation += 1;
         host.config.wall_clock_ns = wall_clock_ns;
         let recovered = Recovered { records: host.disk.stable().to_vec() };
@@ -67,8 +67,7 @@ impl World {
         self.tally.starts += 1;
         self.tell(Some(at), Topic::Process, || "the process starts".into());
         self.hosts[at].refresh();
-        self.check(Some(at), |checker, scene| checker.on_start(scene, at));
-        self.check(Some(at), |checker, scene| checker.on_change(scene, at, None));
+        self.check_any(Some(at), |checker, scene| checker.on_start(scene, at));
         self.drain(at);
     }
 
@@ -96,7 +95,7 @@ impl World {
     }
 
     fn end(&mut self, at: usize) {
-        self.check(Some(at), |checker, scene| checker.on_stop(scene, at));
+        self.check_any(Some(at), |checker, scene| checker.on_stop(scene, at));
         let requests = std::mem::take(&mut self.hosts[at].requests);
         for id in requests.into_keys() {
             self.answer(at, id, None);
@@ -129,7 +128,7 @@ impl World {
         if self.hosts[at].gap {
             self.feed(at, Input::ClockGap { gap });
         }
-        self.check(Some(at), |checker, scene| checker.on_resume(scene, at));
+        self.check_any(Some(at), |checker, scene| checker.on_resume(scene, at));
         for happening in waiting {
             self.happen(happening);
         }
@@ -145,7 +144,7 @@ impl World {
         self.hosts[at].set_drift(now, ppm);
         let spread = |host: &Host| u64::from(host.config.timing.drift_ppm) >= host.drift.unsigned_abs();
         let within = self.hosts.iter().all(spread);
-        self.check(Some(at), |checker, scene| checker.on_drift(scene, within));
+        self.check_any(Some(at), |checker, scene| checker.on_drift(scene, within));
         let alarm = self.hosts[at].wake_at.take();
         if alarm.is_some() && self.hosts[at].runs() {
             self.set_alarm(at);
