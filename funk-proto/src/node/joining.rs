@@ -215,7 +215,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         let cluster = state.cluster.id;
         if self.peers.identity.cluster != Some(cluster) {
-            self.peers.identity.cluster = Some(cluster);
+            self.peers.enter_cluster(now, cluster);
             self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
         }
         // An endpoint may have changed since the record was handed in.
