@@ -129,6 +129,11 @@ impl Peers {
         Some((peer.liveness?, peer.key?))
     }
 
+    /// Who is at the other end of a stream, if it is known.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<RaftId> {
+        self.streams.get(&conn)?.peer
+    }
+
     /// The boot of the peer's last hello.
     pub(super) fn boot(&self, id: RaftId) -> Option<BootId> {
         self.peers.get(&id)?.boot

@@ -161,13 +161,7 @@ impl Node {
     fn route_peer_news(&mut self, now: Timestamp, news: PeerNews) {
         match news {
             PeerNews::Introduced(id) => self.ask_to_join_through(now, id),
-            PeerNews::Lost(id) => {
-                // Proposals that were on this stream may be lost though the leader goes on.
-                if self.consensus.leader() == Some(id) {
-                    self.proposals_lose_leader();
-                }
-                self.consensus.handle_unreachable(id);
-            }
+            PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
             PeerNews::Refused { address, refusal } => {
                 let address = address.unwrap_or(self.config.raft);
                 self.event(Event::JoinFailed { address, reason: refusal.to_string() });

@@ -75,7 +75,11 @@ impl Checker for DurabilityOrder {
             RaftKind::VoteResponse => {
                 stable.term < message.term || !message.reject && stable.term == message.term && !stable.voted
             }
-            RaftKind::AppendResponse => stable.term < message.term || !message.reject && stable.last < message.index,
+            // An answer of an older term speaks of what was stable then.
+            RaftKind::AppendResponse => {
+                let behind = stable.term == message.term && stable.last < message.index;
+                stable.term < message.term || !message.reject && behind
+            }
             RaftKind::Append => stable.term < message.term,
             _ => false,
         };

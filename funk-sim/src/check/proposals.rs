@@ -92,7 +92,7 @@ impl Checker for Proposals {
     }
 
     fn at_end(&mut self, scene: Scene<'_>) -> Verdict {
-        for host in scene.hosts.iter().filter(|host| host.runs() && !host.foreign) {
+        for host in scene.hosts.iter().filter(|host| host.runs() && !host.foreign && !host.is_refused()) {
             let Some(facts) = host.facts() else { continue };
             let waiting =
                 self.open.iter().find(|((boot, _), (since, _))| *boot == facts.boot && scene.now - *since > WAIT_MAX);

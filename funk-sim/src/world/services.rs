@@ -18,7 +18,7 @@ use crate::story::Topic;
 impl World {
     /// A client asks for a shard through the table of a random node; gives the request's number.
     pub fn ask(&mut self, shard: ShardId, bytes: Bytes) -> Option<u64> {
-        let running = self.running();
+        let running: Vec<usize> = self.running().into_iter().filter(|&at| !self.hosts[at].foreign).collect();
         if running.is_empty() {
             return None;
         }
@@ -45,7 +45,7 @@ impl World {
     }
 
     pub(super) fn take_request(&mut self, to: usize, id: u64, shard: ShardId, bytes: Bytes) {
-        if self.hosts[to].node.is_none() {
+        if self.hosts[to].node.is_none() || self.hosts[to].foreign {
             self.answer(to, id, None);
             return;
         }
@@ -161,7 +161,8 @@ impl World {
     }
 
     pub(super) fn answer(&mut self, at: usize, id: u64, answer: Option<Bytes>) {
-        let _ = at;
+        // A node that strayed into another cluster has other clients.
+        let answer = answer.filter(|_| !self.hosts[at].foreign);
         let delay = self.rng.between(Duration::from_micros(40), Duration::from_micros(400));
         self.queue.push(self.now + delay, Happening::Answer { id, answer });
     }
