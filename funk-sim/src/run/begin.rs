@@ -21,8 +21,7 @@ impl Runner<'_> {
         self.begin_kind(index, &fault, &hosts);
         if self.hits[index].on {
             self.world.tally.faults.insert(fault.kind.word(), before + 1);
-            let names: Vec<String> =
-                self.hits[index].hosts.iter().map(|&at| self.world.hosts()[at].config.name.to_string()).collect();
+            let names: Vec<String> = self.hits[index].hosts.iter().map(|at| format!("n{at}")).collect();
             let (kind, length, amount) = (fault.kind.word(), fault.length, fault.amount);
             self.tell(|| format!("{kind} begins for {length} ms, amount {amount}, nodes {names:?}"));
             self.after(fault.length, Action::End(index));

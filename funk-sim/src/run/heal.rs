@@ -18,8 +18,9 @@ const REST: Duration = Duration::from_secs(3);
 impl Runner<'_> {
     pub(super) fn heal(&mut self) -> Result<(), Violation> {
         self.healed = true;
+        self.end_the_refused();
         let core = self.choose_core();
-        let names: Vec<String> = core.iter().map(|&at| self.world.hosts()[at].config.name.to_string()).collect();
+        let names: Vec<String> = core.iter().map(|at| format!("n{at}")).collect();
         self.tell(|| format!("the core {names:?} is healed, the rest stays broken"));
         let guests = self.guests();
         let mut healed = core.clone();

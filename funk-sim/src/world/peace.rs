@@ -66,10 +66,11 @@ impl World {
         !voters.is_empty() && majority(&voters) && majority(&outgoing)
     }
 
-    /// Whether the process of this host has left and votes no more.
+    /// Whether the process of this host has left, or was refused, and votes no more.
     pub fn has_gone(&self, at: usize) -> bool {
         let (host, (voters, outgoing)) = (&self.hosts[at], &self.configuration.1);
-        host.has_left() && host.facts().is_none_or(|facts| !voters.contains(&facts.id) && !outgoing.contains(&facts.id))
+        (host.has_left() || host.is_refused())
+            && host.facts().is_none_or(|facts| !voters.contains(&facts.id) && !outgoing.contains(&facts.id))
     }
 
     /// Whether a change of voters is half done, or in somebody's log.
