@@ -12,11 +12,11 @@
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `endpoints` | the live nodes' endpoints |
+//! | `inspect` | what the checkers of a simulator look at |
 //! | `view` | what the application sees: state, status, route table |
 
 mod apply;
 mod endpoints;
-//! | `inspect` | what the checkers of a simulator look at |
 mod inspect;
 mod joining;
 mod leader;

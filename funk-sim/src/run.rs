@@ -198,6 +198,14 @@ impl<'a> Runner<'a> {
         usize::try_from(self.rng.below(bound as u64)).expect("below a usize")
     }
 
+    /// Members that are up and stay, without these: who is left when they go.
+    fn staying(&self, without: &[usize]) -> usize {
+        let up = |&at: &usize| {
+            self.world.hosts()[at].facts().is_some_and(|facts| self.world.holds_for_up(facts.id, facts.boot))
+        };
+        self.regular().into_iter().filter(|at| !self.leaving[*at] && !without.contains(at)).filter(up).count()
+    }
+
     /// Hosts of ours whose process exists and was not refused; of those with
     /// one name, the one that the cluster holds for up.
     fn regular(&self) -> Vec<usize> {

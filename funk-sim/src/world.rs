@@ -287,16 +287,14 @@ impl World {
             Happening::Datagram { to, socket, from, bytes } => {
                 self.feed(to, Input::Datagram { socket, from, bytes });
             }
-            Happening::Stream { to, generation, conn, channel, bytes } => {
-                if self.lives(to, generation) && self.hosts[to].streams.contains_key(&conn) {
-                    self.feed(to, Input::Message { conn, channel, bytes });
-                }
+            Happening::Stream { to, generation, conn, channel, bytes }
+                if self.lives(to, generation) && self.hosts[to].streams.contains_key(&conn) =>
+            {
+                self.feed(to, Input::Message { conn, channel, bytes });
             }
-            Happening::Closed { to, generation, conn, why } => {
-                if self.lives(to, generation) {
-                    self.hosts[to].streams.remove(&conn);
-                    self.feed(to, Input::Closed { conn, why });
-                }
+            Happening::Closed { to, generation, conn, why } if self.lives(to, generation) => {
+                self.hosts[to].streams.remove(&conn);
+                self.feed(to, Input::Closed { conn, why });
             }
             Happening::Local { to, generation, input } if self.lives(to, generation) => self.feed(to, input),
             Happening::Flushed { to, generation } if self.lives(to, generation) => self.flushed(to),

@@ -52,11 +52,11 @@ impl Checker for Configuration {
             return Err(format!("{name} has voters {voters:?} at {applied}, a node before it {known:?}"));
         }
         let last = self.last[at].replace((facts.applied.0, voters.clone()));
-        if let Some((index, last)) = last.filter(|(index, _)| index + 1 == facts.applied.0) {
-            if !may_follow(&last, &voters) {
-                let name = scene.name(at);
-                return Err(format!("{name} goes from voters {last:?} at {index} straight to {voters:?}"));
-            }
+        if let Some((index, last)) = last.filter(|(index, _)| index + 1 == facts.applied.0)
+            && !may_follow(&last, &voters)
+        {
+            let name = scene.name(at);
+            return Err(format!("{name} goes from voters {last:?} at {index} straight to {voters:?}"));
         }
         Ok(())
     }

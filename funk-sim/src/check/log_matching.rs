@@ -82,10 +82,10 @@ impl Checker for LogMatching {
             index -= 1;
         }
         let led = |facts: &Facts| facts.role == Role::Leader;
-        if let Some(before) = before.filter(|before| led(before) && led(facts) && before.term == facts.term) {
-            if index < before.last_index.0 {
-                return Err(format!("{} leads and takes entry {} back", scene.name(at), index + 1));
-            }
+        if let Some(before) = before.filter(|before| led(before) && led(facts) && before.term == facts.term)
+            && index < before.last_index.0
+        {
+            return Err(format!("{} leads and takes entry {} back", scene.name(at), index + 1));
         }
         shadow.replace(index + 1, fresh.into_iter().rev());
         Ok(())

@@ -34,10 +34,8 @@ impl Checker for MembershipEvents {
                     return Err(format!("{} is told twice that {name} joined", scene.name(at)));
                 }
             }
-            Event::MemberFailed { name, id } => {
-                if !self.up[at].remove(id) {
-                    return Err(format!("{} is told that {name} failed, and never that it joined", scene.name(at)));
-                }
+            Event::MemberFailed { name, id } if !self.up[at].remove(id) => {
+                return Err(format!("{} is told that {name} failed, and never that it joined", scene.name(at)));
             }
             // A member that was declared dead may be taken out of the table later.
             Event::MemberLeft { id, .. } => {

@@ -305,7 +305,7 @@ impl Runner<'_> {
     }
 
     fn leave(&mut self, index: usize, hosts: &[usize]) {
-        let staying = self.regular().into_iter().filter(|&at| !self.leaving[at] && !hosts.contains(&at)).count();
+        let staying = self.staying(hosts);
         let others = self.leaving.iter().any(|&leaving| leaving);
         let host = hosts.first().copied().filter(|&host| self.world.hosts()[host].runs() && !others && staying >= 2);
         let asked = host.filter(|&host| self.world.request(host, Request::Leave).is_ok());

@@ -41,7 +41,7 @@ impl Runner<'_> {
 
     /// A guest is asked to leave, and is gone some seconds later.
     pub(super) fn see_off(&mut self, host: usize) {
-        let staying = self.regular().into_iter().filter(|&at| !self.leaving[at] && at != host).count();
+        let staying = self.staying(&[host]);
         if self.leaving.iter().any(|&leaving| leaving) || staying < 2 {
             return;
         }

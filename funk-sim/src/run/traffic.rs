@@ -29,7 +29,7 @@ impl Runner<'_> {
                 if !self.world.hosts()[at].foreign {
                     self.proposed += 1;
                     let bytes = Bytes::copy_from_slice(&self.proposed.to_be_bytes());
-                    let _ = self.world.propose_through(at, bytes);
+                    let _ = self.world.propose_through(at, &bytes);
                 }
             }
         }

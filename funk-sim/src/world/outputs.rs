@@ -77,13 +77,13 @@ impl World {
         self.tally.stream_messages += 1;
         self.keep_sample(&bytes);
         let channel = self.hosts[at].channel(conn);
-        if channel == Some(Channel::Cluster) {
-            if let Ok(frame) = Frame::parse(&bytes) {
-                let kind = crate::tally::frame_kind(&frame);
-                self.tally.message_kind(kind);
-                self.tell(Some(at), Topic::Stream, || format!("sends {kind} on {conn}"));
-                self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
-            }
+        if channel == Some(Channel::Cluster)
+            && let Ok(frame) = Frame::parse(&bytes)
+        {
+            let kind = crate::tally::frame_kind(&frame);
+            self.tally.message_kind(kind);
+            self.tell(Some(at), Topic::Stream, || format!("sends {kind} on {conn}"));
+            self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
         }
         self.send(at, conn, bytes);
     }

@@ -117,7 +117,7 @@ impl World {
                 self.tally.requests_refused += 1;
                 self.answer(at, request, None);
             }
-            ServiceOutput::Propose { tag, bytes } => self.propose(at, tag, bytes),
+            ServiceOutput::Propose { tag, bytes } => self.propose(at, tag, &bytes),
             ServiceOutput::Snapshot { index, state } => {
                 let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(500));
                 let generation = self.hosts[at].generation;
@@ -173,7 +173,7 @@ impl World {
         self.check(None, |checker, scene| checker.on_answer(scene, asked.shard, &asked.bytes, answer));
     }
 
-    fn propose(&mut self, at: usize, tag: u64, bytes: Bytes) {
+    fn propose(&mut self, at: usize, tag: u64, bytes: &Bytes) {
         if let Ok(id) = self.propose_through(at, bytes) {
             self.hosts[at].proposals.insert(id, tag);
         } else {
@@ -191,11 +191,11 @@ impl World {
     ///
     /// # Errors
     /// What the node says: nothing of it was done.
-    pub fn propose_through(&mut self, at: usize, bytes: Bytes) -> Result<RequestId, RequestError> {
+    pub fn propose_through(&mut self, at: usize, bytes: &Bytes) -> Result<RequestId, RequestError> {
         let id = self.request(at, Request::Propose(bytes.clone()))?;
         self.tally.proposals += 1;
         self.tell(Some(at), Topic::Client, || format!("proposal {} goes in", id.0));
-        self.check(Some(at), |checker, scene| checker.on_propose(scene, at, id, &bytes));
+        self.check(Some(at), |checker, scene| checker.on_propose(scene, at, id, bytes));
         Ok(id)
     }
 

@@ -28,7 +28,8 @@ impl World {
         };
         let delay = self.network.delay(self.now, at, peer, &mut self.rng);
         let rejects = self.network.link(at, peer).rejects > 0 || self.network.link(peer, at).rejects > 0;
-        if !rejects && !(self.network.is_open(at, peer) && self.network.is_open(peer, at)) {
+        let open = self.network.is_open(at, peer) && self.network.is_open(peer, at);
+        if !rejects && !open {
             self.queue.push(self.now + limits::DIAL_TIMEOUT, silent);
             return;
         }
