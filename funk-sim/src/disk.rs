@@ -98,7 +98,7 @@ mod tests {
     use funk_proto::rng::Stream;
 
     fn write(disk: &mut Disk, n: u64, rng: &mut Rng) -> Option<Timestamp> {
-        disk.write(Timestamp::ZERO, Persist { token: Token(n), record: Bytes::from(vec![0]) }, rng)
+        disk.write(Timestamp::ZERO, Persist { token: Token(n), record: Bytes::from(vec![0]), replaces: false }, rng)
     }
 
     #[test]
