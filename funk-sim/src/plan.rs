@@ -70,6 +70,7 @@ impl Plan {
             }
         }
         plan.faults.sort_by_key(|fault| fault.at);
+        plan.durable = rng.below(2) == 0;
         plan
     }
 

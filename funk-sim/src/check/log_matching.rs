@@ -84,6 +84,7 @@ impl Checker for LogMatching {
         let led = |facts: &Facts| facts.role == Role::Leader;
         if let Some(before) = before.filter(|before| led(before) && led(facts) && before.term == facts.term)
             && index < before.last_index.0
+            && shadow.term(index + 1).is_some()
         {
             return Err(format!("{} leads and takes entry {} back", scene.name(at), index + 1));
         }

@@ -19,6 +19,9 @@ impl Runner<'_> {
     pub(super) fn heal(&mut self) -> Result<(), Violation> {
         self.healed = true;
         self.end_the_refused();
+        if self.plan.durable {
+            self.start_the_dead();
+        }
         let core = self.choose_core();
         let names: Vec<String> = core.iter().map(|at| format!("n{at}")).collect();
         self.tell(|| format!("the core {names:?} is healed, the rest stays broken"));
@@ -34,6 +37,16 @@ impl Runner<'_> {
             self.await_rest(&core)?;
         }
         Ok(())
+    }
+
+    /// With disks, who is down still has its vote, and comes back to be part of a core.
+    fn start_the_dead(&mut self) {
+        for at in 0..self.plan.nodes {
+            let host = &self.world.hosts()[at];
+            if !host.exists() && !host.has_left() && !host.is_refused() {
+                self.world.restart(at);
+            }
+        }
     }
 
     /// Processes in random order until they are a quorum, and perhaps some more.
@@ -123,9 +136,7 @@ impl Runner<'_> {
     fn await_agreement(&mut self, core: &[usize], healed: &[usize]) -> Result<bool, Violation> {
         let start = self.world.now();
         loop {
-            // Who is refused now was in conflict with a node that nobody heard before.
-            let hosts = self.world.hosts();
-            let core: Vec<usize> = core.iter().copied().filter(|&at| !hosts[at].is_refused()).collect();
+            let core = self.accepted(core);
             if self.world.agrees(&core) {
                 break;
             }
@@ -144,10 +155,16 @@ impl Runner<'_> {
         Ok(true)
     }
 
+    /// Who is refused after the healing was in conflict with a node, or a cluster, that it did not hear before.
+    fn accepted(&self, core: &[usize]) -> Vec<usize> {
+        core.iter().copied().filter(|&at| !self.world.hosts()[at].is_refused()).collect()
+    }
+
     /// With nobody there to disturb it, the core comes to rest: one leader,
     /// one map, and exactly its own members.
     fn await_rest(&mut self, core: &[usize]) -> Result<(), Violation> {
         self.world.run(REST)?;
+        let core = &self.accepted(core);
         let before = self.rest(core);
         self.world.run(REST)?;
         if !self.world.agrees(core) {
