@@ -43,7 +43,18 @@ startup: build
 idle: build
 	@$(TOOL) idle
 
-bench sim sim-soak:
+# One seed with its story (SEED=17, or any text, such as a commit's hash; NODE=n1,n2 and KIND=state,fault
+# choose lines), or as many as SEEDS says. PLAN=file replays a plan that was kept. SHRINK=1 makes a failing one smaller.
+sim:
+	@$(CARGO) run --release --locked --quiet -p funk-sim --bin sim -- \
+		$(if $(SEEDS),--seeds $(SEEDS) $(if $(SEED),--first $(SEED)),$(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),$(shell git rev-parse HEAD)))) \
+		$(if $(NODE),--node $(NODE)) $(if $(KIND),--kind $(KIND)) $(if $(SHRINK),--shrink)
+
+# Seeds on all cores for MINUTES, 60 simulated seconds each.
+sim-soak:
+	@$(CARGO) run --release --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
+
+bench:
 	@echo "make $@: not available in this version" >&2; exit 2
 
 clean:

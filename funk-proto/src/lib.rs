@@ -19,6 +19,7 @@ pub mod membership;
 mod node;
 pub mod request;
 pub mod rng;
+pub mod service;
 pub mod shards;
 pub mod status;
 pub mod time;
@@ -32,5 +33,6 @@ pub use io::{Channel, CloseReason, DatagramSocket, Input, Output, Persist, Recov
 pub use node::Node;
 pub use request::{Request, RequestId};
 pub use rng::Seed;
+pub use service::{Service, ServiceInput, ServiceOutput};
 pub use status::Status;
 pub use time::Timestamp;

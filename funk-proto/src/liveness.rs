@@ -229,7 +229,8 @@ impl Liveness {
             self.followed = None;
         }
         let Some(leader) = leader else { return };
-        if self.followed.is_none_or(|followed| followed.leader != leader) {
+        // One that was given up and is found again, by a message that was long on its way, may fall silent again.
+        if self.followed.is_none_or(|followed| followed.leader != leader || followed.silent) {
             self.followed = Some(Followed { leader, last_heard: now, silent: false });
         }
     }

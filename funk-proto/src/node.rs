@@ -12,10 +12,12 @@
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
 //! | `endpoints` | the live nodes' endpoints |
+//! | `inspect` | what the checkers of a simulator look at |
 //! | `view` | what the application sees: state, status, route table |
 
 mod apply;
 mod endpoints;
+mod inspect;
 mod joining;
 mod leader;
 mod peers;
@@ -161,7 +163,13 @@ impl Node {
             Input::Datagram { socket, from, bytes } => self.handle_datagram(now, socket, from, &bytes),
             Input::Message { conn, channel, bytes } => self.handle_message(now, conn, channel, bytes),
             Input::Closed { conn, why } if self.membership.owns(conn) => self.membership.handle_closed(now, conn, why),
-            Input::Closed { conn, .. } => self.peers.handle_closed(now, conn),
+            Input::Closed { conn, .. } => {
+                // Proposals that were on this stream may be lost though the leader goes on.
+                if self.peers.peer_of(conn).is_some_and(|peer| self.consensus.leader() == Some(peer)) {
+                    self.proposals_lose_leader();
+                }
+                self.peers.handle_closed(now, conn);
+            }
             // One lost datagram is no evidence: silence and the streams decide.
             Input::Unreachable { .. } => {}
             Input::Persisted(token) => self.consensus.handle_persisted(now, token),

@@ -181,11 +181,17 @@ impl Node {
         }
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
-        let before: BTreeSet<RaftId> = self.up_members().into_iter().map(|(id, _)| id).collect();
+        let before = self.up_members();
         self.handover.restore(now, self.me, &state, self.liveness.lease_until());
         self.state = Some(state);
-        let up = self.up_members();
-        for (id, name) in up.into_iter().filter(|(id, _)| !before.contains(id)) {
+        let after = self.up_members();
+        let ids = |members: &[(RaftId, NodeName)]| members.iter().map(|(id, _)| *id).collect::<BTreeSet<RaftId>>();
+        let (was_up, is_up) = (ids(&before), ids(&after));
+        // How they went, the snapshot does not say; those who left in order are out of the table like the others.
+        for (id, name) in before.into_iter().filter(|(id, _)| !is_up.contains(id)) {
+            self.event(Event::MemberLeft { name, id });
+        }
+        for (id, name) in after.into_iter().filter(|(id, _)| !was_up.contains(id)) {
             self.event(Event::MemberJoined { name, id });
         }
         if member {

@@ -23,6 +23,9 @@ use crate::wire::cluster::{BootName, FrameBody, REASON_TABLE_FULL, Refused};
 
 /// Pause between two requests.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Pause between two attempts at the configured addresses while this node is
+/// out: those that it met first may be gone.
+const REJOIN: Duration = Duration::from_secs(2);
 /// A member that heard no leader for so long asks whether it is still in.
 const CUT_OFF: Duration = Duration::from_millis(500);
 
@@ -32,6 +35,7 @@ pub(super) struct Joining {
     look_round_until: Option<Timestamp>,
     ask_at: Option<Timestamp>,
     asked: usize,
+    rejoin_at: Timestamp,
     pub(super) leaving: bool,
     pub(super) left: bool,
     refused: bool,
@@ -46,6 +50,7 @@ impl Joining {
             look_round_until: config.bootstrap.then(|| now + pause),
             ask_at: (!config.bootstrap && config.participation != Participation::NonMember).then_some(now),
             asked: 0,
+            rejoin_at: now + REJOIN,
             leaving: false,
             left: false,
             refused: false,
@@ -103,6 +108,10 @@ impl Node {
         if self.joining.leaving {
             self.ask_to_leave(now);
         } else if self.is_out(now) {
+            if now >= self.joining.rejoin_at {
+                self.joining.rejoin_at = now + REJOIN;
+                self.membership.join(now, self.config.join.clone());
+            }
             self.ask_to_join(now);
         } else {
             self.joining.ask_at = Some(now + CUT_OFF);
@@ -206,7 +215,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         let cluster = state.cluster.id;
         if self.peers.identity.cluster != Some(cluster) {
-            self.peers.identity.cluster = Some(cluster);
+            self.peers.enter_cluster(now, cluster);
             self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
         }
         // An endpoint may have changed since the record was handed in.

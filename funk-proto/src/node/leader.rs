@@ -246,6 +246,7 @@ impl Node {
         {
             ops.push(Op::Up(own.record(Some(self.me.boot))));
         }
+        let liveness = &self.liveness;
         let mut refused = Vec::new();
         let mut names = BTreeSet::new();
         let mut room = crate::limits::RAFT_MEMBERS_MAX.saturating_sub(state.members.len());
@@ -262,7 +263,9 @@ impl Node {
             if holder.is_some() || !names.insert(join.member.name.clone()) {
                 // The name is kept by whoever is alive; a dead holder will be found out.
                 let since = *join.conflict_since.get_or_insert(now);
-                let taken = now >= since + patience;
+                // One that is not heard may be dead, with no quorum yet to say so: no reason to refuse for good.
+                let silent = holder.is_some_and(|holder| liveness.is_silent(holder.id));
+                let taken = !silent && now >= since + patience;
                 if taken {
                     refused.push((id, boot, REASON_NAME_TAKEN, join.member.name.to_string()));
                 }

@@ -78,6 +78,8 @@ struct Peer {
 struct Stream {
     peer: Option<RaftId>,
     hello: bool,
+    /// The cluster that the other side's hello named.
+    cluster: Option<ClusterId>,
     opened: Timestamp,
 }
 
@@ -127,6 +129,11 @@ impl Peers {
         Some((peer.liveness?, peer.key?))
     }
 
+    /// Who is at the other end of a stream, if it is known.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<RaftId> {
+        self.streams.get(&conn)?.peer
+    }
+
     /// The boot of the peer's last hello.
     pub(super) fn boot(&self, id: RaftId) -> Option<BootId> {
         self.peers.get(&id)?.boot
@@ -157,6 +164,26 @@ impl Peers {
         }
     }
 
+    /// This node is in a cluster from now on. Streams from before may lead to
+    /// nodes of another one: those known to are closed, and on the others this
+    /// node says hello again, so that the far side can refuse.
+    pub(super) fn enter_cluster(&mut self, now: Timestamp, cluster: ClusterId) {
+        self.identity.cluster = Some(cluster);
+        let strange = |stream: &Stream| stream.cluster.is_some_and(|theirs| theirs != cluster);
+        let (strangers, rest): (Vec<_>, Vec<_>) = self.streams.iter().partition(|(_, stream)| strange(stream));
+        let strangers: Vec<ConnId> = strangers.into_iter().map(|(&conn, _)| conn).collect();
+        let rest: Vec<(ConnId, RaftId)> = rest
+            .into_iter()
+            .filter(|(_, stream)| stream.hello)
+            .filter_map(|(&conn, stream)| Some((conn, stream.peer?)))
+            .collect();
+        strangers.into_iter().for_each(|conn| self.close(now, conn));
+        for (conn, id) in rest {
+            let hello = self.hello(self.boot(id).map(|boot| (id, boot)));
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
+        }
+    }
+
     /// The peers to which a stream is kept up. Others' addresses are kept, their streams not renewed.
     pub(super) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
         self.wanted = wanted;
@@ -182,7 +209,7 @@ impl Peers {
         let address = peer.raft?;
         let conn = self.dials.next();
         peer.dialled = Some(conn);
-        self.streams.insert(conn, Stream { peer: Some(to), hello: false, opened: now });
+        self.streams.insert(conn, Stream { peer: Some(to), hello: false, cluster: None, opened: now });
         self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
         let hello = self.hello(None);
         self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
@@ -220,7 +247,7 @@ impl Peers {
                 self.outputs.push_back(PeersOutput::Close { conn });
                 return Ok(None);
             }
-            self.streams.insert(conn, Stream { peer: None, hello: false, opened: now });
+            self.streams.insert(conn, Stream { peer: None, hello: false, cluster: None, opened: now });
         }
         let result = Frame::parse(bytes).and_then(|body| self.handle_body(now, conn, body));
         if result.is_err() {
@@ -272,7 +299,7 @@ impl Peers {
             self.learn(id, raft);
             return Ok(());
         }
-        self.introduce(conn, id, boot, (raft, liveness), &hello.key);
+        self.introduce(conn, id, boot, (raft, liveness), hello);
         // The dialler speaks first and without a key, the acceptor answers with
         // one, and the dialler then says hello again, with its own.
         if !again {
@@ -288,8 +315,9 @@ impl Peers {
         id: RaftId,
         boot: BootId,
         (raft, liveness): (SocketAddr, SocketAddr),
-        key: &Bytes,
+        Hello { key, cluster, .. }: &Hello,
     ) {
+        let cluster = ClusterId::new(*cluster);
         let peer = self.peers.entry(id).or_default();
         if peer.boot != Some(boot) {
             peer.key = None;
@@ -301,7 +329,7 @@ impl Peers {
         }
         let replaced = if conn.is_accepted() { peer.accepted.replace(conn) } else { peer.dialled.replace(conn) };
         let stream = self.streams.get_mut(&conn).expect("the caller looked it up");
-        (stream.peer, stream.hello) = (Some(id), true);
+        (stream.peer, stream.hello, stream.cluster) = (Some(id), true, cluster);
         if let Some(old) = replaced.filter(|&old| old != conn) {
             self.streams.remove(&old);
             self.outputs.push_back(PeersOutput::Close { conn: old });

@@ -1,0 +1,111 @@
+//! A user's service as a value: it is handed what happened and says what is to
+//! be done, and so runs under a simulator as well as in production.
+
+use bytes::Bytes;
+
+use crate::event::{Event, Outcome};
+use crate::id::{Epoch, LogIndex, ShardId};
+use crate::time::Timestamp;
+
+/// The right to serve one shard, as it was when the request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// The shard's epoch: what a store is to be fenced with.
+    pub epoch: Epoch,
+    /// The right ends then, unless the lease is renewed before.
+    pub valid_until: Timestamp,
+}
+
+/// What happened to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceInput {
+    /// The node told its application something.
+    Node(Event),
+    /// A request for a shard came in. It ends with an answer or a
+    /// refusal of the same number.
+    Request {
+        /// Its number, unique for this boot.
+        request: u64,
+        /// The shard.
+        shard: ShardId,
+        /// The right to serve it; `None` if this node has none.
+        right: Option<Right>,
+        /// What is asked.
+        bytes: Bytes,
+    },
+    /// A proposal of this service ended.
+    Proposed {
+        /// The number that the service gave it.
+        tag: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The state after all commits up to `index` is wanted: answer with [`ServiceOutput::Snapshot`].
+    SnapshotWanted {
+        /// The index.
+        index: LogIndex,
+    },
+    /// This state replaces all that was committed before.
+    SnapshotInstalled {
+        /// The index up to which it counts.
+        index: LogIndex,
+        /// The state.
+        state: Bytes,
+    },
+    /// The deadline of [`Service::poll_timeout`] has passed.
+    Timeout,
+}
+
+/// What a service wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceOutput {
+    /// Answer a request under its right: the answer goes out only if the right
+    /// still holds, and the client sees a failure otherwise.
+    Answer {
+        /// The request's number.
+        request: u64,
+        /// The answer.
+        bytes: Bytes,
+    },
+    /// Answer a request without a right: for what any node may say.
+    Tell {
+        /// The request's number.
+        request: u64,
+        /// The answer.
+        bytes: Bytes,
+    },
+    /// Turn a request away: surely nothing of it was or will be done.
+    Refuse {
+        /// The request's number.
+        request: u64,
+    },
+    /// Append to the replicated log.
+    Propose {
+        /// A number of the service's own, handed back with the outcome.
+        tag: u64,
+        /// What to append.
+        bytes: Bytes,
+    },
+    /// The state that was wanted.
+    Snapshot {
+        /// The index that was asked for.
+        index: LogIndex,
+        /// The state.
+        state: Bytes,
+    },
+}
+
+/// A service without sockets, clock and threads. One value is one process: a
+/// crash drops it, a restart makes a new one.
+pub trait Service {
+    /// Takes in what happened. `now` is the node's own clock.
+    fn handle(&mut self, input: ServiceInput, now: Timestamp);
+
+    /// The next thing to do.
+    fn poll_output(&mut self) -> Option<ServiceOutput>;
+
+    /// When to hand in [`ServiceInput::Timeout`].
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        None
+    }
+}

@@ -1,0 +1,50 @@
+//! The properties of funk, one in a file.
+
+mod configuration;
+mod durability_order;
+mod election_safety;
+mod epoch_fencing;
+mod identity;
+mod leader_completeness;
+mod lease_containment;
+mod log_matching;
+mod map_monotonic;
+mod membership_events;
+mod ownership_exclusivity;
+mod proposals;
+mod state_machine_safety;
+
+pub use configuration::Configuration;
+pub use durability_order::DurabilityOrder;
+pub use election_safety::ElectionSafety;
+pub use epoch_fencing::EpochFencing;
+pub use identity::Identity;
+pub use leader_completeness::LeaderCompleteness;
+pub use lease_containment::LeaseContainment;
+pub use log_matching::LogMatching;
+pub use map_monotonic::MapMonotonic;
+pub use membership_events::MembershipEvents;
+pub use ownership_exclusivity::OwnershipExclusivity;
+pub use proposals::Proposals;
+pub use state_machine_safety::StateMachineSafety;
+
+use crate::checker::Checker;
+
+/// Every property.
+pub fn all() -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::<ElectionSafety>::default(),
+        Box::<LogMatching>::default(),
+        Box::<LeaderCompleteness>::default(),
+        Box::<StateMachineSafety>::default(),
+        Box::<DurabilityOrder>::default(),
+        Box::<Identity>::default(),
+        Box::<Configuration>::default(),
+        Box::<OwnershipExclusivity>::default(),
+        Box::<LeaseContainment>::default(),
+        Box::<EpochFencing>::default(),
+        Box::<MapMonotonic>::default(),
+        Box::<MembershipEvents>::default(),
+        Box::<Proposals>::default(),
+    ]
+}

@@ -1,0 +1,47 @@
+//! Leader completeness: whoever leads has every entry that was committed before.
+
+use funk_proto::consensus::Role;
+use funk_proto::id::LogIndex;
+
+use crate::checker::{Checker, Scene, Verdict};
+use crate::host::Facts;
+
+/// Whoever leads has every committed entry.
+#[derive(Debug, Default)]
+pub struct LeaderCompleteness {
+    /// Terms of the committed entries, by index; 0 where nobody looked.
+    committed: Vec<u64>,
+}
+
+impl Checker for LeaderCompleteness {
+    fn name(&self) -> &'static str {
+        "leader completeness"
+    }
+
+    fn on_change(&mut self, scene: Scene<'_>, at: usize, before: Option<&Facts>) -> Verdict {
+        let host = &scene.hosts[at];
+        let (Some(facts), Some(node)) = (host.facts(), host.node()) else { return Ok(()) };
+        let look = node.inspect();
+        let newly = before.is_none_or(|before| before.role != Role::Leader || before.term != facts.term);
+        if newly && facts.role == Role::Leader {
+            // What is below its snapshot it cannot show, and has.
+            for (index, &term) in self.committed.iter().enumerate().rev() {
+                let has = look.term_at(LogIndex(index as u64));
+                if term == 0 || has.is_some_and(|has| has.0 == term) {
+                    continue;
+                }
+                if has.is_none() && index as u64 <= facts.last_index.0 {
+                    break;
+                }
+                return Err(format!("{} leads in term {} without entry {index}", scene.name(at), facts.term));
+            }
+        }
+        let known = self.committed.len() as u64;
+        if facts.commit.0 >= known {
+            for index in known..=facts.commit.0 {
+                self.committed.push(look.term_at(LogIndex(index)).map_or(0, |term| term.0));
+            }
+        }
+        Ok(())
+    }
+}

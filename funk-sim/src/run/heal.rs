@@ -1,0 +1,242 @@
+//! The second phase: a random core, a quorum, is healed. The rest stays
+//! broken for ever. The core must agree and serve within a bound, whatever
+//! happened before.
+
+use std::time::Duration;
+
+use super::Runner;
+use crate::checker::Violation;
+use crate::disk::DiskConditions;
+use crate::network::{Conditions, Link};
+use crate::story::Topic;
+
+/// Time in which a healed core agrees and serves: ten of consensus's slowest election timeouts are twice as much.
+const HEAL_BOUND: Duration = Duration::from_secs(12);
+/// Time after which a core that nobody disturbs has come to rest.
+const REST: Duration = Duration::from_secs(3);
+
+impl Runner<'_> {
+    pub(super) fn heal(&mut self) -> Result<(), Violation> {
+        self.healed = true;
+        self.end_the_refused();
+        if self.plan.durable {
+            self.start_the_dead();
+        }
+        let core = self.choose_core();
+        let names: Vec<String> = core.iter().map(|at| format!("n{at}")).collect();
+        self.tell(|| format!("the core {names:?} is healed, the rest stays broken"));
+        let guests = self.guests();
+        let mut healed = core.clone();
+        healed.extend(&guests);
+        self.mend(&healed);
+        let silent = self.break_rest(&healed);
+        if !self.await_agreement(&core, &healed)? {
+            return Ok(());
+        }
+        if silent && guests.is_empty() {
+            self.await_rest(&core)?;
+        }
+        Ok(())
+    }
+
+    /// With disks, who is down still has its vote, and comes back to be part of a core.
+    fn start_the_dead(&mut self) {
+        for at in 0..self.plan.nodes {
+            let host = &self.world.hosts()[at];
+            if !host.exists() && !host.has_left() && !host.is_refused() {
+                self.world.restart(at);
+            }
+        }
+    }
+
+    /// Processes in random order until they are a quorum, and perhaps some more.
+    fn choose_core(&mut self) -> Vec<usize> {
+        let mut rest: Vec<usize> = self.regular().into_iter().filter(|&at| !self.leaving[at]).collect();
+        let guests = self.guests();
+        let mut core: Vec<usize> = Vec::new();
+        while !rest.is_empty() {
+            let pick = self.draw(rest.len());
+            core.push(rest.swap_remove(pick));
+            let quorum = self.world.is_quorum(core.iter().chain(&guests).copied());
+            // While voters change, a quorum of today may not be one of tomorrow.
+            if quorum && self.rng.below(2) == 0 && !self.world.voters_change() {
+                break;
+            }
+        }
+        core.sort_unstable();
+        core
+    }
+
+    /// Those who are on their way out, or were refused, and may still be voters: healed, and not counted on.
+    fn guests(&self) -> Vec<usize> {
+        let (hosts, regular) = (self.world.hosts(), self.regular());
+        let guest = |at: &usize| self.leaving[*at] || !regular.contains(at);
+        (0..hosts.len()).filter(|&at| hosts[at].exists() && !hosts[at].foreign).filter(guest).collect()
+    }
+
+    fn mend(&mut self, core: &[usize]) {
+        self.world.network.conditions = Conditions::default();
+        for &at in core {
+            self.world.set_drift(at, 0);
+            let host = self.world.host_mut(at);
+            host.listening = true;
+            host.disk.conditions = DiskConditions::default();
+            for &other in core.iter().filter(|&&other| other != at) {
+                *self.world.network.link_mut(at, other) = Link::default();
+            }
+        }
+        for &at in core {
+            self.stopped[at] = 0;
+            self.world.resume(at);
+        }
+        self.world.flush_streams();
+    }
+
+    /// Breaks all that is not of the core for good; true if nothing is heard of it any more.
+    fn break_rest(&mut self, core: &[usize]) -> bool {
+        let mut silent = true;
+        let others: Vec<usize> = (0..self.world.hosts().len()).filter(|at| !core.contains(at)).collect();
+        for &at in &others {
+            if !self.world.hosts()[at].exists() {
+                continue;
+            }
+            // One that leads and hears nobody would still be heard: it may no longer change the voters.
+            let leads = |facts: &crate::Facts| facts.role == funk_proto::consensus::Role::Leader;
+            let bound = if self.world.hosts()[at].facts().is_some_and(leads) { 5 } else { 6 };
+            match self.rng.below(bound) {
+                0 | 1 => self.world.power_off(at),
+                2 => self.world.kill(at),
+                3 => self.world.pause(at),
+                4 => self.isolate(at, true, true),
+                _ => {
+                    let inbound = self.rng.below(2) == 0;
+                    self.isolate(at, inbound, !inbound);
+                    silent = false;
+                }
+            }
+        }
+        silent
+    }
+
+    fn isolate(&mut self, at: usize, inbound: bool, outbound: bool) {
+        let name = self.world.hosts()[at].config.name.clone();
+        self.world.tell(Some(at), Topic::Fault, || format!("{name} is cut off: in {inbound}, out {outbound}"));
+        for other in (0..self.world.hosts().len()).filter(|&other| other != at) {
+            if inbound {
+                self.world.network.cut(other, at);
+            }
+            if outbound {
+                self.world.network.cut(at, other);
+            }
+        }
+    }
+
+    /// False if the cluster cannot be recovered: a change of voters that was
+    /// under way makes voters of too many that are gone by now.
+    fn await_agreement(&mut self, core: &[usize], healed: &[usize]) -> Result<bool, Violation> {
+        let start = self.world.now();
+        loop {
+            let core = self.accepted(core);
+            if self.world.agrees(&core) {
+                break;
+            }
+            if self.world.now() - start > HEAL_BOUND {
+                if !self.world.is_quorum(healed.iter().copied()) {
+                    self.world.tally.unrecoverable += 1;
+                    return Ok(false);
+                }
+                let words = core.iter().map(|&at| self.describe(at)).collect::<Vec<_>>().join("; ");
+                let what = format!("the healed core does not agree and serve after {HEAL_BOUND:?}: {words}");
+                return Err(self.violation("liveness", what));
+            }
+            self.world.run(Duration::from_millis(5))?;
+        }
+        self.healed_after = Some(self.world.now() - start);
+        Ok(true)
+    }
+
+    /// Who is refused after the healing was in conflict with a node, or a cluster, that it did not hear before.
+    fn accepted(&self, core: &[usize]) -> Vec<usize> {
+        core.iter().copied().filter(|&at| !self.world.hosts()[at].is_refused()).collect()
+    }
+
+    /// With nobody there to disturb it, the core comes to rest: one leader,
+    /// one map, and exactly its own members.
+    fn await_rest(&mut self, core: &[usize]) -> Result<(), Violation> {
+        self.world.run(REST)?;
+        let core = &self.accepted(core);
+        let before = self.rest(core);
+        self.world.run(REST)?;
+        if !self.world.agrees(core) {
+            let words = core.iter().map(|&at| self.describe(at)).collect::<Vec<_>>().join("; ");
+            return Err(self.violation("stability", format!("a core that agreed falls apart undisturbed: {words}")));
+        }
+        if self.rest(core) != before {
+            let what = format!("term and map go on changing undisturbed: {before:?}, then {:?}", self.rest(core));
+            return Err(self.violation("stability", what));
+        }
+        let mut members: Vec<_> =
+            core.iter().filter_map(|&at| self.world.hosts()[at].facts()).map(|facts| (facts.id, facts.boot)).collect();
+        members.sort_unstable();
+        for &at in core {
+            let up = self.world.hosts()[at].node().map(|node| node.inspect().up());
+            if up.as_ref() != Some(&members) {
+                let what = format!("{} holds {up:?} for up, and {members:?} are", self.describe(at));
+                return Err(self.violation("membership convergence", what));
+            }
+        }
+        self.check_balance(core)
+    }
+
+    fn check_balance(&mut self, core: &[usize]) -> Result<(), Violation> {
+        let share =
+            |&at: &usize| -> u32 { self.world.hosts()[at].shown_here().iter().map(|word| word.count_ones()).sum() };
+        let shares: Vec<u32> = core.iter().map(share).collect();
+        let (low, high) = (shares.iter().min().unwrap_or(&0), shares.iter().max().unwrap_or(&0));
+        if high - low > 1 {
+            return Err(self.violation("balance", format!("shares of {shares:?} at rest")));
+        }
+        Ok(())
+    }
+
+    fn rest(&self, core: &[usize]) -> Option<(u64, u64)> {
+        let host = &self.world.hosts()[core[0]];
+        Some((host.facts()?.term.0, host.node()?.routes().epoch().0))
+    }
+
+    fn describe(&self, at: usize) -> String {
+        let host = &self.world.hosts()[at];
+        let Some(node) = host.node() else { return format!("{} is gone", host.config.name) };
+        let status = node.status();
+        let up = node.inspect().up().len();
+        format!(
+            "{} is {} and {} in term {} under {:?}, commit {} applied {} map {} with {} up, {} shards, voters {}",
+            status.name,
+            status.state,
+            status.role,
+            status.term,
+            status.leader.map(|leader| leader.to_string()),
+            status.commit_index,
+            status.applied_index,
+            status.epoch,
+            up,
+            status.shards_owned,
+            node.inspect().voters().len(),
+        )
+    }
+
+    pub(super) fn violation(&mut self, property: &'static str, what: String) -> Violation {
+        let violation = Violation { property, at: self.world.now(), node: None, what };
+        self.world.break_off(violation.clone());
+        violation
+    }
+
+    /// What can be said only at the end.
+    pub(super) fn finish(&mut self) -> Result<(), Violation> {
+        self.world.check_at_end();
+        match self.world.violation() {
+            Some(violation) => Err(violation.clone()),
+            None => Ok(()),
+        }
+    }
+}

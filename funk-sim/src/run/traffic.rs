@@ -1,0 +1,39 @@
+//! What clients do all the while.
+
+use bytes::Bytes;
+use funk_proto::id::ShardId;
+
+use super::{Action, Runner};
+
+impl Runner<'_> {
+    /// An application ends when its node is refused.
+    pub(super) fn end_the_refused(&mut self) {
+        for at in 0..self.world.hosts().len() {
+            let host = &self.world.hosts()[at];
+            if host.runs() && host.is_refused() && (self.world.has_gone(at) || self.world.is_spare(at)) {
+                self.world.kill(at);
+            }
+        }
+    }
+
+    /// A request, now and then a proposal; and again soon.
+    pub(super) fn traffic(&mut self) {
+        self.end_the_refused();
+        let shard = ShardId(u32::try_from(self.rng.below(self.plan.shards.into())).expect("below a u32"));
+        let work = u8::try_from(self.rng.below(80)).expect("below 80");
+        self.world.ask(shard, Bytes::copy_from_slice(&[work]));
+        if self.rng.below(6) == 0 {
+            let running = self.world.running();
+            if !running.is_empty() {
+                let at = running[self.draw(running.len())];
+                if !self.world.hosts()[at].foreign {
+                    self.proposed += 1;
+                    let bytes = Bytes::copy_from_slice(&self.proposed.to_be_bytes());
+                    let _ = self.world.propose_through(at, &bytes);
+                }
+            }
+        }
+        let pause = 20 + self.rng.below(120);
+        self.after(pause, Action::Traffic);
+    }
+}

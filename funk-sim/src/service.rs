@@ -1,0 +1,56 @@
+//! The service that every host runs unless the world is given another one: it
+//! works on each request for a while, then answers under its right.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use funk_proto::Timestamp;
+use funk_proto::service::{Service, ServiceInput, ServiceOutput};
+
+/// A service that works on a request for as many milliseconds as its first byte says.
+#[derive(Debug, Default)]
+pub struct Worker {
+    working: BTreeMap<(Timestamp, u64), Bytes>,
+    outputs: VecDeque<ServiceOutput>,
+    committed: u64,
+}
+
+impl Service for Worker {
+    fn handle(&mut self, input: ServiceInput, now: Timestamp) {
+        match input {
+            ServiceInput::Request { request, right: Some(_), bytes, .. } => {
+                let work = Duration::from_millis(bytes.first().copied().unwrap_or(0).into());
+                self.working.insert((now + work, request), bytes);
+            }
+            ServiceInput::Request { request, right: None, .. } => {
+                self.outputs.push_back(ServiceOutput::Refuse { request });
+            }
+            ServiceInput::Node(funk_proto::Event::Committed { .. }) => self.committed += 1,
+            ServiceInput::SnapshotWanted { index } => {
+                let state = Bytes::copy_from_slice(&self.committed.to_be_bytes());
+                self.outputs.push_back(ServiceOutput::Snapshot { index, state });
+            }
+            ServiceInput::SnapshotInstalled { state, .. } => {
+                self.committed = state.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            }
+            ServiceInput::Node(_) | ServiceInput::Proposed { .. } | ServiceInput::Timeout => {}
+        }
+        while let Some(entry) = self.working.first_entry() {
+            let (due, request) = *entry.key();
+            if due > now {
+                break;
+            }
+            let bytes = entry.remove();
+            self.outputs.push_back(ServiceOutput::Answer { request, bytes });
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<ServiceOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.working.keys().next().map(|(due, _)| *due)
+    }
+}

@@ -1,0 +1,178 @@
+//! What is done with each output of a node.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use bytes::Bytes;
+use funk_proto::id::{ConnId, LogIndex, ShardId};
+use funk_proto::service::ServiceInput;
+use funk_proto::wire::cluster::Frame;
+use funk_proto::{Channel, DatagramSocket, Event, Input, Node, Outcome, Output, Persist};
+
+use super::{Happening, World};
+use crate::host::Facts;
+use crate::story::Topic;
+
+/// Messages kept for those who forge.
+const SAMPLES_MAX: usize = 32;
+
+impl World {
+    /// Does all that a host's node says, then looks at what the step changed.
+    pub(super) fn drain(&mut self, at: usize) {
+        self.note_cluster(at);
+        while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
+            self.execute(at, output);
+        }
+        if let Some(before) = self.hosts[at].refresh() {
+            self.note_change(at, before.as_ref());
+            self.check(Some(at), |checker, scene| checker.on_change(scene, at, before.as_ref()));
+        }
+        self.set_alarm(at);
+    }
+
+    fn note_change(&mut self, at: usize, before: Option<&Facts>) {
+        let Some(after) = self.hosts[at].facts else { return };
+        let role = before.map(|facts| (facts.role, facts.term));
+        if role == Some((after.role, after.term)) {
+            return;
+        }
+        self.tally.role(after.role);
+        if role.is_none_or(|(role, _)| role != after.role) && after.role == funk_proto::consensus::Role::Leader {
+            self.tally.leader_changes += 1;
+        }
+        self.tell(Some(at), Topic::State, || format!("is {:?} in term {}", after.role, after.term));
+    }
+
+    fn execute(&mut self, at: usize, output: Output) {
+        self.hash.write_u8(u8::try_from(at).unwrap_or(u8::MAX));
+        match output {
+            Output::Datagram { socket, to, bytes } => {
+                self.hash.write(&bytes);
+                self.tally.datagram_kind(socket == DatagramSocket::Liveness, &bytes);
+                self.send_datagram(at, socket, to, bytes);
+            }
+            Output::Dial { conn, to, channel } => {
+                self.hash.write(conn.to_string().as_bytes());
+                self.dial(at, conn, to, channel);
+            }
+            Output::Message { conn, bytes } => self.message(at, conn, bytes),
+            Output::Reply { conn, bytes } => {
+                self.message(at, conn, bytes);
+                self.hang_up(at, conn);
+            }
+            Output::Close { conn } => self.hang_up(at, conn),
+            Output::Persist(persist) => self.persist(at, persist),
+            Output::Drain { change, shards } => self.close_shards(at, change, shards),
+            Output::SnapshotWanted { index } => self.serve(at, ServiceInput::SnapshotWanted { index }),
+            Output::SnapshotInstalled { index, state } => {
+                self.check(Some(at), |checker, scene| checker.on_snapshot(scene, at));
+                self.serve(at, ServiceInput::SnapshotInstalled { index, state });
+            }
+            Output::Event(event) => self.event(at, event),
+        }
+    }
+
+    fn message(&mut self, at: usize, conn: ConnId, bytes: Bytes) {
+        self.hash.write(&bytes);
+        self.tally.stream_messages += 1;
+        self.keep_sample(&bytes);
+        let channel = self.hosts[at].channel(conn);
+        if channel == Some(Channel::Cluster)
+            && let Ok(frame) = Frame::parse(&bytes)
+        {
+            let kind = crate::tally::frame_kind(&frame);
+            self.tally.message_kind(kind);
+            self.tell(Some(at), Topic::Stream, || format!("sends {kind} on {conn}"));
+            self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
+        }
+        self.send(at, conn, bytes);
+    }
+
+    fn keep_sample(&mut self, bytes: &Bytes) {
+        let place = usize::try_from(self.tally.stream_messages).unwrap_or(0);
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(bytes.clone());
+        } else if place % 8 == 0 {
+            self.samples[place / 8 % SAMPLES_MAX] = bytes.clone();
+        }
+    }
+
+    fn persist(&mut self, at: usize, persist: Persist) {
+        self.hash.write(&persist.record);
+        self.tally.writes += 1;
+        self.tell(Some(at), Topic::Disk, || format!("writes {} ({} bytes)", persist.token.0, persist.record.len()));
+        self.check_any(Some(at), |checker, scene| checker.on_persist(scene, at, &persist));
+        let now = self.now;
+        let host = &mut self.hosts[at];
+        if let Some(end) = host.disk.write(now, persist, &mut self.rng) {
+            let generation = host.generation;
+            self.queue.push(end, Happening::Flushed { to: at, generation });
+        }
+    }
+
+    pub(super) fn flushed(&mut self, at: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[at];
+        let generation = host.generation;
+        let Some((token, next)) = host.disk.flushed(now, &mut self.rng) else { return };
+        if let Some(end) = next {
+            self.queue.push(end, Happening::Flushed { to: at, generation });
+        }
+        self.tell(Some(at), Topic::Disk, || format!("all up to write {} is stable", token.0));
+        self.check_any(Some(at), |checker, scene| checker.on_persisted(scene, at, token));
+        self.feed(at, Input::Persisted(token));
+    }
+
+    /// Requests in hand keep their right until the present lease ends; the
+    /// shards without any are given back at once.
+    fn close_shards(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
+        let host = &mut self.hosts[at];
+        let lease_until = host.node.as_ref().map(Node::lease_until);
+        for held in host.requests.values_mut() {
+            if held.right.is_some() && shards.binary_search(&held.shard).is_ok() {
+                held.frozen = held.frozen.or(lease_until);
+            }
+        }
+        let busy = |shard: &ShardId| host.requests.values().any(|held| held.right.is_some() && held.shard == *shard);
+        let (waiting, free): (Vec<ShardId>, Vec<ShardId>) = shards.into_iter().partition(busy);
+        if !waiting.is_empty() {
+            host.drains.push((change, waiting));
+        }
+        if !free.is_empty() {
+            self.drained(at, change, free);
+        }
+    }
+
+    pub(super) fn drained(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
+        let delay = self.rng.between(Duration::from_micros(1), Duration::from_micros(100));
+        let (generation, input) = (self.hosts[at].generation, Input::Drained { change, shards });
+        self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
+    }
+
+    fn event(&mut self, at: usize, event: Event) {
+        self.tell(Some(at), Topic::Event, || crate::tally::event_words(&event));
+        match &event {
+            Event::State(state) => self.tally.state(*state),
+            Event::Moving { shards, .. } => self.tally.moves += u64::from(*shards),
+            Event::Left => self.hosts[at].left = true,
+            Event::Refused(_) => self.hosts[at].refused = true,
+            _ => {}
+        }
+        self.check(Some(at), |checker, scene| checker.on_event(scene, at, &event));
+        if self.keep_events {
+            self.hosts[at].events.push(event.clone());
+        }
+        let input = self.as_proposed(at, &event).unwrap_or(ServiceInput::Node(event));
+        self.serve(at, input);
+    }
+
+    /// The end of a proposal of the service itself.
+    fn as_proposed(&mut self, at: usize, event: &Event) -> Option<ServiceInput> {
+        let Event::RequestDone { id, outcome } = event else { return None };
+        let tag = self.hosts[at].proposals.remove(id)?;
+        if matches!(outcome, Outcome::Committed(_)) {
+            self.tally.proposals_committed += 1;
+        }
+        Some(ServiceInput::Proposed { tag, outcome: outcome.clone() })
+    }
+}

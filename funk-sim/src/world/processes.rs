@@ -1,0 +1,175 @@
+//! Processes start, end, stand still and go on.
+
+use std::time::Duration;
+
+use funk_proto::rng::Rng;
+use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
+
+use super::{Happening, World};
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::host::{Host, Pause};
+use crate::story::Topic;
+
+/// Datagrams that a stopped process's sockets hold.
+pub(super) const WAITING_MAX: usize = 2_000;
+/// Hosts of one world.
+const HOSTS_MAX: usize = 64;
+
+impl World {
+    /// A host with the address `10.0.0.n` and the name `n0`, `n1`, … that is
+    /// not started yet. The first will bootstrap, the others join through it.
+    pub fn add_host(&mut self, change: impl FnOnce(&mut NodeConfig)) -> usize {
+        let at = self.hosts.len();
+        assert!(at < HOSTS_MAX, "a world has at most {HOSTS_MAX} hosts");
+        let ip = |host: usize, port| World::address_of(0, host, port);
+        let (name, cluster) = (format!("n{at}").parse().expect("legal"), "sim".parse().expect("legal"));
+        let mut config = NodeConfig::new(name, cluster, ip(at, 1), ip(at, 2), ip(at, 3));
+        config.bootstrap = at == 0;
+        config.join = if at == 0 { vec![] } else { vec![ip(0, 1)] };
+        change(&mut config);
+        self.hosts.push(Host::new(config, Disk::new(self.durable)));
+        self.network.add_host();
+        at
+    }
+
+    /// Adds a host and starts its process.
+    pub fn start(&mut self, shards: u32) -> usize {
+        self.start_with(|config| config.shards = shards)
+    }
+
+    /// Adds a host with a changed configuration and starts its process.
+    pub fn start_with(&mut self, change: impl FnOnce(&mut NodeConfig)) -> usize {
+        let at = self.add_host(change);
+        self.boot(at);
+        at
+    }
+
+    /// Starts a host's process with the host's configuration and what its disk holds.
+    ///
+    /// # Panics
+    /// If the configuration is not legal, or a process exists already.
+    pub fn boot(&mut self, at: usize) {
+        assert!(self.hosts[at].node.is_none(), "a process exists already");
+        let seed = Seed::from_u64(self.seed ^ self.rng.next_u64());
+        // The wall clock is anything at all: nothing may depend on it.
+        let wall_clock_ns = self.rng.next_u64().cast_signed();
+        let host = &mut self.hosts[at];
+        host.clock = Clock::starting(self.now, host.drift);
+        (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
+        (host.refused, host.known, host.foreign) = (false, false, host.stranger);
+        host.generation += 1;
+        host.config.wall_clock_ns = wall_clock_ns;
+        let recovered = Recovered { records: host.disk.stable().to_vec() };
+        let node = Node::new(host.config.clone(), recovered, seed, Timestamp::ZERO);
+        host.node = Some(node.expect("the configuration is legal, and the disk holds what a node wrote"));
+        host.service = Some((self.make_service)(at));
+        self.tally.starts += 1;
+        self.tell(Some(at), Topic::Process, || "the process starts".into());
+        self.hosts[at].refresh();
+        self.check_any(Some(at), |checker, scene| checker.on_start(scene, at));
+        self.drain(at);
+    }
+
+    /// Starts a dead host's process anew, joining through any of the others.
+    pub fn restart(&mut self, at: usize) {
+        let others = (0..self.hosts.len()).filter(|&host| host != at && !self.hosts[host].stranger);
+        let join = others.map(|host| self.hosts[host].address(1)).take(60).collect();
+        let config = &mut self.hosts[at].config;
+        (config.bootstrap, config.join) = (false, join);
+        self.boot(at);
+    }
+
+    /// Ends a host's process; the kernel resets its streams.
+    pub fn kill(&mut self, at: usize) {
+        self.tell(Some(at), Topic::Process, || "the process is killed".into());
+        self.end(at);
+        self.reset_all(at, true);
+    }
+
+    /// Ends a host's process without a word to anybody.
+    pub fn power_off(&mut self, at: usize) {
+        self.tell(Some(at), Topic::Process, || "the power goes".into());
+        self.end(at);
+        self.reset_all(at, false);
+    }
+
+    fn end(&mut self, at: usize) {
+        self.check_any(Some(at), |checker, scene| checker.on_stop(scene, at));
+        let requests = std::mem::take(&mut self.hosts[at].requests);
+        for id in requests.into_keys() {
+            self.answer(at, id, None);
+        }
+        let host = &mut self.hosts[at];
+        host.disk.crash(&mut self.rng);
+        (host.node, host.service, host.paused) = (None, None, None);
+        host.drains.clear();
+        host.service_inputs.clear();
+        host.proposals.clear();
+        host.refresh();
+    }
+
+    /// Stops a host's process; its sockets still take what comes.
+    pub fn pause(&mut self, at: usize) {
+        if self.hosts[at].runs() {
+            self.tell(Some(at), Topic::Process, || "the process stands still".into());
+            self.hosts[at].paused = Some(Pause { since: self.now, waiting: Vec::new() });
+        }
+    }
+
+    /// Lets a stopped process go on. After a long stop it sees first that time has passed.
+    pub fn resume(&mut self, at: usize) {
+        let Some(Pause { since, waiting }) = self.hosts[at].paused.take() else { return };
+        let host = &self.hosts[at];
+        let gap = host.clock.local(self.now) - host.clock.local(since);
+        self.tell(Some(at), Topic::Process, || format!("the process goes on after {gap:?}"));
+        self.tally.resumes += 1;
+        self.hosts[at].gap = gap > self.hosts[at].config.timing.lease / 2;
+        if self.hosts[at].gap {
+            self.feed(at, Input::ClockGap { gap });
+        }
+        self.check_any(Some(at), |checker, scene| checker.on_resume(scene, at));
+        for happening in waiting {
+            self.happen(happening);
+        }
+        if self.hosts[at].node.is_some() {
+            self.wake(at);
+            self.wake_service(at);
+        }
+    }
+
+    /// Sets the error of a host's clock, in parts per million of its rate.
+    pub fn set_drift(&mut self, at: usize, ppm: i64) {
+        let now = self.now;
+        self.hosts[at].set_drift(now, ppm);
+        let spread = |host: &Host| u64::from(host.config.timing.drift_ppm) >= host.drift.unsigned_abs();
+        let within = self.hosts.iter().all(spread);
+        self.check_any(Some(at), |checker, scene| checker.on_drift(scene, within));
+        let alarm = self.hosts[at].wake_at.take();
+        if alarm.is_some() && self.hosts[at].runs() {
+            self.set_alarm(at);
+        }
+    }
+
+    /// Closes one of a host's streams as if the far side had reset it, drawn by `rng`.
+    pub fn forge_reset(&mut self, at: usize) {
+        let host = &self.hosts[at];
+        let conns: Vec<_> = host.streams.keys().copied().collect();
+        if conns.is_empty() || !host.exists() {
+            return;
+        }
+        let conn = conns[draw(&mut self.rng, conns.len())];
+        let generation = host.generation;
+        self.tell(Some(at), Topic::Stream, || format!("a forged reset ends {conn}"));
+        let end = self.hosts[at].streams.remove(&conn).expect("it was listed");
+        if let Some(far) = self.hosts[end.peer].streams.get_mut(&end.conn) {
+            far.dead = true;
+        }
+        let why = CloseReason::Reset;
+        self.queue.push(self.now + Duration::from_micros(50), Happening::Closed { to: at, generation, conn, why });
+    }
+}
+
+pub(crate) fn draw(rng: &mut Rng, bound: usize) -> usize {
+    usize::try_from(rng.below(bound as u64)).expect("below a usize")
+}

@@ -1,0 +1,167 @@
+//! Streams: in order, whole, and gone when a process is. What is sent over a
+//! cut link waits until the link is mended, as a kernel would send it again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use funk_proto::id::ConnId;
+use funk_proto::{Channel, CloseReason, limits};
+
+use super::{Happening, World};
+use crate::host::End;
+use crate::story::Topic;
+
+/// A kernel that gets no answer for so long gives a connection up.
+const GIVE_UP: Duration = Duration::from_secs(15);
+
+impl World {
+    pub(super) fn dial(&mut self, at: usize, conn: ConnId, to: SocketAddr, channel: Channel) {
+        let peer = self.host_at(to);
+        self.tell(Some(at), Topic::Stream, || format!("dials {to} for {channel:?} as {conn}"));
+        let (generation, refused) = (self.hosts[at].generation, CloseReason::Refused);
+        let fail = |why| Happening::Closed { to: at, generation, conn, why };
+        let silent = fail(CloseReason::TimedOut);
+        let Some(peer) = peer else {
+            self.queue.push(self.now + limits::DIAL_TIMEOUT, silent);
+            return;
+        };
+        let delay = self.network.delay(self.now, at, peer, &mut self.rng);
+        let rejects = self.network.link(at, peer).rejects > 0 || self.network.link(peer, at).rejects > 0;
+        let open = self.network.is_open(at, peer) && self.network.is_open(peer, at);
+        if !rejects && !open {
+            self.queue.push(self.now + limits::DIAL_TIMEOUT, silent);
+            return;
+        }
+        if rejects || self.hosts[peer].node.is_none() || !self.hosts[peer].listening {
+            self.queue.push(self.now + delay, fail(refused));
+            return;
+        }
+        self.hosts[peer].accepted += 1;
+        let accepted = ConnId::accepted(self.hosts[peer].accepted);
+        self.connect(at, conn, peer, accepted, channel);
+        self.connect(peer, accepted, at, conn, channel);
+    }
+
+    fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: Channel) {
+        let (last, held_since) = (self.now, self.now);
+        let end = End { peer, conn, channel, last, held: Vec::new(), held_since, dead: false };
+        self.hosts[at].streams.insert(here, end);
+    }
+
+    pub(super) fn send(&mut self, at: usize, conn: ConnId, bytes: Bytes) {
+        let now = self.now;
+        let Some(end) = self.hosts[at].streams.get_mut(&conn) else { return };
+        let peer = end.peer;
+        if !self.network.is_open(at, peer) {
+            if end.held.is_empty() {
+                end.held_since = now;
+            }
+            end.held.push(bytes);
+            if now - end.held_since > GIVE_UP {
+                self.give_up(at, conn);
+            }
+            return;
+        }
+        let delay = self.network.stream_delay(now, at, peer, &mut self.rng);
+        end.last = end.last.max(now + delay);
+        let (when, far, channel, dead) = (end.last, end.conn, end.channel, end.dead);
+        if dead {
+            let generation = self.hosts[at].generation;
+            let why = CloseReason::Reset;
+            self.queue.push(when, Happening::Closed { to: at, generation, conn, why });
+            return;
+        }
+        let generation = self.hosts[peer].generation;
+        self.queue.push(when, Happening::Stream { to: peer, generation, conn: far, channel, bytes });
+    }
+
+    fn give_up(&mut self, at: usize, conn: ConnId) {
+        let Some(end) = self.hosts[at].streams.remove(&conn) else { return };
+        if let Some(far) = self.hosts[end.peer].streams.get_mut(&end.conn) {
+            far.dead = true;
+        }
+        let (generation, why) = (self.hosts[at].generation, CloseReason::TimedOut);
+        self.queue.push(self.now, Happening::Closed { to: at, generation, conn, why });
+    }
+
+    /// Ends a stream after what was sent on it.
+    pub(super) fn hang_up(&mut self, at: usize, conn: ConnId) {
+        let Some(end) = self.hosts[at].streams.remove(&conn) else { return };
+        let open = self.network.is_open(at, end.peer) && end.held.is_empty();
+        let peer = end.peer;
+        let generation = self.hosts[peer].generation;
+        let Some(far) = self.hosts[peer].streams.get_mut(&end.conn) else { return };
+        if open {
+            let when = end.last.max(self.now);
+            let why = CloseReason::Ended;
+            self.queue.push(when, Happening::Closed { to: peer, generation, conn: end.conn, why });
+        } else {
+            far.dead = true;
+        }
+    }
+
+    /// A process is gone. With `loud`, its kernel resets the streams where it can.
+    pub(super) fn reset_all(&mut self, at: usize, loud: bool) {
+        for end in std::mem::take(&mut self.hosts[at].streams).into_values() {
+            let peer = end.peer;
+            let open = loud && self.network.is_open(at, peer);
+            let Some(far) = self.hosts[peer].streams.get_mut(&end.conn) else { continue };
+            far.dead = true;
+            if open {
+                let delay = self.network.delay(self.now, at, peer, &mut self.rng);
+                let (generation, why) = (self.hosts[peer].generation, CloseReason::Reset);
+                let closed = Happening::Closed { to: peer, generation, conn: end.conn, why };
+                self.queue.push(self.now + delay, closed);
+            }
+        }
+    }
+
+    /// To be called when links were mended: what waited for them is sent.
+    pub fn flush_streams(&mut self) {
+        for at in 0..self.hosts.len() {
+            let network = &self.network;
+            let waiting = |end: &End| network.is_open(at, end.peer) && (!end.held.is_empty() || end.dead);
+            let streams = &self.hosts[at].streams;
+            let ready: Vec<ConnId> = streams.iter().filter(|(_, end)| waiting(end)).map(|(&conn, _)| conn).collect();
+            for conn in ready {
+                self.flush_stream(at, conn);
+            }
+        }
+    }
+
+    fn flush_stream(&mut self, at: usize, conn: ConnId) {
+        let pause = self.rng.between(Duration::from_millis(1), Duration::from_millis(400));
+        let resume = self.now + pause;
+        let Some(end) = self.hosts[at].streams.get_mut(&conn) else { return };
+        end.last = end.last.max(resume);
+        let (held, dead, when) = (std::mem::take(&mut end.held), end.dead, end.last);
+        if dead {
+            let (generation, why) = (self.hosts[at].generation, CloseReason::Reset);
+            self.queue.push(when, Happening::Closed { to: at, generation, conn, why });
+            return;
+        }
+        for bytes in held {
+            self.send(at, conn, bytes);
+        }
+    }
+
+    /// A stranger opens a stream to a host and says this.
+    pub fn inject_message(&mut self, to: usize, channel: Channel, bytes: Bytes) {
+        let host = &mut self.hosts[to];
+        if host.node.is_none() || !host.listening {
+            return;
+        }
+        self.tally.injected += 1;
+        host.accepted += 1;
+        let conn = ConnId::accepted(host.accepted);
+        let generation = host.generation;
+        self.tell(Some(to), Topic::Stream, || format!("{} foreign bytes come in on {conn}", bytes.len()));
+        let soon = self.now + Duration::from_micros(50);
+        // The stranger is nobody's host: answers to it go nowhere.
+        self.connect(to, conn, to, ConnId::dialled(u64::MAX >> 2), channel);
+        self.queue.push(soon, Happening::Stream { to, generation, conn, channel, bytes });
+        let why = CloseReason::Ended;
+        self.queue.push(soon + Duration::from_millis(5), Happening::Closed { to, generation, conn, why });
+    }
+}

@@ -1,0 +1,158 @@
+//! Each kind of fault, alone: it bites, and the cluster survives it.
+
+use funk_sim::fault::{Fault, Kind};
+use funk_sim::plan::Plan;
+use funk_sim::{Outcome, Tally, run};
+
+/// A run of 15 simulated seconds of five nodes with one kind of fault, twice.
+fn with(kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
+    let mut plan = Plan::quiet(11, 5);
+    plan.shards = 20;
+    (plan.heal_at, plan.end_at) = (9_000, 24_000);
+    plan.faults = [4_000, 6_500].map(|at| Fault { at, length, kind, nodes, amount }).into();
+    let outcome = run(&plan, true);
+    if let Some(violation) = &outcome.violation {
+        let story = outcome.story.expect("it was asked for");
+        let last = story.lines.len().saturating_sub(40);
+        story.lines[last..].iter().for_each(|line| println!("{line}"));
+        panic!("{kind:?}: {violation}");
+    }
+    assert_eq!(outcome.tally.faults.get(kind.word()), Some(&2), "{kind:?} began twice");
+    outcome
+}
+
+fn quiet() -> Tally {
+    let mut plan = Plan::quiet(11, 5);
+    plan.shards = 20;
+    (plan.heal_at, plan.end_at) = (9_000, 24_000);
+    run(&plan, false).tally
+}
+
+fn told(outcome: &Outcome, what: &str) -> usize {
+    outcome.story.iter().flat_map(|story| &story.lines).filter(|line| line.text.contains(what)).count()
+}
+
+#[test]
+fn a_killed_process_starts_anew() {
+    for kind in [Kind::Kill, Kind::PowerOff, Kind::Wipe, Kind::MassKill] {
+        let outcome = with(kind, 0b10, 1_000, 0);
+        assert!(outcome.tally.starts >= 7, "{kind:?}: {} starts", outcome.tally.starts);
+        assert!(told(&outcome, "sees n1 fail") > 0, "{kind:?} is noticed");
+    }
+}
+
+#[test]
+fn a_moved_node_comes_back_under_another_address() {
+    let outcome = with(Kind::Move, 0b10, 700, 0);
+    assert!(told(&outcome, "dials 10.0.1.2") > 0);
+}
+
+#[test]
+fn a_restart_storm_restarts() {
+    assert!(with(Kind::RestartStorm, 0b10, 2_000, 6).tally.starts >= 9);
+}
+
+#[test]
+fn a_stopped_process_goes_on_and_has_lost_its_lease() {
+    let outcome = with(Kind::Pause, 0b11, 900, 0);
+    assert!(outcome.tally.resumes >= 4);
+    assert!(told(&outcome, "is Voting") > 0);
+}
+
+#[test]
+fn a_stuttering_process_stops_again_and_again() {
+    assert!(with(Kind::Stutter, 0b100, 1_500, 40).tally.resumes > 10);
+}
+
+#[test]
+fn partitions_of_each_shape_lose_datagrams() {
+    let calm = quiet().datagrams_lost;
+    for kind in [Kind::Partition, Kind::Outbound, Kind::Inbound, Kind::Partial, Kind::Ring, Kind::Flap] {
+        // One of the two of a partial partition may be neither leader nor asked by it.
+        let nodes = if kind == Kind::Partial { 0b1111 } else { 0b11 };
+        let lost = with(kind, nodes, 1_500, 200).tally.datagrams_lost;
+        assert!(lost > calm, "{kind:?}: {lost} of {calm}");
+    }
+}
+
+#[test]
+fn swizzled_clogs_delay_and_lose_nothing() {
+    let outcome = with(Kind::SwizzleClog, 0b11111, 2_000, 0);
+    assert!(told(&outcome, "fail") + told(&outcome, "sees no leader") > 0, "it is felt");
+}
+
+#[test]
+fn packets_are_lost_doubled_late_damaged_and_dug_out_again() {
+    let calm = quiet();
+    assert!(with(Kind::Loss, 0, 2_000, 200_000).tally.datagrams_lost > calm.datagrams_lost + 20);
+    assert!(with(Kind::Corrupt, 0, 2_000, 100_000).tally.datagrams_corrupted > 20);
+    assert!(with(Kind::Replay, 0, 2_000, 300_000).tally.datagrams_replayed > 50);
+    // More events for the same datagrams.
+    let doubled = with(Kind::Duplicate, 0, 2_000, 900_000).tally;
+    assert!(doubled.steps > calm.steps, "{} of {}", doubled.steps, calm.steps);
+    with(Kind::Reorder, 0, 2_000, 500_000);
+    with(Kind::Delay, 0, 2_000, 30_000);
+}
+
+#[test]
+fn clocks_run_wrong_within_the_bound_and_past_it() {
+    with(Kind::Drift, 0b10101, 2_000, 9_999);
+    with(Kind::DriftPast, 0b10101, 2_000, 150_000);
+}
+
+#[test]
+fn a_slow_disk_holds_votes_and_entries_up() {
+    let outcome = with(Kind::SlowDisk, 0b11111, 2_000, 300);
+    let fast = quiet();
+    assert!(outcome.tally.requests_served > 0 && fast.requests_served > 0);
+}
+
+#[test]
+fn a_gray_node_is_neither_dead_nor_alive() {
+    let outcome = with(Kind::Gray, 0b10, 2_000, 0);
+    assert!(outcome.tally.resumes > 5 && outcome.tally.datagrams_lost > 0);
+}
+
+#[test]
+fn a_node_that_refuses_its_callers_is_told_of() {
+    with(Kind::Deaf, 0b1, 2_000, 0);
+    let outcome = with(Kind::Reject, 0b1, 2_000, 0);
+    assert!(told(&outcome, "fail") > 0, "nobody hears it");
+}
+
+#[test]
+fn forged_news_ends_streams_and_deposes_nobody_for_good() {
+    assert!(told(&with(Kind::Forge, 0b111, 2_000, 15), "a forged reset ends") > 0);
+}
+
+#[test]
+fn an_impostor_is_refused_while_the_name_is_held() {
+    assert!(told(&with(Kind::Impostor, 0b10, 2_000, 0), "is refused") > 0);
+}
+
+#[test]
+fn another_cluster_changes_nothing_in_ours() {
+    for (same_name, joins) in [(0, 0), (1, 2)] {
+        let outcome = with(Kind::Foreign, 0b10, 2_000, same_name);
+        assert_eq!(told(&outcome, "sees n5 join") + told(&outcome, "sees n6 join"), joins);
+    }
+}
+
+#[test]
+fn garbage_and_floods_are_dropped() {
+    for (kind, amount) in [(Kind::Malformed, 40), (Kind::Flood, 3_000)] {
+        let outcome = with(kind, 0b111, 1_000, amount);
+        assert!(outcome.tally.injected > 50, "{kind:?}");
+    }
+}
+
+#[test]
+fn nodes_join_and_leave() {
+    assert!(told(&with(Kind::Join, 0, 1_000, 0), "has left") > 0);
+    assert!(told(&with(Kind::Leave, 0b100, 1_500, 0), "has left") > 0);
+}
+
+#[test]
+fn a_leader_steps_down_when_asked() {
+    assert!(with(Kind::StepDown, 0, 1, 0).tally.leader_changes > quiet().leader_changes);
+}
