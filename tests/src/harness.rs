@@ -15,7 +15,9 @@ use std::time::Duration;
 use disk::Disk;
 use funk_proto::id::ConnId;
 use funk_proto::rng::{Rng, Stream};
-use funk_proto::{DatagramSocket, Event, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Status, Timestamp};
+use funk_proto::{
+    Channel, DatagramSocket, Event, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Status, Timestamp,
+};
 use siphasher::sip::SipHasher13;
 use streams::End;
 
@@ -63,6 +65,25 @@ pub struct World {
     pub loss: u64,
     /// Whether each step is checked for two servers of one shard, which takes most of the time.
     pub check: bool,
+    /// Every packet and every write takes the same time.
+    pub steady: bool,
+    /// All that the nodes said, when it is to be kept.
+    pub record: Option<Vec<Said>>,
+}
+
+/// One thing that a node said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// The host.
+    pub from: usize,
+    /// To which host a message goes, if there is one at its address.
+    pub to: Option<usize>,
+    /// What the stream carries, for a message on one.
+    pub channel: Option<Channel>,
+    /// The thing.
+    pub output: Output,
 }
 
 const NAMES: [&str; 12] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9", "n10", "n11"];
@@ -82,6 +103,8 @@ impl World {
             cut: BTreeSet::new(),
             loss: 0,
             check: true,
+            steady: false,
+            record: None,
         }
     }
 
@@ -225,6 +248,9 @@ impl World {
     }
 
     fn delay(&mut self) -> Duration {
+        if self.steady {
+            return Duration::from_micros(100);
+        }
         self.rng.between(Duration::from_micros(40), Duration::from_micros(160))
     }
 
@@ -313,9 +339,36 @@ impl World {
     fn drain(&mut self, at: usize) {
         while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
             self.hash.write(format!("{} {at} {output:?}", self.now.as_nanos()).as_bytes());
+            self.keep(at, &output);
             self.execute(at, output);
         }
         self.set_alarm(at);
+    }
+
+    fn keep(&mut self, from: usize, output: &Output) {
+        let (to, channel) = match output {
+            Output::Message { conn, .. } | Output::Reply { conn, .. } => {
+                let end = self.hosts[from].streams.get(conn);
+                (end.map(|end| end.peer), end.map(|end| end.channel))
+            }
+            Output::Datagram { to, .. } => (self.host_at(*to), None),
+            _ => (None, None),
+        };
+        let at = self.now;
+        if let Some(record) = &mut self.record {
+            record.push(Said { at, from, to, channel, output: output.clone() });
+        }
+    }
+
+    /// A host's name.
+    pub fn name(host: usize) -> &'static str {
+        NAMES[host]
+    }
+
+    /// The end of a host's lease, if it has not run out.
+    pub fn lease_left(&self, at: usize) -> Option<Duration> {
+        let left = self.hosts[at].node.as_ref()?.lease_until() - self.clock(at);
+        (!left.is_zero()).then_some(left)
     }
 
     fn reachable(&self, a: usize, b: usize) -> bool {
@@ -339,7 +392,11 @@ impl World {
             }
             Output::Close { conn } => self.hang_up(at, conn),
             Output::Persist(persist) => {
-                let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(200));
+                let delay = if self.steady {
+                    Duration::from_micros(100)
+                } else {
+                    self.rng.between(Duration::from_micros(50), Duration::from_micros(200))
+                };
                 if let Some(disk) = &mut self.hosts[at].disk {
                     disk.write(persist);
                     self.at(self.now + delay, at, Happening::Stable);

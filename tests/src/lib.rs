@@ -2,4 +2,9 @@
 //! of the programs, checks of the structure.
 
 pub mod blackbox;
+pub mod fuzz;
 pub mod harness;
+pub mod leases;
+#[cfg(funk_mutate)]
+pub mod mutants;
+pub mod transcript;

@@ -144,6 +144,11 @@ impl Consensus {
         if meta.term == 0 || meta.term > message.term || meta.index == 0 || meta.index > NUMBER_MAX {
             return refuse("a snapshot of no sound index");
         }
+        // Raft takes one at its very commit index for newer if the terms differ.
+        let log = &self.raw.raft.raft_log;
+        if meta.index == log.committed && !log.match_term(meta.index, meta.term) {
+            return refuse("a snapshot that contradicts what is committed");
+        }
         let end = chunk.offset.saturating_add(chunk.data.len() as u64);
         if chunk.data.len() > SNAPSHOT_CHUNK_BYTES || end > SNAPSHOT_BYTES_MAX as u64 {
             return Err(Misbehaviour::Oversized("snapshot"));

@@ -59,6 +59,9 @@ struct SavedState {
 }
 
 const VERSION: u32 = 1;
+/// Owners that a snapshot may name: far more than ever hold a shard at once, and
+/// few enough that new ones still get a slot of 16 bits.
+const OWNERS_MAX: usize = 1 << 15;
 /// A member that is dead has no boot to write; its record still needs one.
 const NO_BOOT: BootId = BootId::new(1).expect("one is not zero");
 
@@ -136,6 +139,9 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         }
         members.restore(member);
     }
+    if saved.owners.len() > OWNERS_MAX {
+        return None;
+    }
     let owner = |name: BootName| Some(Owner { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? });
     let owners: Vec<Owner> = saved.owners.into_iter().map(owner).collect::<Option<_>>()?;
     let cells = decode_cells(&saved.cells, saved.shards)?;
@@ -172,6 +178,30 @@ mod tests {
         assert!(bytes.len() < 600, "{} bytes", bytes.len());
         assert_eq!(State::decode(&bytes).unwrap(), state);
         assert_eq!(State::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn more_owners_than_there_are_slots_are_refused() {
+        let saved = |owners: usize| SavedState {
+            version: VERSION,
+            cluster: 7,
+            owners: (1..=owners as u64).map(|n| BootName { id: n, boot: n }).collect(),
+            shards: 65_535,
+            cells: (0..65_535u64)
+                .flat_map(|n| {
+                    let mut cell = Vec::new();
+                    for value in [1, n % owners as u64 + 1, 0, 1, 1] {
+                        varint::put(&mut cell, value);
+                    }
+                    cell
+                })
+                .collect(),
+            ..SavedState::default()
+        };
+        assert!(State::decode(&saved(65_535).encode_to_vec()).is_none());
+        let mut full = State::decode(&saved(OWNERS_MAX).encode_to_vec()).unwrap();
+        full.apply(LogIndex(2), command([Op::Up(record(1))]));
+        assert_eq!(full.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &[0]))])).len(), 1);
     }
 
     #[test]
