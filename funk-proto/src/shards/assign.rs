@@ -136,6 +136,38 @@ mod tests {
         }
 
         #[test]
+        fn the_same_input_gives_the_same_result_and_the_result_stays(
+            owners in proptest::collection::vec(proptest::option::of(0usize..6), 0..300),
+            weights in proptest::collection::vec(1u32..1_000_000, 6),
+        ) {
+            let shares: Vec<_> = weights.iter().map(|&weight| Share { weight }).collect();
+            let next = assign(&owners, &shares);
+            prop_assert_eq!(&assign(&owners, &shares), &next);
+            prop_assert_eq!(&assign(&next, &shares), &next, "nothing moves once the quotas are met");
+        }
+
+        #[test]
+        fn nobody_with_equal_quotas_moves_fewer_shards(
+            owners in proptest::collection::vec(proptest::option::of(0usize..3), 0..8),
+            weights in proptest::collection::vec(1u32..4, 3),
+        ) {
+            let shares: Vec<_> = weights.iter().map(|&weight| Share { weight }).collect();
+            let next = assign(&owners, &shares);
+            let moves = |to: &[Option<usize>]| owners.iter().zip(to).filter(|(a, b)| a != b).count();
+            let total: u32 = weights.iter().sum();
+            let fair = |to: &[Option<usize>]| (0..3).all(|n| {
+                let exact = owners.len() as f64 * f64::from(weights[n]) / f64::from(total);
+                (counts(to, 3)[n] as f64 - exact).abs() < 1.0
+            });
+            // Every assignment there is: at most 3^7 of them.
+            let all = 3usize.pow(u32::try_from(owners.len()).unwrap());
+            for mut code in 0..all {
+                let other: Vec<_> = owners.iter().map(|_| { let n = code % 3; code /= 3; Some(n) }).collect();
+                prop_assert!(!fair(&other) || moves(&other) >= moves(&next), "{other:?} moves less than {next:?}");
+            }
+        }
+
+        #[test]
         fn equal_weights_differ_by_at_most_one(
             owners in proptest::collection::vec(proptest::option::of(0usize..5), 1..300),
         ) {

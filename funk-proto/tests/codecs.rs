@@ -1,0 +1,327 @@
+//! What is written is read back as it was, whatever it is.
+
+#![allow(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId, ShardId, Term};
+use funk_proto::limits::{DRIFT_PPM_MAX, LEASE_MAX, TAG_BYTES_MAX};
+use funk_proto::shards::set;
+use funk_proto::shards::state::{ClusterValues, State};
+use funk_proto::wire::cluster::{
+    BootName, Command, Frame, FrameBody, Hello, MemberRecord, Op, Operation, Refused, Release, Transfer, UserEntry,
+};
+use funk_proto::wire::gossip::{NodeRecord, NodeState, PushPull, SerfState, StreamDecoder, decode_tags, encode_tags};
+use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
+use funk_proto::wire::raft::{RaftEntry, RaftMessage, RaftRecord, SnapshotChunk, SnapshotMeta};
+use funk_proto::wire::{frame, varint};
+use proptest::prelude::*;
+use prost::Message;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn boot_name() -> impl Strategy<Value = BootName> {
+    (any::<u64>(), any::<u64>()).prop_map(|(id, boot)| BootName { id, boot })
+}
+
+fn record() -> impl Strategy<Value = MemberRecord> {
+    let endpoints = prop::collection::btree_map("ep\\.[a-z]{1,9}", "[0-9.:]{0,12}", 0..4);
+    (any::<[u64; 2]>(), any::<[String; 4]>(), endpoints, any::<(u32, String, bool, bool, bool)>()).prop_map(
+        |([id, boot], [name, serf, raft, liveness], endpoints, (weight, zone, non_voting, non_member, durable))| {
+            MemberRecord {
+                id,
+                boot,
+                name,
+                serf,
+                raft,
+                liveness,
+                endpoints,
+                weight,
+                zone,
+                non_voting,
+                non_member,
+                durable,
+            }
+        },
+    )
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    (any::<[u64; 3]>(), any::<[String; 4]>(), bytes()).prop_map(
+        |([cluster, id, boot], [cluster_name, name, raft, liveness], key)| Hello {
+            cluster_name,
+            cluster,
+            id,
+            boot,
+            name,
+            raft,
+            liveness,
+            key,
+        },
+    )
+}
+
+fn entry() -> impl Strategy<Value = RaftEntry> {
+    (0..2i32, any::<u64>(), any::<u64>(), bytes()).prop_map(|(kind, term, index, data)| RaftEntry {
+        kind,
+        term,
+        index,
+        data,
+    })
+}
+
+fn meta() -> impl Strategy<Value = SnapshotMeta> {
+    let ids = || prop::collection::vec(any::<u64>(), 0..4);
+    (any::<(u64, u64, bool)>(), ids(), ids(), ids(), ids()).prop_map(
+        |((index, term, auto_leave), voters, learners, voters_outgoing, learners_next)| SnapshotMeta {
+            index,
+            term,
+            voters,
+            learners,
+            voters_outgoing,
+            learners_next,
+            auto_leave,
+        },
+    )
+}
+
+fn raft() -> impl Strategy<Value = RaftMessage> {
+    let chunk = (prop::option::of(meta()), any::<u64>(), bytes(), any::<bool>())
+        .prop_map(|(meta, offset, data, last)| SnapshotChunk { meta, offset, data, last });
+    let rest = (prop::collection::vec(entry(), 0..4), prop::option::of(chunk), any::<(bool, bool, Option<u64>)>());
+    (0..10i32, any::<[u64; 6]>(), rest).prop_map(
+        |(kind, [term, log_term, index, commit, commit_term, reject_hint], (entries, snapshot, flags))| RaftMessage {
+            kind,
+            term,
+            log_term,
+            index,
+            entries,
+            commit,
+            commit_term,
+            reject: flags.0,
+            reject_hint,
+            transfer: flags.1,
+            snapshot,
+            promise_rem_nanos: flags.2,
+        },
+    )
+}
+
+fn user() -> impl Strategy<Value = UserEntry> {
+    (any::<[u64; 3]>(), bytes()).prop_map(|([id, boot, request], bytes)| UserEntry { id, boot, request, bytes })
+}
+
+fn body() -> impl Strategy<Value = FrameBody> {
+    let refused = any::<(u32, String, u64, u64)>().prop_map(|(reason, name, cluster, boot)| Refused {
+        reason,
+        name,
+        cluster,
+        boot,
+    });
+    let release =
+        (any::<[u64; 3]>(), bytes()).prop_map(|([id, boot, change], shards)| Release { id, boot, change, shards });
+    prop_oneof![
+        hello().prop_map(FrameBody::Hello),
+        refused.clone().prop_map(FrameBody::Refused),
+        raft().prop_map(FrameBody::Raft),
+        record().prop_map(FrameBody::Join),
+        refused.prop_map(FrameBody::JoinRefused),
+        boot_name().prop_map(FrameBody::Leave),
+        boot_name().prop_map(FrameBody::Farewell),
+        release.prop_map(FrameBody::Release),
+        user().prop_map(FrameBody::Propose),
+        user().prop_map(FrameBody::ProposeRefused),
+        record().prop_map(FrameBody::Update),
+    ]
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    (any::<u64>(), 0..u64::MAX / 1_000).prop_map(|(echo, length)| Grant { echo, length: Duration::from_micros(length) })
+}
+
+fn datagram() -> impl Strategy<Value = Body> {
+    let lease_us = 1..=u64::try_from(LEASE_MAX.as_micros()).unwrap();
+    let beat = (any::<[u64; 2]>(), lease_us, 0..=DRIFT_PPM_MAX, prop::option::of(grant()));
+    let beat = beat.prop_map(|([term, commit], lease, drift_ppm, grant)| Body::Heartbeat {
+        term: Term(term),
+        commit: LogIndex(commit),
+        lease: Duration::from_micros(lease),
+        drift_ppm,
+        grant,
+    });
+    let ack = any::<[u64; 3]>().prop_map(|[term, echo, applied]| Body::Ack {
+        term: Term(term),
+        echo,
+        applied: LogIndex(applied),
+    });
+    prop_oneof![beat, ack, grant().prop_map(Body::Grant)]
+}
+
+fn node() -> impl Strategy<Value = NodeRecord> {
+    let states = prop_oneof![
+        Just(NodeState::Alive),
+        Just(NodeState::Suspect),
+        Just(NodeState::Dead),
+        Just(NodeState::Left),
+        (4..i64::MAX).prop_map(NodeState::Unknown),
+    ];
+    ([bytes(), bytes(), bytes(), bytes()], any::<(u16, u32)>(), states).prop_map(
+        |([name, addr, meta, vsn], (port, incarnation), state)| NodeRecord {
+            name,
+            addr,
+            port,
+            meta,
+            incarnation,
+            state,
+            vsn,
+        },
+    )
+}
+
+/// A log entry about four nodes and twenty shards; most of them do something.
+fn command() -> impl Strategy<Value = Command> {
+    let name = || (1..5u64).prop_map(|id| BootName { id, boot: 100 + id });
+    let up = (1..5u64, 1..4u32, any::<bool>()).prop_map(|(n, weight, non_member)| MemberRecord {
+        id: n,
+        boot: 100 + n,
+        name: format!("n{n}"),
+        serf: format!("10.0.0.{n}:1"),
+        raft: format!("10.0.0.{n}:2"),
+        liveness: format!("[::1]:{n}"),
+        endpoints: [("ep.demo".to_owned(), format!("10.0.0.{n}:4"))].into(),
+        weight,
+        non_member,
+        ..MemberRecord::default()
+    });
+    let transfer = (0..40u64, name(), prop::collection::btree_set(0..20u32, 0..20)).prop_map(|(seen, to, shards)| {
+        let shards: Vec<_> = shards.into_iter().map(ShardId).collect();
+        Transfer { seen, to: to.id, boot: to.boot, shards: set::encode(&shards) }
+    });
+    let op = prop_oneof![
+        3 => up.clone().prop_map(Op::Up),
+        1 => name().prop_map(Op::Dead),
+        1 => name().prop_map(Op::Drain),
+        1 => name().prop_map(Op::Removed),
+        3 => transfer.clone().prop_map(Op::Moving),
+        3 => transfer.prop_map(Op::Owned),
+        1 => up.prop_map(Op::Update),
+        1 => user().prop_map(Op::User),
+    ];
+    prop::collection::vec(op.prop_map(|op| Operation { op: Some(op) }), 0..4)
+        .prop_map(|operations| Command { operations })
+}
+
+proptest! {
+    #[test]
+    fn frames_survive_their_bytes_and_any_split(bodies in prop::collection::vec(body(), 1..5), piece in 1..50usize) {
+        let mut wire = BytesMut::new();
+        for body in &bodies {
+            frame::encode(&Frame::bytes(body.clone()), &mut wire);
+        }
+        let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
+        for piece in wire.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            while let Some(payload) = frame::decode(&mut buffer).unwrap() {
+                read.push(Frame::parse(&payload).unwrap());
+            }
+        }
+        prop_assert_eq!(read, bodies);
+    }
+
+    #[test]
+    fn records_of_writes_survive(
+        (term, vote, commit, node) in any::<(u64, u64, u64, u64)>(),
+        entries in prop::collection::vec(entry(), 0..4),
+        snapshot in prop::option::of(meta()),
+        state in bytes(),
+    ) {
+        let record = RaftRecord { term, vote, commit, entries, snapshot, state, node };
+        prop_assert_eq!(RaftRecord::decode(&record.encode_to_vec()[..]).unwrap(), record);
+    }
+
+    #[test]
+    fn liveness_datagrams_survive_and_no_changed_bit_passes(
+        ids in any::<[u64; 4]>(), counter in 1..u64::MAX, body in datagram(), key: [u8; 16],
+        at: prop::sample::Index, bit in 0..8u32,
+    ) {
+        let [cluster, from, boot, to] = ids.map(|id| id.max(1));
+        let header = Header {
+            cluster: ClusterId::new(cluster).unwrap(),
+            from: RaftId::new(from).unwrap(),
+            boot: BootId::new(boot).unwrap(),
+            to: RaftId::new(to).unwrap(),
+            counter,
+        };
+        let key = Key(key);
+        let sealed = seal(&key, &header, &body);
+        prop_assert_eq!(open(&sealed, |_, _| key), Ok((header, body)));
+        let mut bent = sealed.to_vec();
+        *at.get_mut(&mut bent) ^= 1 << bit;
+        prop_assert!(open(&bent, |_, _| key).is_err());
+    }
+
+    #[test]
+    fn push_pulls_survive_whatever_they_hold_and_however_they_come(
+        join: bool, nodes in prop::collection::vec(node(), 0..5),
+        clocks in any::<[u64; 3]>(), left in prop::collection::vec(bytes(), 0..4),
+        times in prop::collection::vec((bytes(), any::<u64>()), 0..4), piece in 1..60usize,
+    ) {
+        let [member_time, event_time, query_time] = clocks;
+        let state = SerfState {
+            member_time, event_time, query_time, left_members: left, status_times: times, ..SerfState::default()
+        };
+        prop_assert_eq!(SerfState::decode(&state.encode()), Ok(state.clone()));
+        let sync = PushPull { join, nodes, user_state: state.encode() };
+        prop_assert_eq!(PushPull::decode(&sync.encode()), Ok(sync.clone()));
+        let (mut decoder, mut read) = (StreamDecoder::new(), Vec::new());
+        for piece in sync.encode().chunks(piece) {
+            decoder.push(piece);
+            while let Some(message) = decoder.next().unwrap() {
+                read.push(message);
+            }
+        }
+        prop_assert_eq!(read, [sync.encode()]);
+    }
+
+    #[test]
+    fn tags_survive(tags in prop::collection::btree_map(any::<String>(), any::<String>(), 0..8)) {
+        let meta = encode_tags(&tags);
+        prop_assert_eq!(decode_tags(&meta), (meta.len() <= TAG_BYTES_MAX).then_some(tags));
+    }
+
+    #[test]
+    fn numbers_and_shard_lists_survive(value: u64, shards in prop::collection::btree_set(0..1_000u32, 0..200)) {
+        let mut out = Vec::new();
+        varint::put(&mut out, value);
+        prop_assert_eq!(varint::take(&mut &out[..]), Some(value));
+        let shards: Vec<_> = shards.into_iter().map(ShardId).collect();
+        prop_assert_eq!(set::decode(&set::encode(&shards), 1_000), Some(shards));
+    }
+
+    #[test]
+    fn a_state_that_any_log_makes_survives_its_snapshot(log in prop::collection::vec(command(), 0..40)) {
+        let cluster = ClusterValues {
+            id: ClusterId::new(7).unwrap(),
+            name: "c".into(),
+            created_ns: -5,
+            lease: Duration::from_millis(150),
+            drift_ppm: 10_000,
+        };
+        let mut state = State::new(cluster, 20);
+        let mut epochs = [0; 20];
+        for (index, command) in (2..).zip(log) {
+            let mut restored = State::decode(&state.encode()).unwrap();
+            state.apply(LogIndex(index), command.clone());
+            restored.apply(LogIndex(index), command);
+            prop_assert_eq!(&restored, &state, "a node that starts from a snapshot goes the same way");
+            for (epoch, (_, shard)) in epochs.iter_mut().zip(state.map.iter()) {
+                prop_assert!(shard.epoch.0 >= *epoch, "an epoch went back");
+                *epoch = shard.epoch.0;
+            }
+        }
+        prop_assert_eq!(State::decode(&state.encode()), Some(state));
+    }
+}
