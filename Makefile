@@ -3,12 +3,13 @@
 
 CARGO ?= cargo
 TRIALS ?= 20
+FUZZ_SECONDS ?= 600
 # Programs of this version, in the order of their use.
 PROGRAMS := demo client demo-cluster
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
-.PHONY: all build demo test check failover startup idle bench sim sim-soak clean
+.PHONY: all build demo test check failover startup idle bench sim sim-soak mutants fuzz clean
 
 all: build
 
@@ -42,6 +43,14 @@ startup: build
 # Processor time and loopback traffic of five nodes at rest, in a network namespace of their own.
 idle: build
 	@$(TOOL) idle
+
+# Plants one bug after the other and asks how soon the simulator finds it; fails if one is not found.
+mutants:
+	@RUSTFLAGS="--cfg funk_mutate" $(CARGO) run --release --locked --quiet --target-dir $(TARGET)/mutate -p funk-tests --bin mutants -- $(MUTANTS)
+
+# Every fuzz target for FUZZ_SECONDS each; needs cargo-fuzz and a nightly toolchain.
+fuzz:
+	@exec fuzz/run $(FUZZ_SECONDS)
 
 # One seed with its story (SEED=17, or any text, such as a commit's hash; NODE=n1,n2 and KIND=state,fault
 # choose lines), or as many as SEEDS says. PLAN=file replays a plan that was kept. SHRINK=1 makes a failing one smaller.

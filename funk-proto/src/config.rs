@@ -69,6 +69,9 @@ impl Timing {
     /// `length` on a waiter's clock that covers `length` on any holder's:
     /// times (1 + ρ) / (1 - ρ), rounded up.
     pub fn waiter(&self, length: Duration) -> Duration {
+        if crate::mutate::planted(crate::mutate::Mutant::WaitsNotStretched) {
+            return length;
+        }
         let nanos = length.as_nanos();
         let (up, down) = (1_000_000 + u128::from(self.drift_ppm), 1_000_000 - u128::from(self.drift_ppm));
         let scaled = (nanos * up).div_ceil(down);

@@ -252,6 +252,7 @@ impl Consensus {
             RaftKind::Vote | RaftKind::PreVote => self.step_request_for_vote(from, message),
             _ => {
                 let known = self.is_voter(from.get());
+                self.count_twice(from, &message);
                 self.step(convert::to_raft(message, from.get(), known));
             }
         }

@@ -16,6 +16,10 @@ pub mod io;
 pub mod limits;
 pub mod liveness;
 pub mod membership;
+#[cfg(funk_mutate)]
+pub mod mutate;
+#[cfg(not(funk_mutate))]
+mod mutate;
 mod node;
 pub mod request;
 pub mod rng;

@@ -24,6 +24,7 @@ use sent::SentTimes;
 
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
+use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
 use crate::wire::liveness::{Body, Grant};
 
@@ -172,7 +173,10 @@ impl Liveness {
 
     /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
     pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
-        let sent = self.links.get(&from).and_then(|link| link.sent.get(grant.echo));
+        let sent = self.links.get(&from).and_then(|link| {
+            let answered = link.sent.get(grant.echo);
+            if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
+        });
         if let Some(sent) = sent {
             self.lease_until = self.lease_until.max(sent + grant.length);
         }
@@ -196,6 +200,9 @@ impl Liveness {
 
     /// This node's shards may be served while the clock reads less.
     pub fn lease_until(&self) -> Timestamp {
+        if planted(Mutant::LeaseNeverEnds) && self.lease_until > Timestamp::ZERO {
+            return Timestamp::MAX;
+        }
         self.lease_until
     }
 
@@ -220,7 +227,9 @@ impl Liveness {
     /// This node leads now. It inherits the promises of its voters and its own.
     pub fn lead(&mut self, now: Timestamp, term: Term) {
         let voted = if self.votes.0 == term { self.votes.1 } else { Timestamp::ZERO };
-        self.authority = Some(Authority::new(term, voted.max(self.promise_until), now));
+        let voted = if planted(Mutant::PromisesNotInherited) { Timestamp::ZERO } else { voted };
+        let own = if planted(Mutant::OwnPromiseLeftOut) { Timestamp::ZERO } else { self.promise_until };
+        self.authority = Some(Authority::new(term, voted.max(own), now));
     }
 
     /// This node follows, or has no leader. Its lease and promise keep their ends.
@@ -285,6 +294,7 @@ impl Liveness {
     ) {
         let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
         let Some(authority) = &mut self.authority else { return };
+        let sent = if planted(Mutant::AuthorityFromReceipt) { now } else { sent };
         authority.count_ack(from, sent, self.timing.lease);
         if !authority.note_ack(now, from, boot, counter, applied) {
             return;
@@ -302,7 +312,12 @@ impl Liveness {
         if let Some(authority) = &self.authority
             && authority.covers(self.me, self.boot, self.applied)
         {
-            self.lease_until = self.lease_until.max(authority.until);
+            let own = if planted(Mutant::OwnLeaseWithoutAcks) {
+                authority.next_beat + self.timing.lease
+            } else {
+                authority.until
+            };
+            self.lease_until = self.lease_until.max(own);
         }
     }
 
@@ -358,8 +373,12 @@ impl Liveness {
 
     /// The process did not run for `gap`: what is held is dropped, what is waited for is prolonged.
     pub fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
-        self.lease_until = Timestamp::ZERO;
-        self.promise_until = self.promise_until + gap;
+        if !planted(Mutant::GapKeepsLease) {
+            self.lease_until = Timestamp::ZERO;
+        }
+        if !planted(Mutant::GapEndsWaits) {
+            self.promise_until = self.promise_until + gap;
+        }
         for link in self.links.values_mut() {
             link.sent.clear();
         }

@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{Consensus, convert};
 use crate::id::RaftId;
+use crate::mutate::{Mutant, planted};
 use crate::rng::{Rng, Seed};
 use crate::time::Timestamp;
 use crate::wire::raft::RaftMessage;
@@ -136,6 +137,16 @@ impl Consensus {
         if waits && self.raw.raft.msgs.iter().any(granted) {
             self.election.made_way = true;
             self.election.retry(self.now);
+        }
+    }
+
+    /// Nothing, unless a bug is planted: then a vote counts for a second voter.
+    pub(super) fn count_twice(&mut self, from: RaftId, message: &RaftMessage) {
+        if !planted(Mutant::VoteCountedTwice) || !message.is_granted_vote() {
+            return;
+        }
+        if let Some(other) = self.voters().into_iter().find(|&id| id != from && id != self.id) {
+            self.step(convert::to_raft(message.clone(), other.get(), true));
         }
     }
 

@@ -6,6 +6,7 @@ use raft::eraftpb::{Message, MessageType};
 use super::Consensus;
 use crate::error::Misbehaviour;
 use crate::id::{LogIndex, RaftId, Term};
+use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 
 impl Consensus {
@@ -24,7 +25,7 @@ impl Consensus {
         }
         self.check_term(term.0)?;
         if term < self.term() {
-            return Ok(false);
+            return Ok(planted(Mutant::StaleHeartbeatAcked));
         }
         self.check_leader(from, term.0)?;
         self.step_heartbeat(from, term.0, commit.0);

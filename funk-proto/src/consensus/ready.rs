@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
 use super::{Consensus, ConsensusOutput, convert};
 use crate::id::{LogIndex, RaftId, Term};
 use crate::io::{Persist, Token};
+use crate::mutate::{Mutant, planted};
 use crate::wire::raft::RaftRecord;
 
 /// A write in flight, and what waits for it.
@@ -156,7 +157,7 @@ impl Consensus {
         if messages.is_empty() {
             return;
         }
-        let waits = after_writes || self.vote_token.is_some();
+        let waits = (after_writes || self.vote_token.is_some()) && !planted(Mutant::SentBeforeWritten);
         match self.outstanding.back_mut().filter(|_| waits) {
             Some(write) => write.messages.extend(messages),
             None => messages.into_iter().for_each(|message| self.send(message)),
@@ -200,8 +201,11 @@ impl Consensus {
         }
     }
 
-    fn apply(&mut self, committed: Vec<Entry>) {
+    fn apply(&mut self, mut committed: Vec<Entry>) {
         let Some(last) = committed.last().map(|entry| entry.index) else { return };
+        if planted(Mutant::AppliedOutOfOrder) && committed.len() > 1 {
+            committed.swap(0, 1);
+        }
         for entry in committed {
             if entry.get_entry_type() == EntryType::EntryNormal {
                 let (index, term) = (LogIndex(entry.index), Term(entry.term));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
+use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 use crate::wire::liveness::Grant;
 
@@ -115,7 +116,9 @@ impl Authority {
         }
         let newest = self.acks.entry(voter).or_default();
         *newest = (*newest).max(sent);
-        let backed = self.voters.iter().filter(|half| !half.is_empty()).map(|half| self.majority_ack(half)).min();
+        let newer = usize::from(planted(Mutant::OneHalfOfJointBacks));
+        let backed =
+            self.voters[..2 - newer].iter().filter(|half| !half.is_empty()).map(|half| self.majority_ack(half)).min();
         if let Some(Some(sent)) = backed {
             self.until = self.until.max(sent + lease);
         }
@@ -125,7 +128,8 @@ impl Authority {
     fn majority_ack(&self, half: &BTreeSet<RaftId>) -> Option<Timestamp> {
         let mut times: Vec<Timestamp> = half.iter().filter_map(|id| self.acks.get(id).copied()).collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
-        times.get(half.len() / 2).copied()
+        let enough = half.len() / 2 - usize::from(planted(Mutant::QuorumOffByOne) && half.len() > 1);
+        times.get(enough).copied()
     }
 
     /// A member answered: note what it shows. False if it is another boot than the table's.
@@ -154,23 +158,28 @@ impl Authority {
 
     /// Whether this very process may count its authority as its own lease.
     pub(super) fn covers(&self, id: RaftId, boot: BootId, applied: LogIndex) -> bool {
-        self.ready && self.members.get(&id).is_some_and(|own| own.boot == Some(boot) && applied >= own.floor)
+        (self.ready || planted(Mutant::ReadyBeforeOwnTerm))
+            && self.members.get(&id).is_some_and(|own| own.boot == Some(boot) && applied >= own.floor)
     }
 
     /// The grant that answers the member's newest ack, if the rules allow one:
     /// within the authority, counted from the ack's arrival, charged to this
     /// boot on this clock times κ whether it arrives or not.
     pub(super) fn take_grant(&mut self, now: Timestamp, id: RaftId, timing: &Timing) -> Option<Grant> {
-        if !self.ready || now >= self.until {
+        let unready = !self.ready && !planted(Mutant::ReadyBeforeOwnTerm);
+        if unready || now >= self.until && !planted(Mutant::GrantBeyondAuthority) {
             return None;
         }
         let tracked = self.members.get_mut(&id)?;
         let boot = tracked.boot?;
         let (echo, received) = tracked.renewal?;
-        if tracked.applied < tracked.floor {
+        if tracked.applied < tracked.floor && !planted(Mutant::GrantBelowFloor) {
             return None;
         }
-        let length = timing.lease.min(self.until.since(received));
+        let mut length = timing.lease.min(self.until.since(received));
+        if planted(Mutant::GrantBeyondAuthority) {
+            length = timing.lease;
+        }
         let length = Duration::from_micros(u64::try_from(length.as_micros()).unwrap_or(u64::MAX));
         if length.is_zero() {
             return None;
@@ -178,7 +187,9 @@ impl Authority {
         tracked.renewal = None;
         tracked.lease_estimate = tracked.lease_estimate.max(received + length);
         let end = self.grant_end.entry((id, boot)).or_default();
-        *end = (*end).max(received + timing.waiter(length));
+        if !planted(Mutant::GrantNotCharged) {
+            *end = (*end).max(received + timing.waiter(length));
+        }
         Some(Grant { echo, length })
     }
 
@@ -191,6 +202,7 @@ impl Authority {
     pub(super) fn clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.until = Timestamp::ZERO;
         self.acks.clear();
+        let gap = if planted(Mutant::GapEndsWaits) { Duration::ZERO } else { gap };
         self.inherited_until = self.inherited_until + gap;
         for end in self.grant_end.values_mut() {
             *end = *end + gap;

@@ -27,6 +27,11 @@ impl SentTimes {
         Some(self.0[at].1)
     }
 
+    /// When the last datagram was sent.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.0.back().map(|&(_, at)| at)
+    }
+
     /// Forgets all: what was sent before a clock gap proves nothing.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -21,6 +21,7 @@ use super::member::{Life, Member};
 use super::news::News;
 use super::table::Table;
 use crate::limits::GOSSIP_NAME_BYTES_MAX;
+use crate::mutate::{Mutant, planted};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::gossip::{Accusation, Alive, NodeRecord, Packet, decode_tags};
@@ -126,7 +127,8 @@ impl Table {
             news.conflicts += 1;
             return;
         }
-        if !forgotten && !moved && claim.incarnation <= known.incarnation {
+        let stale = claim.incarnation <= known.incarnation && !planted(Mutant::StaleAliveAccepted);
+        if !forgotten && !moved && stale {
             let answer = known.accusation(&name, &self.own).filter(|_| news.answers.len() < ANSWERS_MAX);
             news.answers.extend(answer.map(|accusation| (known.addr, accusation)));
             return;
@@ -210,7 +212,8 @@ impl Table {
             return false;
         }
         let known = self.members.get(&accusation.node);
-        known.is_some_and(|known| known.life != Life::Forgotten && accusation.incarnation >= known.incarnation)
+        let newer = |known: u32| accusation.incarnation >= known || planted(Mutant::OldAccusationAccepted);
+        known.is_some_and(|known| known.life != Life::Forgotten && newer(known.incarnation))
     }
 
     /// Suspicions that nobody refuted end in death.
@@ -241,6 +244,9 @@ impl Table {
     fn refute(&mut self, incarnation: u32, news: &mut News) {
         let me = self.me();
         if me.gone() {
+            return;
+        }
+        if planted(Mutant::RefutationLost) {
             return;
         }
         me.incarnation = me.incarnation.max(incarnation) + 1;

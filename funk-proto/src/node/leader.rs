@@ -11,6 +11,7 @@ use super::Node;
 use crate::config::Timing;
 use crate::error::Misbehaviour;
 use crate::id::{BootId, LogIndex, RaftId, ShardId, Term};
+use crate::mutate::{Mutant, planted};
 use crate::shards::plan::{Plan, Releases, Waits, plan};
 use crate::shards::{Member, Owner};
 use crate::time::{Timestamp, earliest};
@@ -68,7 +69,7 @@ impl Leading {
             dirty: true,
             look_at: None,
             voters,
-            voters_not_before: now + timing.waiter(timing.lease),
+            voters_not_before: now + voters_wait(timing),
             transfer_at: now,
             moves: Vec::new(),
         }
@@ -89,7 +90,7 @@ impl Leading {
     pub(super) fn conf_changed(&mut self, now: Timestamp, voters: BTreeSet<RaftId>, timing: &Timing) {
         if voters != self.voters {
             self.voters = voters;
-            self.voters_not_before = now + timing.waiter(timing.lease);
+            self.voters_not_before = now + voters_wait(timing);
         }
         self.dirty = true;
     }
@@ -112,12 +113,17 @@ impl Leading {
     }
 }
 
+/// No voter change for so long: the longest promise there may be.
+fn voters_wait(timing: &Timing) -> Duration {
+    if planted(Mutant::VotersChangeTooEarly) { Duration::ZERO } else { timing.waiter(timing.lease) }
+}
+
 impl Node {
     /// One round of the leader's duties. True if it did something.
     pub(super) fn lead_step(&mut self, now: Timestamp) -> bool {
         let Some(leading) = &mut self.leading else { return false };
         let due = leading.poll_timeout().is_some_and(|at| now >= at);
-        if !leading.ready || !(leading.dirty || due) {
+        if !leading.ready && !planted(Mutant::ReadyBeforeOwnTerm) || !(leading.dirty || due) {
             return false;
         }
         leading.dirty = false;

@@ -10,6 +10,7 @@ use crate::error::{Misbehaviour, RequestError};
 use crate::event::{Event, Outcome};
 use crate::id::{LogIndex, RaftId};
 use crate::limits::{PROPOSAL_BYTES_MAX, PROPOSALS_INFLIGHT_MAX};
+use crate::mutate::{Mutant, planted};
 use crate::request::RequestId;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Command, FrameBody, Op, Operation, UserEntry};
@@ -67,6 +68,9 @@ impl Node {
 
     fn append_user_entry(&mut self, now: Timestamp, entry: UserEntry) -> Result<LogIndex, UserEntry> {
         let command = Command { operations: vec![Operation { op: Some(Op::User(entry.clone())) }] };
+        if planted(Mutant::ProposedTwice) {
+            let _ = self.consensus.propose(now, command.encode_to_vec().into());
+        }
         self.consensus.propose(now, command.encode_to_vec().into()).map_err(|_| entry)
     }
 
@@ -110,6 +114,9 @@ impl Node {
     /// What was sent to a leader that is lost may or may not come to be.
     pub(super) fn proposals_lose_leader(&mut self) {
         for id in std::mem::take(&mut self.proposals.inflight) {
+            if planted(Mutant::RequestForgotten) {
+                continue;
+            }
             self.event(Event::RequestDone { id, outcome: Outcome::Unknown });
         }
     }

@@ -15,6 +15,7 @@ use crate::id::{ConnId, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
 use crate::liveness::LivenessOutput;
 use crate::membership::MembershipOutput;
+use crate::mutate::{Mutant, planted};
 use crate::shards::Owner;
 use crate::shards::handover::HandoverOutput;
 use crate::shards::set;
@@ -70,7 +71,8 @@ impl Node {
         match output {
             ConsensusOutput::Send { to, mut message } => {
                 if message.is_granted_vote() {
-                    let remaining = self.liveness.promise_remaining(now).as_nanos();
+                    let hidden = planted(Mutant::VoteHidesPromise);
+                    let remaining = if hidden { 0 } else { self.liveness.promise_remaining(now).as_nanos() };
                     message.promise_rem_nanos = Some(u64::try_from(remaining).unwrap_or(u64::MAX));
                 }
                 if !self.peers.send(now, to, FrameBody::Raft(message)) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::map::Owner;
 use super::state::State;
 use crate::id::{LogIndex, ShardId};
+use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
 
 /// Time after which an unanswered release is sent again.
@@ -64,6 +65,9 @@ impl Handover {
             resend_at: Timestamp::MAX,
         });
         closing.draining.extend(shards);
+        if planted(Mutant::ReleasedBeforeDrained) {
+            self.outputs.push_back(HandoverOutput::Release { change, shards: shards.to_vec() });
+        }
         self.outputs.push_back(HandoverOutput::Drain { change, shards: shards.to_vec() });
     }
 

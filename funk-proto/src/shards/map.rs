@@ -1,6 +1,7 @@
 //! The replicated shard map: for each shard its owner, epoch and last change.
 
 use crate::id::{BootId, Epoch, LogIndex, RaftId, ShardId};
+use crate::mutate::{Mutant, planted};
 
 /// One boot of one node, as an owner: a restart is a death and a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +117,9 @@ impl ShardMap {
     /// [`ShardMap::owners`] and its epoch; and the shards that are moving.
     pub fn columns(&self) -> Columns {
         let owner = |cell: &Cell| (cell.owner != NOBODY).then_some(usize::from(cell.owner));
-        let moving = |(shard, cell): (u32, &Cell)| (cell.moving_to != NOBODY).then_some(ShardId(shard));
+        let closed =
+            |cell: &Cell| cell.moving_to != NOBODY && !planted(Mutant::GateStaysOpen) && !planted(Mutant::MovedAtOnce);
+        let moving = |(shard, cell): (u32, &Cell)| closed(cell).then_some(ShardId(shard));
         Columns {
             owners: self.cells.iter().map(owner).collect(),
             epochs: self.cells.iter().map(|cell| cell.epoch).collect(),
@@ -177,6 +180,9 @@ impl ShardMap {
                 return false;
             }
             cell.moving_to = slot;
+            if planted(Mutant::MovedAtOnce) {
+                cell.owner = slot;
+            }
             true
         })
     }
@@ -196,7 +202,9 @@ impl ShardMap {
             former.push(cell.owner);
             cell.owner = slot;
             cell.moving_to = NOBODY;
-            cell.epoch = index.0;
+            if !planted(Mutant::EpochStays) || cell.epoch == 0 {
+                cell.epoch = index.0;
+            }
             true
         });
         for &old in &former {
@@ -219,7 +227,7 @@ impl ShardMap {
         let mut changed = Vec::with_capacity(shards.len());
         for &shard in shards {
             let Some(cell) = self.cells.get_mut(shard.0 as usize) else { continue };
-            if cell.change <= seen.0 && apply(cell) {
+            if (cell.change <= seen.0 || planted(Mutant::PlanOnOldMap)) && apply(cell) {
                 cell.change = index.0;
                 changed.push(shard);
             }

@@ -12,6 +12,7 @@ use super::set;
 use super::state::State;
 use crate::id::{LogIndex, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
+use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{Op, Transfer};
 
@@ -62,12 +63,14 @@ impl Releases {
     /// Forgets releases that the map has left behind.
     pub fn prune(&mut self, state: &State) {
         self.0.retain(|&shard, &mut (owner, change)| {
-            state.map.get(shard).is_some_and(|now| now.owner == Some(owner) && now.change == change)
+            let same = |now: &ShardState| now.change == change || planted(Mutant::ReleaseOfAnyMove);
+            state.map.get(shard).is_some_and(|now| now.owner == Some(owner) && same(&now))
         });
     }
 
     fn covers(&self, shard: ShardId, state: &ShardState) -> bool {
-        self.0.get(&shard).is_some_and(|&(owner, change)| state.owner == Some(owner) && state.change == change)
+        let same = |change| state.change == change || planted(Mutant::ReleaseOfAnyMove);
+        self.0.get(&shard).is_some_and(|&(owner, change)| state.owner == Some(owner) && same(change))
     }
 }
 
@@ -91,7 +94,8 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
     if owner == waits.me {
         return Step::Stay;
     }
-    let free_at = waits.inherited_until.max((waits.grant_end)(owner));
+    let grant_end = if planted(Mutant::TakenBeforeGrantEnd) { Timestamp::ZERO } else { (waits.grant_end)(owner) };
+    let free_at = waits.inherited_until.max(grant_end);
     if waits.now >= free_at { Step::Give } else { Step::WaitUntil(free_at) }
 }
 

@@ -7,6 +7,7 @@ use super::super::Node;
 use super::super::voters::{self, Candidate};
 use super::RETRY;
 use crate::id::RaftId;
+use crate::mutate::{Mutant, planted};
 use crate::shards::Member;
 use crate::shards::state::State;
 use crate::time::Timestamp;
@@ -73,7 +74,7 @@ impl Node {
     /// it has run out: the new voters alone may not have heard of them.
     fn leave_joint(&mut self, now: Timestamp) {
         let Some(leading) = &mut self.leading else { return };
-        if now < leading.voters_not_before {
+        if now < leading.voters_not_before && !planted(Mutant::JointLeftAtOnce) {
             leading.look_again(leading.voters_not_before);
         } else if let Err(why) = self.consensus.leave_joint(now) {
             tracing::debug!(?why, "leaving the joint configuration refused");

@@ -1,0 +1,130 @@
+//! Bugs to be planted. Each drops one rule of the protocol at one place. A
+//! build with `--cfg funk_mutate` can plant one at a time, in this thread, to
+//! see whether the tests find it; in any other build none of this is there.
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mutant {
+            /// All of them.
+            #[cfg(funk_mutate)]
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$name,)+];
+
+            /// The rule that it breaks, in words.
+            #[cfg(funk_mutate)]
+            pub fn rule(self) -> &'static str {
+                match self {
+                    $(Mutant::$name => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A leader's authority counts from the arrival of an ack, not from the sending of the heartbeat.
+    AuthorityFromReceipt,
+    /// One ack less than a majority backs a leader.
+    QuorumOffByOne,
+    /// Only the newer half of a joint configuration backs a leader.
+    OneHalfOfJointBacks,
+    /// A voter hides in its vote what it promised to the former leader.
+    VoteHidesPromise,
+    /// A new leader forgets the promises of its voters.
+    PromisesNotInherited,
+    /// A new leader forgets its own promise.
+    OwnPromiseLeftOut,
+    /// Voters and leaders do not stretch their waits by the drift bound.
+    WaitsNotStretched,
+    /// A voter acks the heartbeat of a term that is over.
+    StaleHeartbeatAcked,
+    /// A grant may outlast the authority of its leader.
+    GrantBeyondAuthority,
+    /// The leader does not remember what it granted.
+    GrantNotCharged,
+    /// A lease counts from the newest ask, not from the one that is answered.
+    LeaseFromNewestAsk,
+    /// A lease once held is held for ever.
+    LeaseNeverEnds,
+    /// A leader's own lease needs no acks.
+    OwnLeaseWithoutAcks,
+    /// A leader grants and takes before the first entry of its term is applied.
+    ReadyBeforeOwnTerm,
+    /// A member is granted a lease though it has not applied what was taken from it.
+    GrantBelowFloor,
+    /// A dead owner's shards are taken before its last grant has run out.
+    TakenBeforeGrantEnd,
+    /// A release of any move is taken for one of this move.
+    ReleaseOfAnyMove,
+    /// An owner releases shards while requests are still inside.
+    ReleasedBeforeDrained,
+    /// The owner of a shard that moves goes on serving it.
+    GateStaysOpen,
+    /// A shard that moves is its destination's at once.
+    MovedAtOnce,
+    /// What is said of one boot of a node counts for another.
+    BootNotCompared,
+    /// An entry changes shards though it was planned on an older map.
+    PlanOnOldMap,
+    /// A new owner has the epoch of the old one.
+    EpochStays,
+    /// A node that did not run keeps its lease.
+    GapKeepsLease,
+    /// A node that did not run takes the time for passed in its waits.
+    GapEndsWaits,
+    /// Voters change although a promise of a former set still runs.
+    VotersChangeTooEarly,
+    /// A joint configuration ends at once.
+    JointLeftAtOnce,
+    /// A granted vote counts for another voter as well.
+    VoteCountedTwice,
+    /// Votes and acks leave before the writes that they speak of are stable.
+    SentBeforeWritten,
+    /// Two entries of one batch are applied in the wrong order.
+    AppliedOutOfOrder,
+    /// A member that is dead comes back by an old word about its life.
+    StaleAliveAccepted,
+    /// An accusation counts although the accused has refuted it.
+    OldAccusationAccepted,
+    /// A node that is accused does not answer.
+    RefutationLost,
+    /// A user's proposal is appended twice.
+    ProposedTwice,
+    /// A proposal in flight is forgotten when the leader changes, and its request never ends.
+    RequestForgotten,
+}
+
+#[cfg(funk_mutate)]
+mod planted {
+    use super::Mutant;
+
+    thread_local! {
+        static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// Plants one bug in all that this thread does from now on, instead of the one before.
+    pub fn plant(mutant: Option<Mutant>) {
+        PLANTED.set(mutant);
+    }
+
+    pub(crate) fn planted(mutant: Mutant) -> bool {
+        PLANTED.get() == Some(mutant)
+    }
+}
+
+#[cfg(funk_mutate)]
+pub use planted::plant;
+#[cfg(funk_mutate)]
+pub(crate) use planted::planted;
+
+/// Whether this bug is planted: never.
+#[cfg(not(funk_mutate))]
+#[inline(always)]
+pub(crate) const fn planted(_: Mutant) -> bool {
+    false
+}

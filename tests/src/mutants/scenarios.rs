@@ -1,0 +1,174 @@
+//! Ways to where random seeds seldom come.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId, ShardId, Term};
+use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
+use funk_proto::rng::{Rng, Stream};
+use funk_proto::shards::plan::{Releases, Waits, plan};
+use funk_proto::shards::state::{ClusterValues, State};
+use funk_proto::shards::{Owner, set};
+use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
+use funk_proto::wire::liveness::Grant;
+use funk_proto::{Seed, Timestamp, Timing};
+
+use super::{rumours, storms, young};
+use crate::leases::{Clock, DRIFT, Fate, NODES, World};
+
+/// What a scenario is called, and what it does: it says what was broken.
+type Scenario = (&'static str, fn() -> Option<String>);
+
+/// All of them.
+pub(super) const ALL: &[Scenario] = &[
+    ("clocks drift and packets are late", drifting_leases),
+    ("a clock stands still in a pause", clock_stood_still),
+    ("entries and releases are about another time", other_times),
+    ("both halves of a joint configuration back a leader", joint_authority),
+    ("old words are heard", rumours::old_words),
+    ("one voter becomes three", young::voters_change_slowly),
+    ("leaders are cut off", storms::lost_leaders),
+    ("a leader steps down and a member is lost", storms::step_down_and_lose),
+    ("leaders are heard by half", storms::half_heard_leaders),
+    ("links are slow", storms::slow_links),
+    ("voters change", storms::voters_change),
+    ("a name has many boots", storms::many_boots),
+];
+
+/// One leader and its followers, on clocks at the edge of the bound.
+fn drifting_leases() -> Option<String> {
+    (0..100).find_map(|seed| {
+        let mut rng = Rng::new(Seed::from_u64(seed), Stream::Liveness);
+        let mut clocks = Vec::new();
+        for _ in 0..NODES {
+            let drift = if rng.below(2) == 0 { DRIFT } else { -DRIFT };
+            clocks.push(Clock::new(drift, rng.below(1_000_000_000)));
+        }
+        let mut fate = || {
+            let longest = [1_000, 60_000, 400_000][usize::try_from(rng.below(3)).expect("small")];
+            let delay_us = 50 + u32::try_from(rng.below(longest)).expect("small");
+            Fate { delay_us, lost: rng.below(10) == 0, doubled: rng.below(10) == 0 }
+        };
+        let fates = (0..60).map(|_| fate()).collect();
+        let mut world = World::new(clocks, fates, Timing::default());
+        (0..600).find_map(|_| world.step().err())
+    })
+}
+
+fn id(n: u64) -> RaftId {
+    RaftId::new(n).expect("not zero")
+}
+
+fn boot(n: u64) -> BootId {
+    BootId::new(n).expect("not zero")
+}
+
+/// The machine slept, and its clock with it: only the gap tells.
+fn clock_stood_still() -> Option<String> {
+    let (now, gap, timing) = (Timestamp::from_millis(5_000), Duration::from_secs(1), Timing::default());
+    let mut member = Liveness::new(id(2), boot(2), timing);
+    member.handle_heartbeat(now, id(1), 1, Term(1), (timing.lease, timing.drift_ppm));
+    let Some(LivenessOutput::Send { counter, .. }) = member.poll_output() else { return Some("no ack".into()) };
+    member.handle_grant(id(1), Grant { echo: counter, length: timing.lease });
+    let promised = member.promise_remaining(now);
+    member.handle_clock_gap(now, gap);
+    if member.lease_until() > now {
+        return Some("a lease outlives a sleep".into());
+    }
+    if member.promise_remaining(now) < promised + gap {
+        return Some("a promise passes while its voter sleeps".into());
+    }
+    leader_slept(now, gap, timing)
+}
+
+fn leader_slept(now: Timestamp, gap: Duration, timing: Timing) -> Option<String> {
+    let mut leader = Liveness::new(id(1), boot(1), timing);
+    let views = [1, 2].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
+    leader.lead(now, Term(1));
+    leader.set_members(now, &views, [id(1), id(2)].into(), BTreeSet::new());
+    leader.set_ready(now);
+    let mut beat = None;
+    while let Some(output) = leader.poll_output() {
+        if let LivenessOutput::Send { counter, .. } = output {
+            beat = Some(counter);
+        }
+    }
+    leader.handle_ack(now, id(2), boot(2), 1, beat?, LogIndex(1));
+    let before = leader.grant_end(id(2), boot(2));
+    leader.handle_clock_gap(now, gap);
+    let waits = leader.grant_end(id(2), boot(2)) >= before + gap;
+    (!waits).then(|| "a grant runs out while its leader sleeps".to_owned())
+}
+
+/// Only the new voters answer, while the old ones count as well.
+fn joint_authority() -> Option<String> {
+    let (now, timing) = (Timestamp::from_millis(5_000), Timing::default());
+    let mut leader = Liveness::new(id(1), boot(1), timing);
+    let views = [1, 2, 3, 4, 5].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
+    leader.lead(now, Term(1));
+    leader.set_members(now, &views, [id(1), id(4), id(5)].into(), [id(1), id(2), id(3)].into());
+    leader.set_ready(now);
+    while let Some(output) = leader.poll_output() {
+        let LivenessOutput::Send { to, counter, .. } = output else { continue };
+        if to >= id(4) {
+            leader.handle_ack(now, to, boot(to.get()), 1, counter, LogIndex(1));
+        }
+    }
+    let backed = leader.authority_until() > now;
+    backed.then(|| "half of a joint configuration backs a leader".to_owned())
+}
+
+/// A map that has moved on, a boot that is gone, a move that is over.
+fn other_times() -> Option<String> {
+    let values = ClusterValues {
+        id: ClusterId::new(1)?,
+        name: "c".into(),
+        created_ns: 0,
+        lease: Duration::from_millis(150),
+        drift_ppm: 10_000,
+    };
+    let mut state = State::new(values, 4);
+    let all: Vec<ShardId> = (0..4).map(ShardId).collect();
+    state.apply(LogIndex(2), command([Op::Up(record(1)), Op::Up(record(2))]));
+    state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &all))]));
+    state.apply(LogIndex(4), command([Op::Owned(transfer(2, 2, &all))]));
+    let owner = |n| Owner { id: id(n), boot: boot(n) };
+    if state.map.held_by(owner(1)) != 4 {
+        return Some("a plan on an old map moves shards".into());
+    }
+    state.apply(LogIndex(5), command([Op::Dead(BootName { id: 2, boot: 99 })]));
+    if !state.members.is_up(id(2), boot(2)) {
+        return Some("a boot dies of another's death".into());
+    }
+    state.apply(LogIndex(6), command([Op::Moving(transfer(5, 2, &all[..2]))]));
+    let mut releases = Releases::default();
+    releases.insert(owner(1), LogIndex(3), &all[..2]);
+    releases.prune(&state);
+    let grant_end = |_| Timestamp::MAX;
+    let now = Timestamp::from_millis(1);
+    let waits = Waits { now, me: owner(9), inherited_until: Timestamp::ZERO, grant_end: &grant_end };
+    let gives = plan(&state, &releases, &waits).operations.iter().any(|op| matches!(op, Op::Owned(_)));
+    gives.then(|| "a release of an earlier move counts".to_owned())
+}
+
+fn record(n: u64) -> MemberRecord {
+    let address = |port: u64| format!("10.0.0.{n}:{port}");
+    MemberRecord {
+        id: n,
+        boot: n,
+        name: format!("n{n}"),
+        serf: address(1),
+        raft: address(2),
+        liveness: address(3),
+        weight: 1,
+        ..MemberRecord::default()
+    }
+}
+
+fn transfer(seen: u64, to: u64, shards: &[ShardId]) -> Transfer {
+    Transfer { seen, to, boot: to, shards: set::encode(shards) }
+}
+
+fn command<const N: usize>(ops: [Op; N]) -> Command {
+    Command { operations: ops.map(|op| Operation { op: Some(op) }).into() }
+}
