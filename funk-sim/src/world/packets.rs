@@ -29,7 +29,11 @@ impl World {
 
     pub(super) fn send_datagram(&mut self, at: usize, socket: DatagramSocket, to: SocketAddr, bytes: Bytes) {
         self.tally.datagrams += 1;
-        let Some(peer) = self.host_at(to) else { return };
+        let Some(peer) = self.host_at(to) else {
+            self.tally.datagrams_lost += 1;
+            self.tell(Some(at), Topic::Datagram, || format!("sends a {socket:?} datagram to {to}, where nobody is"));
+            return;
+        };
         if self.network.link(at, peer).rejects > 0 {
             let (generation, input) = (self.hosts[at].generation, Input::Unreachable { to });
             let when = self.now + Duration::from_micros(80);
