@@ -21,8 +21,8 @@ proptest! {
 
     #[test]
     fn no_holder_believes_for_longer_than_its_waiter_waits(
-        drifts in prop::collection::vec(-DRIFT..=DRIFT, NODES as usize),
-        ahead in prop::collection::vec(0..10_000_000_000u64, NODES as usize),
+        drifts in prop::collection::vec(-DRIFT..=DRIFT, usize::try_from(NODES).expect("a handful")),
+        ahead in prop::collection::vec(0..10_000_000_000u64, usize::try_from(NODES).expect("a handful")),
         fates in prop::collection::vec(fate(), 1..80),
     ) {
         let clocks: Vec<_> = drifts.into_iter().zip(ahead).map(|(drift, ahead)| Clock::new(drift, ahead)).collect();
