@@ -22,6 +22,8 @@ pub struct Tally {
     pub datagrams: u64,
     /// Datagrams lost or cut off.
     pub datagrams_lost: u64,
+    /// Datagrams that came twice.
+    pub datagrams_doubled: u64,
     /// Datagrams damaged.
     pub datagrams_corrupted: u64,
     /// Old datagrams sent again.
@@ -97,6 +99,7 @@ impl Tally {
             (&mut self.resumes, other.resumes),
             (&mut self.datagrams, other.datagrams),
             (&mut self.datagrams_lost, other.datagrams_lost),
+            (&mut self.datagrams_doubled, other.datagrams_doubled),
             (&mut self.datagrams_corrupted, other.datagrams_corrupted),
             (&mut self.datagrams_replayed, other.datagrams_replayed),
             (&mut self.injected, other.injected),

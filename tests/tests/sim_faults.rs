@@ -87,9 +87,7 @@ fn packets_are_lost_doubled_late_damaged_and_dug_out_again() {
     assert!(with(Kind::Loss, 0, 2_000, 200_000).tally.datagrams_lost > calm.datagrams_lost + 20);
     assert!(with(Kind::Corrupt, 0, 2_000, 100_000).tally.datagrams_corrupted > 20);
     assert!(with(Kind::Replay, 0, 2_000, 300_000).tally.datagrams_replayed > 50);
-    // More events for the same datagrams.
-    let doubled = with(Kind::Duplicate, 0, 2_000, 900_000).tally;
-    assert!(doubled.steps > calm.steps, "{} of {}", doubled.steps, calm.steps);
+    assert!(with(Kind::Duplicate, 0, 2_000, 900_000).tally.datagrams_doubled > 100);
     with(Kind::Reorder, 0, 2_000, 500_000);
     with(Kind::Delay, 0, 2_000, 30_000);
 }

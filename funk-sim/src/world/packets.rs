@@ -53,6 +53,7 @@ impl World {
         self.deliver(at, peer, socket, from, bytes.clone());
         let conditions = self.network.conditions;
         if chance(&mut self.rng, conditions.duplicate) {
+            self.tally.datagrams_doubled += 1;
             self.deliver(at, peer, socket, from, bytes.clone());
         }
         if conditions.replay > 0 {
