@@ -68,7 +68,7 @@ use crate::wire::gossip::{BadMessage, Packet, VERSIONS, decompress, unpack};
 use broadcast::Broadcasts;
 use coordinates::Coordinates;
 use health::Health;
-use member::{Life, Member};
+use member::Member;
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
@@ -142,19 +142,15 @@ impl Membership {
     /// A node that knows itself, and dials its join addresses at once.
     pub fn new(config: MembershipConfig, dials: DialNumbers, seed: Seed, now: Timestamp) -> Self {
         let fitted = fit::fit(&config.tags);
-        let me = Member {
+        let own = Claim {
+            name: Bytes::copy_from_slice(config.name.as_str().as_bytes()),
             addr: config.addr,
-            meta: fitted.meta,
             tags: fitted.tags,
-            versions: VERSIONS,
             incarnation: 1,
-            life: Life::Alive,
-            since: now,
-            status: GossipStatus::Alive,
-            status_since: now,
-            status_time: 0,
-            prune: false,
+            meta: fitted.meta,
+            versions: VERSIONS,
         };
+        let me = own.into_member(now);
         let timing = config.timing;
         let mut rng = Rng::new(seed, Stream::Membership);
         // Nodes that start together spread their timers.

@@ -1,8 +1,10 @@
 //! What must hold, asked at every step.
 
 use std::fmt;
+use std::sync::Arc;
 
 use funk_proto::id::{Epoch, ShardId};
+use funk_proto::shards::RouteTable;
 use funk_proto::wire::cluster::FrameBody;
 use funk_proto::{Event, Persist, Timestamp};
 
@@ -24,6 +26,14 @@ impl Scene<'_> {
     /// One host as the story names it: by its place, since names may be taken.
     pub fn name(&self, at: usize) -> String {
         format!("n{at}")
+    }
+
+    /// A host's published map, if it is another than the one in `before`.
+    pub(crate) fn new_routes(&self, at: usize, before: Option<&Facts>) -> Option<Arc<RouteTable>> {
+        let host = &self.hosts[at];
+        let version = host.facts()?.route_version;
+        let changed = before.is_none_or(|before| before.route_version != version);
+        if changed { host.node().map(|node| node.routes()) } else { None }
     }
 }
 

@@ -44,8 +44,8 @@ pub(super) struct Claim {
     pub addr: SocketAddr,
     pub tags: BTreeMap<String, String>,
     pub incarnation: u32,
-    meta: Bytes,
-    versions: [u8; 6],
+    pub meta: Bytes,
+    pub versions: [u8; 6],
 }
 
 impl Claim {
@@ -81,7 +81,8 @@ impl Claim {
         (named && (1..=INCARNATION_MAX).contains(&self.incarnation)).then_some(self)
     }
 
-    fn into_member(self, now: Timestamp) -> Member {
+    /// The member that this presents, new and alive.
+    pub(super) fn into_member(self, now: Timestamp) -> Member {
         Member {
             addr: self.addr,
             meta: self.meta,

@@ -33,12 +33,7 @@ impl Checker for EpochFencing {
     }
 
     fn on_change(&mut self, scene: Scene<'_>, at: usize, before: Option<&Facts>) -> Verdict {
-        let host = &scene.hosts[at];
-        let (Some(facts), Some(node)) = (host.facts(), host.node()) else { return Ok(()) };
-        if before.is_some_and(|before| before.route_version == facts.route_version) {
-            return Ok(());
-        }
-        let routes = node.routes();
+        let Some(routes) = scene.new_routes(at, before) else { return Ok(()) };
         let seen = &mut self.seen[at];
         seen.resize(routes.shards() as usize, Epoch::default());
         for shard in (0..routes.shards()).map(ShardId) {

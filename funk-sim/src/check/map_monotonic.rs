@@ -28,12 +28,7 @@ impl Checker for MapMonotonic {
     }
 
     fn on_change(&mut self, scene: Scene<'_>, at: usize, before: Option<&Facts>) -> Verdict {
-        let host = &scene.hosts[at];
-        let (Some(facts), Some(node)) = (host.facts(), host.node()) else { return Ok(()) };
-        if before.is_some_and(|before| before.route_version == facts.route_version) {
-            return Ok(());
-        }
-        let routes = node.routes();
+        let Some(routes) = scene.new_routes(at, before) else { return Ok(()) };
         let epoch = routes.epoch();
         if epoch < self.newest[at] {
             return Err(format!("{} goes back from map {} to {epoch}", scene.name(at), self.newest[at]));

@@ -90,13 +90,19 @@ impl DemoCluster {
     /// As [`DemoCluster::start`].
     pub fn start_with(label: &str, nodes: usize, extra: &[&str]) -> Result<Self, String> {
         let mut cluster = Self::empty(label, extra)?;
-        cluster.bootstrap()?;
-        for _ in 1..nodes {
-            cluster.join()?;
-        }
-        cluster.converged(GENEROUS)?;
-        cluster.all_voters(GENEROUS)?;
+        cluster.fill(nodes)?;
         Ok(cluster)
+    }
+
+    /// Starts the first `nodes` nodes and waits until they have converged.
+    pub(super) fn fill(&mut self, nodes: usize) -> Result<(), String> {
+        self.bootstrap()?;
+        for _ in 1..nodes {
+            self.join()?;
+        }
+        self.converged(GENEROUS)?;
+        self.all_voters(GENEROUS)?;
+        Ok(())
     }
 
     /// A cluster of no node yet.

@@ -21,12 +21,7 @@ const AFTER: Duration = Duration::from_millis(500);
 pub fn durable_cluster(label: &str, nodes: usize) -> Result<DemoCluster, String> {
     let mut cluster = DemoCluster::empty(label, &[])?;
     cluster.set_durable();
-    cluster.bootstrap()?;
-    for _ in 1..nodes {
-        cluster.join()?;
-    }
-    cluster.converged(GENEROUS)?;
-    cluster.all_voters(GENEROUS)?;
+    cluster.fill(nodes)?;
     Ok(cluster)
 }
 
