@@ -5,6 +5,5 @@ pub mod blackbox;
 pub mod fuzz;
 pub mod harness;
 pub mod leases;
-#[cfg(funk_mutate)]
 pub mod mutants;
 pub mod transcript;

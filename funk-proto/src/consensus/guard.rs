@@ -16,7 +16,7 @@ use crate::wire::raft::{RaftEntryKind, RaftKind, RaftMessage, SnapshotMeta};
 /// The bound keeps one message from using up the number space.
 const TERM_JUMP_MAX: u64 = 1 << 32;
 /// No index or term comes near it; below it, sums cannot overflow.
-const NUMBER_MAX: u64 = 1 << 62;
+pub(super) const NUMBER_MAX: u64 = 1 << 62;
 
 /// What to do with a message that is no misbehaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Consensus {
 }
 
 /// Raft panics over a configuration that contradicts itself.
-fn check_configuration(meta: &SnapshotMeta) -> Result<(), Misbehaviour> {
+pub(super) fn check_configuration(meta: &SnapshotMeta) -> Result<(), Misbehaviour> {
     let all = [&meta.voters, &meta.learners, &meta.voters_outgoing, &meta.learners_next];
     if all.iter().any(|ids| ids.len() > RAFT_MEMBERS_MAX) {
         return Err(Misbehaviour::Oversized("configuration"));

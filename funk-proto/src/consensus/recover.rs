@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::HardState;
 
+use super::guard::{NUMBER_MAX, check_configuration};
 use super::{Consensus, ConsensusOutput, Mirror, convert};
 use crate::id::{LogIndex, RaftId};
 use crate::rng::Seed;
@@ -84,6 +85,14 @@ impl RecoveredLog {
     }
 
     fn take(&mut self, record: RaftRecord) -> Result<(), &'static str> {
+        let meta = record.snapshot.as_ref();
+        let numbers = [record.term, record.commit, meta.map_or(0, |meta| meta.index), meta.map_or(0, |meta| meta.term)];
+        if numbers.iter().any(|&number| number > NUMBER_MAX) {
+            return Err("it holds a number beyond all logs");
+        }
+        if meta.is_some_and(|meta| check_configuration(meta).is_err()) {
+            return Err("its configuration contradicts itself");
+        }
         // A node that never had a log may begin a cluster, in its first term.
         let begins = self.snapshot.is_none() && record.snapshot.is_some();
         if record.term < self.term && !begins {

@@ -29,6 +29,8 @@ pub const VERSION: u32 = 1;
 pub const HEADER_BYTES: usize = 32;
 /// Bytes of a record before its payload.
 pub const RECORD_HEADER_BYTES: usize = 24;
+/// No sequence comes near it; below it, sums cannot overflow.
+const SEQUENCE_MAX: u64 = 1 << 62;
 /// Records begin at multiples of so many bytes.
 const ALIGN: usize = 8;
 
@@ -134,7 +136,7 @@ pub fn parse_name(name: &str) -> Option<(FileKind, u64)> {
         ("snap", digits) => (FileKind::Snapshot, digits),
         _ => return None,
     };
-    let number = u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16)?;
+    let number = u64::from_str_radix(digits, 16).ok().filter(|&number| digits.len() == 16 && number <= SEQUENCE_MAX)?;
     Some((kind, number))
 }
 

@@ -17,16 +17,20 @@ use super::{rumours, storms, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 
 /// What a scenario is called, and what it does: it says what was broken.
-type Scenario = (&'static str, fn() -> Option<String>);
+pub type Scenario = (&'static str, fn() -> Option<String>);
 
-/// All of them.
-pub(super) const ALL: &[Scenario] = &[
+/// Those that take no time.
+pub const SCENARIOS: &[Scenario] = &[
     ("clocks drift and packets are late", drifting_leases),
     ("a clock stands still in a pause", clock_stood_still),
     ("entries and releases are about another time", other_times),
     ("both halves of a joint configuration back a leader", joint_authority),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
+];
+
+/// Those that try many worlds.
+pub const STORMS: &[Scenario] = &[
     ("leaders are cut off", storms::lost_leaders),
     ("a leader steps down and a member is lost", storms::step_down_and_lose),
     ("leaders are heard by half", storms::half_heard_leaders),
