@@ -168,7 +168,7 @@ impl Cluster {
         Watch::new(Arc::clone(&self.shared.gate))
     }
 
-    /// What the node tells from now on.
+    /// What the node tells from now on, after the state and the leader that hold now.
     pub fn events(&self) -> Events {
         self.shared.bus.subscribe()
     }

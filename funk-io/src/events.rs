@@ -8,7 +8,8 @@ use event_listener::Event as Bell;
 use funk_proto::Event;
 use funk_proto::limits::EVENTS_BUFFERED_MAX;
 
-/// What a node tells its application, in order, from the moment of subscription.
+/// What a node tells its application, in order, from the moment of subscription; it begins
+/// with the state and the leader that hold then, if there are any.
 #[derive(Debug)]
 pub struct Events {
     queue: Arc<Queue>,
@@ -106,6 +107,10 @@ pub(crate) struct Bus {
 #[derive(Debug, Default)]
 struct Subscribers {
     queues: Vec<Weak<Queue>>,
+    /// The latest of the events that say what holds until the next of their kind, so that
+    /// nobody has to subscribe before the node speaks to know them.
+    state: Option<Event>,
+    leader: Option<Event>,
     ended: bool,
 }
 
@@ -117,7 +122,11 @@ impl Bus {
     pub(crate) fn subscribe(&self) -> Events {
         let mut subscribers = self.subscribers();
         let queue = Arc::new(Queue::default());
-        queue.state().ended = subscribers.ended;
+        {
+            let mut state = queue.state();
+            state.events.extend(subscribers.state.iter().chain(&subscribers.leader).cloned());
+            state.ended = subscribers.ended;
+        }
         subscribers.queues.retain(|queue| queue.strong_count() > 0);
         subscribers.queues.push(Arc::downgrade(&queue));
         Events { queue }
@@ -126,6 +135,11 @@ impl Bus {
     /// Gives `event` to every subscriber; it is cloned only where there are several.
     pub(crate) fn publish(&self, event: Event) {
         let mut subscribers = self.subscribers();
+        match event {
+            Event::State(_) => subscribers.state = Some(event.clone()),
+            Event::Leader { .. } => subscribers.leader = Some(event.clone()),
+            _ => {}
+        }
         let Some((last, others)) = subscribers.queues.split_last() else { return };
         let mut gone = false;
         for queue in others {
@@ -156,7 +170,8 @@ impl Bus {
 
 #[cfg(test)]
 mod tests {
-    use funk_proto::id::Epoch;
+    use funk_proto::id::{Epoch, Term};
+    use funk_proto::status::NodeState;
 
     use super::*;
 
@@ -188,6 +203,21 @@ mod tests {
         assert_eq!(futures_lite::future::block_on(events.next()), Ok(event(1)));
         assert_eq!(futures_lite::future::block_on(events.next()), Err(EventsEnd::Stopped));
         assert_eq!(futures_lite::future::block_on(bus.subscribe().next()), Err(EventsEnd::Stopped));
+    }
+
+    #[test]
+    fn a_late_subscriber_begins_with_the_state_and_the_leader_that_hold() {
+        let bus = Bus::default();
+        let leader = |term| Event::Leader { leader: None, term: Term(term) };
+        for event in
+            [leader(1), Event::State(NodeState::Voting), event(1), Event::State(NodeState::Operational), leader(2)]
+        {
+            bus.publish(event);
+        }
+        let mut events = bus.subscribe();
+        assert_eq!(events.try_next(), Some(Ok(Event::State(NodeState::Operational))));
+        assert_eq!(events.try_next(), Some(Ok(leader(2))));
+        assert_eq!(events.try_next(), None);
     }
 
     #[test]
