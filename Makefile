@@ -5,7 +5,7 @@ CARGO ?= cargo
 TRIALS ?= 20
 FUZZ_SECONDS ?= 600
 # Programs of this version, in the order of their use.
-PROGRAMS := demo client demo-cluster
+PROGRAMS := demo client demo-cluster seed
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
@@ -14,7 +14,7 @@ TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 all: build
 
 build:
-	$(CARGO) build --release --locked -p funk-demo --bins
+	$(CARGO) build --release --locked -p funk-demo -p funk-ctrlc --bins
 	@mkdir -p bin
 	@for program in $(PROGRAMS); do \
 		cp -f "$(TARGET)/release/$$program" "bin/.$$program.new" && mv -f "bin/.$$program.new" "bin/$$program" || exit 1; \

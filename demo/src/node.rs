@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use event_listener::Event as Bell;
+use funk_cli::Stop;
 use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
@@ -23,41 +21,6 @@ use crate::service::{Definitions, routes};
 const LEAVE_MAX: Duration = Duration::from_millis(2_500);
 /// Time for the servers to end open requests after that.
 const CLOSE_MAX: Duration = Duration::from_millis(400);
-
-/// Rung by the first signal to stop.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(AtomicBool, Bell)>);
-
-impl Stop {
-    /// Rings at the first SIGTERM or SIGINT; the second ends the process at once.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn on_signals() -> io::Result<Self> {
-        let stop = Self::default();
-        let rung = stop.clone();
-        let mut signals = signal_hook::iterator::Signals::new(signal_hook::consts::TERM_SIGNALS)?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            for _ in signals.forever() {
-                if rung.0.0.swap(true, Ordering::SeqCst) {
-                    std::process::exit(1);
-                }
-                rung.0.1.notify(usize::MAX);
-            }
-        })?;
-        Ok(stop)
-    }
-
-    async fn rung(&self) {
-        loop {
-            let listener = self.0.1.listen();
-            if self.0.0.load(Ordering::SeqCst) {
-                return;
-            }
-            listener.await;
-        }
-    }
-}
 
 /// Why a node did not run, or did not end in order: the cluster or the machine said no.
 #[derive(Debug)]

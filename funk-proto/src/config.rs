@@ -126,6 +126,9 @@ pub struct NodeConfig {
     pub name: NodeName,
     /// The cluster's name; nodes of other names never mix with ours.
     pub cluster: ClusterName,
+    /// Gossip with nodes of every cluster name, and show none: for a node that
+    /// others only join through. Needs [`Participation::NonMember`].
+    pub every_cluster: bool,
     /// Advertised address of the gossip socket (`ep.serf`), UDP and TCP.
     pub serf: SocketAddr,
     /// Advertised address of the cluster stream (`ep.raft`), TCP.
@@ -168,6 +171,7 @@ impl NodeConfig {
         Self {
             name,
             cluster,
+            every_cluster: false,
             serf,
             raft,
             liveness,
@@ -204,6 +208,11 @@ impl NodeConfig {
                 let accepted = "an address that other nodes can reach, with its port".into();
                 return Err(ConfigError::Range { what, given: address.to_string(), accepted });
             }
+        }
+        if self.every_cluster && self.participation != Participation::NonMember {
+            let (given, accepted) =
+                (format!("{:?}", self.participation), "NonMember, for a node of every cluster".into());
+            return Err(ConfigError::Range { what: "participation", given, accepted });
         }
         if self.join.len() > limits::JOIN_ADDRESSES_MAX {
             let accepted = format!("at most {}", limits::JOIN_ADDRESSES_MAX);

@@ -139,6 +139,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Members of every cluster name are taken in from now on.
+    pub fn welcome_every_cluster(&mut self) {
+        self.table.cluster = None;
+    }
+
     /// A node that knows itself, and dials its join addresses at once.
     pub fn new(config: MembershipConfig, dials: DialNumbers, seed: Seed, now: Timestamp) -> Self {
         let fitted = fit::fit(&config.tags);

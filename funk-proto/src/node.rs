@@ -143,6 +143,9 @@ impl Node {
             outputs: VecDeque::new(),
             config,
         };
+        if node.config.every_cluster {
+            node.membership.welcome_every_cluster();
+        }
         node.endpoints.node_changed(node.config.name.to_string());
         if recovered {
             node.restart(now)?;

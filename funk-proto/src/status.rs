@@ -116,6 +116,8 @@ pub struct MemberStatus {
     pub boot: Option<BootId>,
     /// Gossip status.
     pub gossip: GossipStatus,
+    /// Gossip address, where gossip knows the member.
+    pub gossip_address: Option<SocketAddr>,
     /// Raft status.
     pub raft: RaftStatus,
     /// Whether it leads.

@@ -3,9 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use funk_demo::flags::{LogFormat, NodeFlags, RuntimeName, parse_or_exit};
-use funk_demo::node::{Failure, Stop, run};
-use tracing_subscriber::EnvFilter;
+use funk_cli::Stop;
+use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
+use funk_demo::node::{Failure, run};
 
 fn main() -> ExitCode {
     let flags: NodeFlags = parse_or_exit();
@@ -13,21 +13,13 @@ fn main() -> ExitCode {
         eprintln!("{why}");
         return ExitCode::from(2);
     }
-    log(&flags);
+    flags.logs.start();
     match serve(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             eprintln!("{why}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn log(flags: &NodeFlags) {
-    let logs = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&flags.log_level));
-    match flags.log_format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
     }
 }
 

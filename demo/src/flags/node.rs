@@ -9,7 +9,7 @@ use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Participation, Timing};
 
-use super::duration;
+use super::{LogFlags, addresses, duration};
 
 /// Async runtimes a node can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,15 +27,6 @@ pub enum Transport {
     Tcp,
     /// QUIC; not built yet.
     Quic,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// One node of a funk cluster, with the demo service on it.
@@ -142,13 +133,9 @@ pub struct NodeFlags {
     /// Async runtime
     #[arg(long, env = "FUNK_RUNTIME", value_enum, default_value = "tokio")]
     pub runtime: RuntimeName,
-    /// error, warn, info, debug or trace
-    #[arg(long, env = "FUNK_LOG_LEVEL", value_name = "LEVEL", default_value = "info",
-        value_parser = clap::builder::PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"]))]
-    pub log_level: String,
-    /// text or json
-    #[arg(long, env = "FUNK_LOG_FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    /// What is logged, and how
+    #[command(flatten)]
+    pub logs: LogFlags,
 }
 
 impl NodeFlags {
@@ -233,16 +220,6 @@ impl NodeFlags {
         let usable = || addresses().into_iter().find(|ip| !ip.is_loopback()).map(IpAddr::V4);
         self.interface.or_else(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
-}
-
-/// The IPv4 addresses of this machine, but for link-local ones.
-pub fn addresses() -> Vec<Ipv4Addr> {
-    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
-    let usable = found.filter_map(|interface| match interface.ip() {
-        IpAddr::V4(ip) if !ip.is_link_local() && !ip.is_unspecified() => Some(ip),
-        _ => None,
-    });
-    usable.collect()
 }
 
 #[cfg(test)]

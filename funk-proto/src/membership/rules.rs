@@ -105,7 +105,7 @@ impl Table {
         if claim.name == self.own {
             return self.hear_of_me(now, &claim, news);
         }
-        if claim.tags.get(CLUSTER_TAG).is_some_and(|cluster| *cluster != self.cluster) {
+        if self.is_foreign(&claim.tags) {
             news.vetoed += 1;
             return;
         }
@@ -149,6 +149,12 @@ impl Table {
             news.newcomers.push(name.clone());
         }
         self.accepted(&name, news);
+    }
+
+    /// Whether these tags name a cluster that is not welcome here.
+    pub(super) fn is_foreign(&self, tags: &BTreeMap<String, String>) -> bool {
+        let Some(ours) = &self.cluster else { return false };
+        tags.get(CLUSTER_TAG).is_some_and(|theirs| theirs != ours)
     }
 
     fn accepted(&self, name: &Bytes, news: &mut News) {

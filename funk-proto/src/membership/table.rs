@@ -22,7 +22,8 @@ use crate::wire::gossip::{Accusation, NodeRecord, NodeState, Packet, PushPull, S
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) own: Bytes,
-    pub(super) cluster: String,
+    /// Members of other clusters are turned away; `None`: of none.
+    pub(super) cluster: Option<String>,
     pub(super) members: BTreeMap<Bytes, Member>,
     pub(super) suspicions: Suspicions,
     pub(super) intents: Intents,
@@ -40,7 +41,7 @@ impl Table {
         Self {
             members: BTreeMap::from([(own.clone(), me)]),
             own,
-            cluster: cluster.into(),
+            cluster: Some(cluster.into()),
             suspicions: Suspicions::default(),
             intents: Intents::default(),
             member_clock: Lamport::new(),
@@ -233,8 +234,7 @@ impl Table {
             news.unusable += 1;
             return;
         };
-        let ours = claim.tags.get(super::rules::CLUSTER_TAG).is_none_or(|cluster| *cluster == self.cluster);
-        if !ours && claim.name != self.own {
+        if self.is_foreign(&claim.tags) && claim.name != self.own {
             news.vetoed += 1;
             return;
         }

@@ -80,14 +80,19 @@ pub(super) fn tags(config: &NodeConfig, me: Owner) -> BTreeMap<String, String> {
     let mut tags: BTreeMap<String, String> =
         config.endpoints.iter().map(|(name, address)| (name.clone(), address.to_string())).collect();
     tags.insert("ep.serf".into(), config.serf.to_string());
-    tags.insert("ep.raft".into(), config.raft.to_string());
-    tags.insert("ep.liveness".into(), config.liveness.to_string());
-    tags.insert("meta.clusterName".into(), config.cluster.to_string());
+    if !config.every_cluster {
+        tags.insert("meta.clusterName".into(), config.cluster.to_string());
+    }
     if !config.service.is_empty() {
         tags.insert("meta.serviceName".into(), config.service.clone());
     }
-    tags.insert("funk.id".into(), me.id.to_string());
-    tags.insert("funk.boot".into(), me.boot.to_string());
+    // Whoever shows these can be made a member.
+    if config.participation != Participation::NonMember {
+        tags.insert("ep.raft".into(), config.raft.to_string());
+        tags.insert("ep.liveness".into(), config.liveness.to_string());
+        tags.insert("funk.id".into(), me.id.to_string());
+        tags.insert("funk.boot".into(), me.boot.to_string());
+    }
     tags
 }
 

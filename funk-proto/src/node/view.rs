@@ -182,6 +182,7 @@ impl Node {
                 id: None,
                 boot: None,
                 gossip: seen.status,
+                gossip_address: Some(seen.addr),
                 raft: RaftStatus::None,
                 leader: false,
                 shards: 0,
@@ -202,13 +203,16 @@ impl Node {
         let mut members: Vec<&Member> = state.members.iter().collect();
         members.sort_by_key(|member| member.boot.is_some());
         for member in members {
-            let gossip = statuses.get(member.name.as_str()).map_or(GossipStatus::None, |seen| seen.gossip);
+            let seen = statuses.get(member.name.as_str());
+            let gossip = seen.map_or(GossipStatus::None, |seen| seen.gossip);
+            let gossip_address = seen.and_then(|seen| seen.gossip_address);
             let shards = state.map.held_by_node(member.id);
             let status = MemberStatus {
                 name: member.name.clone(),
                 id: Some(member.id),
                 boot: member.boot,
                 gossip,
+                gossip_address,
                 raft: raft(member.id),
                 leader: leader == Some(member.id),
                 shards,

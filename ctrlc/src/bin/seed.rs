@@ -1,0 +1,33 @@
+//! A gossip-only node that others join through.
+
+use std::process::ExitCode;
+
+use funk_cli::{Stop, parse_or_exit};
+use funk_ctrlc::seed::{Failure, SeedFlags, run};
+use funk_tokio::Tokio;
+
+fn main() -> ExitCode {
+    let flags: SeedFlags = parse_or_exit();
+    if let Err(why) = flags.check() {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
+    flags.logs.start();
+    match serve(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(why)) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: &SeedFlags) -> Result<(), Failure> {
+    let stop = Stop::on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure(format!("the runtime does not start: {error}")))?;
+    let result = runtime.block_on(run::<Tokio>(flags, &stop));
+    // Nothing of what still runs may hold up the end.
+    runtime.shutdown_background();
+    result
+}

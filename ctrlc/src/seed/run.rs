@@ -1,0 +1,172 @@
+//! Start, watch, end.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use funk_cli::Stop;
+use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, start};
+use funk_proto::id::NodeName;
+use funk_proto::limits::JOIN_ADDRESSES_MAX;
+use funk_proto::{NodeConfig, Participation};
+use funk_rpc::{Console, Protocol, Requests, Server, serve};
+use futures_lite::future;
+
+use super::flags::SeedFlags;
+use super::members::Members;
+use super::snapshot::Snapshot;
+
+/// Between two looks at the members: gossip tells of each change within a second or so.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time for leaving.
+const LEAVE_MAX: Duration = Duration::from_millis(2_500);
+/// Time for the status page's server to end.
+const CLOSE_MAX: Duration = Duration::from_millis(400);
+/// Members in the live view: those of a small terminal.
+const ROWS: usize = 18;
+
+/// Why a seed did not run: a line for stderr.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+struct Running {
+    cluster: Cluster,
+    page: Option<(Server, SocketAddr)>,
+    serf: SocketAddr,
+    snapshot: Option<Snapshot>,
+}
+
+/// Runs a seed until it is told to stop.
+///
+/// # Errors
+/// A line for stderr.
+pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failure> {
+    let mut seed = begin::<R>(flags)?;
+    let terminal = io::stdout().is_terminal();
+    if !terminal {
+        say(&format!("serf {}", seed.serf));
+        if let Some((_, at)) = &seed.page {
+            say(&format!("status http://{at}/"));
+        }
+    }
+    let (cluster, snapshot) = (seed.cluster.clone(), seed.snapshot.take());
+    let head = seed.head(flags);
+    let watching = watch::<R>(&cluster, snapshot, terminal.then_some(head.as_str()));
+    let stopping = async {
+        stop.rung().await;
+        true
+    };
+    let told = future::or(stopping, async {
+        watching.await;
+        false
+    });
+    if !told.await {
+        return Err(Failure(seed.cluster.stopped().await.to_string()));
+    }
+    // The view has ended by now, so those that this node sees last are those that it left behind.
+    let left = future::or(async { seed.cluster.leave().await.is_ok() }, async {
+        R::sleep(LEAVE_MAX).await;
+        false
+    });
+    tracing::info!(left = left.await, "stopping");
+    if let Some((server, _)) = &seed.page {
+        future::or(server.shutdown(), R::sleep(CLOSE_MAX)).await;
+    }
+    Ok(())
+}
+
+fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
+    let refused = |error: io::Error| Failure(error.to_string());
+    let snapshot = match &flags.snapshot {
+        None => None,
+        Some(path) => {
+            let opened = Snapshot::open(path);
+            Some(opened.map_err(|error| Failure(format!("--snapshot {}: {error}", path.display())))?)
+        }
+    };
+    let any = SocketAddr::new(flags.ip(), 0);
+    // No node is told of these two: nobody has anything to say there to a node that is in no cluster.
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let sockets = Sockets::bind(flags.serf_endpoint.unwrap_or(any), nobody, nobody).map_err(refused)?;
+    let serf = sockets.serf_address().map_err(refused)?;
+    let http = flags.http.map(|at| TcpListener::bind(at).map_err(|error| Failure(format!("--http {at}: {error}"))));
+    let http = http.transpose()?;
+
+    let name = flags.node_id.clone().map_or_else(random_name, Ok).map_err(refused)?;
+    let (raft, liveness) = (sockets.raft_address(), sockets.liveness_address());
+    let (raft, liveness) = (raft.map_err(refused)?, liveness.map_err(refused)?);
+    let mut config = NodeConfig::new(name, flags.cluster_name.clone(), serf, raft, liveness);
+    config.participation = Participation::NonMember;
+    config.every_cluster = flags.every_cluster;
+    config.service = "seed".into();
+    let known = snapshot.iter().flat_map(Snapshot::addresses).filter(|address| *address != serf);
+    config.join = known.take(JOIN_ADDRESSES_MAX.saturating_sub(flags.join.len())).collect();
+    tracing::info!(node = %config.name, %serf, kept = config.join.len(), "a seed");
+
+    let page_at = http.as_ref().map(TcpListener::local_addr).transpose().map_err(refused)?;
+    config.endpoints.extend(page_at.map(|at| ("ep.httpConsole".to_owned(), at)));
+    let discovery = Discovery { mdns: flags.uses_mdns(), join: flags.join.clone(), ..Discovery::default() };
+    let options = Options { discovery, ..Options::new(config, sockets) };
+    let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
+    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), Requests::default());
+    let page = match (http, page_at) {
+        (Some(listener), Some(at)) => Some((serve::<R, _>(listener, Protocol::Http1, console).map_err(refused)?, at)),
+        _ => None,
+    };
+    Ok(Running { cluster, page, serf, snapshot })
+}
+
+impl Running {
+    /// What stands above the table of the live view.
+    fn head(&self, flags: &SeedFlags) -> String {
+        let of = if flags.every_cluster { "of every cluster".into() } else { format!("of {}", flags.cluster_name) };
+        let page = self.page.as_ref().map_or_else(String::new, |(_, at)| format!(", http://{at}/"));
+        format!("seed {} {of} at {}{page}", self.cluster.name(), self.serf)
+    }
+}
+
+/// Shows the members and writes them down, until the node stops.
+async fn watch<R: Runtime>(cluster: &Cluster, mut snapshot: Option<Snapshot>, live: Option<&str>) {
+    let mut before = Members::default();
+    let mut first = true;
+    let mut failed = false;
+    while let Ok(status) = cluster.status().await {
+        let members = Members::of(&status);
+        if members != before || first {
+            match live {
+                Some(head) => draw(head, &members),
+                None => members.changes_since(&before).iter().for_each(|line| say(line)),
+            }
+            (before, first) = (members, false);
+        }
+        if let Some(snapshot) = &mut snapshot {
+            match snapshot.keep(&before.addresses()) {
+                Ok(()) => failed = false,
+                Err(error) if !failed => {
+                    tracing::warn!(%error, "--snapshot cannot be written, trying on");
+                    failed = true;
+                }
+                Err(_) => {}
+            }
+        }
+        R::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Clears the screen and shows the members.
+fn draw(head: &str, members: &Members) {
+    const CLEAR: &str = "\x1b[H\x1b[2J";
+    say(&format!("{CLEAR}{head}\n{} alive\n\n{}", members.alive(), members.table(ROWS)));
+}
+
+fn random_name() -> io::Result<NodeName> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
+}
+
+/// Writes a line to stdout at once; nobody may be reading.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
