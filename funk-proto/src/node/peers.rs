@@ -74,13 +74,33 @@ struct Peer {
     backoff: Duration,
 }
 
+/// What a hello said of its sender.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    boot: BootId,
+    raft: SocketAddr,
+    liveness: SocketAddr,
+    key: Option<Key>,
+    cluster: Option<ClusterId>,
+}
+
 #[derive(Debug)]
 struct Stream {
     peer: Option<RaftId>,
-    hello: bool,
-    /// The cluster that the other side's hello named.
-    cluster: Option<ClusterId>,
+    /// The other side's last hello.
+    said: Option<Said>,
     opened: Timestamp,
+}
+
+impl Peer {
+    /// Believes a hello. A key is of one boot, and goes with it.
+    fn believe(&mut self, said: Said) {
+        if self.boot != Some(said.boot) {
+            self.key = None;
+        }
+        (self.boot, self.raft, self.liveness) = (Some(said.boot), Some(said.raft), Some(said.liveness));
+        self.key = said.key.or(self.key);
+    }
 }
 
 /// The streams and addresses of all peers.
@@ -169,12 +189,13 @@ impl Peers {
     /// node says hello again, so that the far side can refuse.
     pub(super) fn enter_cluster(&mut self, now: Timestamp, cluster: ClusterId) {
         self.identity.cluster = Some(cluster);
-        let strange = |stream: &Stream| stream.cluster.is_some_and(|theirs| theirs != cluster);
+        let strange =
+            |stream: &Stream| stream.said.and_then(|said| said.cluster).is_some_and(|theirs| theirs != cluster);
         let (strangers, rest): (Vec<_>, Vec<_>) = self.streams.iter().partition(|(_, stream)| strange(stream));
         let strangers: Vec<ConnId> = strangers.into_iter().map(|(&conn, _)| conn).collect();
         let rest: Vec<(ConnId, RaftId)> = rest
             .into_iter()
-            .filter(|(_, stream)| stream.hello)
+            .filter(|(_, stream)| stream.said.is_some())
             .filter_map(|(&conn, stream)| Some((conn, stream.peer?)))
             .collect();
         strangers.into_iter().for_each(|conn| self.close(now, conn));
@@ -209,7 +230,7 @@ impl Peers {
         let address = peer.raft?;
         let conn = self.dials.next();
         peer.dialled = Some(conn);
-        self.streams.insert(conn, Stream { peer: Some(to), hello: false, cluster: None, opened: now });
+        self.streams.insert(conn, Stream { peer: Some(to), said: None, opened: now });
         self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
         let hello = self.hello(None);
         self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
@@ -247,7 +268,7 @@ impl Peers {
                 self.outputs.push_back(PeersOutput::Close { conn });
                 return Ok(None);
             }
-            self.streams.insert(conn, Stream { peer: None, hello: false, cluster: None, opened: now });
+            self.streams.insert(conn, Stream { peer: None, said: None, opened: now });
         }
         let result = Frame::parse(bytes).and_then(|body| self.handle_body(now, conn, body));
         if result.is_err() {
@@ -263,7 +284,7 @@ impl Peers {
         body: FrameBody,
     ) -> Result<Option<(RaftId, FrameBody)>, Misbehaviour> {
         let Some(stream) = self.streams.get(&conn) else { return Ok(None) };
-        match (body, stream.peer.filter(|_| stream.hello)) {
+        match (body, stream.peer.filter(|_| stream.said.is_some())) {
             (FrameBody::Hello(hello), _) => self.handle_hello(now, conn, &hello).map(|()| None),
             (FrameBody::Refused(refused), _) => {
                 self.handle_refused(conn, &refused);
@@ -282,7 +303,7 @@ impl Peers {
         let raft: SocketAddr = hello.raft.parse().map_err(|_| WHAT)?;
         let liveness: SocketAddr = hello.liveness.parse().map_err(|_| WHAT)?;
         let stream = self.streams.get(&conn).ok_or(WHAT)?;
-        let (expected, again) = (stream.peer, stream.hello);
+        let (expected, again) = (stream.peer, stream.said.is_some());
         if let Some(refusal) = self.refusal(hello) {
             let refused = refused(&self.identity, &refusal);
             self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
@@ -299,7 +320,8 @@ impl Peers {
             self.learn(id, raft);
             return Ok(());
         }
-        self.introduce(conn, id, boot, (raft, liveness), hello);
+        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
+        self.introduce(conn, id, Said { boot, raft, liveness, key, cluster: ClusterId::new(hello.cluster) });
         // The dialler speaks first and without a key, the acceptor answers with
         // one, and the dialler then says hello again, with its own.
         if !again {
@@ -309,27 +331,13 @@ impl Peers {
         Ok(())
     }
 
-    fn introduce(
-        &mut self,
-        conn: ConnId,
-        id: RaftId,
-        boot: BootId,
-        (raft, liveness): (SocketAddr, SocketAddr),
-        Hello { key, cluster, .. }: &Hello,
-    ) {
-        let cluster = ClusterId::new(*cluster);
+    fn introduce(&mut self, conn: ConnId, id: RaftId, said: Said) {
         let peer = self.peers.entry(id).or_default();
-        if peer.boot != Some(boot) {
-            peer.key = None;
-        }
-        (peer.boot, peer.raft, peer.liveness) = (Some(boot), Some(raft), Some(liveness));
+        peer.believe(said);
         (peer.backoff, peer.introduced) = (Duration::ZERO, true);
-        if let Ok(key) = <[u8; 16]>::try_from(&key[..]) {
-            peer.key = Some(Key(key));
-        }
         let replaced = if conn.is_accepted() { peer.accepted.replace(conn) } else { peer.dialled.replace(conn) };
         let stream = self.streams.get_mut(&conn).expect("the caller looked it up");
-        (stream.peer, stream.hello, stream.cluster) = (Some(id), true, cluster);
+        (stream.peer, stream.said) = (Some(id), Some(said));
         if let Some(old) = replaced.filter(|&old| old != conn) {
             self.streams.remove(&old);
             self.outputs.push_back(PeersOutput::Close { conn: old });
@@ -383,12 +391,18 @@ impl Peers {
         let peer = self.peers.get_mut(&id)?;
         peer.dialled.take_if(|dialled| *dialled == conn);
         peer.accepted.take_if(|accepted| *accepted == conn);
+        // What ended may have been a stranger's hello, or an old process's. The
+        // stream that stands says who the peer is, and says no hello again.
+        let standing = peer.dialled.or(peer.accepted).and_then(|conn| self.streams.get(&conn)?.said);
+        if let Some(said) = standing {
+            peer.believe(said);
+        }
         Some(id)
     }
 
     /// Dials the wanted peers that have no stream, ends streams that never said hello.
     pub(super) fn handle_timeout(&mut self, now: Timestamp) {
-        let late = |stream: &Stream| !stream.hello && now >= stream.opened + HELLO_TIMEOUT;
+        let late = |stream: &Stream| stream.said.is_none() && now >= stream.opened + HELLO_TIMEOUT;
         let mute: Vec<ConnId> = self.streams.iter().filter(|(_, stream)| late(stream)).map(|(&conn, _)| conn).collect();
         for conn in mute {
             self.close(now, conn);
@@ -399,7 +413,8 @@ impl Peers {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let mute = self.streams.values().filter(|stream| !stream.hello).map(|stream| stream.opened + HELLO_TIMEOUT);
+        let mute =
+            self.streams.values().filter(|stream| stream.said.is_none()).map(|stream| stream.opened + HELLO_TIMEOUT);
         let retries = self.wanted.iter().filter_map(|id| self.peers.get(id)).filter_map(|peer| {
             let idle = peer.dialled.is_none() && peer.accepted.is_none() && peer.raft.is_some();
             idle.then_some(peer.retry_at)

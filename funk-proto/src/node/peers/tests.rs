@@ -144,3 +144,37 @@ fn a_stream_that_says_no_hello_is_ended() {
     a.handle_timeout(due);
     assert!(matches!(a.poll_output(), Some(PeersOutput::Close { .. })));
 }
+
+fn hello_of(n: u64, boot: u64) -> Bytes {
+    Frame::bytes(FrameBody::Hello(Hello {
+        cluster_name: "c".into(),
+        cluster: 5,
+        id: n,
+        boot,
+        name: format!("n{n}"),
+        raft: address(9, 2).to_string(),
+        liveness: address(9, 3).to_string(),
+        key: Bytes::from_static(&[7; 16]),
+    }))
+}
+
+#[test]
+fn a_forged_hello_is_forgotten_with_its_stream() {
+    let (mut a, _) = introduced();
+    let before = (a.boot(id(2)), a.datagram_route(id(2)));
+    let strange = ConnId::accepted(77);
+    a.handle_frame(at(2), strange, &hello_of(2, 999)).unwrap();
+    a.handle_closed(at(3), strange);
+    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
+    assert!(a.is_connected(id(2)));
+}
+
+#[test]
+fn a_restarted_peer_is_believed_while_the_stream_to_its_former_process_ends() {
+    let (mut a, _) = introduced();
+    let old = *a.streams.keys().next().unwrap();
+    a.handle_frame(at(2), ConnId::accepted(5), &hello_of(2, 202)).unwrap();
+    a.handle_closed(at(3), old);
+    assert_eq!(a.boot(id(2)), BootId::new(202));
+    assert_eq!(a.datagram_route(id(2)), Some((address(9, 3), Key([7; 16]))));
+}
