@@ -63,8 +63,12 @@ sim:
 sim-soak:
 	@$(CARGO) run --release --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
 
-bench:
-	@echo "make $@: not available in this version" >&2; exit 2
+# The criterion benches (BENCH="--warm-up-time 1 --measurement-time 2" makes them short), then fail-overs of real
+# clusters; ends with one table and target/bench/summary.json.
+bench: build
+	$(CARGO) bench --locked -p funk-benches -- $(BENCH)
+	$(TOOL) failover -- --trials $(or $(BENCH_TRIALS),10) --nodes 3 --settle 1 --json "$(TARGET)/bench/failover.json" $(FAILOVER)
+	@$(CARGO) run --release --locked --quiet -p funk-benches --bin summary -- "$(TARGET)"
 
 clean:
 	$(CARGO) clean

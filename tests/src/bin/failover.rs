@@ -5,6 +5,7 @@
 //! Ends with code 1 when a trial breaks a promise: slower than a second, a map
 //! that moves again or too far, a lost request.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use funk_tests::blackbox::fault::{Fault, Victim};
 use funk_tests::blackbox::startup;
 use funk_tests::blackbox::statistics::Sample;
 use funk_tests::blackbox::trial::{Outcome, Plan, run};
+use serde_json::{Value, json};
 
 /// Every survivor serves again within this time of the signal.
 const SERVE_MAX: Duration = Duration::from_secs(1);
@@ -47,6 +49,9 @@ struct Arguments {
     /// Measures starts instead.
     #[arg(long)]
     startup: bool,
+    /// Writes the figures of each cell to this file, too.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// How the nodes find each other.
     #[arg(long, value_enum, default_value = "join")]
     discovery: Discovery,
@@ -82,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn cells(arguments: &Arguments) -> Result<(), String> {
-    let mut broken = Vec::new();
+    let (mut broken, mut figures) = (Vec::new(), Vec::new());
     let settle = Duration::try_from_secs_f64(arguments.settle).map_err(|error| format!("--settle: {error}"))?;
     for &nodes in &arguments.nodes {
         for &fault in &arguments.fault {
@@ -93,8 +98,14 @@ fn cells(arguments: &Arguments) -> Result<(), String> {
                 broken.extend(results.into_iter().filter_map(Result::err));
                 broken.extend(outcomes.iter().flat_map(|outcome| promises_broken(&plan, outcome)));
                 print_cell(&plan, &outcomes);
+                figures.push(figure(&plan, &outcomes));
             }
         }
+    }
+    if let Some(path) = &arguments.json {
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let text = format!("{:#}\n", Value::from(figures));
+        folder.and_then(|()| std::fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     match broken.len() {
         0 => Ok(()),
@@ -154,6 +165,23 @@ fn brief(outcome: &Outcome) -> String {
         outcome.lapses,
         show(outcome.rejoined),
     )
+}
+
+/// The times of a cell for another program: milliseconds from the signal.
+fn figure(plan: &Plan, outcomes: &[Outcome]) -> Value {
+    let spread = |values: Vec<Duration>| {
+        let sample = Sample::new(values);
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        json!({"median": ms(sample.median()), "p99": ms(sample.percentile(99)), "max": ms(sample.max())})
+    };
+    json!({
+        "cell": plan.to_string(),
+        "trials": outcomes.len(),
+        "detect_ms": spread(outcomes.iter().filter_map(|outcome| outcome.times.detect).collect()),
+        "elect_ms": spread(outcomes.iter().filter_map(|outcome| outcome.times.elect).collect()),
+        "map_ms": spread(outcomes.iter().map(|outcome| outcome.times.map).collect()),
+        "serve_ms": spread(outcomes.iter().map(|outcome| outcome.times.serve).collect()),
+    })
 }
 
 fn print_cell(plan: &Plan, outcomes: &[Outcome]) {
