@@ -34,7 +34,7 @@ pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, Refusal, RequestError};
 pub use event::{Event, Outcome};
 pub use io::{Channel, CloseReason, DatagramSocket, Input, Output, Persist, Recovered, Token};
-pub use node::Node;
+pub use node::{LastWord, Node};
 pub use request::{Request, RequestId};
 pub use rng::Seed;
 pub use service::{Service, ServiceInput, ServiceOutput};

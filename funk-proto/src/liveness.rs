@@ -364,6 +364,13 @@ impl Liveness {
         tracked.is_some_and(|tracked| tracked.reported_silent)
     }
 
+    /// The leader has ended: it need not be waited for.
+    pub fn leader_has_ended(&mut self, leader: RaftId) {
+        if let Some(followed) = self.followed.as_mut().filter(|followed| followed.leader == leader) {
+            followed.silent = true;
+        }
+    }
+
     /// Whether the followed leader is silent.
     pub fn leader_is_silent(&self) -> bool {
         self.followed.is_some_and(|followed| followed.silent)

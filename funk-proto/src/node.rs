@@ -7,6 +7,7 @@
 //! | `leader` | what only the leader does: the member table, the shard map, the voters |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
+//! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `twins` | two clusters of one name |
 //! | `recover` | how it starts again from its data directory |
 //! | `proposals` | user proposals on their way to the leader and back |
@@ -17,6 +18,7 @@
 
 mod apply;
 mod endpoints;
+mod goodbye;
 mod inspect;
 mod joining;
 mod leader;
@@ -33,6 +35,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use endpoints::EndpointView;
+use goodbye::Endings;
+pub use goodbye::LastWord;
 use joining::Joining;
 use leader::Leading;
 use peers::{Identity, Peers};
@@ -75,6 +79,7 @@ pub struct Node {
     leading: Option<Leading>,
     joining: Joining,
     proposals: Proposals,
+    endings: Endings,
     view: View,
     endpoints: EndpointView,
     /// The cluster's state at the index at which the application was asked for its own.
@@ -134,6 +139,7 @@ impl Node {
             leading: None,
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
+            endings: Endings::default(),
             view: View::default(),
             endpoints: EndpointView::default(),
             snapshot_at: None,

@@ -157,6 +157,8 @@ pub struct Counters {
     pub shards_lost: u64,
     /// Clock gaps seen.
     pub clock_gaps: u64,
+    /// Boots of peers that ended, by their own word or that of a process that waited for them.
+    pub goodbyes: u64,
 }
 
 /// What gossip did since the start.

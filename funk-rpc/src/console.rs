@@ -211,6 +211,7 @@ impl<V: Observe> Console<V> {
             ("funk_shards_gained_total", "Shards gained.", counters.shards_gained),
             ("funk_shards_lost_total", "Shards lost.", counters.shards_lost),
             ("funk_clock_gaps_total", "Clock gaps seen.", counters.clock_gaps),
+            ("funk_goodbyes_total", "Goodbyes of peers heard.", counters.goodbyes),
         ] {
             gauge(name, help, "counter", value);
         }

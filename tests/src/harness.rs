@@ -12,11 +12,13 @@ use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use disk::Disk;
 use funk_proto::id::ConnId;
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::{
-    Channel, DatagramSocket, Event, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Status, Timestamp,
+    Channel, DatagramSocket, Event, Input, LastWord, Node, NodeConfig, Output, Recovered, Request, Seed, Status,
+    Timestamp,
 };
 use siphasher::sip::SipHasher13;
 use streams::End;
@@ -167,6 +169,26 @@ impl World {
         self.hosts[at].node = None;
         self.hosts[at].paused = None;
         self.reset_all(at);
+    }
+
+    /// Ends a host's process in such a way that its peers are told: by itself, or
+    /// by another process that waited for its end.
+    pub fn end_with_last_words(&mut self, at: usize, reaped: bool) {
+        let words = self.last_words(at);
+        self.kill(at);
+        for word in words {
+            self.send_word(at, word.to, if reaped { word.reaped } else { word.goodbye });
+        }
+    }
+
+    /// What would tell a host's peers now that its process has ended.
+    pub fn last_words(&self, at: usize) -> Vec<LastWord> {
+        self.hosts[at].node.as_ref().expect("it runs").last_words()
+    }
+
+    /// Sends a datagram from a host's liveness socket, whether its process runs or not.
+    pub fn send_word(&mut self, at: usize, to: SocketAddr, bytes: Bytes) {
+        self.execute(at, Output::Datagram { socket: DatagramSocket::Liveness, to, bytes });
     }
 
     /// Starts a killed host's process again as it was started first, and joining

@@ -159,6 +159,7 @@ impl World {
                 node.handle_ack(now, from, boot(packet.from), packet.counter, echo, applied);
             }
             Body::Grant(grant) => node.handle_grant(from, grant),
+            Body::Goodbye { .. } => {}
         }
         self.drain(packet.to);
     }

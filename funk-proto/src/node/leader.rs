@@ -197,7 +197,8 @@ impl Node {
         let members = self.state.iter().flat_map(|state| state.members.iter());
         let gone = members.filter_map(|member| {
             let boot = member.boot?;
-            let is_gone = self.liveness.is_silent(member.id) || self.has_restarted(member.id, boot);
+            let ended = self.endings.has_ended(Owner { id: member.id, boot });
+            let is_gone = ended || self.liveness.is_silent(member.id) || self.has_restarted(member.id, boot);
             is_gone.then(|| BootName { id: member.id.get(), boot: boot.get() })
         });
         gone.collect()
@@ -411,7 +412,8 @@ impl Node {
         let liveness = &self.liveness;
         let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
         let inherited_until = liveness.inherited_until();
-        let waits = Waits { now, me: self.me, inherited_until, grant_end: &grant_end };
+        let ended = |owner: Owner| self.endings.has_ended(owner);
+        let waits = Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end };
         Some(plan(state, &leading.releases, &waits))
     }
 

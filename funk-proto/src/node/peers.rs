@@ -114,6 +114,8 @@ pub(super) struct Peers {
     wanted: BTreeSet<RaftId>,
     outputs: VecDeque<PeersOutput>,
     news: VecDeque<PeerNews>,
+    /// Grows when datagrams to a peer go elsewhere, or under another key.
+    routes_version: u64,
 }
 
 impl Peers {
@@ -127,6 +129,7 @@ impl Peers {
             wanted: BTreeSet::new(),
             outputs: VecDeque::new(),
             news: VecDeque::new(),
+            routes_version: 0,
         }
     }
 
@@ -147,6 +150,16 @@ impl Peers {
     pub(super) fn datagram_route(&self, to: RaftId) -> Option<(SocketAddr, Key)> {
         let peer = self.peers.get(&to)?;
         Some((peer.liveness?, peer.key?))
+    }
+
+    /// Where and under which key datagrams go to each peer that said hello.
+    pub(super) fn datagram_routes(&self) -> impl Iterator<Item = (RaftId, SocketAddr, Key)> {
+        self.peers.iter().filter_map(|(&id, peer)| Some((id, peer.liveness?, peer.key?)))
+    }
+
+    /// Grows with each change of [`Peers::datagram_routes`].
+    pub(super) fn routes_version(&self) -> u64 {
+        self.routes_version
     }
 
     /// Who is at the other end of a stream, if it is known.
@@ -189,6 +202,7 @@ impl Peers {
     /// node says hello again, so that the far side can refuse.
     pub(super) fn enter_cluster(&mut self, now: Timestamp, cluster: ClusterId) {
         self.identity.cluster = Some(cluster);
+        self.routes_version += 1;
         let strange =
             |stream: &Stream| stream.said.and_then(|said| said.cluster).is_some_and(|theirs| theirs != cluster);
         let (strangers, rest): (Vec<_>, Vec<_>) = self.streams.iter().partition(|(_, stream)| strange(stream));
@@ -332,6 +346,7 @@ impl Peers {
     }
 
     fn introduce(&mut self, conn: ConnId, id: RaftId, said: Said) {
+        self.routes_version += 1;
         let peer = self.peers.entry(id).or_default();
         peer.believe(said);
         (peer.backoff, peer.introduced) = (Duration::ZERO, true);
@@ -395,6 +410,7 @@ impl Peers {
         // stream that stands says who the peer is, and says no hello again.
         let standing = peer.dialled.or(peer.accepted).and_then(|conn| self.streams.get(&conn)?.said);
         if let Some(said) = standing {
+            self.routes_version += 1;
             peer.believe(said);
         }
         Some(id)

@@ -114,7 +114,7 @@ impl Node {
 
     /// The leader is silent: forget it, and campaign in the order of the
     /// voters that still have a stream to here.
-    fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
+    pub(super) fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
         let voters = self.consensus.voters();
         let me = self.me.id;
         let unsuspected =
@@ -288,6 +288,7 @@ impl Node {
                 }
             }
             Body::Grant(grant) => self.liveness.handle_grant(from, grant),
+            Body::Goodbye { reaped } => self.handle_goodbye(now, Owner { id: from, boot: header.boot }, reaped),
         }
         Ok(())
     }

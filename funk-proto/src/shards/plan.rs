@@ -24,6 +24,8 @@ pub struct Waits<'a> {
     pub me: Owner,
     /// End of all promises that this leader inherited.
     pub inherited_until: Timestamp,
+    /// Whether that boot is known to have ended: it serves nothing, whatever was granted to it.
+    pub ended: &'a dyn Fn(Owner) -> bool,
     /// End of all grants of this leader to one boot.
     pub grant_end: &'a dyn Fn(Owner) -> Timestamp,
 }
@@ -93,6 +95,9 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
     }
     if owner == waits.me {
         return Step::Stay;
+    }
+    if (waits.ended)(owner) {
+        return Step::Give;
     }
     let grant_end = if planted(Mutant::TakenBeforeGrantEnd) { Timestamp::ZERO } else { (waits.grant_end)(owner) };
     let free_at = waits.inherited_until.max(grant_end);
@@ -181,7 +186,7 @@ mod tests {
     }
 
     fn waits<'a>(now: u64, inherited: u64, grant_end: &'a dyn Fn(Owner) -> Timestamp) -> Waits<'a> {
-        Waits { now: at(now), me: owner(1), inherited_until: at(inherited), grant_end }
+        Waits { now: at(now), me: owner(1), inherited_until: at(inherited), ended: &|_| false, grant_end }
     }
 
     fn none(_: Owner) -> Timestamp {
@@ -235,6 +240,18 @@ mod tests {
         assert_eq!((after[2], after[0] + after[1]), (0, 9));
         assert!(after[0].abs_diff(after[1]) <= 1);
         assert_eq!(plan(&state, &Releases::default(), &waits(151, 0, &grants)), Plan::default(), "it settles at once");
+    }
+
+    #[test]
+    fn the_shards_of_a_boot_that_has_ended_wait_for_nothing_and_those_of_another_boot_do() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Dead(BootName { id: 3, boot: 103 })]));
+        let grants = |_| at(150);
+        let ended = |of: Owner| of == owner(3);
+        let plan_with = |ended| plan(&state, &Releases::default(), &Waits { ended, ..waits(100, 120, &grants) });
+        assert_eq!(plan_with(&ended).losers, [owner(3).id]);
+        let other_boot = |of: Owner| of == Owner { boot: BootId::new(999).unwrap(), ..owner(3) };
+        assert_eq!((plan_with(&other_boot).operations.len(), plan_with(&other_boot).again_at), (0, Some(at(150))));
     }
 
     #[test]

@@ -87,7 +87,16 @@ pub enum Body {
     },
     /// A grant between two heartbeats.
     Grant(Grant),
+    /// The sender's boot has ended: it serves nothing any more, whatever it was granted.
+    Goodbye {
+        /// A process that waited for it says so; otherwise it said so itself, its gate closed.
+        reaped: bool,
+    },
 }
+
+/// The counter of a goodbye: nothing comes after it, so that it can be sealed
+/// ahead of time, and whatever of that boot is still on its way is refused.
+pub const LAST_COUNTER: u64 = u64::MAX;
 
 /// Who sent a datagram to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +133,8 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
         Body::Heartbeat { grant: Some(_), .. } => 2,
         Body::Ack { .. } => 3,
         Body::Grant(_) => 4,
+        Body::Goodbye { reaped: false } => 5,
+        Body::Goodbye { reaped: true } => 6,
     });
     out.put_u64(header.cluster.get());
     out.put_u64(header.from.get());
@@ -146,6 +157,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
             varint::put(&mut out, applied.0);
         }
         Body::Grant(grant) => put_grant(&mut out, grant),
+        Body::Goodbye { .. } => {}
     }
     let tag = key.tag(&out);
     out.put_u64(tag);
@@ -187,6 +199,7 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
         },
         3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?) },
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
+        5 | 6 => Body::Goodbye { reaped: kind == 6 },
         _ => return Err(WHAT),
     };
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
@@ -201,7 +214,7 @@ fn is_sound(body: &Body) -> bool {
         Body::Heartbeat { lease, drift_ppm, .. } => {
             !lease.is_zero() && lease <= LEASE_MAX && drift_ppm <= DRIFT_PPM_MAX
         }
-        Body::Ack { .. } | Body::Grant(_) => true,
+        Body::Ack { .. } | Body::Grant(_) | Body::Goodbye { .. } => true,
     }
 }
 
@@ -219,7 +232,7 @@ mod tests {
         }
     }
 
-    fn bodies() -> [Body; 4] {
+    fn bodies() -> [Body; 6] {
         let grant = Grant { echo: 9, length: Duration::from_micros(149_001) };
         let beat = |grant| Body::Heartbeat {
             term: Term(3),
@@ -229,7 +242,8 @@ mod tests {
             grant,
         };
         let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77) };
-        [beat(None), beat(Some(grant)), ack, Body::Grant(grant)]
+        let goodbye = |reaped| Body::Goodbye { reaped };
+        [beat(None), beat(Some(grant)), ack, Body::Grant(grant), goodbye(false), goodbye(true)]
     }
 
     #[test]
