@@ -111,6 +111,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
     let options = Options { data, discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
+    end_with_a_goodbye(&cluster);
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
@@ -120,6 +121,16 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
     ];
     Ok(Running { cluster, servers, http: http_at })
+}
+
+/// A panic in whatever thread ends the process, after the peers were told: they need not miss it first.
+fn end_with_a_goodbye(cluster: &Cluster) {
+    cluster.last_words().say_on_panic();
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        hook(panic);
+        std::process::exit(101);
+    }));
 }
 
 fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr, data: Option<&DataDir>) {

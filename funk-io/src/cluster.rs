@@ -21,6 +21,7 @@ use crate::error::{ProposeError, StopReason, Stopped};
 use crate::events::{Bus, Events};
 use crate::gate::Gate;
 use crate::gate::guard::{NotOwner, ShardGuard};
+use crate::last_words::{LastWords, Words};
 use crate::watch::Watch;
 
 /// A handle to a node that runs in this process. Clones are cheap and stand
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     /// The live nodes' endpoints.
     pub(crate) board: Arc<Board>,
+    /// What the peers are told when this process ends.
+    pub(crate) words: Arc<Words>,
     pub(crate) inbox: Sender<Command>,
     /// A second receiver, for commands that the driver never saw.
     leftovers: Inbox,
@@ -90,6 +93,7 @@ impl Shared {
             gate,
             bus: Bus::default(),
             board: Arc::default(),
+            words: Arc::default(),
             inbox,
             leftovers,
             wake,
@@ -161,6 +165,12 @@ impl Cluster {
     /// [`NotOwner`] names the owner, and says whether to go there or to wait.
     pub fn guard(&self, shard: ShardId) -> Result<ShardGuard, NotOwner> {
         self.shared.gate.guard(shard)
+    }
+
+    /// What tells the peers that this process has ended, for panic hooks and
+    /// for processes that wait for this one. The driver says it by itself when it stops.
+    pub fn last_words(&self) -> LastWords {
+        LastWords::new(Arc::clone(&self.shared.gate), Arc::clone(&self.shared.words))
     }
 
     /// Wakes for every route table newer than the present one, and when the lease comes back.

@@ -6,6 +6,7 @@ mod discovery;
 mod durable;
 mod endpoints;
 mod fused;
+mod last_words;
 mod node;
 
 use std::future::{Future, poll_fn};
@@ -26,6 +27,9 @@ pub use endpoints::{
     endpoints_are_followed, endpoints_of_a_foreign_agent_are_seen, more_endpoints_than_tags_hold_are_seen,
 };
 pub use fused::a_panic_closes_the_gate;
+pub use last_words::{
+    a_panic_elsewhere_says_goodbye, nobody_says_goodbye_while_a_guard_is_valid, whoever_stops_says_goodbye,
+};
 pub use node::{
     a_flood_of_streams_is_bounded, a_node_starts_serves_and_leaves, a_refused_start_names_its_reason,
     dropping_the_last_handle_stops_the_node, garbage_at_every_port_does_no_harm,

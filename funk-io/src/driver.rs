@@ -85,7 +85,15 @@ pub(crate) struct Driver<'a, R: Runtime> {
     /// A pass that comes later than promised by more than this is a gap.
     gap_min: Duration,
     leave_by: Option<Timestamp>,
-    stopping: Option<(StopReason, Timestamp)>,
+    stopping: Option<Stopping>,
+}
+
+/// The driver is to stop: the gate is sealed.
+struct Stopping {
+    why: StopReason,
+    since: Timestamp,
+    /// The peers were told.
+    said: bool,
 }
 
 impl<'a, R: Runtime> Driver<'a, R> {
@@ -141,18 +149,14 @@ impl<'a, R: Runtime> Driver<'a, R> {
         if self.stopping.is_none() {
             self.pass(began);
         }
-        if let Some((why, by)) = &self.stopping {
-            self.streams.retry();
-            let flushed = self.streams.flush(&mut self.echoes);
-            if flushed || began >= *by {
-                return Poll::Ready(why.clone());
-            }
+        if let Some(why) = self.stop_step(began) {
+            return Poll::Ready(why);
         }
         let deadlines = [
             self.node.poll_timeout().filter(|_| self.stopping.is_none()),
             self.streams.next_deadline(),
             self.leave_by,
-            self.stopping.as_ref().map(|(_, by)| *by),
+            self.stop_deadline(began),
         ];
         let next = deadlines.into_iter().fold(None, earliest);
         self.alarm.promise(next, began, self.clock);
@@ -242,14 +246,37 @@ impl<'a, R: Runtime> Driver<'a, R> {
     /// The disk failed: nothing that depends on it may happen any more, so the
     /// gate closes before anything else does.
     fn stop_for(&mut self, error: StoreError) {
-        self.publisher.close();
         self.stop(self.clock.now(), StopReason::Store(error));
     }
 
     fn stop(&mut self, now: Timestamp, why: StopReason) {
         if self.stopping.is_none() {
-            self.stopping = Some((why, now + FLUSH_TIMEOUT));
+            self.publisher.close();
+            self.stopping = Some(Stopping { why, since: now, said: false });
         }
+    }
+
+    /// Says goodbye as soon as nobody is inside any more, and lets the last
+    /// bytes leave. Gives the reason when both are done, or have taken too long.
+    fn stop_step(&mut self, began: Timestamp) -> Option<StopReason> {
+        let stopping = self.stopping.as_mut()?;
+        if !stopping.said && self.shared.gate.is_deserted() {
+            stopping.said = true;
+            self.shared.words.send();
+        }
+        self.drain_source.take();
+        self.streams.retry();
+        let flushed = self.streams.flush(&mut self.echoes) || began >= stopping.since + FLUSH_TIMEOUT;
+        let said = stopping.said || began >= stopping.since + limits::GOODBYE_WAIT_MAX;
+        (flushed && said).then(|| stopping.why.clone())
+    }
+
+    /// When to look again at what a stop waits for.
+    fn stop_deadline(&self, began: Timestamp) -> Option<Timestamp> {
+        let since = self.stopping.as_ref()?.since;
+        let deserted_at = self.shared.gate.sealed_until()?;
+        let waits = [since + FLUSH_TIMEOUT, deserted_at, since + limits::GOODBYE_WAIT_MAX];
+        waits.into_iter().filter(|at| *at > began).min()
     }
 }
 

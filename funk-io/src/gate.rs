@@ -45,12 +45,17 @@ use crate::clock::Clock;
 /// Guards in flight, by shard.
 type Inflight = Arc<[AtomicU32]>;
 
+/// [`Gate::sealed_until`] of a gate that may still serve.
+const OPEN: u64 = u64::MAX;
+
 /// What callers read and the driver writes.
 #[derive(Debug)]
 pub(crate) struct Gate {
     clock: Clock,
     published: ArcSwap<Published>,
     lease_until: AtomicU64,
+    /// Once the gate is closed for good: the latest end of a lease that any guard was told. [`OPEN`] before.
+    sealed_until: AtomicU64,
     /// Grows with each new table and each return of the lease.
     version: AtomicU64,
     changed: Bell,
@@ -102,6 +107,7 @@ impl Gate {
             clock,
             published: ArcSwap::from_pointee(Published { table, drains, inflight }),
             lease_until: AtomicU64::new(0),
+            sealed_until: AtomicU64::new(OPEN),
             version: AtomicU64::new(0),
             changed: Bell::new(),
             drained,
@@ -118,7 +124,37 @@ impl Gate {
 
     #[inline]
     pub(crate) fn lease_until(&self) -> Timestamp {
-        Timestamp::from_nanos(self.lease_until.load(Ordering::SeqCst))
+        let until = self.lease_until.load(Ordering::SeqCst);
+        // The lease before the seal: whoever sees no seal was told no later end than the seal knows.
+        if self.sealed_until.load(Ordering::SeqCst) == OPEN { Timestamp::from_nanos(until) } else { Timestamp::ZERO }
+    }
+
+    /// Closes the gate for good: no guard is given any more, and those in
+    /// flight are no longer valid. May be called by any thread, and again.
+    pub(crate) fn seal(&self) {
+        let lease = || self.lease_until.load(Ordering::SeqCst);
+        if self.sealed_until.compare_exchange(OPEN, lease(), Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.sealed_until.fetch_max(lease(), Ordering::SeqCst);
+            self.version.fetch_add(1, Ordering::SeqCst);
+            self.changed.notify(usize::MAX);
+        }
+    }
+
+    /// When the last guard of a sealed gate is over, dropped or not.
+    pub(crate) fn sealed_until(&self) -> Option<Timestamp> {
+        let until = self.sealed_until.load(Ordering::SeqCst);
+        (until != OPEN).then(|| Timestamp::from_nanos(until))
+    }
+
+    /// Whether the gate is sealed, and nobody is inside or has a right to be.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let Some(until) = self.sealed_until() else { return false };
+        if self.clock.now() >= until {
+            return true;
+        }
+        // Seal first, then count: a guard counts itself in and then looks at the lease.
+        fence(Ordering::SeqCst);
+        self.published.load().inflight.iter().all(|guards| guards.load(Ordering::SeqCst) == 0)
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -171,7 +207,7 @@ impl Gate {
             return;
         }
         fence(Ordering::SeqCst);
-        if self.published.load().drain_of(shard).is_some() {
+        if self.sealed_until().is_some() || self.published.load().drain_of(shard).is_some() {
             self.drained.wake_by_ref();
         }
     }

@@ -12,6 +12,7 @@
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, pictures and events out |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
+//! | `last_words` | what this process tells its peers when it ends |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
@@ -29,6 +30,7 @@ mod endpoints;
 mod error;
 mod events;
 mod gate;
+mod last_words;
 mod runtime;
 mod sockets;
 mod start;
@@ -43,6 +45,7 @@ pub use endpoints::Endpoints;
 pub use error::{ProposeError, StartError, StopReason, Stopped};
 pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
+pub use last_words::{LastWords, tell_reaped};
 pub use runtime::Runtime;
 pub use sockets::Sockets;
 pub use start::{Options, start};

@@ -19,6 +19,7 @@ use crate::driver::hub::{Hub, Source};
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
+use crate::last_words::LastWords;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
@@ -167,7 +168,11 @@ fn run<R: Runtime>(
             let _ = ready.try_send(Err(error));
             why
         }
-        Err(panic) => StopReason::Failed(message(panic.as_ref())),
+        Err(panic) => {
+            // Its sockets are closed by now; goodbyes need none of them.
+            LastWords::new(Arc::clone(&shared.gate), Arc::clone(&shared.words)).say();
+            StopReason::Failed(message(panic.as_ref()))
+        }
     };
     tracing::info!(node = %shared.name, %why, "the driver has stopped");
     shared.end(why);

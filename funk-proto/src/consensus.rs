@@ -439,6 +439,11 @@ impl Consensus {
         self.own_start.map(|(_, index)| LogIndex(index))
     }
 
+    /// Since when the oldest write waits to be stable; `None` if all are.
+    pub fn oldest_write(&self) -> Option<Timestamp> {
+        self.outstanding.front().map(|write| write.since)
+    }
+
     /// To whom leadership is being handed.
     pub fn transferring(&self) -> Option<RaftId> {
         self.raw.raft.lead_transferee.and_then(RaftId::new)

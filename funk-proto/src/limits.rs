@@ -123,6 +123,12 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.
 pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
+/// Time that a process which ends waits for requests inside before it goes without a goodbye.
+pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Time that a write may take; past it the disk counts as lost, and the node stops.
+pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
+/// Time that a leader's write may take before it hands leadership over.
+pub const LEADER_STALL_MAX: Duration = Duration::from_secs(1);
 /// Time in which a stopping node drains, hands leadership over and says goodbye.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -257,6 +257,7 @@ impl Node {
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
             self.leading.as_ref().and_then(Leading::poll_timeout),
+            self.stalls_at(),
             self.view.poll_timeout(),
         ];
         machines.into_iter().fold(None, earliest)

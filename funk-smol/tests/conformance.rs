@@ -97,3 +97,18 @@ fn a_failed_write_stops_the_node() {
 fn an_application_state_outlives_compaction() {
     conformance::an_application_state_outlives_compaction::<Smol>();
 }
+
+#[test]
+fn whoever_stops_says_goodbye() {
+    conformance::whoever_stops_says_goodbye::<Smol>();
+}
+
+#[test]
+fn a_panic_elsewhere_says_goodbye() {
+    conformance::a_panic_elsewhere_says_goodbye::<Smol>();
+}
+
+#[test]
+fn nobody_says_goodbye_while_a_guard_is_valid() {
+    conformance::nobody_says_goodbye_while_a_guard_is_valid::<Smol>();
+}

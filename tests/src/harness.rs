@@ -42,6 +42,8 @@ struct Host {
     boots: u64,
     /// What outlasts the process, if it has a data directory.
     disk: Option<Disk>,
+    /// No write becomes stable any more.
+    disk_hangs: bool,
     /// Set while the process is stopped: what reaches it waits.
     paused: Option<(Timestamp, Vec<Happening>)>,
     wake_at: Option<Timestamp>,
@@ -139,8 +141,20 @@ impl World {
         let (streams, events) = (BTreeMap::new(), Vec::new());
         let started = self.now;
         let disk = config.durable.then(Disk::default);
-        let (boots, paused, wake_at) = (0, None, None);
-        self.hosts.push(Host { node: None, config, started, boots, disk, paused, wake_at, accepted, streams, events });
+        let (boots, disk_hangs, paused, wake_at) = (0, false, None, None);
+        self.hosts.push(Host {
+            node: None,
+            config,
+            started,
+            boots,
+            disk,
+            disk_hangs,
+            paused,
+            wake_at,
+            accepted,
+            streams,
+            events,
+        });
         self.boot(at);
         at
     }
@@ -196,6 +210,11 @@ impl World {
     pub fn resume_from_disk(&mut self, at: usize) {
         self.hosts[at].config.join.clear();
         self.boot(at);
+    }
+
+    /// From now on no write of a host becomes stable.
+    pub fn hang_disk(&mut self, at: usize) {
+        self.hosts[at].disk_hangs = true;
     }
 
     /// Takes a host's data directory away.
@@ -422,6 +441,7 @@ impl World {
                 self.hang_up(at, conn);
             }
             Output::Close { conn } => self.hang_up(at, conn),
+            Output::Persist(_) if self.hosts[at].disk_hangs => {}
             Output::Persist(persist) => {
                 let delay = if self.steady {
                     Duration::from_micros(100)

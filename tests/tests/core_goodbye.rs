@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use funk_proto::Request;
+use funk_proto::limits::LEADER_STALL_MAX;
 use funk_proto::status::Role;
 use funk_tests::harness::World;
 
@@ -77,4 +79,24 @@ fn the_next_boot_of_a_node_is_untouched_by_the_goodbye_of_the_former() {
     world.run(Duration::from_secs(1));
     assert!(world.converged());
     assert_eq!(world.status(victim).epoch, epoch, "nothing moved");
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_makes_way_for_another_and_no_shard_pauses() {
+    let mut world = cluster(11, 3);
+    let leader = with_role(&world, Role::Leader);
+    let follower = with_role(&world, Role::Follower);
+    let epoch = world.status(leader).epoch;
+    world.hang_disk(leader);
+    world.request(follower, Request::Propose("one write, which this disk never answers".into()));
+    let leads_elsewhere = |world: &World| {
+        let leads = |&at: &usize| at != leader && world.status(at).role == Role::Leader;
+        world.running().iter().any(leads) && world.status(leader).role != Role::Leader
+    };
+    let took = world.run_until(Duration::from_secs(10), leads_elsewhere).expect("another leads");
+    assert!(took < LEADER_STALL_MAX * 2, "{took:?}");
+    world.run(Duration::from_secs(2));
+    assert!(leads_elsewhere(&world), "it does not come back");
+    let again = world.status(follower).epoch;
+    assert_eq!(again, epoch, "no shard moved");
 }

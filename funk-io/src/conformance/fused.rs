@@ -16,7 +16,7 @@ use super::{LOOPBACK, run};
 use crate::runtime::Runtime;
 use crate::{EventsEnd, StopReason};
 
-const TRIGGER: &[u8] = b"panic now";
+pub(super) const TRIGGER: &[u8] = b"panic now";
 
 /// A panic in the driver's thread closes the gate; every waiter is told.
 pub fn a_panic_closes_the_gate<R: Runtime>() {
@@ -42,7 +42,7 @@ pub fn a_panic_closes_the_gate<R: Runtime>() {
 }
 
 /// Another runtime, but for one datagram that makes it panic.
-struct Fused<R>(PhantomData<fn() -> R>);
+pub(super) struct Fused<R>(PhantomData<fn() -> R>);
 
 impl<R: Runtime> Runtime for Fused<R> {
     type Stream = R::Stream;

@@ -50,6 +50,7 @@ impl<R: Runtime> Driver<'_, R> {
         let node = &self.node;
         self.publisher.publish(self.clock.now(), node.route_version(), || node.routes(), node.lease_until(), &closing);
         drop(closing);
+        self.shared.words.publish(node.last_words_version(), || node.last_words());
         self.shared.board.publish(node.endpoints_version(), || node.endpoints());
         for output in outputs.drain(..) {
             self.execute(output);

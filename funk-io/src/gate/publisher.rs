@@ -125,7 +125,7 @@ impl Publisher {
     /// Closes the gate for ever.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        self.store_lease(Timestamp::ZERO);
+        self.gate.seal();
         self.ring(true, false);
     }
 

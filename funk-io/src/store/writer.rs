@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use funk_proto::limits::{STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX};
+use funk_proto::limits::{STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_STALL_MAX};
 use funk_proto::{Persist, Token};
 
 use super::StoreError;
@@ -19,6 +20,8 @@ struct Queue {
     waiting_bytes: usize,
     stable: VecDeque<Token>,
     failed: Option<StoreError>,
+    /// Since when the thread has been writing what it took last.
+    writing_since: Option<Instant>,
     closed: bool,
 }
 
@@ -34,6 +37,33 @@ impl Shared {
     }
 }
 
+/// For how long one write has been seen to hang. Time in which nobody looked
+/// does not count: a process that was stopped has not seen its disk hang.
+#[derive(Debug, Default)]
+struct Stall {
+    write: Option<Instant>,
+    looked: Option<Instant>,
+    seen: Duration,
+}
+
+impl Stall {
+    /// The longest time between two looks that counts.
+    const LOOK_MAX: Duration = Duration::from_millis(100);
+
+    fn look(&mut self, write: Option<Instant>, now: Instant) {
+        if write.is_none() || write != self.write {
+            *self = Self { write, looked: Some(now), seen: Duration::ZERO };
+            return;
+        }
+        let since = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
+        self.seen += since.min(Self::LOOK_MAX);
+    }
+
+    fn is_over(&self) -> bool {
+        self.seen >= STORE_STALL_MAX
+    }
+}
+
 /// The driver's end of the writing thread. Dropping it waits until all that
 /// was handed over is written, and lets the directory go.
 #[derive(Debug)]
@@ -41,6 +71,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     path: std::path::PathBuf,
+    stall: Stall,
 }
 
 impl Writer {
@@ -51,7 +82,7 @@ impl Writer {
         let path = claimed.files.directory().to_owned();
         let thread =
             std::thread::Builder::new().name("funk-store".into()).spawn(move || run(claimed, &here, &waker))?;
-        Ok(Self { shared, thread: Some(thread), path })
+        Ok(Self { shared, thread: Some(thread), path, stall: Stall::default() })
     }
 
     pub(super) fn write(&mut self, persist: Persist) -> Result<(), StoreError> {
@@ -72,8 +103,23 @@ impl Writer {
         let mut queue = self.shared.queue();
         match queue.stable.pop_front() {
             Some(token) => Ok(Some(token)),
-            None => queue.failed.clone().map_or(Ok(None), Err),
+            None if queue.failed.is_some() => queue.failed.clone().map_or(Ok(None), Err),
+            None => {
+                let since = queue.writing_since;
+                drop(queue);
+                self.check_stall(since)
+            }
         }
+    }
+
+    /// A disk that neither writes nor fails is as good as one that failed.
+    fn check_stall(&mut self, since: Option<Instant>) -> Result<Option<Token>, StoreError> {
+        self.stall.look(since, Instant::now());
+        if !self.stall.is_over() {
+            return Ok(None);
+        }
+        let why = format!("the disk does not answer: a write has taken {} s", STORE_STALL_MAX.as_secs());
+        Err(StoreError::new(&self.path, why))
     }
 }
 
@@ -81,7 +127,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.bell.notify_one();
-        if let Some(thread) = self.thread.take() {
+        // One that hangs is left to the end of the process, and the directory's lock with it.
+        if let Some(thread) = self.thread.take().filter(|_| !self.stall.is_over()) {
             // A panic of the writer was reported by its hook; nothing of it is used any more.
             let _ = thread.join();
         }
@@ -106,6 +153,7 @@ fn next_batch(shared: &Shared) -> Vec<Persist> {
         queue.waiting_bytes -= persist.record.len();
         batch.push(persist);
     }
+    queue.writing_since = (!batch.is_empty()).then(Instant::now);
     batch
 }
 
@@ -121,11 +169,12 @@ fn run(claimed: Claimed, shared: &Shared, waker: &Waker) {
             files.append(&records)
         };
         let mut queue = shared.queue();
+        queue.writing_since = None;
         match written {
             Ok(()) => queue.stable.extend(batch.iter().map(|persist| persist.token)),
             Err(error) => {
                 // After a failed sync the kernel may have dropped the pages: trying again would lie.
-                tracing::error!(%error, "the data directory failed");
+                tracing::debug!(%error, "the data directory failed");
                 queue.failed = Some(error);
             }
         }
@@ -138,4 +187,27 @@ fn run(claimed: Claimed, shared: &Shared, waker: &Waker) {
     }
     // Only now may another process open the directory.
     drop(lock);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_hangs_is_over_but_not_for_a_process_that_was_stopped() {
+        let start = Instant::now();
+        let mut stall = Stall::default();
+        stall.look(Some(start), start);
+        stall.look(Some(start), start + STORE_STALL_MAX * 3);
+        assert!(!stall.is_over(), "nobody looked meanwhile");
+        let mut now = start + STORE_STALL_MAX * 3;
+        let looks = STORE_STALL_MAX.as_millis() / 50;
+        for _ in 0..looks {
+            now += Duration::from_millis(50);
+            stall.look(Some(start), now);
+        }
+        assert!(stall.is_over());
+        stall.look(Some(now), now);
+        assert!(!stall.is_over(), "another write");
+    }
 }

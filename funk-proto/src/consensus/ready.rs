@@ -10,11 +10,14 @@ use super::{Consensus, ConsensusOutput, convert};
 use crate::id::{LogIndex, RaftId, Term};
 use crate::io::{Persist, Token};
 use crate::mutate::{Mutant, planted};
+use crate::time::Timestamp;
 use crate::wire::raft::RaftRecord;
 
 /// A write in flight, and what waits for it.
 pub(super) struct Outstanding {
     token: Token,
+    /// When it was handed out.
+    pub(super) since: Timestamp,
     /// Raft's number of the newest ready that is stable with this write.
     number: u64,
     pub(super) snapshot: Option<Snapshot>,
@@ -84,7 +87,13 @@ impl Consensus {
             self.configurations.push_back((meta.index, convert::sorted(meta.get_conf_state().clone())));
         }
         self.raw.mut_store().append(ready.entries());
-        let write = Outstanding { token, number: ready.number(), snapshot: snapshot.cloned(), messages: Vec::new() };
+        let write = Outstanding {
+            token,
+            since: self.now,
+            number: ready.number(),
+            snapshot: snapshot.cloned(),
+            messages: Vec::new(),
+        };
         self.outstanding.push_back(write);
         self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
@@ -95,7 +104,13 @@ impl Consensus {
         self.hard = (self.raw.raft.term, self.raw.raft.vote);
         self.vote_token = Some(token);
         let record = self.record(&[], Some(snapshot));
-        self.outstanding.push_back(Outstanding { token, number: 0, snapshot: None, messages: Vec::new() });
+        self.outstanding.push_back(Outstanding {
+            token,
+            since: self.now,
+            number: 0,
+            snapshot: None,
+            messages: Vec::new(),
+        });
         self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces: true }));
     }
 
@@ -126,7 +141,13 @@ impl Consensus {
     fn persist_beside(&mut self, record: Bytes, replaces: bool) {
         let token = self.take_token();
         let number = self.outstanding.back().map_or(0, |write| write.number);
-        self.outstanding.push_back(Outstanding { token, number, snapshot: None, messages: Vec::new() });
+        self.outstanding.push_back(Outstanding {
+            token,
+            since: self.now,
+            number,
+            snapshot: None,
+            messages: Vec::new(),
+        });
         self.outputs.push_back(ConsensusOutput::Persist(Persist { token, record, replaces }));
     }
 

@@ -121,9 +121,10 @@ fn voters_wait(timing: &Timing) -> Duration {
 impl Node {
     /// One round of the leader's duties. True if it did something.
     pub(super) fn lead_step(&mut self, now: Timestamp) -> bool {
+        let stalled = self.stalls_at().is_some_and(|at| now >= at);
         let Some(leading) = &mut self.leading else { return false };
         let due = leading.poll_timeout().is_some_and(|at| now >= at);
-        if !leading.ready && !planted(Mutant::ReadyBeforeOwnTerm) || !(leading.dirty || due) {
+        if !leading.ready && !planted(Mutant::ReadyBeforeOwnTerm) || !(leading.dirty || due || stalled) {
             return false;
         }
         leading.dirty = false;

@@ -7,6 +7,7 @@ use super::super::Node;
 use super::super::voters::{self, Candidate};
 use super::RETRY;
 use crate::id::RaftId;
+use crate::limits::LEADER_STALL_MAX;
 use crate::mutate::{Mutant, planted};
 use crate::shards::Member;
 use crate::shards::state::State;
@@ -92,14 +93,25 @@ impl Node {
         self.consensus.learners().into_iter().any(|id| !self.has_caught_up(id))
     }
 
-    /// A leader that leaves hands leadership to a voter that stays.
+    /// When this leader's disk will have kept a write waiting for too long, and
+    /// another is to be asked to lead.
+    pub(in crate::node) fn stalls_at(&self) -> Option<Timestamp> {
+        let leading = self.leading.as_ref()?;
+        Some((self.consensus.oldest_write()? + LEADER_STALL_MAX).max(leading.transfer_at))
+    }
+
+    /// A leader that leaves, or whose disk hangs, hands leadership to a voter that stays.
     pub(super) fn hand_over_leadership(&mut self, now: Timestamp) {
+        let stalled = self.stalls_at().is_some_and(|at| now >= at);
         let Some(state) = &self.state else { return };
         let Some(leading) = &mut self.leading else { return };
-        if !state.members.get(self.me.id).is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) {
+        let leaves = state.members.get(self.me.id).is_some_and(|own| own.draining && own.boot == Some(self.me.boot));
+        if !leaves && !stalled {
             return;
         }
-        leading.look_again(now + TRANSFER_RETRY);
+        if leaves {
+            leading.look_again(now + TRANSFER_RETRY);
+        }
         if now < leading.transfer_at {
             return;
         }
