@@ -3,12 +3,10 @@
 mod call;
 mod check;
 mod flags;
-mod nodes;
 mod report;
 mod run;
 
 pub use check::Epochs;
 pub use flags::ClientFlags;
-pub use nodes::Nodes;
 pub use report::{Report, Sample};
 pub use run::run;

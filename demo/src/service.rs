@@ -21,8 +21,10 @@ impl DemoService for Definitions {
     }
 }
 
+/// The path of `Liff`.
+pub(crate) const LIFF: &str = "/demo.DemoService/Liff";
+
 /// `Liff` is routed by its ID.
 pub(crate) fn routes() -> Routes {
-    Routes::new()
-        .by_message("/demo.DemoService/Liff", |message| Some(Key::Signed(LiffRequest::decode(message).ok()?.id)))
+    Routes::new().by_message(LIFF, |message| Some(Key::Signed(LiffRequest::decode(message).ok()?.id)))
 }

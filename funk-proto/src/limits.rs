@@ -78,6 +78,8 @@ pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Times that the routing layer sends a request again which surely did not run.
 pub const ROUTE_RETRIES_MAX: u32 = 3;
+/// Times that a client outside of the cluster sends one request, all nodes together.
+pub const CLIENT_TRIES_MAX: u32 = 16;
 /// Bytes of a request's first message, which the routing layer reads for the
 /// key: the usual limit of gRPC servers.
 pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;

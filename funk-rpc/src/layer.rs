@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+pub(crate) use forward::HopBody;
+
 use funk_proto::id::ShardId;
 use funk_proto::limits::{QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX};
 use funk_proto::shards::Place;
@@ -27,7 +29,7 @@ use crate::metrics::Requests;
 use crate::net::{BoxFuture, Net};
 use crate::pool::Pool;
 use crate::queue::{Queue, Ticket};
-use crate::reply::{self, error, unavailable};
+use crate::reply::{self, error, not_run, unavailable};
 use crate::routes::{Routes, Source};
 use crate::view::{Guard, View, Watch};
 
@@ -243,11 +245,11 @@ impl<N: Net, V: View> Shared<N, V> {
             if ticket.is_none() {
                 ticket = self.queue.enter(job.body.held());
                 if ticket.is_none() {
-                    return error(Code::ResourceExhausted, "too many requests wait for moving shards");
+                    return not_run(error(Code::ResourceExhausted, "too many requests wait for moving shards"));
                 }
             }
             if !self.wait(&mut watch, job.patience).await {
-                return unavailable("the shard has no owner that may serve it");
+                return not_run(unavailable("the shard has no owner that may serve it"));
             }
         }
     }
@@ -262,7 +264,8 @@ impl<N: Net, V: View> Shared<N, V> {
     }
 }
 
-async fn find_key(source: &Source, parts: &Parts, body: Body) -> Result<(Replay, Key), tonic::Status> {
+/// The routing key of a request, and its body as it was.
+pub(crate) async fn find_key(source: &Source, parts: &Parts, body: Body) -> Result<(Replay, Key), tonic::Status> {
     let header = |name| {
         let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
         value.ok_or_else(|| {

@@ -11,8 +11,10 @@
 //! | [`layer`] | the tower layer: serve here, hop once, or wait |
 //! | [`pool`] | HTTP/2 connections to other nodes |
 //! | [`server`] | accepted connections |
+//! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
+pub mod client;
 pub mod console;
 pub mod key;
 pub mod layer;

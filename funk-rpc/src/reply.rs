@@ -10,6 +10,8 @@ use tonic::{Code, Status};
 pub(crate) const HOP: HeaderName = HeaderName::from_static("x-funk-hop");
 /// Marks an answer that was given before any handler ran, by a node that does not own the shard.
 pub(crate) const NOT_OWNER: HeaderName = HeaderName::from_static("x-funk-not-owner");
+/// Marks an answer that was given before any handler ran: it may be tried again, whatever it was.
+pub(crate) const NOT_RUN: HeaderName = HeaderName::from_static("x-funk-not-run");
 /// The owner as the answering node knows it.
 pub(crate) const OWNER: HeaderName = HeaderName::from_static("x-funk-owner");
 /// The map epoch of the answering node.
@@ -20,6 +22,8 @@ pub(crate) const NODE: HeaderName = HeaderName::from_static("x-funk-node");
 pub(crate) const SHARD: HeaderName = HeaderName::from_static("x-funk-shard");
 /// The shard's epoch.
 pub(crate) const EPOCH: HeaderName = HeaderName::from_static("x-funk-epoch");
+/// How often a client sent the request that is answered here; never on the wire.
+pub(crate) const TRIES: HeaderName = HeaderName::from_static("x-funk-tries");
 /// gRPC's deadline.
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -31,6 +35,12 @@ pub(crate) fn error(code: Code, message: impl Into<String>) -> Response<Body> {
 /// An answer that the client may try again elsewhere or later.
 pub(crate) fn unavailable(message: impl Into<String>) -> Response<Body> {
     error(Code::Unavailable, message)
+}
+
+/// Says of an answer that no handler ran.
+pub(crate) fn not_run(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(NOT_RUN, HeaderValue::from_static("1"));
+    response
 }
 
 /// The trailers that end a stream whose rest is withheld.

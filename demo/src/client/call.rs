@@ -1,19 +1,22 @@
-//! One try of one request.
+//! One request.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use funk_rpc::{Body, Net, Pool};
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Full};
-use prost::Message;
-use tonic::Code;
+use funk_rpc::Net;
+use funk_rpc::client::{Channel, Client};
+use http::Uri;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Status};
 
-use crate::pb::{LiffRequest, LiffResponse};
+use crate::pb::LiffRequest;
+use crate::pb::demo_service_client::DemoServiceClient;
+use crate::service::{LIFF, routes};
 
 /// Time for one try.
-pub(super) const TRY_MAX: Duration = Duration::from_millis(500);
+const TRY_MAX: Duration = Duration::from_millis(500);
+
+/// The demo service of a cluster.
+pub(super) type Service<N> = DemoServiceClient<Channel<N>>;
 
 /// A good answer.
 #[derive(Debug)]
@@ -23,82 +26,65 @@ pub(super) struct Answer {
     pub(super) epoch: u64,
 }
 
-/// Why a try failed.
+/// Why there is none.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The node may be gone: no connection, or no answer in time.
-    Silent(String),
-    /// The node answered that it cannot serve now.
+    /// No node serves it now.
     Again(String),
     /// The answer is wrong, or the service said no.
     Wrong(String),
 }
 
-/// Asks `address` once.
-pub(super) async fn liff<N: Net>(pool: &Pool<N>, address: SocketAddr, id: i64) -> Result<Answer, Failure> {
-    futures_lite::future::or(ask(pool, address, id), async {
-        N::sleep(TRY_MAX).await;
-        // The connection may be dead without a word: the next try dials anew.
-        pool.forget(address);
-        Err(Failure::Silent(format!("{address}: no answer within {TRY_MAX:?}")))
-    })
-    .await
+/// The demo service, called at the owner of each ID; without `retry`, once.
+pub(super) fn service<N: Net>(client: &Client<N>, retry: bool) -> Service<N> {
+    let channel = client.channel("ep.demo").routed_by(routes()).idempotent(LIFF).each_try(TRY_MAX);
+    let channel = if retry { channel } else { channel.tries(1) };
+    // Each try has its node's address; this is only what a URI must have.
+    DemoServiceClient::with_origin(channel, Uri::from_static("http://funk"))
 }
 
-async fn ask<N: Net>(pool: &Pool<N>, address: SocketAddr, id: i64) -> Result<Answer, Failure> {
-    let request = Request::post(format!("http://{address}/demo.DemoService/Liff"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-timeout", format!("{}m", TRY_MAX.as_millis()))
-        .body(Body::new(Full::new(frame(&LiffRequest { id }))))
-        .expect("the parts are well-formed");
-    let silent = |why: String| Failure::Silent(format!("{address}: {why}"));
-    let response = pool.send(address, request).await.map_err(|error| silent(error.to_string()))?;
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(|error| silent(error.to_string()))?;
-    let trailers = body.trailers().cloned().unwrap_or_default();
-    check_status(&head.headers, &trailers, address)?;
-    parse(&head.headers, &body.to_bytes(), id).map_err(|why| Failure::Wrong(format!("{address}: {why}")))
-}
-
-fn frame(message: &impl Message) -> Bytes {
-    let length = u32::try_from(message.encoded_len()).expect("requests are small");
-    let mut bytes = BytesMut::with_capacity(5 + message.encoded_len());
-    bytes.put_u8(0);
-    bytes.put_u32(length);
-    message.encode(&mut bytes).expect("the buffer grows");
-    bytes.freeze()
-}
-
-fn check_status(headers: &HeaderMap, trailers: &HeaderMap, address: SocketAddr) -> Result<(), Failure> {
-    let status = headers.get("grpc-status").or_else(|| trailers.get("grpc-status"));
-    let code = status.map_or(Code::Unavailable, |code| Code::from_bytes(code.as_bytes()));
-    let message = headers.get("grpc-message").or_else(|| trailers.get("grpc-message"));
-    let message = message.and_then(|message| message.to_str().ok()).unwrap_or_default();
-    let why = format!("{address}: {code:?} {message}");
-    match code {
-        Code::Ok => Ok(()),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
-            Err(Failure::Again(why))
+/// Asks within `left`; says too how often the request was sent.
+pub(super) async fn liff<N: Net>(service: &Service<N>, id: i64, left: Duration) -> (u64, Result<Answer, Failure>) {
+    let mut request = Request::new(LiffRequest { id });
+    request.set_timeout(left.max(Duration::from_millis(1)));
+    match service.clone().liff(request).await {
+        Ok(response) => {
+            let tries = tries(response.metadata());
+            let (metadata, answer, _) = response.into_parts();
+            let read = check(&metadata, answer.id, &answer.node_id, id);
+            (tries, read.map_err(Failure::Wrong))
         }
-        _ => Err(Failure::Wrong(why)),
+        Err(status) => (tries(status.metadata()), Err(failure(&status))),
     }
 }
 
-fn parse(headers: &HeaderMap, body: &[u8], id: i64) -> Result<Answer, String> {
-    let message = body.get(5..).ok_or("an answer without a message")?;
-    let answer = LiffResponse::decode(message).map_err(|error| error.to_string())?;
-    if answer.id != id {
-        return Err(format!("asked for {id}, got {}", answer.id));
+fn tries(metadata: &MetadataMap) -> u64 {
+    let tries = metadata.get("x-funk-tries").and_then(|tries| tries.to_str().ok()?.parse().ok());
+    // Time ran out within a try, or before one.
+    tries.unwrap_or(1)
+}
+
+fn failure(status: &Status) -> Failure {
+    let why = format!("{:?} {}", status.code(), status.message());
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => Failure::Again(why),
+        _ => Failure::Wrong(why),
     }
-    let header = |name: &str| {
-        headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| format!("an answer without {name}"))
+}
+
+fn check(metadata: &MetadataMap, answered: i64, name: &str, id: i64) -> Result<Answer, String> {
+    if answered != id {
+        return Err(format!("asked for {id}, got {answered}"));
+    }
+    let value = |name: &str| {
+        let value = metadata.get(name).and_then(|value| value.to_str().ok());
+        value.ok_or_else(|| format!("an answer without {name}"))
     };
-    let node = header("x-funk-node")?.to_owned();
-    if node != answer.node_id {
-        return Err(format!("{node} answered in the name of {}", answer.node_id));
+    let node = value("x-funk-node")?.to_owned();
+    if node != name {
+        return Err(format!("{node} answered in the name of {name}"));
     }
-    let shard = header("x-funk-shard")?.parse().map_err(|_| "x-funk-shard is no number")?;
-    let epoch = header("x-funk-epoch")?.parse().map_err(|_| "x-funk-epoch is no number")?;
+    let shard = value("x-funk-shard")?.parse().map_err(|_| "x-funk-shard is no number")?;
+    let epoch = value("x-funk-epoch")?.parse().map_err(|_| "x-funk-epoch is no number")?;
     Ok(Answer { node, shard, epoch })
 }

@@ -1,16 +1,13 @@
 //! The client's flags.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use funk_io::discovery::{Instance, JoinAddress, Kind, ask, resolve};
+use funk_io::discovery::JoinAddress;
 use funk_proto::id::ClusterName;
+use funk_rpc::client::Seed;
 
 use crate::flags::{addresses, duration};
-
-/// Time for nodes to answer; they do so at once.
-const ASK_FOR: Duration = Duration::from_millis(150);
 
 /// Sends demo requests to a cluster and ends with a table per serving node.
 #[derive(Clone, Debug, Parser)]
@@ -63,40 +60,11 @@ impl ClientFlags {
         Ok(())
     }
 
-    /// Gossip addresses of nodes to look at, as far as they are known now. Blocks.
-    ///
-    /// # Errors
-    /// Why there is none, as a line for stderr.
-    pub fn seeds(&self) -> Result<Vec<SocketAddr>, String> {
+    /// Where a first node may be.
+    pub fn seeds(&self) -> Vec<Seed> {
         if self.join.is_empty() {
-            return find(self.cluster_name.as_str());
+            return addresses().into_iter().map(Seed::Mdns).collect();
         }
-        let mut seeds = Vec::new();
-        let mut last = None;
-        for join in &self.join {
-            match resolve(join) {
-                Ok(addresses) => seeds.extend(addresses),
-                Err(error) => last = Some(format!("--join {join}: {error}")),
-            }
-        }
-        match last {
-            Some(why) if seeds.is_empty() => Err(why),
-            _ => Ok(seeds),
-        }
+        self.join.iter().cloned().map(Seed::Gossip).collect()
     }
-}
-
-/// Asks for nodes of the cluster on every interface at the same time.
-fn find(cluster: &str) -> Result<Vec<SocketAddr>, String> {
-    let asked = std::thread::scope(|scope| {
-        let ask_there = |interface| scope.spawn(move || ask(interface, cluster, ASK_FOR, |_| false));
-        let asking: Vec<_> = addresses().into_iter().map(ask_there).collect();
-        asking.into_iter().filter_map(|asking| asking.join().ok()).collect::<Vec<_>>()
-    });
-    let serf = |found: Vec<Instance>| found.into_iter().filter(|instance| instance.kind == Kind::Serf);
-    let seeds: Vec<_> = asked.into_iter().flatten().flat_map(serf).flat_map(|instance| instance.addresses).collect();
-    if seeds.is_empty() {
-        return Err(format!("no node of cluster {cluster} answers by mDNS: give --join HOST:PORT"));
-    }
-    Ok(seeds)
 }

@@ -1,16 +1,15 @@
 //! The workers.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use funk_rpc::{Net, Pool};
+use funk_rpc::Net;
+use funk_rpc::client::{Client, Options};
 
-use super::call::{Failure, liff};
+use super::call::{self, Failure, Service, liff};
 use super::flags::ClientFlags;
-use super::nodes::Nodes;
 use super::report::{Report, Sample};
 
 /// Time from the first try after which a request counts as lost.
@@ -28,8 +27,7 @@ const FIND_MAX: Duration = Duration::from_secs(5);
 
 struct Shared<N> {
     flags: ClientFlags,
-    nodes: Nodes,
-    pool: Pool<N>,
+    service: Service<N>,
     began: Instant,
     next: AtomicU64,
     first_id: i64,
@@ -42,27 +40,18 @@ struct Shared<N> {
 /// # Errors
 /// A line for stderr: no node found.
 pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
-    let nodes = Nodes::new(flags.cluster_name.as_str());
-    let begin = Instant::now();
-    loop {
-        let found = flags.seeds().map(|seeds| nodes.look_at(seeds));
-        if nodes.refresh::<N>().await && nodes.count() > 0 {
-            break;
-        }
-        if begin.elapsed() > FIND_MAX {
-            found?;
-            let (name, join) = (&flags.cluster_name, flags.join.iter().map(ToString::to_string).collect::<Vec<_>>());
-            let place = if join.is_empty() { "found by mDNS".into() } else { format!("at --join {}", join.join(", ")) };
-            return Err(format!("no node of cluster {name} with a demo service {place}"));
-        }
-        N::sleep(Duration::from_millis(50)).await;
+    let client = Client::<N>::start(Options::new(flags.cluster_name.as_str(), flags.seeds()));
+    if let Err(why) = client.wait_for_endpoint("ep.demo", Instant::now() + FIND_MAX).await {
+        let joins: Vec<_> = flags.join.iter().map(|join| format!("--join {join}")).collect();
+        let place = if joins.is_empty() { "found by mDNS".into() } else { format!("at {}", joins.join(", ")) };
+        let what = format!("no node of cluster {} with a demo service {place}: {}", flags.cluster_name, why.why);
+        return Err(if joins.is_empty() { format!("{what}; give --join HOST:PORT") } else { what });
     }
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| format!("no randomness: {error}"))?;
     let concurrency = flags.concurrency;
     let shared = Arc::new(Shared {
-        nodes,
-        pool: Pool::<N>::new(),
+        service: call::service(&client, flags.retry),
         began: Instant::now(),
         next: AtomicU64::new(0),
         first_id: i64::from(u32::from_le_bytes(random)),
@@ -77,7 +66,7 @@ pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
             shared.working.fetch_sub(1, Ordering::AcqRel);
         });
     }
-    futures_lite::future::or(shared.watch(), shared.nodes.keep_looking::<N>()).await;
+    shared.watch().await;
     let mut report = std::mem::take(&mut *shared.report.lock().unwrap_or_else(PoisonError::into_inner));
     report.finish(shared.began.elapsed());
     Ok(report)
@@ -109,38 +98,25 @@ impl<N: Net> Shared<N> {
     async fn request(&self, id: i64) {
         let first = Instant::now();
         let mut retries = 0;
-        let mut last: Option<SocketAddr> = None;
         let lost = loop {
-            let why = match self.nodes.pick(last) {
-                None => "no node is known".to_owned(),
-                Some(address) => {
-                    last = Some(address);
-                    let began = Instant::now();
-                    match liff(&self.pool, address, id).await {
-                        Ok(answer) => {
-                            let ended = Instant::now();
-                            let mut report = self.report();
-                            report.epochs.note(answer.shard, answer.epoch, began, ended);
-                            report.answered(Sample { node: answer.node, took: ended - first, retries });
-                            return;
-                        }
-                        Err(Failure::Wrong(why)) => {
-                            self.report().errors += 1;
-                            break why;
-                        }
-                        Err(Failure::Again(why)) => why,
-                        Err(Failure::Silent(why)) => {
-                            self.nodes.failed(address);
-                            why
-                        }
-                    }
+            let began = Instant::now();
+            let (tries, answer) = liff(&self.service, id, LOST_AFTER.saturating_sub(first.elapsed())).await;
+            let failed = tries - u64::from(answer.is_ok());
+            self.report().errors += failed;
+            match answer {
+                Ok(answer) => {
+                    let ended = Instant::now();
+                    let retries = retries + tries - 1;
+                    let mut report = self.report();
+                    report.epochs.note(answer.shard, answer.epoch, began, ended);
+                    report.answered(Sample { node: answer.node, took: ended - first, retries });
+                    return;
                 }
-            };
-            self.report().errors += 1;
-            if !self.flags.retry || first.elapsed() + PAUSE >= LOST_AFTER {
-                break why;
+                Err(Failure::Wrong(why)) => break why,
+                Err(Failure::Again(why)) if !self.flags.retry || first.elapsed() + PAUSE >= LOST_AFTER => break why,
+                Err(Failure::Again(_)) => {}
             }
-            retries += 1;
+            retries += tries;
             N::sleep(PAUSE).await;
         };
         let mut report = self.report();

@@ -17,7 +17,7 @@ use tonic::body::Body;
 use super::{Job, Shared};
 use crate::net::{BoxFuture, Net, within};
 use crate::pool::SendError;
-use crate::reply::{self, unavailable, unavailable_trailers};
+use crate::reply::{self, not_run, unavailable, unavailable_trailers};
 use crate::view::{View, Watch};
 
 /// Pause before the first retry; each further one is twice as long.
@@ -56,7 +56,7 @@ impl<N: Net, V: View> Shared<N, V> {
             }
             Some(Err(SendError::NotSent(why))) => why,
             Some(Ok(response)) => match refusal(&response) {
-                None => return Some(response.map(|body| Body::new(HopBody { body, gone: Some(gone), ended: false }))),
+                None => return Some(response.map(|body| Body::new(HopBody::new(body, gone)))),
                 Some(epoch) => {
                     if *tries < ROUTE_RETRIES_MAX && job.body.can_repeat() && epoch > self.view.routes().epoch() {
                         *tries += 1;
@@ -68,7 +68,7 @@ impl<N: Net, V: View> Shared<N, V> {
             },
         };
         if *tries >= ROUTE_RETRIES_MAX || !job.body.can_repeat() {
-            return Some(unavailable(format!("the shard's owner did not take the request: {why}")));
+            return Some(not_run(unavailable(format!("the shard's owner did not take the request: {why}"))));
         }
         let pause = PAUSE * 2_u32.pow(*tries);
         *tries += 1;
@@ -129,10 +129,17 @@ fn forwarded(job: &Job, address: SocketAddr) -> Request<Body> {
 
 /// The body of a forwarded answer: it breaks off when its node is gone, since
 /// a stopped process keeps its connections open and says nothing.
-struct HopBody {
+pub(crate) struct HopBody {
     body: Incoming,
     gone: Option<BoxFuture<()>>,
     ended: bool,
+}
+
+impl HopBody {
+    /// `body`, until `gone` ends.
+    pub(crate) fn new(body: Incoming, gone: BoxFuture<()>) -> Self {
+        Self { body, gone: Some(gone), ended: false }
+    }
 }
 
 impl HttpBody for HopBody {

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::net::Net;
 use funk_proto::wire::gossip::{COMPRESS, GossipMember, PUSH_PULL, StreamDecoder, look_request, parse_members};
-use funk_rpc::Net;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 /// The members that the node at `address` knows. The asker becomes none.

@@ -1,0 +1,324 @@
+//! One request: to the owner of its shard or to the next node in turn, again
+//! where that is safe, until it is answered.
+//!
+//! | what happened | tried again |
+//! |---|---|
+//! | no connection; the node says that it did not run | yes |
+//! | the connection broke, the owner died or gave the shard away, `UNAVAILABLE` | only if the caller says that it may run twice |
+//! | any other answer | no |
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use funk_proto::id::ShardId;
+use funk_proto::limits::CLIENT_TRIES_MAX;
+use futures_lite::future;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use tonic::Code;
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::Shared;
+use super::choose::Choice;
+use crate::key::{Key, shard_of};
+use crate::layer::{HopBody, find_key};
+use crate::message::Replay;
+use crate::net::{BoxFuture, Net, within};
+use crate::pool::SendError;
+use crate::reply::{self, error, unavailable};
+use crate::routes::Routes;
+
+/// Time for a request whose caller names no deadline.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Pause before the first retry; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Put into a request's extensions: what it is about, where the channel's routes do not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A shard.
+    Shard(ShardId),
+    /// A key, from which the shard follows.
+    Key(Key),
+}
+
+/// Put into a request's extensions: running it twice does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotent;
+
+/// Sends requests to whoever serves one endpoint. It is a tower service, so it
+/// goes into any client that tonic generates. Errors are gRPC answers. The
+/// metadata `x-funk-tries` of an answer says how often the request was sent.
+pub struct Channel<N> {
+    shared: Arc<Shared<N>>,
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    endpoint: String,
+    routes: Routes,
+    idempotent: BTreeSet<String>,
+    deadline: Duration,
+    tries_max: u32,
+    try_max: Option<Duration>,
+}
+
+impl<N> Clone for Channel<N> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<N> fmt::Debug for Channel<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("endpoint", &self.settings.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl<N: Net> Channel<N> {
+    pub(super) fn new(shared: Arc<Shared<N>>, endpoint: &str) -> Self {
+        let settings = Settings {
+            endpoint: endpoint.into(),
+            routes: Routes::new(),
+            idempotent: BTreeSet::new(),
+            deadline: DEADLINE,
+            tries_max: CLIENT_TRIES_MAX,
+            try_max: None,
+        };
+        Self { shared, settings: Arc::new(settings) }
+    }
+
+    /// Finds each request's key as the service does: by the same routes.
+    #[must_use]
+    pub fn routed_by(mut self, routes: Routes) -> Self {
+        self.set().routes = routes;
+        self
+    }
+
+    /// Running this method (`/package.Service/Method`) twice does no harm.
+    #[must_use]
+    pub fn idempotent(mut self, path: &str) -> Self {
+        self.set().idempotent.insert(path.into());
+        self
+    }
+
+    /// Time for a request that names no deadline of its own. 5 s by default.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.set().deadline = deadline;
+        self
+    }
+
+    /// Tries of one request, 1 to [`CLIENT_TRIES_MAX`] (the default).
+    #[must_use]
+    pub fn tries(mut self, tries_max: u32) -> Self {
+        self.set().tries_max = tries_max.clamp(1, CLIENT_TRIES_MAX);
+        self
+    }
+
+    /// Gives a try of an idempotent request up after this time. Without it, a
+    /// try lasts as long as the node is there and the request has time.
+    #[must_use]
+    pub fn each_try(mut self, try_max: Duration) -> Self {
+        self.set().try_max = Some(try_max);
+        self
+    }
+
+    fn set(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    async fn send(self, request: Request<Body>) -> Response<Body> {
+        let left = reply::parse_timeout(request.headers()).unwrap_or(self.settings.deadline);
+        let deadline = Instant::now() + left;
+        let sent = within::<N, _>(left, self.send_by(request, deadline)).await;
+        sent.unwrap_or_else(|| error(Code::DeadlineExceeded, "the deadline went by before a node answered"))
+    }
+
+    async fn send_by(&self, request: Request<Body>, deadline: Instant) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        let idempotent =
+            parts.extensions.get::<Idempotent>().is_some() || self.settings.idempotent.contains(parts.uri.path());
+        let target = parts.extensions.remove::<Target>();
+        let (body, target) = match (target, self.settings.routes.get(parts.uri.path())) {
+            (Some(target), _) => (Replay::unread(body), Some(target)),
+            (None, None) => (Replay::unread(body), None),
+            (None, Some(source)) => match find_key(source, &parts, body).await {
+                Ok((body, key)) => (body, Some(Target::Key(key))),
+                Err(status) => return status.into_http(),
+            },
+        };
+        let job = Job { parts, body, target, idempotent, deadline };
+        let mut tries = 0;
+        let mut response = self.try_again_and_again(&job, &mut tries).await;
+        response.headers_mut().insert(reply::TRIES, HeaderValue::from(tries));
+        response
+    }
+
+    async fn try_again_and_again(&self, job: &Job, tries: &mut u32) -> Response<Body> {
+        let mut last: Option<SocketAddr> = None;
+        loop {
+            // Listening comes before the look: no picture can slip in between.
+            let changed = self.shared.changed.listen();
+            let picture = self.shared.picture();
+            let shard = match &job.target {
+                Some(Target::Shard(shard)) => Some(*shard),
+                Some(Target::Key(key)) => shard_of(key, picture.shards()),
+                None => None,
+            };
+            let Some(choice) = self.shared.failed.choose(&picture, &self.settings.endpoint, shard, last) else {
+                changed.await;
+                continue;
+            };
+            *tries += 1;
+            let (ran, why) = match self.try_once(job, &choice).await {
+                Outcome::Answered(response) => {
+                    self.shared.failed.forgive(choice.address);
+                    return response;
+                }
+                Outcome::Refused(response) => (Ran::No, response),
+                Outcome::NotSent(why) => {
+                    self.shared.failed.note(choice.address);
+                    (Ran::No, unavailable(format!("{}: {why}", choice.node)))
+                }
+                Outcome::Unknown(response) => (Ran::Perhaps, response),
+                Outcome::Silent(why) => {
+                    self.shared.failed.note(choice.address);
+                    (Ran::Perhaps, unavailable(format!("{}: {why}", choice.node)))
+                }
+            };
+            let safe = job.idempotent || ran == Ran::No;
+            if !safe || *tries >= self.settings.tries_max || !job.body.can_repeat() {
+                return why;
+            }
+            last = Some(choice.address);
+            let pause = PAUSE.saturating_mul(1 << (*tries - 1).min(8)).min(PAUSE_MAX);
+            // The news that the owner is another one may come first.
+            within::<N, _>(pause, changed).await;
+        }
+    }
+
+    async fn try_once(&self, job: &Job, choice: &Choice) -> Outcome {
+        let request = job.request(choice.address);
+        let mut gone = Box::pin(gone(Arc::clone(&self.shared), choice.clone())) as BoxFuture<()>;
+        let sending = async { Some(self.shared.pool.send(choice.address, request).await) };
+        let ending = async {
+            gone.as_mut().await;
+            None
+        };
+        let racing = future::or(sending, ending);
+        let ended = match self.settings.try_max.filter(|_| job.idempotent) {
+            None => racing.await,
+            Some(try_max) => match within::<N, _>(try_max, racing).await {
+                Some(ended) => ended,
+                None => {
+                    // The connection may be dead without a word: the next try dials anew.
+                    self.shared.pool.forget(choice.address);
+                    return Outcome::Silent(format!("no answer within {try_max:?}"));
+                }
+            },
+        };
+        match ended {
+            None => {
+                self.shared.pool.forget(choice.address);
+                Outcome::Silent("the node went away before it answered".into())
+            }
+            Some(Err(SendError::NotSent(why))) => Outcome::NotSent(why),
+            Some(Err(SendError::Sent(why))) => Outcome::Silent(why),
+            Some(Ok(response)) => {
+                let response = response.map(|body| Body::new(HopBody::new(body, gone)));
+                judge(response)
+            }
+        }
+    }
+}
+
+/// A request on its way.
+struct Job {
+    parts: Parts,
+    body: Replay,
+    target: Option<Target>,
+    idempotent: bool,
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    No,
+    Perhaps,
+}
+
+/// How a try ended.
+enum Outcome {
+    /// The service said something.
+    Answered(Response<Body>),
+    /// A node said that it did not run.
+    Refused(Response<Body>),
+    /// A node said that it is not available; who knows how far it came.
+    Unknown(Response<Body>),
+    /// It never left.
+    NotSent(String),
+    /// No answer.
+    Silent(String),
+}
+
+fn judge(response: Response<Body>) -> Outcome {
+    let headers = response.headers();
+    if headers.contains_key(reply::NOT_OWNER) || headers.contains_key(reply::NOT_RUN) {
+        return Outcome::Refused(response);
+    }
+    let status = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    if status == Some(Code::Unavailable) { Outcome::Unknown(response) } else { Outcome::Answered(response) }
+}
+
+/// Ends when this boot of the node is no longer there.
+async fn gone<N: Net>(shared: Arc<Shared<N>>, choice: Choice) {
+    loop {
+        let changed = shared.changed.listen();
+        if !shared.picture().has(&choice.node, choice.boot) {
+            return;
+        }
+        changed.await;
+    }
+}
+
+impl Job {
+    fn request(&self, address: SocketAddr) -> Request<Body> {
+        let path = self.parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let uri: Uri = format!("http://{address}{path}").parse().expect("an address and a parsed path make a URI");
+        let mut request = Request::new(self.body.attempt());
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        let mut headers = self.parts.headers.clone();
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        headers.insert(reply::TIMEOUT, reply::format_timeout(left));
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+impl<N: Net> Service<Request<Body>> for Channel<N> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let channel = self.clone();
+        Box::pin(async move { Ok(channel.send(request).await) })
+    }
+}
