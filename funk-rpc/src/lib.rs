@@ -21,6 +21,7 @@ pub mod layer;
 mod message;
 mod metrics;
 mod net;
+pub mod pb;
 pub mod pool;
 mod queue;
 mod reply;

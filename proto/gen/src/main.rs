@@ -1,43 +1,53 @@
-//! Writes the Rust code of `proto/demo.proto` to `demo/src/pb/demo.rs`. With
-//! `--check` it only compares, and fails when the committed code is stale.
+//! Writes the Rust code of `proto/*.proto` to where it is committed. With
+//! `--check` it only compares, and fails when committed code is stale.
 
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-fn generate(root: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
-    let files = protox::compile([root.join("proto/demo.proto")], [root.join("proto")])?;
+/// Each package, its schema, and the directory of its code.
+const PACKAGES: [(&str, &str, &str); 2] =
+    [("demo", "proto/demo.proto", "demo/src/pb"), ("managepb", "proto/managepb.proto", "funk-rpc/src/pb")];
+
+fn generate(root: &Path, proto: &str, out: &Path) -> Result<(), Box<dyn Error>> {
+    let files = protox::compile([root.join(proto)], [root.join("proto")])?;
+    std::fs::create_dir_all(out)?;
     tonic_prost_build::configure().build_transport(false).out_dir(out).compile_fds(files)?;
     Ok(())
 }
 
-fn run(check: bool) -> Result<bool, Box<dyn Error>> {
+/// Writes the code of a package, or with `check` says whether it is as committed.
+fn run(check: bool, package: &str, proto: &str, out: &str) -> Result<bool, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let committed = root.join("demo/src/pb");
+    let committed = root.join(out);
     if !check {
-        std::fs::create_dir_all(&committed)?;
-        generate(&root, &committed)?;
+        generate(&root, proto, &committed)?;
         return Ok(true);
     }
-    let fresh = std::env::temp_dir().join(format!("funk-gen-{}", std::process::id()));
-    std::fs::create_dir_all(&fresh)?;
-    let result = generate(&root, &fresh);
-    let new = std::fs::read_to_string(fresh.join("demo.rs"));
+    let fresh = std::env::temp_dir().join(format!("funk-gen-{}-{package}", std::process::id()));
+    let result = generate(&root, proto, &fresh);
+    let file = format!("{package}.rs");
+    let new = std::fs::read_to_string(fresh.join(&file));
     std::fs::remove_dir_all(&fresh)?;
     result?;
-    Ok(new? == std::fs::read_to_string(committed.join("demo.rs"))?)
+    Ok(new? == std::fs::read_to_string(committed.join(&file))?)
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args().any(|argument| argument == "--check")) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("demo/src/pb/demo.rs is not what proto/demo.proto gives: run cargo run -p funk-gen");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("proto/demo.proto: {error}");
-            ExitCode::FAILURE
+    let check = std::env::args().any(|argument| argument == "--check");
+    let mut code = ExitCode::SUCCESS;
+    for (package, proto, out) in PACKAGES {
+        match run(check, package, proto, out) {
+            Ok(true) => {}
+            Ok(false) => {
+                eprintln!("{out}/{package}.rs is not what {proto} gives: run cargo run -p funk-gen");
+                code = ExitCode::FAILURE;
+            }
+            Err(error) => {
+                eprintln!("{proto}: {error}");
+                code = ExitCode::FAILURE;
+            }
         }
     }
+    code
 }

@@ -1,0 +1,7 @@
+//! The generated code of the gRPC services; `cargo run -p funk-gen` writes it.
+
+/// Management of a cluster, from `proto/managepb.proto`.
+#[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+pub mod managepb {
+    include!("pb/managepb.rs");
+}
