@@ -5,7 +5,7 @@ CARGO ?= cargo
 TRIALS ?= 20
 FUZZ_SECONDS ?= 600
 # Programs of this version, in the order of their use.
-PROGRAMS := demo client demo-cluster seed
+PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 

@@ -1,0 +1,93 @@
+//! Manages a cluster through the management gRPC of any of its nodes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `flags` | the command line |
+//! | `find` | where a node's management endpoint is |
+//! | `node` | calls to one node |
+//! | `commands` | what each command asks and shows |
+//! | `diag` | every node's view, and where they differ |
+//! | `table` | text that fits a terminal |
+
+mod commands;
+mod diag;
+mod find;
+mod flags;
+mod node;
+mod table;
+
+use std::fmt;
+
+use clap::CommandFactory;
+use futures_lite::future;
+use serde_json::Value;
+
+pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat};
+
+/// How to bring a cluster back that lost its majority for good; no node can help with it.
+const RECOVER: &str = include_str!("ctl/recover.txt");
+
+/// Why a command failed: a line for stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The cluster said no, or a request failed.
+    Refused(String),
+    /// The command line cannot work.
+    Usage(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Refused(why) | Self::Usage(why)) = self;
+        // A message of the cluster may have line ends of its own.
+        let words: Vec<_> = why.split_whitespace().collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// What a command found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// For programs.
+    pub json: Value,
+    /// For people.
+    pub text: String,
+    /// Whether all is well; `diag` says no when it found something.
+    pub good: bool,
+}
+
+impl Answer {
+    /// The answer in the format asked for, with a line end.
+    pub fn show(&self, format: OutputFormat) -> String {
+        match format {
+            OutputFormat::Json => format!("{:#}\n", self.json),
+            OutputFormat::Text => self.text.clone(),
+        }
+    }
+}
+
+/// What needs no cluster: text for stdout, or `None` where the command needs one.
+pub fn offline(flags: &CtrlFlags) -> Option<String> {
+    match &flags.command {
+        Command::Recover => Some(RECOVER.into()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut CtrlFlags::command(), "ctrlc", &mut script);
+            Some(String::from_utf8_lossy(&script).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Carries out a command within the time that the flags give.
+///
+/// # Errors
+/// [`Failure`]: a line for stderr.
+pub async fn run(flags: &CtrlFlags) -> Result<Answer, Failure> {
+    let stage = find::Stage::default();
+    future::or(commands::run(flags, &stage), async {
+        tokio::time::sleep(flags.timeout).await;
+        Err(Failure::Refused(format!("{} within {:?}: {}", stage.silent(), flags.timeout, flags.where_else())))
+    })
+    .await
+}

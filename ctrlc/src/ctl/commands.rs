@@ -1,0 +1,185 @@
+//! What each command asks and shows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use funk_proto::id::NodeName;
+use funk_rpc::pb::managepb as pb;
+use serde_json::{Value, json};
+use tonic::{Response, Status};
+
+use super::find::{Stage, find};
+use super::node::{self, Management};
+use super::table::{date, pairs, table};
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag};
+
+/// A node that answers, and calls to it.
+pub(super) struct Asked<'a> {
+    addresses: Vec<SocketAddr>,
+    stage: &'a Stage,
+}
+
+impl Asked<'_> {
+    /// Calls one node after the other until one was reached.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl AsyncFn(&mut Management) -> Result<Response<T>, Status>,
+    ) -> Result<(SocketAddr, T), Failure> {
+        let mut last = None;
+        for &address in &self.addresses {
+            self.stage.set(format!("{address} does not answer"));
+            match call(&mut node::at(address)).await {
+                Ok(response) => return Ok((address, response.into_inner())),
+                Err(status) => {
+                    let failure = node::failed(address, &status);
+                    if !node::not_sent(&status) {
+                        return Err(failure);
+                    }
+                    last = Some(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::Refused("no node is known".into())))
+    }
+}
+
+/// An error in an answer is a refusal.
+pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Failure> {
+    match error {
+        Some(error) if error.error_code() != pb::error::Code::Ok => Err(node::refused(what, error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn run(flags: &CtrlFlags, stage: &Stage) -> Result<Answer, Failure> {
+    let asked = Asked { addresses: find(flags, stage).await?, stage };
+    match &flags.command {
+        Command::Status => status(&asked).await,
+        Command::Nodes => nodes(&asked).await,
+        Command::Endpoints { filter } => endpoints(&asked, filter.as_deref()).await,
+        Command::Node(NodeCommand::Add { id }) => add(&asked, id).await,
+        Command::Node(NodeCommand::Rm { id }) => remove(&asked, id).await,
+        Command::Node(NodeCommand::Drain { id }) => drain(&asked, id).await,
+        Command::Shards => shards(&asked).await,
+        Command::StepDown => step_down(&asked).await,
+        Command::Diag => diag::run(&asked).await,
+        Command::Recover | Command::Completions { .. } => Err(Failure::Usage("this command needs no cluster".into())),
+    }
+}
+
+fn good(json: Value, text: String) -> Answer {
+    Answer { json, text, good: true }
+}
+
+async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let (_, status) = asked.call(async |node| node.get_status(pb::GetStatusRequest {}).await).await?;
+    no_error("status", status.error.as_ref())?;
+    let json = json!({
+        "cluster": status.cluster_name,
+        "node": status.local_node_id,
+        "role": status.local_role,
+        "state": status.local_state,
+        "leader": status.leader_node_id,
+        "raft_nodes": status.raft_node_count,
+        "serf_nodes": status.serf_node_count,
+        "shards": status.shard_count,
+        "created_ns": status.created,
+        "your_ip": status.your_ip,
+    });
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let text = pairs(&[
+        ("cluster", status.cluster_name.clone()),
+        ("leader", or_none(&status.leader_node_id)),
+        ("members", format!("{} in Raft, {} in gossip", status.raft_node_count, status.serf_node_count)),
+        ("shards", status.shard_count.to_string()),
+        ("created", if status.created == 0 { "unknown".into() } else { date(status.created) }),
+        ("asked", format!("{} ({}, {})", status.local_node_id, status.local_role, status.local_state)),
+        ("you", or_none(&status.your_ip)),
+    ]);
+    Ok(good(json, text))
+}
+
+async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let (_, list) = asked.call(async |node| node.list_nodes(pb::ListNodesRequest {}).await).await?;
+    no_error("nodes", list.error.as_ref())?;
+    let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader });
+    let json = json!({
+        "node": list.node_id,
+        "leader": list.leader_id,
+        "nodes": list.nodes.iter().map(entry).collect::<Vec<_>>(),
+    });
+    let row = |node: &pb::NodeInfo| {
+        let raft = if node.raft_state.is_empty() { "-" } else { &node.raft_state };
+        let leader = if node.leader { "leader" } else { "" };
+        vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), leader.to_owned()]
+    };
+    let rows: Vec<_> = list.nodes.iter().map(row).collect();
+    Ok(good(json, table(&["NODE", "RAFT", "SERF", "LEADER"], &rows)))
+}
+
+/// Every endpoint by node: (node, name, address), sorted.
+pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, String, String)>, Failure> {
+    let (_, list) = asked.call(async |node| node.list_endpoints(pb::ListEndpointsRequest {}).await).await?;
+    no_error("endpoints", list.error.as_ref())?;
+    let mut all: Vec<_> =
+        list.endpoints.into_iter().map(|endpoint| (endpoint.node_id, endpoint.name, endpoint.address)).collect();
+    all.sort();
+    Ok(all)
+}
+
+async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {
+    let mut all = all_endpoints(asked).await?;
+    if let Some(filter) = filter {
+        all.retain(|(node, name, _)| node.contains(filter) || name.contains(filter));
+    }
+    let entry =
+        |(node, name, address): &(String, String, String)| json!({ "node": node, "name": name, "address": address });
+    let json = json!({ "endpoints": all.iter().map(entry).collect::<Vec<_>>() });
+    let rows: Vec<_> = all.into_iter().map(|(node, name, address)| vec![node, name, address]).collect();
+    Ok(good(json, table(&["NODE", "NAME", "ADDRESS"], &rows)))
+}
+
+async fn shards(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let (_, list) = asked.call(async |node| node.list_shards(pb::ListShardsRequest {}).await).await?;
+    no_error("shards", list.error.as_ref())?;
+    let owned: BTreeMap<_, _> = list.shards.iter().map(|info| (info.node_id.clone(), info.shard_count)).collect();
+    let entry = |(node, count): (&String, &i32)| json!({ "node": node, "shards": count });
+    let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
+    let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
+    let row = |(node, count): (&String, &i32)| vec![node.clone(), count.to_string(), share(*count)];
+    let mut rows: Vec<_> = owned.iter().map(row).collect();
+    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
+    Ok(good(json, table(&["NODE", "SHARDS", "SHARE"], &rows)))
+}
+
+async fn add(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
+    let call = async |node: &mut Management| node.add_node(pb::AddNodeRequest { node_id: id.to_string() }).await;
+    let (_, done) = asked.call(call).await?;
+    no_error(&format!("node add {id}"), done.error.as_ref())?;
+    Ok(changed("added", id))
+}
+
+async fn remove(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
+    let call = async |node: &mut Management| node.remove_node(pb::RemoveNodeRequest { node_id: id.to_string() }).await;
+    let (_, done) = asked.call(call).await?;
+    no_error(&format!("node rm {id}"), done.error.as_ref())?;
+    Ok(changed("removed", id))
+}
+
+async fn drain(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
+    let call = async |node: &mut Management| node.drain_node(pb::DrainNodeRequest { node_id: id.to_string() }).await;
+    let (_, done) = asked.call(call).await?;
+    no_error(&format!("node drain {id}"), done.error.as_ref())?;
+    Ok(changed("drained", id))
+}
+
+fn changed(what: &str, id: &NodeName) -> Answer {
+    good(json!({ "done": what, "node": id.as_str() }), format!("{id} {what}\n"))
+}
+
+async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let (_, done) = asked.call(async |node| node.step_down(pb::StepDownRequest {}).await).await?;
+    no_error("step-down", done.error.as_ref())?;
+    let json = json!({ "done": "stepped down", "node": done.node_id });
+    Ok(good(json, format!("{} steps down\n", done.node_id)))
+}

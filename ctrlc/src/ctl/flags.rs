@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use funk_cli::duration;
+use funk_io::discovery::JoinAddress;
+use funk_proto::id::{ClusterName, NodeName};
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Tables for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Manages a cluster, through any of its nodes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ctrlc", version, arg_required_else_help = false)]
+pub struct CtrlFlags {
+    /// Name of the cluster
+    #[arg(
+        short = 'n',
+        long,
+        global = true,
+        env = "FUNK_CLUSTER_NAME",
+        value_name = "NAME",
+        default_value = "clusterfunk"
+    )]
+    pub cluster_name: ClusterName,
+    /// Look for a node by mDNS, where neither --endpoint nor --join says where one is
+    #[arg(short = 'z', long, global = true, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set)]
+    pub zeroconf: bool,
+    /// Management endpoint of a node
+    #[arg(short = 'e', long, global = true, env = "FUNK_ENDPOINT", value_name = "HOST:PORT")]
+    pub endpoint: Option<JoinAddress>,
+    /// Serf address of a node, whose management endpoint is asked for there; repeatable
+    #[arg(long, global = true, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub join: Vec<JoinAddress>,
+    /// Use TLS; not available in this version
+    #[arg(short = 'T', long, global = true, env = "FUNK_TLS")]
+    pub tls: bool,
+    /// Certificate to trust; not available in this version
+    #[arg(short = 'C', long, global = true, env = "FUNK_CERT_FILE", value_name = "FILE")]
+    pub cert_file: Option<PathBuf>,
+    /// Name that the node's certificate must have; not available in this version
+    #[arg(short = 'H', long, global = true, env = "FUNK_HOSTNAME_OVERRIDE", value_name = "NAME")]
+    pub hostname_override: Option<String>,
+    /// text or json
+    #[arg(long, global = true, env = "FUNK_OUTPUT", value_enum, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+    /// Time for all of it
+    #[arg(long, global = true, env = "FUNK_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// The cluster as the asked node sees it
+    Status,
+    /// The nodes, in Raft and in gossip
+    Nodes,
+    /// The endpoints of all live nodes
+    Endpoints {
+        /// Show only those whose node or name contains this
+        filter: Option<String>,
+    },
+    /// Add, remove or drain a node
+    #[command(subcommand, arg_required_else_help = false)]
+    Node(NodeCommand),
+    /// How many shards each node owns
+    Shards,
+    /// Let another voter lead
+    StepDown,
+    /// How to bring back a cluster that lost its majority; works offline
+    Recover,
+    /// Ask every node and say where they differ; ends with 1 if something is wrong
+    Diag,
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What to do with a node.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Make a node that is in gossip a member
+    Add {
+        /// Its id
+        id: NodeName,
+    },
+    /// Remove a member; a live one is drained first
+    Rm {
+        /// Its id
+        id: NodeName,
+    },
+    /// Take all shards from a member, which stays one
+    Drain {
+        /// Its id
+        id: NodeName,
+    },
+}
+
+impl CtrlFlags {
+    /// Refuses what is not built yet, and what cannot work.
+    ///
+    /// # Errors
+    /// One line that names the flag.
+    pub fn check(&self) -> Result<(), String> {
+        let later = [
+            ("--tls", self.tls),
+            ("--cert-file", self.cert_file.is_some()),
+            ("--hostname-override", self.hostname_override.is_some()),
+        ];
+        if let Some((flag, _)) = later.iter().find(|(_, given)| *given) {
+            return Err(format!("{flag} is not available in this version"));
+        }
+        let offline = matches!(self.command, Command::Recover | Command::Completions { .. });
+        if !offline && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
+            return Err("--zeroconf=false leaves no way to find a node: give --endpoint or --join HOST:PORT".into());
+        }
+        if self.timeout.is_zero() {
+            return Err("--timeout 0s leaves no time: give more".into());
+        }
+        Ok(())
+    }
+
+    /// What to try when nobody answers.
+    pub(super) fn where_else(&self) -> &'static str {
+        match (self.endpoint.is_some(), self.join.is_empty()) {
+            (true, _) => "check --endpoint, or give another node's",
+            (false, false) => "check --join, or give --endpoint HOST:PORT of a node",
+            (false, true) => "give --endpoint or --join HOST:PORT of a node",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<CtrlFlags, String> {
+        let words = std::iter::once("ctrlc").chain(line.split_whitespace());
+        let flags = CtrlFlags::try_parse_from(words).map_err(|error| funk_cli::usage_line(&error))?;
+        flags.check().map(|()| flags)
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for line in ["-n c -e 127.0.0.1:1 --output json node rm n1", "node rm n1 -n c -e 127.0.0.1:1 --output json"] {
+            let flags = parse(line).unwrap();
+            assert_eq!((flags.cluster_name.as_str(), flags.output), ("c", OutputFormat::Json));
+            assert!(matches!(flags.command, Command::Node(NodeCommand::Rm { id }) if id.as_str() == "n1"));
+        }
+        assert!(parse("-z status").unwrap().zeroconf, "a flag without a value takes no command for one");
+        assert_eq!(parse("status").unwrap().timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused() {
+        for line in ["-T status", "--tls status", "-C x status", "-H x status"] {
+            assert!(parse(line).unwrap_err().ends_with("is not available in this version"), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_what_is_wrong() {
+        for (line, said) in [
+            ("", "subcommand"),
+            ("nonsense", "nonsense"),
+            ("node rm", "<ID>"),
+            ("node rm a_b", "a_b"),
+            ("status -e nowhere", "--endpoint"),
+            ("status --join nowhere", "--join"),
+            ("status --timeout 5", "--timeout"),
+            ("status --timeout 0s", "--timeout"),
+            ("status --output xml", "--output"),
+            ("status -z=false", "--zeroconf"),
+            ("completions cobol", "cobol"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");
+        }
+        assert!(parse("-z=false recover").is_ok(), "it needs no node");
+    }
+}

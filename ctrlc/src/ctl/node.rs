@@ -1,0 +1,89 @@
+//! Calls to one node.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use funk_rpc::pb::managepb::cluster_management_client::ClusterManagementClient;
+use funk_rpc::pb::managepb::{Error, error::Code as Why};
+use funk_rpc::pool::SendError;
+use funk_rpc::{Body, BoxFuture, Pool};
+use funk_tokio::Tokio;
+use http::{Request, Response, Uri};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use super::Failure;
+
+/// The management service of one node.
+pub(super) type Management = ClusterManagementClient<OneNode>;
+
+/// Sends everything to one address.
+#[derive(Clone)]
+pub(super) struct OneNode {
+    pool: Pool<Tokio>,
+    address: SocketAddr,
+}
+
+impl fmt::Debug for OneNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OneNode").field(&self.address).finish()
+    }
+}
+
+/// The management service at `address`.
+pub(super) fn at(address: SocketAddr) -> Management {
+    let origin: Uri = format!("http://{address}").parse().expect("an address makes a URI");
+    ClusterManagementClient::with_origin(OneNode { pool: Pool::new(), address }, origin)
+}
+
+impl Service<Request<Body>> for OneNode {
+    type Response = Response<Body>;
+    type Error = SendError;
+    type Future = BoxFuture<Result<Response<Body>, SendError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let node = self.clone();
+        Box::pin(async move { Ok(node.pool.send(node.address, request).await?.map(Body::new)) })
+    }
+}
+
+/// Whether a call surely never reached the node: another one may be asked.
+pub(super) fn not_sent(status: &Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(SendError::NotSent(_)) = error.downcast_ref::<SendError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What to say of a call that failed.
+pub(super) fn failed(address: SocketAddr, status: &Status) -> Failure {
+    let message = status.message();
+    Failure::Refused(match status.code() {
+        Code::Unimplemented => format!("{address} does not know this call: its node is of another version"),
+        Code::Unknown | Code::Unavailable => format!("{address} does not answer: {message}; check the address"),
+        code => format!("{address} says {code:?}: {message}"),
+    })
+}
+
+/// What to say of a call that the cluster refused.
+pub(super) fn refused(what: &str, error: &Error) -> Failure {
+    let (word, hint) = match error.error_code() {
+        Why::UnknownId => ("no such node", "`ctrlc nodes` lists them"),
+        Why::NoLeader => {
+            ("the cluster has no leader", "try again in a moment; `ctrlc recover` says what to do if it stays so")
+        }
+        Why::Invalid => ("this cannot be done", "see `ctrlc nodes`"),
+        Why::Generic | Why::Unspecified | Why::Ok => ("the cluster said no", "see `ctrlc status`"),
+    };
+    let message = if error.message.is_empty() { String::new() } else { format!(" ({})", error.message) };
+    Failure::Refused(format!("{what}: {word}{message}; {hint}"))
+}
