@@ -30,6 +30,12 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Rings like a first signal.
+    pub fn ring(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.notify(usize::MAX);
+    }
+
     /// Ends with the first signal, at once if there was one already.
     pub async fn rung(&self) {
         loop {

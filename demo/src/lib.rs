@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod flags;
+pub mod guard;
 pub mod node;
 pub mod pb;
 mod service;

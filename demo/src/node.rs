@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use funk_cli::Stop;
+use funk_io::reaper::Reporter;
 use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
@@ -36,8 +37,14 @@ struct Running {
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failure> {
+pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Reporter>) -> Result<(), Failure> {
     let node = begin::<R>(flags)?;
+    if let Some(reporter) = reporter {
+        let stop = stop.clone();
+        // Whoever ended the guard took the node for ended too.
+        let reports = reporter.start(node.cluster.last_words(), move || stop.ring());
+        reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
+    }
     say(&format!("status http://{}/", node.http));
     R::spawn(follow(node.cluster.clone()));
     let ended = future::or(async { Some(node.cluster.stopped().await) }, async {

@@ -13,6 +13,7 @@
 //! | `cluster` | the handle: requests in, pictures and events out |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `last_words` | what this process tells its peers when it ends |
+//! | `reaper` | a process that waits for a node's end and tells its peers |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
@@ -31,6 +32,7 @@ mod error;
 mod events;
 mod gate;
 mod last_words;
+pub mod reaper;
 mod runtime;
 mod sockets;
 mod start;

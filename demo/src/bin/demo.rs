@@ -2,10 +2,13 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use funk_cli::Stop;
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
+use funk_demo::guard;
 use funk_demo::node::{Failure, run};
+use funk_io::reaper::Reporter;
 
 fn main() -> ExitCode {
     let flags: NodeFlags = parse_or_exit();
@@ -14,7 +17,20 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     flags.logs.start();
-    match serve(&flags) {
+    // A process limit is an error of the write that meets it, told like any other, and no reason to die unheard.
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        eprintln!("signals cannot be caught: {error}");
+        return ExitCode::FAILURE;
+    }
+    let reporter = match Reporter::of_this_process() {
+        Ok(None) if flags.guard => return guard::run(),
+        Ok(reporter) => reporter,
+        Err(error) => {
+            eprintln!("the guard cannot be reached: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(&flags, reporter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             eprintln!("{why}");
@@ -23,18 +39,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(flags: &NodeFlags) -> Result<(), Failure> {
+fn serve(flags: &NodeFlags, reporter: Option<Reporter>) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
     let stop = Stop::on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     match flags.runtime {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(2).enable_all().build().map_err(failed)?;
-            let result = runtime.block_on(run::<funk_tokio::Tokio>(flags, &stop));
+            let result = runtime.block_on(run::<funk_tokio::Tokio>(flags, &stop, reporter));
             // Nothing of what still runs may hold up the end.
             runtime.shutdown_background();
             result
         }
-        RuntimeName::Smol => smol::block_on(run::<funk_smol::Smol>(flags, &stop)),
+        RuntimeName::Smol => smol::block_on(run::<funk_smol::Smol>(flags, &stop, reporter)),
     }
 }

@@ -130,6 +130,9 @@ pub struct NodeFlags {
     /// How nodes carry Raft and cluster traffic
     #[arg(long, env = "FUNK_TRANSPORT", value_enum, default_value = "tcp")]
     pub transport: Transport,
+    /// Guard the node: run it in a child process, and report its death to the others at once
+    #[arg(long, env = "FUNK_GUARD")]
+    pub guard: bool,
     /// Async runtime
     #[arg(long, env = "FUNK_RUNTIME", value_enum, default_value = "tokio")]
     pub runtime: RuntimeName,

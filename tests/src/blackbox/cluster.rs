@@ -95,7 +95,10 @@ impl DemoCluster {
     }
 
     /// Starts the first `nodes` nodes and waits until they have converged.
-    pub(super) fn fill(&mut self, nodes: usize) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// As [`DemoCluster::start`].
+    pub fn fill(&mut self, nodes: usize) -> Result<(), String> {
         self.bootstrap()?;
         for _ in 1..nodes {
             self.join()?;

@@ -12,6 +12,8 @@ pub enum Fault {
     Kill,
     /// SIGSTOP, and SIGCONT when the settling is over.
     Stop,
+    /// SIGKILL for the child of a guard, which tells the others.
+    Reap,
 }
 
 /// Which node is lost.
@@ -27,7 +29,7 @@ impl Fault {
     /// The signal that does it.
     pub fn signal(self) -> Signal {
         match self {
-            Self::Kill => Signal::KILL,
+            Self::Kill | Self::Reap => Signal::KILL,
             Self::Stop => Signal::STOP,
         }
     }
@@ -38,6 +40,7 @@ impl fmt::Display for Fault {
         f.pad(match self {
             Self::Kill => "kill",
             Self::Stop => "stop",
+            Self::Reap => "reap",
         })
     }
 }
@@ -58,7 +61,8 @@ impl FromStr for Fault {
         match text {
             "kill" => Ok(Self::Kill),
             "stop" => Ok(Self::Stop),
-            _ => Err(format!("`{text}` is neither kill nor stop")),
+            "reap" => Ok(Self::Reap),
+            _ => Err(format!("`{text}` is none of kill, stop and reap")),
         }
     }
 }

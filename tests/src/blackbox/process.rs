@@ -114,6 +114,27 @@ impl Process {
         }
     }
 
+    /// Its process id, for system calls.
+    pub fn rustix_pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends a signal to its only child: a guarded node.
+    ///
+    /// # Errors
+    /// When it has none, or several.
+    pub fn signal_child(&self, signal: Signal) -> Result<(), String> {
+        let pid = self.pid();
+        let path = format!("/proc/{pid}/task");
+        let tasks = std::fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
+        // A child is listed with the thread that started it.
+        let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        let children: String = lists.collect();
+        let child: i32 = children.trim().parse().map_err(|_| format!("the children of {pid} are `{children}`"))?;
+        let child = Pid::from_raw(child).ok_or("no process has this number")?;
+        kill_process(child, signal).map_err(|error| error.to_string())
+    }
+
     /// Sends a signal. One that is gone already is left alone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

@@ -73,7 +73,8 @@ pub struct Times {
 /// # Errors
 /// What went wrong, with the ends of the logs; slow is not wrong.
 pub fn run(plan: &Plan, label: &str) -> Result<Outcome, String> {
-    let mut cluster = DemoCluster::start(label, plan.nodes)?;
+    let extra: &[&str] = if plan.fault == Fault::Reap { &["--guard"] } else { &[] };
+    let mut cluster = DemoCluster::start_with(label, plan.nodes, extra)?;
     let outcome = run_on(plan, &mut cluster);
     outcome.map_err(|error| {
         let all: Vec<_> = (0..cluster.nodes.len()).collect();
@@ -107,7 +108,10 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let mut scene = Scene::new(&before, cluster.nodes[victim].id.clone(), plan.victim, survivors.len());
     scene.prime(&watch)?;
     std::thread::sleep(any_phase());
-    cluster.nodes[victim].process.signal(plan.fault.signal());
+    match plan.fault {
+        Fault::Kill | Fault::Stop => cluster.nodes[victim].process.signal(plan.fault.signal()),
+        Fault::Reap => cluster.nodes[victim].process.signal_child(plan.fault.signal())?,
+    }
     let struck = Instant::now();
     scene.observe(&watch, struck, plan.settle)?;
     drop(watch);
@@ -117,7 +121,7 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let now_owned = fetch_owners(pages[0])?.1;
     let moved = owners.iter().zip(&now_owned).filter(|(old, new)| old != new).count();
     let rejoined = match plan.fault {
-        Fault::Kill => None,
+        Fault::Kill | Fault::Reap => None,
         Fault::Stop => Some(wake(cluster, victim, victim_page, before.epoch)?),
     };
     Ok(Outcome {
