@@ -11,7 +11,8 @@ use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets,
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};
-use funk_rpc::{Console, Protocol, RouteLayer, Server, serve};
+use funk_rpc::pb::managepb::cluster_management_server::ClusterManagementServer;
+use funk_rpc::{Console, Management, Protocol, RouteLayer, Server, management, serve};
 use futures_lite::future;
 
 use crate::flags::NodeFlags;
@@ -94,6 +95,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let demo = bind("--demo-endpoint", flags.demo_endpoint)?;
     let http = bind("--http-endpoint", flags.http_endpoint)?;
     let metrics = bind("--metrics-endpoint", flags.metrics_endpoint)?;
+    let managed = bind("--management-endpoint", flags.management_endpoint)?;
 
     let data = flags.data_dir.as_ref().map(DataDir::open).transpose();
     let data = data.map_err(|error| Failure(format!("--data-dir {error}")))?;
@@ -108,22 +110,30 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let mut config = NodeConfig::new(name.clone(), flags.cluster_name.clone(), serf, raft, liveness);
     flags.fill(&mut config);
     let (demo_at, http_at) = (address(demo.local_addr())?, address(http.local_addr())?);
-    let metrics_at = address(metrics.local_addr())?;
+    let (metrics_at, managed_at) = (address(metrics.local_addr())?, address(managed.local_addr())?);
     let endpoints =
         [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
+    config.endpoints.insert(management::ENDPOINT.into(), managed_at);
     config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
     announce(flags, &name, serf, data.as_ref());
 
-    let discovery =
-        Discovery { mdns: flags.zeroconf, service: Some(demo_at), join: flags.join.clone(), sources: Vec::new() };
+    let discovery = Discovery {
+        mdns: flags.zeroconf,
+        service: Some(demo_at),
+        management: Some(managed_at),
+        join: flags.join.clone(),
+        sources: Vec::new(),
+    };
     let options = Options { data, discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     end_with_a_goodbye(&cluster);
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
+    let management = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), flags.cluster_name.clone()));
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
     let servers = vec![
         serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,
+        serve::<R, _>(managed, Protocol::Http2, management).map_err(refused)?,
         serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(refused)?,
         serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
     ];

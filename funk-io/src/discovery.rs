@@ -80,6 +80,8 @@ pub struct Discovery {
     pub mdns: bool,
     /// Address of the service's own endpoint, registered by multicast DNS too.
     pub service: Option<SocketAddr>,
+    /// Address of the management service, likewise.
+    pub management: Option<SocketAddr>,
     /// Addresses and names to join through.
     pub join: Vec<JoinAddress>,
     /// Sources of your own.
@@ -99,6 +101,7 @@ impl fmt::Debug for Discovery {
         f.debug_struct("Discovery")
             .field("mdns", &self.mdns)
             .field("service", &self.service)
+            .field("management", &self.management)
             .field("join", &self.join)
             .field("sources", &sources)
             .finish()

@@ -10,6 +10,7 @@
 //! | [`routes`] | which methods are routed, and where their key is |
 //! | [`layer`] | the tower layer: serve here, hop once, or wait |
 //! | [`pool`] | HTTP/2 connections to other nodes |
+//! | [`management`] | the management service of a node |
 //! | [`server`] | accepted connections |
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
@@ -18,9 +19,11 @@ pub mod client;
 pub mod console;
 pub mod key;
 pub mod layer;
+pub mod management;
 mod message;
 mod metrics;
 mod net;
+mod one_node;
 pub mod pb;
 pub mod pool;
 mod queue;
@@ -32,8 +35,10 @@ mod view;
 pub use console::Console;
 pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
+pub use management::Management;
 pub use metrics::Requests;
 pub use net::{BoxFuture, Net};
+pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
 pub use server::{Protocol, Server, serve};

@@ -104,6 +104,10 @@ impl Drop for Open {
     }
 }
 
+/// Found in the extensions of each request: where its connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves `service` on every connection that `listener` accepts.
 pub fn serve<N, S>(listener: std::net::TcpListener, protocol: Protocol, service: S) -> io::Result<Server>
 where
@@ -128,8 +132,8 @@ where
     S::Future: Send + 'static,
 {
     loop {
-        let stream = match N::accept(listener).await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match N::accept(listener).await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 N::sleep(ACCEPT_PAUSE).await;
@@ -143,17 +147,18 @@ where
             continue;
         }
         let service = service.clone();
-        N::spawn(async move { connection::<N, S>(stream, protocol, service, &open.0).await });
+        N::spawn(async move { connection::<N, S>((stream, Peer(peer)), protocol, service, &open.0).await });
     }
 }
 
-async fn connection<N, S>(stream: N::Stream, protocol: Protocol, service: S, shared: &Shared)
+async fn connection<N, S>((stream, peer): (N::Stream, Peer), protocol: Protocol, service: S, shared: &Shared)
 where
     N: Net,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let mut service = service.clone();
         async move {
             std::future::poll_fn(|context| service.poll_ready(context)).await?;

@@ -330,16 +330,39 @@ fn avahi_lists_the_nodes_under_their_names_until_they_stop() -> Tested {
         let mut network = Network::new()?;
         let (one, two) = (network.add()?, network.add()?);
         let avahi = Avahi::start(&mut network, &nodes)?;
-        let fixed = ["--serf-endpoint", "10.77.0.1:7946", "--demo-endpoint", "10.77.0.1:7000", "--bootstrap"];
+        let fixed = [
+            "--serf-endpoint",
+            "10.77.0.1:7946",
+            "--demo-endpoint",
+            "10.77.0.1:7000",
+            "--bootstrap",
+            "--management-endpoint",
+            "10.77.0.1:7100",
+        ];
         let mut first = nodes.start_on(&network, one, "a", &fixed)?;
-        let fixed = ["--serf-endpoint", "10.77.0.2:7947", "--demo-endpoint", "10.77.0.2:7001"];
+        let fixed = [
+            "--serf-endpoint",
+            "10.77.0.2:7947",
+            "--demo-endpoint",
+            "10.77.0.2:7001",
+            "--management-endpoint",
+            "10.77.0.2:7101",
+        ];
         let mut second = nodes.start_on(&network, two, "b", &fixed)?;
         let text = vec!["name=clusterfunk cluster node".to_owned(), "txtv=0".to_owned()];
         let entry = |kind: &str, node: &str, ip: &str, port: u16| {
             (format!("{}_{kind}_{node}", nodes.name), ip.to_owned(), port, text.clone())
         };
-        let of_first = [entry("serf", "a", "10.77.0.1", 7946), entry("svc", "a", "10.77.0.1", 7000)];
-        let of_second = [entry("serf", "b", "10.77.0.2", 7947), entry("svc", "b", "10.77.0.2", 7001)];
+        let of_first = [
+            entry("mgmt", "a", "10.77.0.1", 7100),
+            entry("serf", "a", "10.77.0.1", 7946),
+            entry("svc", "a", "10.77.0.1", 7000),
+        ];
+        let of_second = [
+            entry("mgmt", "b", "10.77.0.2", 7101),
+            entry("serf", "b", "10.77.0.2", 7947),
+            entry("svc", "b", "10.77.0.2", 7001),
+        ];
         let mut both: Vec<_> = of_first.iter().chain(&of_second).cloned().collect();
         both.sort();
         let listed = |what: &str, expected: &[Seen]| {

@@ -18,7 +18,7 @@ use super::{CtrlFlags, Failure};
 /// The tag of management endpoints.
 pub(super) const MANAGEMENT: &str = "ep.clusterfunk.management";
 /// Longest wait for nodes to answer by mDNS; it ends with the first.
-const ASK_FOR: Duration = Duration::from_secs(1);
+const ASK_FOR: Duration = Duration::from_millis(250);
 /// Between two attempts to find a node.
 const AGAIN: Duration = Duration::from_millis(100);
 

@@ -1,55 +1,22 @@
 //! Calls to one node.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
 
 use funk_rpc::pb::managepb::cluster_management_client::ClusterManagementClient;
 use funk_rpc::pb::managepb::{Error, error::Code as Why};
 use funk_rpc::pool::SendError;
-use funk_rpc::{Body, BoxFuture, Pool};
+use funk_rpc::{OneNode, Pool};
 use funk_tokio::Tokio;
-use http::{Request, Response, Uri};
 use tonic::{Code, Status};
-use tower_service::Service;
 
 use super::Failure;
 
 /// The management service of one node.
-pub(super) type Management = ClusterManagementClient<OneNode>;
-
-/// Sends everything to one address.
-#[derive(Clone)]
-pub(super) struct OneNode {
-    pool: Pool<Tokio>,
-    address: SocketAddr,
-}
-
-impl fmt::Debug for OneNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OneNode").field(&self.address).finish()
-    }
-}
+pub(super) type Management = ClusterManagementClient<OneNode<Tokio>>;
 
 /// The management service at `address`.
 pub(super) fn at(address: SocketAddr) -> Management {
-    let origin: Uri = format!("http://{address}").parse().expect("an address makes a URI");
-    ClusterManagementClient::with_origin(OneNode { pool: Pool::new(), address }, origin)
-}
-
-impl Service<Request<Body>> for OneNode {
-    type Response = Response<Body>;
-    type Error = SendError;
-    type Future = BoxFuture<Result<Response<Body>, SendError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let node = self.clone();
-        Box::pin(async move { Ok(node.pool.send(node.address, request).await?.map(Body::new)) })
-    }
+    ClusterManagementClient::new(Pool::new().at(address))
 }
 
 /// Whether a call surely never reached the node: another one may be asked.

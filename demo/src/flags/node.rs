@@ -153,7 +153,6 @@ impl NodeFlags {
             ("--tls-key", self.tls_key.is_some()),
             ("--tls-ca", self.tls_ca.is_some()),
             ("--transport quic", self.transport == Transport::Quic),
-            ("--management-endpoint", self.management_endpoint.is_some()),
             ("--cluster-endpoint", self.cluster_endpoint.is_some()),
         ];
         if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
@@ -166,6 +165,7 @@ impl NodeFlags {
             ("--serf-endpoint", self.serf_endpoint),
             ("--raft-endpoint", self.raft_endpoint),
             ("--liveness-endpoint", self.liveness_endpoint),
+            ("--management-endpoint", self.management_endpoint),
             ("--demo-endpoint", self.demo_endpoint),
             ("--http-endpoint", self.http_endpoint),
             ("--metrics-endpoint", self.metrics_endpoint),
@@ -255,7 +255,6 @@ mod tests {
             "--tls-key a",
             "--tls-ca a",
             "--transport quic",
-            "--management-endpoint 127.0.0.1:1",
             "--cluster-endpoint 127.0.0.1:1",
         ] {
             let error = parse(line).unwrap_err();

@@ -34,6 +34,7 @@ pub(super) struct Registration {
     pub(super) node: String,
     pub(super) serf: SocketAddr,
     pub(super) service: Option<SocketAddr>,
+    pub(super) management: Option<SocketAddr>,
     /// Time after which it registers.
     pub(super) after: Duration,
 }
@@ -146,7 +147,8 @@ fn watch(
     if !registration.after.is_zero() && !sink.pause(registration.after) {
         return Ok(());
     }
-    for (kind, address) in [(Kind::Serf, Some(registration.serf)), (Kind::Svc, registration.service)] {
+    let (serf, service) = ((Kind::Serf, Some(registration.serf)), (Kind::Svc, registration.service));
+    for (kind, address) in [serf, service, (Kind::Mgmt, registration.management)] {
         if let Some(address) = address {
             daemon.register(registration.info(kind, address)?)?;
         }

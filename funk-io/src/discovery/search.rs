@@ -89,6 +89,7 @@ pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shar
             node: config.name.to_string(),
             serf: config.serf,
             service: discovery.service,
+            management: discovery.management,
             // Nobody is to find a node that may be refused in a moment.
             after: if config.bootstrap { BOOTSTRAP_LOOK_ROUND } else { Duration::ZERO },
         };

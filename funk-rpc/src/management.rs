@@ -1,0 +1,227 @@
+//! The management service of a node: `managepb.ClusterManagement`.
+//!
+//! What only the leader can do is passed on to it, once.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use funk_io::{Cluster, EventsEnd};
+use funk_proto::id::{ClusterName, NodeName};
+use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
+use funk_proto::{Event, Status as NodeStatus};
+use tonic::{Request, Response, Status};
+
+use crate::net::{Net, within};
+use crate::pb::managepb as pb;
+use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
+use crate::pb::managepb::cluster_management_server::ClusterManagement;
+use crate::pb::managepb::error::Code;
+use crate::pool::Pool;
+use crate::server::Peer;
+
+/// The endpoint at which nodes serve this.
+pub const ENDPOINT: &str = "ep.clusterfunk.management";
+/// Marks a call that was passed on: it is not passed on again.
+const HOP_KEY: &str = "x-funk-hop";
+/// Time for another voter to lead.
+const STEP_DOWN_MAX: Duration = Duration::from_secs(2);
+
+/// Serves the management of one node's cluster.
+pub struct Management<N> {
+    cluster: Cluster,
+    name: ClusterName,
+    pool: Pool<N>,
+    net: PhantomData<fn() -> N>,
+}
+
+impl<N> fmt::Debug for Management<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Management").field("node", self.cluster.name()).finish_non_exhaustive()
+    }
+}
+
+impl<N: Net> Management<N> {
+    /// The management of the cluster `name` through this node.
+    pub fn new(cluster: Cluster, name: ClusterName) -> Self {
+        Self { cluster, name, pool: Pool::new(), net: PhantomData }
+    }
+
+    async fn look(&self) -> Result<NodeStatus, Status> {
+        self.cluster.status().await.map_err(|_| Status::unavailable("the node has stopped"))
+    }
+
+    fn me(&self) -> String {
+        self.cluster.name().to_string()
+    }
+
+    /// Lets another voter lead, if this node leads.
+    async fn step_down_here(&self, status: &NodeStatus) -> Option<pb::Error> {
+        if status.members.iter().filter(|member| member.raft == RaftStatus::Voter).count() < 2 {
+            return error(Code::Invalid, "there is no other voter");
+        }
+        let mut events = self.cluster.events();
+        self.cluster.step_down().await;
+        let followed = within::<N, _>(STEP_DOWN_MAX, async {
+            loop {
+                match events.next().await {
+                    Ok(Event::Leader { leader: Some(leader), .. }) if leader != *self.cluster.name() => return true,
+                    Ok(_) | Err(EventsEnd::Lagged(_)) => {}
+                    Err(EventsEnd::Stopped) => return false,
+                }
+            }
+        });
+        match followed.await {
+            Some(true) => None,
+            _ => error(Code::Generic, "no other voter took over in time"),
+        }
+    }
+
+    /// What is wrong with changing this node: nothing can change one here yet.
+    async fn cannot_change(&self, id: &str) -> Result<Option<pb::Error>, Status> {
+        let status = self.look().await?;
+        let known = status.members.iter().any(|member| member.name.as_str() == id);
+        Ok(if known {
+            error(Code::Generic, "changing single members is not available in this version")
+        } else {
+            error(Code::UnknownId, format!("no node is called {id:?}"))
+        })
+    }
+}
+
+fn error(code: Code, message: impl Into<String>) -> Option<pb::Error> {
+    Some(pb::Error { error_code: code.into(), message: message.into() })
+}
+
+fn text(name: Option<&NodeName>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+fn number(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}
+
+/// Where the leader serves this.
+fn leader_at(status: &NodeStatus) -> Option<SocketAddr> {
+    let leader = status.leader.as_ref()?;
+    let member = status.members.iter().find(|member| member.name == *leader)?;
+    member.endpoints.get(ENDPOINT).copied()
+}
+
+fn node_info(member: &MemberStatus) -> pb::NodeInfo {
+    pb::NodeInfo {
+        node_id: member.name.to_string(),
+        raft_state: member.raft.as_str().into(),
+        serf_state: member.gossip.as_str().into(),
+        leader: member.leader,
+    }
+}
+
+#[tonic::async_trait]
+impl<N: Net> ClusterManagement for Management<N> {
+    async fn get_status(
+        &self,
+        request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        let status = self.look().await?;
+        let count = |is: fn(&&MemberStatus) -> bool| number(status.members.iter().filter(is).count());
+        let asker = request.extensions().get::<Peer>();
+        Ok(Response::new(pb::GetStatusResponse {
+            local_node_id: self.me(),
+            leader_node_id: text(status.leader.as_ref()),
+            raft_node_count: count(|member| member.raft != RaftStatus::None),
+            serf_node_count: count(|member| member.gossip == GossipStatus::Alive),
+            local_role: status.role.to_string(),
+            local_state: status.state.to_string(),
+            cluster_name: self.name.to_string(),
+            shard_count: number(status.shards_total),
+            error: None,
+            created: status.created_ns,
+            your_ip: asker.map(|asker| asker.0.ip().to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn list_nodes(&self, _: Request<pb::ListNodesRequest>) -> Result<Response<pb::ListNodesResponse>, Status> {
+        let status = self.look().await?;
+        Ok(Response::new(pb::ListNodesResponse {
+            node_id: self.me(),
+            leader_id: text(status.leader.as_ref()),
+            nodes: status.members.iter().map(node_info).collect(),
+            error: None,
+        }))
+    }
+
+    async fn list_shards(&self, _: Request<pb::ListShardsRequest>) -> Result<Response<pb::ListShardsResponse>, Status> {
+        let status = self.look().await?;
+        let members = status.members.iter().filter(|member| member.raft != RaftStatus::None || member.shards > 0);
+        let info = |member: &MemberStatus| pb::ShardInfo {
+            node_id: member.name.to_string(),
+            shard_count: number(member.shards),
+        };
+        Ok(Response::new(pb::ListShardsResponse {
+            node_id: self.me(),
+            error: None,
+            shards: members.map(info).collect(),
+            total_shards: number(status.shards_total),
+        }))
+    }
+
+    async fn list_endpoints(
+        &self,
+        _: Request<pb::ListEndpointsRequest>,
+    ) -> Result<Response<pb::ListEndpointsResponse>, Status> {
+        let status = self.look().await?;
+        let alive = status.members.iter().filter(|member| member.gossip == GossipStatus::Alive);
+        let endpoints = alive.flat_map(|member| {
+            member.endpoints.iter().map(|(name, address)| pb::EndpointInfo {
+                node_id: member.name.to_string(),
+                name: name.clone(),
+                address: address.to_string(),
+            })
+        });
+        Ok(Response::new(pb::ListEndpointsResponse { node_id: self.me(), error: None, endpoints: endpoints.collect() }))
+    }
+
+    async fn step_down(&self, request: Request<pb::StepDownRequest>) -> Result<Response<pb::StepDownResponse>, Status> {
+        let status = self.look().await?;
+        let node_id = text(status.leader.as_ref());
+        if status.leader.as_ref() == Some(self.cluster.name()) {
+            let error = self.step_down_here(&status).await;
+            return Ok(Response::new(pb::StepDownResponse { node_id, error }));
+        }
+        let passed_on = request.metadata().contains_key(HOP_KEY);
+        let Some(address) = leader_at(&status).filter(|_| !passed_on) else {
+            let error = error(Code::NoLeader, "no leader is known here");
+            return Ok(Response::new(pb::StepDownResponse { node_id: self.me(), error }));
+        };
+        let mut leader = ClusterManagementClient::new(self.pool.at(address));
+        let mut request = Request::new(pb::StepDownRequest {});
+        request.metadata_mut().insert(HOP_KEY, tonic::metadata::MetadataValue::from_static("1"));
+        leader.step_down(request).await
+    }
+
+    async fn add_node(&self, request: Request<pb::AddNodeRequest>) -> Result<Response<pb::AddNodeResponse>, Status> {
+        let id = request.into_inner().node_id;
+        let error = self.cannot_change(&id).await?;
+        Ok(Response::new(pb::AddNodeResponse { node_id: id, error }))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<pb::RemoveNodeRequest>,
+    ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
+        let id = request.into_inner().node_id;
+        let error = self.cannot_change(&id).await?;
+        Ok(Response::new(pb::RemoveNodeResponse { node_id: id, error }))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<pb::DrainNodeRequest>,
+    ) -> Result<Response<pb::DrainNodeResponse>, Status> {
+        let id = request.into_inner().node_id;
+        let error = self.cannot_change(&id).await?;
+        Ok(Response::new(pb::DrainNodeResponse { node_id: id, error }))
+    }
+}

@@ -1,0 +1,135 @@
+//! `ctrlc`, against clusters of one node and of three.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
+use funk_tests::blackbox::load::Load;
+use funk_tests::blackbox::{Tested, program, wait_for};
+use serde_json::Value;
+
+fn ctrlc(arguments: &[&str]) -> Result<Output, String> {
+    let mut command = Command::new(program("ctrlc")?);
+    command.env_clear().args(arguments).output().map_err(|error| error.to_string())
+}
+
+/// The arguments that lead to a node of the cluster.
+fn at<'a>(cluster: &'a DemoCluster, join: &'a str) -> [&'a str; 4] {
+    ["-n", cluster.name(), "--join", join]
+}
+
+/// What a command that works says, as text and as JSON.
+fn both(cluster: &DemoCluster, arguments: &[&str]) -> Result<(String, Value), String> {
+    let join = cluster.nodes[0].serf.to_string();
+    let text = ctrlc(&[arguments, &at(cluster, &join)].concat())?;
+    let json = ctrlc(&[arguments, &at(cluster, &join), &["--output", "json"]].concat())?;
+    for output in [&text, &json] {
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() != Some(0) || !error.is_empty() {
+            return Err(format!("{arguments:?}: {:?} {error}", output.status));
+        }
+    }
+    let shown = String::from_utf8(text.stdout).map_err(|error| error.to_string())?;
+    if let Some(long) = shown.lines().find(|line| line.chars().count() > 80) {
+        return Err(format!("{arguments:?}: a line is too long: {long}"));
+    }
+    let json = serde_json::from_slice(&json.stdout).map_err(|error| format!("{arguments:?}: {error}"))?;
+    Ok((shown, json))
+}
+
+/// The one line that a command says which fails with this code.
+fn refused(arguments: &[&str], code: i32) -> Result<String, String> {
+    let output = ctrlc(arguments)?;
+    let error = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    if output.status.code() != Some(code) || error.lines().count() != 1 || !output.stdout.is_empty() {
+        return Err(format!("{arguments:?}: {:?}, not {code}: {error}", output.status));
+    }
+    Ok(error)
+}
+
+#[test]
+fn every_view_of_a_cluster_is_shown_as_text_and_as_json() -> Tested {
+    for nodes in [1_usize, 3] {
+        let mut cluster = DemoCluster::start(&format!("ctrlc-{nodes}"), nodes)?;
+        let leader = cluster.leader()?;
+        let leader = cluster.nodes[leader].id.clone();
+
+        let (text, json) = both(&cluster, &["status"])?;
+        assert_eq!((json["leader"].as_str(), json["cluster"].as_str()), (Some(leader.as_str()), Some(cluster.name())));
+        assert_eq!((json["raft_nodes"].as_u64(), json["shards"].as_u64()), (Some(nodes as u64), Some(10_000)));
+        assert_eq!(json["your_ip"].as_str(), Some("127.0.0.1"), "{text}");
+        assert!(json["created_ns"].as_i64().is_some_and(|created| created > 0), "{text}");
+
+        let (text, json) = both(&cluster, &["nodes"])?;
+        let listed = json["nodes"].as_array().ok_or("no list of nodes")?;
+        assert_eq!(listed.len(), nodes, "{text}");
+        assert!(listed.iter().all(|node| node["raft"] == "Voter" && node["serf"] == "alive"), "{text}");
+
+        let (text, json) = both(&cluster, &["shards"])?;
+        let owned =
+            json["nodes"].as_array().ok_or("no list of shards")?.iter().filter_map(|node| node["shards"].as_u64());
+        assert_eq!(owned.sum::<u64>(), 10_000, "{text}");
+
+        let (text, json) = both(&cluster, &["endpoints", "ep.demo"])?;
+        assert_eq!(json["endpoints"].as_array().map(Vec::len), Some(nodes), "{text}");
+        assert!(both(&cluster, &["endpoints"])?.0.lines().count() > 5 * nodes);
+        let managed = both(&cluster, &["endpoints", "management"])?.1;
+        let endpoint = managed["endpoints"][0]["address"].as_str().ok_or("no management endpoint")?.to_owned();
+        assert_eq!(ctrlc(&["status", "-e", &endpoint])?.status.code(), Some(0));
+
+        let (text, json) = both(&cluster, &["diag"])?;
+        assert_eq!(json["good"], Value::Bool(true), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn step_down_moves_leadership_and_loses_no_request() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-step-down", 3)?;
+    let before = cluster.leader()?;
+    let load = Load::start(&mut cluster, Duration::from_secs(4))?;
+    load.running(&mut cluster)?;
+    // The node that is asked need not be the one that leads.
+    let asked = cluster.follower()?;
+    let join = cluster.nodes[asked].serf.to_string();
+    let output = ctrlc(&[&["step-down"], &at(&cluster, &join)[..]].concat())?;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_for("another leader", GENEROUS, || match cluster.leader()? {
+        now if now == before => Err("the same one leads".into()),
+        _ => Ok(()),
+    })?;
+    load.finish()?;
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() -> Tested {
+    let cluster = DemoCluster::start("ctrlc-refused", 1)?;
+    let join = cluster.nodes[0].serf.to_string();
+    let with = |arguments: &[&'static str]| refused(&[arguments, &at(&cluster, &join)].concat(), 1);
+    let error = with(&["node", "rm", "nobody"])?;
+    assert!(error.contains("no such node") && error.contains("nobody"), "{error}");
+    assert!(with(&["node", "drain", "nobody"])?.contains("no such node"));
+    assert!(with(&["step-down"])?.contains("no other voter"));
+
+    let began = Instant::now();
+    let error = refused(&["status", "--zeroconf=false", "--join", "127.0.0.1:1", "--timeout", "300ms"], 1)?;
+    assert!(error.contains("--join 127.0.0.1:1") && began.elapsed() < GENEROUS, "{error}");
+    assert!(refused(&["status", "-e", "127.0.0.1:1"], 1)?.contains("127.0.0.1:1"));
+    let error = refused(&["status", "-n", "other", "--join", &join, "--timeout", "300ms"], 1)?;
+    assert!(error.contains("cluster other"), "{error}");
+    assert!(refused(&["status", "--tls"], 2)?.contains("not available in this version"));
+    assert!(refused(&["nonsense"], 2)?.contains("nonsense"));
+    Ok(())
+}
+
+#[test]
+fn help_that_needs_no_cluster_works_without_one() -> Tested {
+    let output = ctrlc(&["recover"])?;
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--recover"));
+    for shell in ["bash", "zsh", "fish"] {
+        let output = ctrlc(&["completions", shell])?;
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("step-down"));
+    }
+    Ok(())
+}
