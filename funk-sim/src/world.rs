@@ -47,15 +47,55 @@ pub type MakeService = Rc<dyn Fn(usize) -> Box<dyn Service>>;
 /// What is to happen, and to whom.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Datagram { to: usize, socket: DatagramSocket, from: SocketAddr, bytes: Bytes },
-    Stream { to: usize, generation: u32, conn: ConnId, channel: Channel, bytes: Bytes },
-    Closed { to: usize, generation: u32, conn: ConnId, why: CloseReason },
-    Local { to: usize, generation: u32, input: Input },
-    Flushed { to: usize, generation: u32 },
-    Wake { to: usize, generation: u32 },
-    ServiceWake { to: usize, generation: u32 },
-    Request { to: usize, id: u64, shard: ShardId, bytes: Bytes },
-    Answer { id: u64, answer: Option<Bytes> },
+    Datagram {
+        to: usize,
+        socket: DatagramSocket,
+        from: SocketAddr,
+        bytes: Bytes,
+    },
+    Stream {
+        to: usize,
+        generation: u32,
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
+    Closed {
+        to: usize,
+        generation: u32,
+        conn: ConnId,
+        why: CloseReason,
+    },
+    Local {
+        to: usize,
+        generation: u32,
+        input: Input,
+    },
+    Flushed {
+        to: usize,
+        generation: u32,
+    },
+    /// An alarm counts only while it is the one that its host waits for.
+    Wake {
+        to: usize,
+        generation: u32,
+        due: Timestamp,
+    },
+    ServiceWake {
+        to: usize,
+        generation: u32,
+        due: Timestamp,
+    },
+    Request {
+        to: usize,
+        id: u64,
+        shard: ShardId,
+        bytes: Bytes,
+    },
+    Answer {
+        id: u64,
+        answer: Option<Bytes>,
+    },
 }
 
 impl Happening {
@@ -298,8 +338,16 @@ impl World {
             }
             Happening::Local { to, generation, input } if self.lives(to, generation) => self.feed(to, input),
             Happening::Flushed { to, generation } if self.lives(to, generation) => self.flushed(to),
-            Happening::Wake { to, generation } if self.lives(to, generation) => self.wake(to),
-            Happening::ServiceWake { to, generation } if self.lives(to, generation) => self.wake_service(to),
+            Happening::Wake { to, generation, due }
+                if self.lives(to, generation) && self.hosts[to].wake_at == Some(due) =>
+            {
+                self.wake(to);
+            }
+            Happening::ServiceWake { to, generation, due }
+                if self.lives(to, generation) && self.hosts[to].service_wake_at == Some(due) =>
+            {
+                self.wake_service(to);
+            }
             Happening::Request { to, id, shard, bytes } => self.take_request(to, id, shard, bytes),
             Happening::Answer { id, answer } => self.take_answer(id, answer.as_ref()),
             _ => {}
@@ -327,7 +375,7 @@ impl World {
         if host.wake_at.is_none_or(|wake| due < wake) {
             let generation = host.generation;
             self.hosts[at].wake_at = Some(due);
-            self.queue.push(due, Happening::Wake { to: at, generation });
+            self.queue.push(due, Happening::Wake { to: at, generation, due });
         }
     }
 

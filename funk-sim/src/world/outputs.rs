@@ -127,7 +127,9 @@ impl World {
     /// shards without any are given back at once.
     fn close_shards(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
         let host = &mut self.hosts[at];
-        let lease_until = host.node.as_ref().map(Node::lease_until);
+        // What was renewed in this very step does not count for what is closed in it.
+        let before = host.facts.map_or(funk_proto::Timestamp::ZERO, |facts| facts.lease_until);
+        let lease_until = host.node.as_ref().map(|node| node.lease_until().min(before));
         for held in host.requests.values_mut() {
             if held.right.is_some() && shards.binary_search(&held.shard).is_ok() {
                 held.frozen = held.frozen.or(lease_until);

@@ -99,7 +99,7 @@ impl World {
             if host.service_wake_at.is_none_or(|wake| due < wake) {
                 host.service_wake_at = Some(due);
                 let generation = host.generation;
-                self.queue.push(due, Happening::ServiceWake { to: at, generation });
+                self.queue.push(due, Happening::ServiceWake { to: at, generation, due });
             }
         }
         host.service = Some(service);
