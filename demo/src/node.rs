@@ -11,8 +11,9 @@ use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets,
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};
+use funk_rpc::pb::cluster::cluster_server::ClusterServer;
 use funk_rpc::pb::managepb::cluster_management_server::ClusterManagementServer;
-use funk_rpc::{Console, Management, Protocol, RouteLayer, Server, management, serve};
+use funk_rpc::{ClusterService, Console, Management, Protocol, RouteLayer, Server, cluster_service, management, serve};
 use futures_lite::future;
 
 use crate::flags::NodeFlags;
@@ -96,6 +97,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let http = bind("--http-endpoint", flags.http_endpoint)?;
     let metrics = bind("--metrics-endpoint", flags.metrics_endpoint)?;
     let managed = bind("--management-endpoint", flags.management_endpoint)?;
+    let shown = bind("--cluster-endpoint", flags.cluster_endpoint)?;
 
     let data = flags.data_dir.as_ref().map(DataDir::open).transpose();
     let data = data.map_err(|error| Failure(format!("--data-dir {error}")))?;
@@ -113,6 +115,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let (metrics_at, managed_at) = (address(metrics.local_addr())?, address(managed.local_addr())?);
     let endpoints =
         [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
+    config.endpoints.insert(cluster_service::ENDPOINT.into(), address(shown.local_addr())?);
     config.endpoints.insert(management::ENDPOINT.into(), managed_at);
     config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
     announce(flags, &name, serf, data.as_ref());
@@ -130,10 +133,12 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let management = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), flags.cluster_name.clone()));
+    let outside = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), flags.cluster_name.clone()));
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
     let servers = vec![
         serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,
         serve::<R, _>(managed, Protocol::Http2, management).map_err(refused)?,
+        serve::<R, _>(shown, Protocol::Http2, outside).map_err(refused)?,
         serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(refused)?,
         serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
     ];

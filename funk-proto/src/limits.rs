@@ -89,6 +89,19 @@ pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 pub const HTTP_STREAMS_MAX: u32 = 4_096;
 /// Series of the request counter: names from outside cannot grow the table past it.
 pub const METRIC_SERIES_MAX: usize = 4_096;
+/// Programs that follow one node's picture of the cluster at once; more are refused.
+pub const CLUSTER_WATCHERS_MAX: usize = 256;
+/// Shard ranges in one message to a watcher, at some 60 bytes each: far below
+/// the 4 MiB that gRPC clients take.
+pub const CLUSTER_MESSAGE_RANGES_MAX: usize = 16_384;
+/// Members in one message to a watcher, at up to 3 KiB of endpoints each.
+pub const CLUSTER_MESSAGE_MEMBERS_MAX: usize = 256;
+/// Time that a watcher may leave a message unread before it is cut.
+pub const WATCH_SEND_MAX: Duration = Duration::from_secs(30);
+/// Time that a watcher waits for a node that is behind the epoch it asks for.
+pub const WATCH_BEHIND_MAX: Duration = Duration::from_secs(5);
+/// Time for a call that another node has to carry out; a caller may give less.
+pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Commands of the application that wait for the driver's next pass.
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Proposals of this node that wait for their commit.

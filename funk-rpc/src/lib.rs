@@ -11,11 +11,13 @@
 //! | [`layer`] | the tower layer: serve here, hop once, or wait |
 //! | [`pool`] | HTTP/2 connections to other nodes |
 //! | [`management`] | the management service of a node |
+//! | [`cluster_service`] | the cluster for programs that are no node |
 //! | [`server`] | accepted connections |
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
 pub mod client;
+pub mod cluster_service;
 pub mod console;
 pub mod key;
 pub mod layer;
@@ -32,6 +34,7 @@ pub mod routes;
 pub mod server;
 mod view;
 
+pub use cluster_service::ClusterService;
 pub use console::Console;
 pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};

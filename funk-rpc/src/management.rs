@@ -19,6 +19,7 @@ use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
 use crate::pb::managepb::error::Code;
 use crate::pool::Pool;
+use crate::reply::time_for;
 use crate::server::Peer;
 
 /// The endpoint at which nodes serve this.
@@ -80,7 +81,13 @@ impl<N: Net> Management<N> {
 
     /// What is wrong with changing this node: nothing can change one here yet.
     async fn cannot_change(&self, id: &str) -> Result<Option<pb::Error>, Status> {
+        if id.parse::<NodeName>().is_err() {
+            return Ok(error(Code::Invalid, format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -")));
+        }
         let status = self.look().await?;
+        if status.leader.is_none() {
+            return Ok(error(Code::NoLeader, "no leader is known here"));
+        }
         let known = status.members.iter().any(|member| member.name.as_str() == id);
         Ok(if known {
             error(Code::Generic, "changing single members is not available in this version")
@@ -169,12 +176,14 @@ impl<N: Net> ClusterManagement for Management<N> {
 
     async fn list_endpoints(
         &self,
-        _: Request<pb::ListEndpointsRequest>,
+        request: Request<pb::ListEndpointsRequest>,
     ) -> Result<Response<pb::ListEndpointsResponse>, Status> {
+        let filter = request.into_inner().filter;
         let status = self.look().await?;
         let alive = status.members.iter().filter(|member| member.gossip == GossipStatus::Alive);
         let endpoints = alive.flat_map(|member| {
-            member.endpoints.iter().map(|(name, address)| pb::EndpointInfo {
+            let wanted = |name: &str| member.name.as_str().contains(&filter) || name.contains(&filter);
+            member.endpoints.iter().filter(move |(name, _)| wanted(name)).map(|(name, address)| pb::EndpointInfo {
                 node_id: member.name.to_string(),
                 name: name.clone(),
                 address: address.to_string(),
@@ -195,10 +204,18 @@ impl<N: Net> ClusterManagement for Management<N> {
             let error = error(Code::NoLeader, "no leader is known here");
             return Ok(Response::new(pb::StepDownResponse { node_id: self.me(), error }));
         };
+        let time = time_for(&request);
         let mut leader = ClusterManagementClient::new(self.pool.at(address));
         let mut request = Request::new(pb::StepDownRequest {});
+        request.set_timeout(time);
         request.metadata_mut().insert(HOP_KEY, tonic::metadata::MetadataValue::from_static("1"));
-        leader.step_down(request).await
+        let passed = within::<N, _>(time, leader.step_down(request)).await;
+        let why = match passed {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(why)) => format!("the leader at {address}: {}", why.message()),
+            None => format!("the leader at {address} did not answer in {time:?}"),
+        };
+        Ok(Response::new(pb::StepDownResponse { node_id, error: error(Code::Generic, why) }))
     }
 
     async fn add_node(&self, request: Request<pb::AddNodeRequest>) -> Result<Response<pb::AddNodeResponse>, Status> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use funk_proto::limits::FORWARD_WAIT_MAX;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -68,6 +69,11 @@ pub(crate) fn parse_timeout(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(value),
         _ => return None,
     })
+}
+
+/// The time that a caller gives for a call that others carry out, at most the node's own bound.
+pub(crate) fn time_for<T>(request: &tonic::Request<T>) -> Duration {
+    parse_timeout(request.metadata().as_ref()).map_or(FORWARD_WAIT_MAX, |given| given.min(FORWARD_WAIT_MAX))
 }
 
 /// `grpc-timeout` for what is left, rounded up, in the finest unit that fits eight digits.

@@ -85,7 +85,6 @@ fn flags_of_features_to_come_end_with_code_2_and_say_so() -> Tested {
         &["--tls-key", "x"],
         &["--tls-ca", "x"],
         &["--transport", "quic"],
-        &["--cluster-endpoint", "127.0.0.1:0"],
     ] {
         let (status, lines) = demo(given)?;
         assert_eq!(status.code(), Some(2), "{given:?}: {lines:?}");

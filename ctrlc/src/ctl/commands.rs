@@ -119,7 +119,8 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
 
 /// Every endpoint by node: (node, name, address), sorted.
 pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, String, String)>, Failure> {
-    let (_, list) = asked.call(async |node| node.list_endpoints(pb::ListEndpointsRequest {}).await).await?;
+    let (_, list) =
+        asked.call(async |node| node.list_endpoints(pb::ListEndpointsRequest { filter: String::new() }).await).await?;
     no_error("endpoints", list.error.as_ref())?;
     let mut all: Vec<_> =
         list.endpoints.into_iter().map(|endpoint| (endpoint.node_id, endpoint.name, endpoint.address)).collect();

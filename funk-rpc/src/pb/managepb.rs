@@ -177,8 +177,12 @@ pub struct DrainNodeResponse {
     #[prost(message, optional, tag = "2")]
     pub error: ::core::option::Option<Error>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListEndpointsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEndpointsRequest {
+    /// Only endpoints whose names, or whose nodes' ids, contain this; empty asks for all.
+    #[prost(string, tag = "1")]
+    pub filter: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndpointInfo {
     #[prost(string, tag = "1")]

@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Each package, its schema, and the directory of its code.
-const PACKAGES: [(&str, &str, &str); 2] =
-    [("demo", "proto/demo.proto", "demo/src/pb"), ("managepb", "proto/managepb.proto", "funk-rpc/src/pb")];
+const PACKAGES: [(&str, &str, &str); 3] = [
+    ("demo", "proto/demo.proto", "demo/src/pb"),
+    ("managepb", "proto/managepb.proto", "funk-rpc/src/pb"),
+    ("funk.cluster.v1", "proto/cluster.proto", "funk-rpc/src/pb"),
+];
 
 fn generate(root: &Path, proto: &str, out: &Path) -> Result<(), Box<dyn Error>> {
     let files = protox::compile([root.join(proto)], [root.join("proto")])?;
