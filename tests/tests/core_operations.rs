@@ -15,7 +15,7 @@ fn secs(n: u64) -> Duration {
 }
 
 fn name(at: usize) -> NodeName {
-    World::name(at).parse().unwrap()
+    World::name(at).parse().expect("legal")
 }
 
 fn cluster(seed: u64, durable: &[bool]) -> World {
@@ -49,7 +49,7 @@ fn ask(world: &mut World, at: usize, request: Request) -> Outcome {
     let before = outcomes(world, at).len();
     world.request(at, request);
     world.run_until(secs(40), |world| outcomes(world, at).len() > before).expect("every operation ends");
-    outcomes(world, at).pop().unwrap()
+    outcomes(world, at).pop().expect("one was told")
 }
 
 fn shards_of(status: &Status, name: &NodeName) -> Option<u32> {
