@@ -12,12 +12,12 @@ use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
 use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
-use funk_proto::{EndpointSet, Outcome, RequestError, Status, Timestamp, limits};
+use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
 
 use crate::discovery::search::Switch;
 use crate::driver::counters::{Counters, IoCounters};
 use crate::endpoints::{Board, Endpoints};
-use crate::error::{ProposeError, StopReason, Stopped};
+use crate::error::{OperationError, ProposeError, StopReason, Stopped};
 use crate::events::{Bus, Events};
 use crate::gate::Gate;
 use crate::gate::guard::{NotOwner, ShardGuard};
@@ -64,9 +64,13 @@ pub(crate) struct Shared {
 pub(crate) enum Command {
     Propose(Bytes, Sender<Result<Outcome, RequestError>>),
     Join(Vec<SocketAddr>, Sender<Result<(), RequestError>>),
+    /// An operation on members.
+    Operate(Request, Sender<Result<Outcome, RequestError>>),
     Leave,
-    StepDown,
-    SetEndpoint { name: String, address: Option<SocketAddr> },
+    SetEndpoint {
+        name: String,
+        address: Option<SocketAddr>,
+    },
     Status(Sender<Status>),
 }
 
@@ -243,10 +247,52 @@ impl Cluster {
         }
     }
 
-    /// Hands leadership to another voter; does nothing on a node that does not lead.
-    pub async fn step_down(&self) {
-        // A stopped node leads nothing.
-        let _ = self.shared.send(Command::StepDown).await;
+    /// On the leader: lets a node in that gossip knows and that waits for it.
+    /// Resolves when it is a member, at once if it is one already.
+    ///
+    /// # Errors
+    /// [`OperationError`]; after [`limits::OPERATION_TIMEOUT`] it is given up.
+    pub async fn add_member(&self, name: &NodeName) -> Result<(), OperationError> {
+        self.operate(Request::AddMember(name.clone())).await
+    }
+
+    /// On the leader: takes a member out, a dead one at once, one that is up
+    /// when its shards have moved away. Resolves when neither Raft nor the member
+    /// table has it. Its process is told and stops; that boot is not let in again.
+    ///
+    /// # Errors
+    /// [`OperationError`]; after [`limits::OPERATION_TIMEOUT`] it is given up.
+    pub async fn remove_member(&self, name: &NodeName) -> Result<(), OperationError> {
+        self.operate(Request::RemoveMember(name.clone())).await
+    }
+
+    /// On the leader: moves a member's shards away. It stays a member, and gets
+    /// none until it is started again. Resolves when it owns none.
+    ///
+    /// # Errors
+    /// [`OperationError`]; after [`limits::OPERATION_TIMEOUT`] it is given up.
+    pub async fn drain(&self, name: &NodeName) -> Result<(), OperationError> {
+        self.operate(Request::Drain(name.clone())).await
+    }
+
+    /// On the leader: hands leadership over. Resolves when another voter leads.
+    ///
+    /// # Errors
+    /// [`OperationError`]; after [`limits::OPERATION_TIMEOUT`] it is given up.
+    pub async fn step_down(&self) -> Result<(), OperationError> {
+        self.operate(Request::StepDown).await
+    }
+
+    async fn operate(&self, request: Request) -> Result<(), OperationError> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.shared.send(Command::Operate(request, reply)).await.map_err(|Stopped| OperationError::Stopped)?;
+        match answer.recv().await {
+            Ok(Ok(Outcome::Done)) => Ok(()),
+            Ok(Ok(Outcome::Refused(why))) => Err(why.into()),
+            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Refused(error.to_string())),
+            Ok(Ok(_)) => Err(OperationError::Unknown),
+            Err(_) => Err(OperationError::Stopped),
+        }
     }
 
     /// Publishes, moves or (with `None`) withdraws an endpoint of the service.

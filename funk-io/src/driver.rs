@@ -80,7 +80,7 @@ pub(crate) struct Driver<'a, R: Runtime> {
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
     echoes: VecDeque<Input>,
-    /// Proposals whose outcome somebody waits for.
+    /// Requests whose outcome somebody waits for.
     askers: BTreeMap<RequestId, Asker>,
     /// A pass that comes later than promised by more than this is a gap.
     gap_min: Duration,
@@ -215,12 +215,8 @@ impl<'a, R: Runtime> Driver<'a, R> {
     fn take_command(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Propose(bytes, asker) => match self.node.request(now, Request::Propose(bytes)) {
-                Ok(id) => {
-                    self.askers.insert(id, asker);
-                }
-                Err(error) => answer(&asker, Err(error)),
-            },
+            Command::Propose(bytes, asker) => self.ask(now, Request::Propose(bytes), asker),
+            Command::Operate(request, asker) => self.ask(now, request, asker),
             Command::Join(addresses, asker) => {
                 answer(&asker, self.node.request(now, Request::Join(addresses)).map(|_| ()));
             }
@@ -230,9 +226,18 @@ impl<'a, R: Runtime> Driver<'a, R> {
                     self.request(now, Request::Leave);
                 }
             }
-            Command::StepDown => self.request(now, Request::StepDown),
             Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
+        }
+    }
+
+    /// A request whose end somebody waits for.
+    fn ask(&mut self, now: Timestamp, request: Request, asker: Asker) {
+        match self.node.request(now, request) {
+            Ok(id) => {
+                self.askers.insert(id, asker);
+            }
+            Err(error) => answer(&asker, Err(error)),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use funk_proto::{ConfigError, Refusal, RequestError};
+use funk_proto::id::NodeName;
+use funk_proto::{ConfigError, OperationRefused, Refusal, RequestError};
 
 use crate::store::StoreError;
 
@@ -120,3 +121,46 @@ impl fmt::Display for ProposeError {
 }
 
 impl std::error::Error for ProposeError {}
+
+/// Why an operation on members was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// This node does not lead: ask the leader.
+    NotLeader {
+        /// Its name, if one is known.
+        leader: Option<NodeName>,
+    },
+    /// Nobody has this name.
+    UnknownMember(NodeName),
+    /// It cannot be done, or took too long: why, and what to do.
+    Refused(String),
+    /// Leadership was lost meanwhile: it may or may not be done. Look, and ask again.
+    Unknown,
+    /// The node stopped before the outcome was known.
+    Stopped,
+}
+
+impl From<OperationRefused> for OperationError {
+    fn from(refused: OperationRefused) -> Self {
+        match refused {
+            OperationRefused::NotLeader { leader } => Self::NotLeader { leader },
+            OperationRefused::UnknownMember(name) => Self::UnknownMember(name),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for OperationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader { leader } => OperationRefused::NotLeader { leader: leader.clone() }.fmt(f),
+            Self::UnknownMember(name) => OperationRefused::UnknownMember(name.clone()).fmt(f),
+            Self::Refused(why) => f.write_str(why),
+            Self::Unknown => f.write_str("leadership was lost meanwhile: look at the members, and ask the new leader"),
+            Self::Stopped => f.write_str("this node stopped before it was known whether it is done"),
+        }
+    }
+}
+
+impl std::error::Error for OperationError {}

@@ -44,7 +44,7 @@ pub use cluster::Cluster;
 pub use discovery::Discovery;
 pub use driver::counters::IoCounters;
 pub use endpoints::Endpoints;
-pub use error::{ProposeError, StartError, StopReason, Stopped};
+pub use error::{OperationError, ProposeError, StartError, StopReason, Stopped};
 pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use last_words::{LastWords, tell_reaped};

@@ -101,6 +101,34 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
+/// Why an operation on members was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OperationRefused {
+    /// This node does not lead: ask the leader.
+    NotLeader {
+        /// Its name, if one is known.
+        leader: Option<NodeName>,
+    },
+    /// Nobody has this name.
+    UnknownMember(NodeName),
+    /// It cannot be done, or took too long: why, and what to do.
+    Impossible(String),
+}
+
+impl fmt::Display for OperationRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader { leader: Some(leader) } => write!(f, "this node does not lead: ask {leader}"),
+            Self::NotLeader { leader: None } => f.write_str("this node does not lead, and knows no leader: try again"),
+            Self::UnknownMember(name) => write!(f, "no node is named {name}"),
+            Self::Impossible(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for OperationRefused {}
+
 /// What a peer did wrong. Counted and reported as an event; the message is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -164,6 +192,8 @@ pub enum Refusal {
     },
     /// The member table is full.
     TableFull,
+    /// An operator took this node out of the cluster.
+    Removed,
 }
 
 impl fmt::Display for Refusal {
@@ -187,6 +217,9 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::TableFull => f.write_str("the cluster has its maximum of members"),
+            Self::Removed => {
+                f.write_str("this node was removed from the cluster: start it again if it is to come back")
+            }
         }
     }
 }

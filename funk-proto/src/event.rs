@@ -133,6 +133,10 @@ pub enum Outcome {
     Committed(LogIndex),
     /// Nothing of it was or will be applied.
     Rejected(crate::error::RequestError),
+    /// An operation on members is done.
+    Done,
+    /// An operation on members ended without its end.
+    Refused(crate::error::OperationRefused),
     /// It may or may not be applied: the leader was lost after it was sent.
     Unknown,
 }

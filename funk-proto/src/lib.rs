@@ -31,7 +31,7 @@ pub mod wire;
 
 pub use config::{NodeConfig, Participation, Timing};
 pub use endpoints::{EndpointEvent, EndpointSet};
-pub use error::{ConfigError, Misbehaviour, Refusal, RequestError};
+pub use error::{ConfigError, Misbehaviour, OperationRefused, Refusal, RequestError};
 pub use event::{Event, Outcome};
 pub use io::{Channel, CloseReason, DatagramSocket, Input, Output, Persist, Recovered, Token};
 pub use node::{LastWord, Node};

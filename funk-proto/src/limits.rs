@@ -106,6 +106,12 @@ pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Proposals of this node that wait for their commit.
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
+/// Operations on members that one leader has under way.
+pub const OPERATIONS_MAX: usize = 16;
+/// Time that an operation on members may take: shards move within seconds, and a voter goes within one.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Boots of removed members that are kept out; the oldest is forgotten first.
+pub const REMOVED_BOOTS_MAX: usize = 256;
 /// Join addresses of one node.
 pub const JOIN_ADDRESSES_MAX: usize = 64;
 /// Findings of discovery that are remembered, so that each is told once.

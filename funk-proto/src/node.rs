@@ -5,6 +5,7 @@
 //! | `routing` | turns one machine's output into another's input: the wiring diagram |
 //! | `apply` | what an applied entry means to this node |
 //! | `leader` | what only the leader does: the member table, the shard map, the voters |
+//! | `operations` | what an operator asks of the leader: add, remove, drain, step down |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
@@ -22,6 +23,7 @@ mod goodbye;
 mod inspect;
 mod joining;
 mod leader;
+mod operations;
 mod peers;
 mod proposals;
 mod recover;
@@ -39,6 +41,7 @@ use goodbye::Endings;
 pub use goodbye::LastWord;
 use joining::Joining;
 use leader::Leading;
+use operations::{Operations, Target};
 use peers::{Identity, Peers};
 use proposals::Proposals;
 use siphasher::sip::SipHasher13;
@@ -79,6 +82,7 @@ pub struct Node {
     leading: Option<Leading>,
     joining: Joining,
     proposals: Proposals,
+    operations: Operations,
     endings: Endings,
     view: View,
     endpoints: EndpointView,
@@ -139,6 +143,7 @@ impl Node {
             leading: None,
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
+            operations: Operations::default(),
             endings: Endings::default(),
             view: View::default(),
             endpoints: EndpointView::default(),
@@ -211,7 +216,10 @@ impl Node {
             }
             Request::Leave => self.begin_leave(now),
             Request::SetEndpoint { name, address } => self.set_endpoint(now, name, address)?,
-            Request::StepDown => self.step_down(now),
+            Request::StepDown => self.begin_operation(now, id, Target::Leadership)?,
+            Request::AddMember(name) => self.begin_operation(now, id, Target::Added(name))?,
+            Request::RemoveMember(name) => self.begin_operation(now, id, Target::Removed(name))?,
+            Request::Drain(name) => self.begin_operation(now, id, Target::Drained(name))?,
         }
         self.settle(now);
         Ok(id)
@@ -233,6 +241,9 @@ impl Node {
         }
         if due(self.peers.poll_timeout()) {
             self.peers.handle_timeout(now);
+        }
+        if due(self.operations.poll_timeout()) {
+            self.end_late_operations(now);
         }
         if due(self.joining.poll_timeout()) {
             self.handle_joining_timeout(now);
@@ -256,6 +267,7 @@ impl Node {
             self.handover.poll_timeout(),
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
+            self.operations.poll_timeout(),
             self.leading.as_ref().and_then(Leading::poll_timeout),
             self.stalls_at(),
             self.view.poll_timeout(),
@@ -303,6 +315,7 @@ impl Node {
             up_index: LogIndex(0),
             taken_index: LogIndex(0),
             draining: false,
+            idle: false,
             serf: self.config.serf,
             raft: self.config.raft,
             liveness: self.config.liveness,

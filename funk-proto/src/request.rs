@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::id::NodeName;
+
 /// A request's number, unique for this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -26,6 +28,15 @@ pub enum Request {
         /// Its address.
         address: Option<SocketAddr>,
     },
-    /// Hand leadership to another voter. Does nothing on a node that does not lead.
+    /// Hand leadership to another voter. This request and those after it are
+    /// for the leader, and end with [`Event::RequestDone`](crate::event::Event::RequestDone).
     StepDown,
+    /// Let a node in that gossip knows. Done when it is a member.
+    AddMember(NodeName),
+    /// Take a member out: one that is up gives its shards up first. Done when it
+    /// is in no table any more; that boot cannot come back.
+    RemoveMember(NodeName),
+    /// Move a member's shards away; it stays a member, and gets none until it
+    /// is started again. Done when it owns none.
+    Drain(NodeName),
 }

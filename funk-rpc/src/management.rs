@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use funk_io::{Cluster, EventsEnd};
+use funk_io::{Cluster, EventsEnd, OperationError};
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
 use funk_proto::{Event, Status as NodeStatus};
@@ -63,7 +63,9 @@ impl<N: Net> Management<N> {
             return error(Code::Invalid, "there is no other voter");
         }
         let mut events = self.cluster.events();
-        self.cluster.step_down().await;
+        if let Err(why @ OperationError::Refused(_)) = self.cluster.step_down().await {
+            return error(Code::Invalid, why.to_string());
+        }
         let followed = within::<N, _>(STEP_DOWN_MAX, async {
             loop {
                 match events.next().await {

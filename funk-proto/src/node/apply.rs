@@ -250,6 +250,7 @@ impl Node {
             self.leading = Some(Leading::new(now, term, self.consensus.voters(), &self.config.timing));
         } else if !leads {
             self.leading = None;
+            self.operations_lose_leadership(leader);
             self.liveness.follow(now, leader);
         }
         if role == RaftRole::PreCandidate {

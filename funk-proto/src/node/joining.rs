@@ -19,7 +19,7 @@ use crate::limits::BOOTSTRAP_LOOK_ROUND;
 use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::cluster::{BootName, FrameBody, REASON_TABLE_FULL, Refused};
+use crate::wire::cluster::{BootName, FrameBody, REASON_REMOVED, REASON_TABLE_FULL, Refused};
 
 /// Pause between two requests.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -205,11 +205,13 @@ impl Node {
 
     pub(super) fn handle_join_refused(&mut self, refused: &Refused) -> Result<(), Misbehaviour> {
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
-        if refused.boot != self.me.boot.get() || member {
+        // A removed node may not have heard that it is no member any more.
+        if refused.boot != self.me.boot.get() || member && refused.reason != REASON_REMOVED {
             return Ok(());
         }
         self.refuse(match refused.reason {
             REASON_TABLE_FULL => Refusal::TableFull,
+            REASON_REMOVED => Refusal::Removed,
             _ => Refusal::NameTaken(self.config.name.clone()),
         });
         Ok(())
@@ -253,6 +255,8 @@ impl Node {
         let ours = name.id == self.me.id.get() && name.boot == self.me.boot.get();
         if ours && self.joining.leaving {
             self.leave_is_done(now);
+        } else if ours {
+            self.refuse(Refusal::Removed);
         }
         Ok(())
     }
@@ -294,6 +298,8 @@ impl Node {
         }
         if id == self.me.id && self.joining.leaving {
             self.leave_is_done(now);
+        } else if id == self.me.id && self.state.as_ref().is_some_and(|state| state.removed.contains(&self.me.boot)) {
+            self.refuse(Refusal::Removed);
         }
         self.liveness.forget_peer(id);
     }

@@ -16,7 +16,8 @@ use crate::shards::plan::{Plan, Releases, Waits, plan};
 use crate::shards::{Member, Owner};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{
-    BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_TABLE_FULL, Refused,
+    BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL,
+    Refused,
 };
 use prost::Message;
 
@@ -108,7 +109,7 @@ impl Leading {
         earliest(self.look_at, self.moves.iter().map(|&(_, _, at)| at).min())
     }
 
-    fn look_again(&mut self, at: Timestamp) {
+    pub(super) fn look_again(&mut self, at: Timestamp) {
         self.look_at = earliest(self.look_at, Some(at));
     }
 }
@@ -130,6 +131,7 @@ impl Node {
         leading.dirty = false;
         leading.look_at = None;
         self.enforce_moves(now);
+        self.pursue_operations(now);
         self.change_voters(now);
         self.hand_over_leadership(now);
         self.lead_out(now);
@@ -167,6 +169,7 @@ impl Node {
         let mut ops = self.deaths(now);
         ops.extend(self.joins(now));
         ops.extend(self.departures());
+        ops.extend(self.operation_steps());
         if let Some(leading) = &mut self.leading {
             ops.extend(std::mem::take(&mut leading.updates).into_values().map(Op::Update));
         }
@@ -226,11 +229,18 @@ impl Node {
             return Ok(());
         };
         let listed = self.state.as_ref().is_some_and(|state| state.members.get(member.id).is_some());
-        let wanted = listed || self.config.auto_join;
+        let wanted = listed || self.config.auto_join || self.operations.adds(member.id);
+        let removed = member.boot.filter(|boot| self.state.as_ref().is_some_and(|state| state.removed.contains(boot)));
         if member.id == self.me.id || !wanted || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
             return Ok(());
         }
         self.peers.learn(member.id, member.raft);
+        if let (Some(boot), Some(state)) = (removed, &self.state) {
+            let (name, cluster) = (member.name.to_string(), state.cluster.id.get());
+            let refused = Refused { reason: REASON_REMOVED, name, cluster, boot: boot.get() };
+            self.peers.send(now, member.id, FrameBody::JoinRefused(refused));
+            return Ok(());
+        }
         let expires = now + Duration::from_secs(2);
         let join = leading.joins.entry(member.id).or_insert_with(|| PendingJoin {
             member: member.clone(),
@@ -332,6 +342,10 @@ impl Node {
         let name = |member: &Member, boot: u64| BootName { id: member.id.get(), boot };
         let mut ops = Vec::new();
         for member in state.members.iter() {
+            if self.operations.removes(member.id) {
+                // An operation of its own takes it out.
+                continue;
+            }
             let votes = voters.contains(&member.id) || outgoing.contains(&member.id);
             let Some(boot) = member.boot else {
                 // A data directory that was lost comes back as another member of that name.

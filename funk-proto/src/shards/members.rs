@@ -22,6 +22,8 @@ pub struct Member {
     pub taken_index: LogIndex,
     /// It leaves: its shards move away.
     pub draining: bool,
+    /// An operator wants this boot to own nothing; it stays a member.
+    pub idle: bool,
     /// Address of its gossip socket.
     pub serf: SocketAddr,
     /// Address of its cluster stream.
@@ -59,6 +61,7 @@ impl Member {
             up_index: LogIndex(0),
             taken_index: LogIndex(0),
             draining: false,
+            idle: false,
             serf: record.serf.parse().ok()?,
             raft: record.raft.parse().ok()?,
             liveness: record.liveness.parse().ok()?,
@@ -95,7 +98,7 @@ impl Member {
 
     /// Whether it may be given shards.
     pub fn may_own(&self) -> bool {
-        self.boot.is_some() && !self.draining && !self.non_member
+        self.boot.is_some() && !self.draining && !self.idle && !self.non_member
     }
 
     /// Every address of this member, `ep.*` of its own and of its service.

@@ -10,7 +10,7 @@ use super::map::{Cell, Owner, ShardMap};
 use super::members::{Member, Members};
 use super::state::{ClusterValues, State};
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId};
-use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, SHARDS_MAX};
+use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, MemberRecord};
 use crate::wire::varint;
 
@@ -26,6 +26,8 @@ struct SavedMember {
     draining: bool,
     #[prost(bool, tag = "5")]
     dead: bool,
+    #[prost(bool, tag = "6")]
+    idle: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +58,9 @@ struct SavedState {
     /// For each run of equal cells: length, owner slot + 1, destination slot + 1, epoch, change.
     #[prost(bytes = "bytes", tag = "12")]
     cells: Bytes,
+    /// Boots of removed members, oldest first.
+    #[prost(fixed64, repeated, tag = "13")]
+    removed: Vec<u64>,
 }
 
 const VERSION: u32 = 1;
@@ -72,6 +77,7 @@ pub(super) fn encode(state: &State) -> Bytes {
         taken_index: member.taken_index.0,
         draining: member.draining,
         dead: member.boot.is_none(),
+        idle: member.idle,
     });
     let saved = SavedState {
         version: VERSION,
@@ -86,6 +92,7 @@ pub(super) fn encode(state: &State) -> Bytes {
         shards: state.map.shards(),
         epoch: state.map.epoch.0,
         cells: encode_cells(&state.map.cells),
+        removed: state.removed.iter().map(|boot| boot.get()).collect(),
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -134,6 +141,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         member.up_index = LogIndex(saved.up_index);
         member.taken_index = LogIndex(saved.taken_index);
         member.draining = saved.draining;
+        member.idle = saved.idle;
         if saved.dead {
             member.boot = None;
         }
@@ -142,6 +150,10 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     if saved.owners.len() > OWNERS_MAX {
         return None;
     }
+    if saved.removed.len() > REMOVED_BOOTS_MAX {
+        return None;
+    }
+    let removed = saved.removed.into_iter().map(BootId::new).collect::<Option<_>>()?;
     let owner = |name: BootName| Some(Owner { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? });
     let owners: Vec<Owner> = saved.owners.into_iter().map(owner).collect::<Option<_>>()?;
     let cells = decode_cells(&saved.cells, saved.shards)?;
@@ -156,6 +168,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         members,
         map: ShardMap::restore(owners, cells, Epoch(saved.epoch))?,
         applied: LogIndex(saved.applied),
+        removed,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The replicated state: cluster values, member table and shard map. Every
 //! node applies the same entries in the same order and holds the same bytes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::map::{Owner, ShardMap};
 use super::members::{Member, Members};
 use super::set;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, ShardId};
+use crate::limits::REMOVED_BOOTS_MAX;
 use crate::mutate::{Mutant, planted};
 use crate::wire::cluster::{BootName, Command, MemberRecord, Op, Transfer, UserEntry};
 
@@ -76,12 +78,20 @@ pub struct State {
     pub map: ShardMap,
     /// The last applied index.
     pub applied: LogIndex,
+    /// Boots that an operator took out, oldest first: they are not let in again.
+    pub removed: VecDeque<BootId>,
 }
 
 impl State {
     /// The state of a new cluster: no member, no owner.
     pub fn new(cluster: ClusterValues, shards: u32) -> Self {
-        Self { cluster, members: Members::default(), map: ShardMap::new(shards), applied: LogIndex(0) }
+        Self {
+            cluster,
+            members: Members::default(),
+            map: ShardMap::new(shards),
+            applied: LogIndex(0),
+            removed: VecDeque::new(),
+        }
     }
 
     /// The state of a new cluster whose bootstrap is its only member, at index 1.
@@ -104,6 +114,8 @@ impl State {
                 Op::Dead(name) => changes.extend(self.dead(name)),
                 Op::Drain(name) => changes.extend(self.drain(name)),
                 Op::Removed(name) => changes.extend(self.removed(name)),
+                Op::Expelled(name) => changes.extend(self.expelled(name)),
+                Op::Idle(name) => changes.extend(self.idle(name)),
                 Op::Update(record) => changes.extend(self.update(&record)),
                 Op::Moving(transfer) => self.moving(index, &transfer, &mut changes),
                 Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
@@ -116,6 +128,9 @@ impl State {
     fn up(&mut self, index: LogIndex, record: &MemberRecord) -> Option<Change> {
         let member = Member::parse(record)?;
         let id = member.id;
+        if member.boot.is_some_and(|boot| self.removed.contains(&boot)) {
+            return None;
+        }
         self.members.enter(index, member).then_some(Change::Up(id))
     }
 
@@ -147,6 +162,29 @@ impl State {
         }
         let member = self.members.remove(id)?;
         Some(Change::Removed { member, left: boot.is_some() })
+    }
+
+    fn idle(&mut self, name: BootName) -> Option<Change> {
+        let (member, _) = self.boot_of(name)?;
+        let first = !std::mem::replace(&mut member.idle, true);
+        first.then_some(Change::Draining(member.id))
+    }
+
+    fn expelled(&mut self, name: BootName) -> Option<Change> {
+        let id = RaftId::new(name.id)?;
+        let boot = BootId::new(name.boot);
+        let listed = self.members.get(id)?.boot;
+        if listed.is_some() && listed != boot {
+            return None;
+        }
+        if let Some(boot) = boot.filter(|boot| !self.removed.contains(boot)) {
+            if self.removed.len() >= REMOVED_BOOTS_MAX {
+                self.removed.pop_front();
+            }
+            self.removed.push_back(boot);
+        }
+        let member = self.members.remove(id)?;
+        Some(Change::Removed { member, left: true })
     }
 
     fn update(&mut self, record: &MemberRecord) -> Option<Change> {

@@ -124,6 +124,8 @@ pub const REASON_CLUSTER_ID: u32 = 2;
 pub const REASON_NAME_TAKEN: u32 = 3;
 /// The member table is full.
 pub const REASON_TABLE_FULL: u32 = 4;
+/// An operator took that boot out of the cluster.
+pub const REASON_REMOVED: u32 = 5;
 
 /// One boot of one node.
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -224,7 +226,7 @@ pub struct Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
     /// Which.
-    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub op: Option<Op>,
 }
 
@@ -255,6 +257,13 @@ pub enum Op {
     /// A member's addresses or endpoints changed; its boot did not.
     #[prost(message, tag = "8")]
     Update(MemberRecord),
+    /// An operator took that node out of the table, dead or with this boot up.
+    /// The boot is never let in again; 0 if it is not known.
+    #[prost(message, tag = "9")]
+    Expelled(BootName),
+    /// An operator wants that boot to own nothing; it stays a member.
+    #[prost(message, tag = "10")]
+    Idle(BootName),
 }
 
 /// Shards on their way to one boot of one node.

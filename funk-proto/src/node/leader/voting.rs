@@ -22,14 +22,15 @@ impl Node {
     fn candidates(&self, state: &State) -> Vec<Candidate> {
         let candidate = |member: &Member| {
             let alive = member.boot.is_some() && !self.liveness.is_silent(member.id);
-            let willing = !member.draining && !member.non_voting && !member.non_member;
+            let removed = self.operations.removes(member.id);
+            let willing = !member.draining && !removed && !member.non_voting && !member.non_member;
             let caught_up = member.id == self.me.id || self.has_caught_up(member.id);
             Candidate {
                 id: member.id,
                 zone: member.zone.clone(),
                 fit: alive && willing && caught_up,
                 // One that only stops for a while is replaced like a dead one, if at all.
-                dead: !alive || willing && !caught_up || member.draining && member.durable,
+                dead: !removed && (!alive || willing && !caught_up || member.draining && member.durable),
             }
         };
         state.members.iter().map(candidate).collect()
@@ -123,7 +124,7 @@ impl Node {
     }
 
     /// The voter best fit to lead next: heard, and furthest in the log.
-    fn heir(&self) -> Option<RaftId> {
+    pub(in crate::node) fn heir(&self) -> Option<RaftId> {
         let state = self.state.as_ref()?;
         let fit = |id: &RaftId| {
             let member = state.members.get(*id);
@@ -132,14 +133,5 @@ impl Node {
                 && !self.liveness.is_silent(*id)
         };
         self.consensus.voters().into_iter().filter(fit).max_by_key(|&id| (self.consensus.matched(id), id))
-    }
-
-    pub(in crate::node) fn step_down(&mut self, now: Timestamp) {
-        if self.leading.is_some()
-            && let Some(heir) = self.heir()
-        {
-            let result = self.consensus.transfer_leader(now, heir);
-            tracing::debug!(%heir, ?result, "step down");
-        }
     }
 }

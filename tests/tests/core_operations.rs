@@ -1,0 +1,205 @@
+//! What an operator asks of the leader: add, remove, drain, step down.
+//! The harness checks at every step that no shard has two servers.
+
+use std::time::Duration;
+
+use funk_proto::id::NodeName;
+use funk_proto::status::Role;
+use funk_proto::{Event, OperationRefused, Outcome, Refusal, Request, Status};
+use funk_tests::harness::World;
+
+const SHARDS: u32 = 60;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn name(at: usize) -> NodeName {
+    World::name(at).parse().expect("legal")
+}
+
+fn cluster(seed: u64, durable: &[bool]) -> World {
+    let mut world = World::new(seed);
+    for &durable in durable {
+        world.start_with(|config| (config.shards, config.durable) = (SHARDS, durable));
+    }
+    world.run_until(secs(20), World::converged).expect("it converges");
+    world.run(secs(2));
+    world
+}
+
+fn leader(world: &World) -> usize {
+    world.running().into_iter().find(|&at| world.status(at).role == Role::Leader).expect("somebody leads")
+}
+
+fn follower(world: &World) -> usize {
+    world.running().into_iter().find(|&at| world.status(at).role != Role::Leader).expect("somebody follows")
+}
+
+fn outcomes(world: &World, at: usize) -> Vec<Outcome> {
+    let ended = |event: &Event| match event {
+        Event::RequestDone { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    };
+    world.events(at).iter().filter_map(ended).collect()
+}
+
+/// Asks, and runs until the answer.
+fn ask(world: &mut World, at: usize, request: Request) -> Outcome {
+    let before = outcomes(world, at).len();
+    world.request(at, request);
+    world.run_until(secs(40), |world| outcomes(world, at).len() > before).expect("every operation ends");
+    outcomes(world, at).pop().expect("one was told")
+}
+
+fn shards_of(status: &Status, name: &NodeName) -> Option<u32> {
+    status.members.iter().find(|member| member.name == *name && member.boot.is_some()).map(|member| member.shards)
+}
+
+fn is_refused(world: &World, at: usize) -> bool {
+    world.events(at).contains(&Event::Refused(Refusal::Removed))
+}
+
+#[test]
+fn a_drained_member_owns_nothing_and_stays_until_it_is_started_again() {
+    for durable in [false, true] {
+        let mut world = cluster(1, &[durable; 3]);
+        let (first, idle) = (leader(&world), follower(&world));
+        assert_eq!(ask(&mut world, first, Request::Drain(name(idle))), Outcome::Done);
+        assert_eq!(shards_of(&world.status(first), &name(idle)), Some(0));
+        world.run(secs(5));
+        assert_eq!(shards_of(&world.status(first), &name(idle)), Some(0), "it stays a member without shards");
+        assert!(matches!(
+            ask(&mut world, first, Request::Drain(name(3))),
+            Outcome::Refused(OperationRefused::UnknownMember(_))
+        ));
+        world.kill(idle);
+        world.run(secs(1));
+        world.restart(idle);
+        world.run_until(secs(10), World::converged).expect("it serves again");
+    }
+}
+
+#[test]
+fn the_leader_may_be_drained_and_goes_on_leading() {
+    let mut world = cluster(2, &[false; 3]);
+    let first = leader(&world);
+    assert_eq!(ask(&mut world, first, Request::Drain(name(first))), Outcome::Done);
+    world.run(secs(2));
+    assert_eq!((leader(&world), world.status(first).shards_owned), (first, 0));
+}
+
+#[test]
+fn the_last_owner_cannot_be_drained_or_removed() {
+    let mut world = cluster(3, &[false; 2]);
+    let (first, other) = (leader(&world), follower(&world));
+    assert_eq!(ask(&mut world, first, Request::Drain(name(other))), Outcome::Done);
+    for request in [Request::Drain(name(first)), Request::RemoveMember(name(first))] {
+        let outcome = ask(&mut world, first, request);
+        assert!(matches!(outcome, Outcome::Refused(OperationRefused::Impossible(_))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_removed_member_is_gone_and_its_boot_does_not_come_back() {
+    for durable in [false, true] {
+        for nodes in [2, 3, 5] {
+            let mut world = cluster(4, &vec![durable; nodes]);
+            let (first, gone) = (leader(&world), follower(&world));
+            assert_eq!(ask(&mut world, first, Request::RemoveMember(name(gone))), Outcome::Done);
+            world.run_until(secs(5), |world| is_refused(world, gone)).expect("it is told");
+            assert_eq!(shards_of(&world.status(first), &name(gone)), None);
+            world.kill(gone);
+            world.run_until(secs(5), World::converged).expect("the others go on");
+            world.restart(gone);
+            let back = |world: &World| world.running().len() == nodes && world.converged();
+            world.run_until(secs(10), back).expect("a new boot is let in");
+        }
+    }
+}
+
+#[test]
+fn a_dead_member_is_removed_and_one_that_only_slept_is_kept_out_by_every_later_leader() {
+    for durable in [false, true] {
+        let mut world = cluster(5, &[durable; 4]);
+        let (first, gone) = (leader(&world), follower(&world));
+        world.pause(gone);
+        world.run(Duration::from_millis(400));
+        let outcome = ask(&mut world, first, Request::RemoveMember(name(gone)));
+        let forgotten = Outcome::Refused(OperationRefused::UnknownMember(name(gone)));
+        assert!(outcome == Outcome::Done || !durable && outcome == forgotten, "{outcome:?}");
+        if outcome == Outcome::Done {
+            world.run(secs(1));
+            assert_eq!(ask(&mut world, first, Request::StepDown), Outcome::Done);
+            world.resume(gone);
+            world.run_until(secs(10), |world| is_refused(world, gone)).expect("it is told");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_waits_is_let_in_by_its_name_only() {
+    let mut world = World::new(6);
+    for _ in 0..3 {
+        world.start_with(|config| (config.shards, config.auto_join) = (SHARDS, false));
+    }
+    world.run(secs(5));
+    assert_eq!(world.status(0).shards_owned, SHARDS);
+    for at in [1, 1, 2] {
+        assert_eq!(ask(&mut world, 0, Request::AddMember(name(at))), Outcome::Done);
+        assert!(shards_of(&world.status(0), &name(at)).is_some());
+    }
+    world.run_until(secs(10), World::converged).expect("all serve");
+    let stranger = ask(&mut world, 0, Request::AddMember(name(7)));
+    assert_eq!(stranger, Outcome::Refused(OperationRefused::UnknownMember(name(7))));
+}
+
+#[test]
+fn a_restarted_durable_member_comes_back_without_being_added_again() {
+    let mut world = World::new(7);
+    for _ in 0..3 {
+        world.start_with(|config| (config.shards, config.auto_join, config.durable) = (SHARDS, false, true));
+    }
+    world.run(secs(3));
+    for at in [1, 2] {
+        assert_eq!(ask(&mut world, 0, Request::AddMember(name(at))), Outcome::Done);
+    }
+    world.run_until(secs(10), World::converged).expect("all serve");
+    world.run(secs(2));
+    world.kill(1);
+    world.run(secs(2));
+    world.restart(1);
+    world.run_until(secs(10), |world| world.running().len() == 3 && world.converged()).expect("it is back");
+}
+
+#[test]
+fn step_down_ends_when_another_voter_leads() {
+    let mut world = cluster(8, &[false; 3]);
+    let first = leader(&world);
+    assert_eq!(ask(&mut world, first, Request::StepDown), Outcome::Done);
+    assert_ne!(leader(&world), first);
+    let follower = follower(&world);
+    let refused = ask(&mut world, follower, Request::StepDown);
+    assert_eq!(refused, Outcome::Refused(OperationRefused::NotLeader { leader: Some(name(leader(&world))) }));
+    let mut alone = cluster(9, &[false]);
+    assert!(matches!(ask(&mut alone, 0, Request::StepDown), Outcome::Refused(OperationRefused::Impossible(_))));
+}
+
+#[test]
+fn an_operation_whose_leader_is_lost_ends_unknown() {
+    let mut world = cluster(10, &[false; 3]);
+    let first = leader(&world);
+    world.cut = (0..3).filter(|&at| at != first).map(|at| (at.min(first), at.max(first))).collect();
+    let other = follower(&world);
+    assert_eq!(ask(&mut world, first, Request::RemoveMember(name(other))), Outcome::Unknown);
+}
+
+#[test]
+fn operations_are_bounded() {
+    let mut world = cluster(11, &[false; 3]);
+    let first = leader(&world);
+    world.cut = (0..3).filter(|&at| at != first).map(|at| (at.min(first), at.max(first))).collect();
+    let other = name(follower(&world));
+    let taken = (0..40).filter(|_| world.try_request(first, Request::Drain(other.clone()))).count();
+    assert_eq!(taken, funk_proto::limits::OPERATIONS_MAX);
+}
