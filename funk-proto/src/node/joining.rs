@@ -203,9 +203,10 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_join_refused(&mut self, refused: &Refused) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_join_refused(&mut self, now: Timestamp, refused: &Refused) -> Result<(), Misbehaviour> {
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
-        if refused.boot != self.me.boot.get() || member {
+        // A member that has long heard no leader may be one no more: the cluster gave its name away.
+        if refused.boot != self.me.boot.get() || member && !self.is_out(now) {
             return Ok(());
         }
         self.refuse(match refused.reason {
