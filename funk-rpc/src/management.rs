@@ -2,32 +2,27 @@
 //!
 //! What only the leader can do is passed on to it, once.
 
+mod change;
+
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use funk_io::{Cluster, EventsEnd, OperationError};
+use funk_io::Cluster;
+use funk_proto::Status as NodeStatus;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
-use funk_proto::{Event, Status as NodeStatus};
 use tonic::{Request, Response, Status};
 
-use crate::net::{Net, within};
+use self::change::Change;
+use crate::net::Net;
 use crate::pb::managepb as pb;
-use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
 use crate::pb::managepb::error::Code;
 use crate::pool::Pool;
-use crate::reply::time_for;
 use crate::server::Peer;
 
 /// The endpoint at which nodes serve this.
 pub const ENDPOINT: &str = "ep.clusterfunk.management";
-/// Marks a call that was passed on: it is not passed on again.
-const HOP_KEY: &str = "x-funk-hop";
-/// Time for another voter to lead.
-const STEP_DOWN_MAX: Duration = Duration::from_secs(2);
 
 /// Serves the management of one node's cluster.
 pub struct Management<N> {
@@ -56,47 +51,6 @@ impl<N: Net> Management<N> {
     fn me(&self) -> String {
         self.cluster.name().to_string()
     }
-
-    /// Lets another voter lead, if this node leads.
-    async fn step_down_here(&self, status: &NodeStatus) -> Option<pb::Error> {
-        if status.members.iter().filter(|member| member.raft == RaftStatus::Voter).count() < 2 {
-            return error(Code::Invalid, "there is no other voter");
-        }
-        let mut events = self.cluster.events();
-        if let Err(why @ OperationError::Refused(_)) = self.cluster.step_down().await {
-            return error(Code::Invalid, why.to_string());
-        }
-        let followed = within::<N, _>(STEP_DOWN_MAX, async {
-            loop {
-                match events.next().await {
-                    Ok(Event::Leader { leader: Some(leader), .. }) if leader != *self.cluster.name() => return true,
-                    Ok(_) | Err(EventsEnd::Lagged(_)) => {}
-                    Err(EventsEnd::Stopped) => return false,
-                }
-            }
-        });
-        match followed.await {
-            Some(true) => None,
-            _ => error(Code::Generic, "no other voter took over in time"),
-        }
-    }
-
-    /// What is wrong with changing this node: nothing can change one here yet.
-    async fn cannot_change(&self, id: &str) -> Result<Option<pb::Error>, Status> {
-        if id.parse::<NodeName>().is_err() {
-            return Ok(error(Code::Invalid, format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -")));
-        }
-        let status = self.look().await?;
-        if status.leader.is_none() {
-            return Ok(error(Code::NoLeader, "no leader is known here"));
-        }
-        let known = status.members.iter().any(|member| member.name.as_str() == id);
-        Ok(if known {
-            error(Code::Generic, "changing single members is not available in this version")
-        } else {
-            error(Code::UnknownId, format!("no node is called {id:?}"))
-        })
-    }
 }
 
 fn error(code: Code, message: impl Into<String>) -> Option<pb::Error> {
@@ -109,13 +63,6 @@ fn text(name: Option<&NodeName>) -> String {
 
 fn number(count: impl TryInto<i32>) -> i32 {
     count.try_into().unwrap_or(i32::MAX)
-}
-
-/// Where the leader serves this.
-fn leader_at(status: &NodeStatus) -> Option<SocketAddr> {
-    let leader = status.leader.as_ref()?;
-    let member = status.members.iter().find(|member| member.name == *leader)?;
-    member.endpoints.get(ENDPOINT).copied()
 }
 
 fn node_info(member: &MemberStatus) -> pb::NodeInfo {
@@ -195,52 +142,37 @@ impl<N: Net> ClusterManagement for Management<N> {
     }
 
     async fn step_down(&self, request: Request<pb::StepDownRequest>) -> Result<Response<pb::StepDownResponse>, Status> {
-        let status = self.look().await?;
-        let node_id = text(status.leader.as_ref());
-        if status.leader.as_ref() == Some(self.cluster.name()) {
-            let error = self.step_down_here(&status).await;
-            return Ok(Response::new(pb::StepDownResponse { node_id, error }));
-        }
-        let passed_on = request.metadata().contains_key(HOP_KEY);
-        let Some(address) = leader_at(&status).filter(|_| !passed_on) else {
-            let error = error(Code::NoLeader, "no leader is known here");
-            return Ok(Response::new(pb::StepDownResponse { node_id: self.me(), error }));
-        };
-        let time = time_for(&request);
-        let mut leader = ClusterManagementClient::new(self.pool.at(address));
-        let mut request = Request::new(pb::StepDownRequest {});
-        request.set_timeout(time);
-        request.metadata_mut().insert(HOP_KEY, tonic::metadata::MetadataValue::from_static("1"));
-        let passed = within::<N, _>(time, leader.step_down(request)).await;
-        let why = match passed {
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(why)) => format!("the leader at {address}: {}", why.message()),
-            None => format!("the leader at {address} did not answer in {time:?}"),
-        };
-        Ok(Response::new(pb::StepDownResponse { node_id, error: error(Code::Generic, why) }))
+        let (node_id, error) = self.change(&Change::StepDown, &request).await?;
+        Ok(Response::new(pb::StepDownResponse { node_id, error }))
     }
 
     async fn add_node(&self, request: Request<pb::AddNodeRequest>) -> Result<Response<pb::AddNodeResponse>, Status> {
-        let id = request.into_inner().node_id;
-        let error = self.cannot_change(&id).await?;
-        Ok(Response::new(pb::AddNodeResponse { node_id: id, error }))
+        let error = match Change::of(Change::Add, &request.get_ref().node_id) {
+            Ok(change) => self.change(&change, &request).await?.1,
+            Err(refused) => refused,
+        };
+        Ok(Response::new(pb::AddNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 
     async fn remove_node(
         &self,
         request: Request<pb::RemoveNodeRequest>,
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
-        let id = request.into_inner().node_id;
-        let error = self.cannot_change(&id).await?;
-        Ok(Response::new(pb::RemoveNodeResponse { node_id: id, error }))
+        let error = match Change::of(Change::Remove, &request.get_ref().node_id) {
+            Ok(change) => self.change(&change, &request).await?.1,
+            Err(refused) => refused,
+        };
+        Ok(Response::new(pb::RemoveNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 
     async fn drain_node(
         &self,
         request: Request<pb::DrainNodeRequest>,
     ) -> Result<Response<pb::DrainNodeResponse>, Status> {
-        let id = request.into_inner().node_id;
-        let error = self.cannot_change(&id).await?;
-        Ok(Response::new(pb::DrainNodeResponse { node_id: id, error }))
+        let error = match Change::of(Change::Drain, &request.get_ref().node_id) {
+            Ok(change) => self.change(&change, &request).await?.1,
+            Err(refused) => refused,
+        };
+        Ok(Response::new(pb::DrainNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 }

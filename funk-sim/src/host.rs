@@ -89,6 +89,7 @@ pub(crate) struct End {
 /// A process that stands still.
 #[derive(Debug)]
 pub(crate) struct Pause {
+    /// On the host's own clock, whose rate may change meanwhile.
     pub(crate) since: Timestamp,
     pub(crate) waiting: Vec<Happening>,
 }

@@ -71,6 +71,12 @@ pub(crate) enum Happening {
         generation: u32,
         input: Input,
     },
+    GiveUp {
+        to: usize,
+        generation: u32,
+        conn: ConnId,
+        since: Timestamp,
+    },
     Flushed {
         to: usize,
         generation: u32,
@@ -105,6 +111,7 @@ impl Happening {
             | Self::Stream { to, .. }
             | Self::Closed { to, .. }
             | Self::Local { to, .. }
+            | Self::GiveUp { to, .. }
             | Self::Flushed { to, .. }
             | Self::Wake { to, .. }
             | Self::ServiceWake { to, .. }
@@ -337,6 +344,9 @@ impl World {
                 self.feed(to, Input::Closed { conn, why });
             }
             Happening::Local { to, generation, input } if self.lives(to, generation) => self.feed(to, input),
+            Happening::GiveUp { to, generation, conn, since } if self.lives(to, generation) => {
+                self.give_up(to, conn, since);
+            }
             Happening::Flushed { to, generation } if self.lives(to, generation) => self.flushed(to),
             Happening::Wake { to, generation, due }
                 if self.lives(to, generation) && self.hosts[to].wake_at == Some(due) =>

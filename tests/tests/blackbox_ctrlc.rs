@@ -103,6 +103,53 @@ fn step_down_moves_leadership_and_loses_no_request() -> Tested {
 }
 
 #[test]
+fn a_node_is_emptied_and_taken_out_without_a_lost_request() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-change", 3)?;
+    let leader = cluster.leader()?;
+    let gone = (0..3).find(|&node| node != leader).ok_or("three nodes have a follower")?;
+    let id = cluster.nodes[gone].id.clone();
+    let load = Load::start(&mut cluster, Duration::from_secs(4))?;
+    load.running(&mut cluster)?;
+    // The node that is asked need not be the one that leads, or the one that goes.
+    let asked = (0..3).find(|&node| node != leader && node != gone).ok_or("three nodes have two followers")?;
+    let join = cluster.nodes[asked].serf.to_string();
+    let done = |arguments: &[&str]| -> Result<String, String> {
+        let output = ctrlc(&[arguments, &at(&cluster, &join)].concat())?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() != Some(0) {
+            return Err(format!("{arguments:?}: {error}"));
+        }
+        String::from_utf8(output.stdout).map_err(|error| error.to_string())
+    };
+    let listed = |what: &str| -> Result<Vec<Value>, String> {
+        let json: Value =
+            serde_json::from_str(&done(&[what, "--output", "json"])?).map_err(|error| error.to_string())?;
+        Ok(json["nodes"].as_array().cloned().unwrap_or_default())
+    };
+    done(&["node", "drain", &id])?;
+    wait_for("the map to reach the asked node", GENEROUS, || {
+        match listed("shards")?.iter().find(|node| node["node"] == *id) {
+            Some(node) if node["shards"] != 0 => Err(format!("it owns shards: {node}")),
+            _ => Ok(()),
+        }
+    })?;
+    let raft = |id: &str| -> Result<Option<Value>, String> {
+        Ok(listed("nodes")?.into_iter().find(|node| node["id"] == *id).map(|node| node["raft"].clone()))
+    };
+    assert!(raft(&id)?.is_some_and(|raft| raft != ""), "a drained node stays a member");
+
+    done(&["node", "rm", &id])?;
+    wait_for("Raft to be without it", GENEROUS, || match raft(&id)? {
+        Some(raft) if raft != "" => Err(format!("it is a {raft}")),
+        _ => Ok(()),
+    })?;
+    load.finish()?;
+    let status = cluster.nodes[gone].process.wait(GENEROUS)?;
+    assert_eq!(status.code(), Some(1), "the process of a removed node says so and ends");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() -> Tested {
     let cluster = DemoCluster::start("ctrlc-refused", 1)?;
     let join = cluster.nodes[0].serf.to_string();
@@ -126,7 +173,7 @@ fn what_cannot_be_done_is_said_in_one_line() -> Tested {
 #[test]
 fn help_that_needs_no_cluster_works_without_one() -> Tested {
     let output = ctrlc(&["recover"])?;
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--recover"));
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--bootstrap"));
     for shell in ["bash", "zsh", "fish"] {
         let output = ctrlc(&["completions", shell])?;
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("step-down"));

@@ -213,6 +213,8 @@ impl Node {
             return;
         };
         state.applied = index;
+        // What the snapshot covers is never told entry by entry.
+        self.proposals_lose_leader();
         if !user.is_empty() {
             self.proposals.note_user_state();
             self.outputs.push_back(Output::SnapshotInstalled { index, state: user });

@@ -203,10 +203,12 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_join_refused(&mut self, refused: &Refused) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_join_refused(&mut self, now: Timestamp, refused: &Refused) -> Result<(), Misbehaviour> {
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
-        // A removed node may not have heard that it is no member any more.
-        if refused.boot != self.me.boot.get() || member && refused.reason != REASON_REMOVED {
+        // A removed node may not have heard that it is no member any more, and one that has long
+        // heard no leader may be none: the cluster gave its name away.
+        let news = refused.reason == REASON_REMOVED || self.is_out(now);
+        if refused.boot != self.me.boot.get() || member && !news {
             return Ok(());
         }
         self.refuse(match refused.reason {

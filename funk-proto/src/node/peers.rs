@@ -53,6 +53,8 @@ pub(super) enum PeersOutput {
 pub(super) enum PeerNews {
     /// The peer said hello.
     Introduced(RaftId),
+    /// A stream from the peer took the place of another: what was under way on that may be lost.
+    Replaced(RaftId),
     /// The last stream to the peer ended.
     Lost(RaftId),
     /// The peer, or this node, refused the other.
@@ -356,6 +358,7 @@ impl Peers {
         if let Some(old) = replaced.filter(|&old| old != conn) {
             self.streams.remove(&old);
             self.outputs.push_back(PeersOutput::Close { conn: old });
+            self.news.push_back(PeerNews::Replaced(id));
         }
         self.news.push_back(PeerNews::Introduced(id));
     }

@@ -163,6 +163,8 @@ impl Node {
     fn route_peer_news(&mut self, now: Timestamp, news: PeerNews) {
         match news {
             PeerNews::Introduced(id) => self.ask_to_join_through(now, id),
+            PeerNews::Replaced(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
+            PeerNews::Replaced(_) => {}
             PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
             PeerNews::Refused { address, refusal } => {
                 let address = address.unwrap_or(self.config.raft);
@@ -198,7 +200,7 @@ impl Node {
             FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
             FrameBody::Raft(message) => self.handle_raft(now, from, message),
             FrameBody::Join(record) => self.handle_join(now, record),
-            FrameBody::JoinRefused(refused) => self.handle_join_refused(&refused),
+            FrameBody::JoinRefused(refused) => self.handle_join_refused(now, &refused),
             FrameBody::Leave(name) => self.handle_leave(now, name),
             FrameBody::Farewell(name) => self.handle_farewell(now, name),
             FrameBody::Release(release) => self.handle_release(from, &release),

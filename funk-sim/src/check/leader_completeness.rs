@@ -9,8 +9,9 @@ use crate::host::Facts;
 /// Whoever leads has every committed entry.
 #[derive(Debug, Default)]
 pub struct LeaderCompleteness {
-    /// Terms of the committed entries, by index; 0 where nobody looked.
-    committed: Vec<u64>,
+    /// Of the committed entries, by index: their term, 0 where nobody looked, and the term in which they were
+    /// seen committed first.
+    committed: Vec<(u64, u64)>,
 }
 
 impl Checker for LeaderCompleteness {
@@ -25,9 +26,10 @@ impl Checker for LeaderCompleteness {
         let newly = before.is_none_or(|before| before.role != Role::Leader || before.term != facts.term);
         if newly && facts.role == Role::Leader {
             // What is below its snapshot it cannot show, and has.
-            for (index, &term) in self.committed.iter().enumerate().rev() {
+            for (index, &(term, seen_in)) in self.committed.iter().enumerate().rev() {
                 let has = look.term_at(LogIndex(index as u64));
-                if term == 0 || has.is_some_and(|has| has.0 == term) {
+                // A leader that wakes up in an old term owes nothing that later terms committed.
+                if term == 0 || seen_in > facts.term.0 || has.is_some_and(|has| has.0 == term) {
                     continue;
                 }
                 if has.is_none() && index as u64 <= facts.last_index.0 {
@@ -39,7 +41,8 @@ impl Checker for LeaderCompleteness {
         let known = self.committed.len() as u64;
         if facts.commit.0 >= known {
             for index in known..=facts.commit.0 {
-                self.committed.push(look.term_at(LogIndex(index)).map_or(0, |term| term.0));
+                let term = look.term_at(LogIndex(index)).map_or(0, |term| term.0);
+                self.committed.push((term, facts.term.0));
             }
         }
         Ok(())

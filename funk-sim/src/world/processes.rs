@@ -113,7 +113,8 @@ impl World {
     pub fn pause(&mut self, at: usize) {
         if self.hosts[at].runs() {
             self.tell(Some(at), Topic::Process, || "the process stands still".into());
-            self.hosts[at].paused = Some(Pause { since: self.now, waiting: Vec::new() });
+            let since = self.hosts[at].clock.local(self.now);
+            self.hosts[at].paused = Some(Pause { since, waiting: Vec::new() });
         }
     }
 
@@ -121,7 +122,7 @@ impl World {
     pub fn resume(&mut self, at: usize) {
         let Some(Pause { since, waiting }) = self.hosts[at].paused.take() else { return };
         let host = &self.hosts[at];
-        let gap = host.clock.local(self.now) - host.clock.local(since);
+        let gap = host.clock.local(self.now) - since;
         self.tell(Some(at), Topic::Process, || format!("the process goes on after {gap:?}"));
         self.tally.resumes += 1;
         self.hosts[at].gap = gap > self.hosts[at].config.timing.lease / 2;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::id::ConnId;
-use funk_proto::{Channel, CloseReason, limits};
+use funk_proto::{Channel, CloseReason, Timestamp, limits};
 
 use super::{Happening, World};
 use crate::host::End;
@@ -56,10 +56,11 @@ impl World {
         if !self.network.is_open(at, peer) {
             if end.held.is_empty() {
                 end.held_since = now;
+                let generation = self.hosts[at].generation;
+                self.queue.push(now + GIVE_UP, Happening::GiveUp { to: at, generation, conn, since: now });
             }
-            end.held.push(bytes);
-            if now - end.held_since > GIVE_UP {
-                self.give_up(at, conn);
+            if let Some(end) = self.hosts[at].streams.get_mut(&conn) {
+                end.held.push(bytes);
             }
             return;
         }
@@ -76,7 +77,12 @@ impl World {
         self.queue.push(when, Happening::Stream { to: peer, generation, conn: far, channel, bytes });
     }
 
-    fn give_up(&mut self, at: usize, conn: ConnId) {
+    /// What was held since then could not be sent all the while.
+    pub(super) fn give_up(&mut self, at: usize, conn: ConnId, since: Timestamp) {
+        let held = |end: &&End| !end.held.is_empty() && end.held_since == since;
+        if self.hosts[at].streams.get(&conn).filter(held).is_none() {
+            return;
+        }
         let Some(end) = self.hosts[at].streams.remove(&conn) else { return };
         if let Some(far) = self.hosts[end.peer].streams.get_mut(&end.conn) {
             far.dead = true;

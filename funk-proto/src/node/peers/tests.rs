@@ -178,3 +178,11 @@ fn a_restarted_peer_is_believed_while_the_stream_to_its_former_process_ends() {
     assert_eq!(a.boot(id(2)), BootId::new(202));
     assert_eq!(a.datagram_route(id(2)), Some((address(9, 3), Key([7; 16]))));
 }
+
+#[test]
+fn a_stream_that_takes_the_place_of_another_is_told_of() {
+    let (_, mut b) = introduced();
+    news(&mut b);
+    b.handle_frame(at(2), ConnId::accepted(2), &hello_of(1, 101)).unwrap();
+    assert!(matches!(news(&mut b)[..], [PeerNews::Replaced(one), PeerNews::Introduced(_)] if one == id(1)));
+}
