@@ -6,13 +6,19 @@
 //! | `logs` | logs on stderr |
 //! | `stop` | the signals that end a program |
 //! | `interfaces` | the addresses of this machine |
+//! | `say` | lines on stdout |
+//! | `node` | the start and the end of a node |
 
 mod interfaces;
 mod logs;
+mod node;
 mod parse;
+mod say;
 mod stop;
 
 pub use interfaces::addresses;
 pub use logs::{LogFlags, LogFormat};
+pub use node::{Failure, close, leave, random_name};
 pub use parse::{duration, parse_or_exit, usage_line};
+pub use say::say;
 pub use stop::Stop;

@@ -14,4 +14,4 @@ mod run;
 mod snapshot;
 
 pub use flags::SeedFlags;
-pub use run::{Failure, run};
+pub use run::run;

@@ -1,11 +1,10 @@
 //! One node: its sockets, its servers, its start and its end.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
 
-use funk_cli::Stop;
+use funk_cli::{Failure, Stop, close, leave, random_name, say};
 use funk_io::reaper::Reporter;
 use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
 use funk_proto::id::NodeName;
@@ -19,15 +18,6 @@ use futures_lite::future;
 use crate::flags::NodeFlags;
 use crate::pb::demo_service_server::DemoServiceServer;
 use crate::service::{Definitions, routes};
-
-/// Time for leaving; with the servers' end it stays below three seconds.
-const LEAVE_MAX: Duration = Duration::from_millis(2_500);
-/// Time for the servers to end open requests after that.
-const CLOSE_MAX: Duration = Duration::from_millis(400);
-
-/// Why a node did not run, or did not end in order: the cluster or the machine said no.
-#[derive(Debug)]
-pub struct Failure(pub String);
 
 struct Running {
     cluster: Cluster,
@@ -63,23 +53,8 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
             Ok(())
         }
     };
-    let closing = async {
-        for server in &node.servers {
-            server.shutdown().await;
-        }
-    };
-    future::or(closing, R::sleep(CLOSE_MAX)).await;
+    close::<R>(&node.servers).await;
     result
-}
-
-async fn leave<R: Runtime>(cluster: &Cluster) {
-    let began = Instant::now();
-    let left = future::or(async { cluster.leave().await.is_ok() }, async {
-        R::sleep(LEAVE_MAX).await;
-        false
-    })
-    .await;
-    tracing::info!(left, after = ?began.elapsed(), "stopping");
 }
 
 fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
@@ -166,18 +141,6 @@ fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr, data: Option<&
         }
         Some(data) => tracing::info!(node = %name, %serf, data = %data.path().display(), "a new data directory"),
     }
-}
-
-fn random_name() -> io::Result<NodeName> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
-    Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
-}
-
-/// Writes a line to stdout at once; nobody may be reading.
-fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Counts failed joins, so that an address that stays silent does not fill the log.

@@ -1,5 +1,6 @@
-//! A client of a cluster that is no node of it: it follows the cluster's
-//! endpoints and shard map, and calls the owner of a shard directly.
+//! A client of a cluster that is no node of it: it follows the cluster's live
+//! nodes and their endpoints, as gossip shows them. Gossip names no owners of
+//! shards, so the nodes take turns, and pass requests on to the owner.
 //!
 //! ```no_run
 //! # async fn example<R: funk_io::Runtime>() -> Result<(), Box<dyn std::error::Error>> {

@@ -147,10 +147,7 @@ impl<N: Net> ClusterManagement for Management<N> {
     }
 
     async fn add_node(&self, request: Request<pb::AddNodeRequest>) -> Result<Response<pb::AddNodeResponse>, Status> {
-        let error = match Change::of(Change::Add, &request.get_ref().node_id) {
-            Ok(change) => self.change(&change, &request).await?.1,
-            Err(refused) => refused,
-        };
+        let error = self.change_node(Change::Add, &request.get_ref().node_id, &request).await?;
         Ok(Response::new(pb::AddNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 
@@ -158,10 +155,7 @@ impl<N: Net> ClusterManagement for Management<N> {
         &self,
         request: Request<pb::RemoveNodeRequest>,
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
-        let error = match Change::of(Change::Remove, &request.get_ref().node_id) {
-            Ok(change) => self.change(&change, &request).await?.1,
-            Err(refused) => refused,
-        };
+        let error = self.change_node(Change::Remove, &request.get_ref().node_id, &request).await?;
         Ok(Response::new(pb::RemoveNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 
@@ -169,10 +163,7 @@ impl<N: Net> ClusterManagement for Management<N> {
         &self,
         request: Request<pb::DrainNodeRequest>,
     ) -> Result<Response<pb::DrainNodeResponse>, Status> {
-        let error = match Change::of(Change::Drain, &request.get_ref().node_id) {
-            Ok(change) => self.change(&change, &request).await?.1,
-            Err(refused) => refused,
-        };
+        let error = self.change_node(Change::Drain, &request.get_ref().node_id, &request).await?;
         Ok(Response::new(pb::DrainNodeResponse { node_id: request.into_inner().node_id, error }))
     }
 }

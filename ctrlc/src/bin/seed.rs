@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use funk_cli::{Stop, parse_or_exit};
-use funk_ctrlc::seed::{Failure, SeedFlags, run};
+use funk_cli::{Failure, Stop, parse_or_exit};
+use funk_ctrlc::seed::{SeedFlags, run};
 use funk_tokio::Tokio;
 
 fn main() -> ExitCode {

@@ -1,12 +1,11 @@
 //! Start, watch, end.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use funk_cli::Stop;
+use funk_cli::{Failure, Stop, close, leave, random_name, say};
 use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, start};
-use funk_proto::id::NodeName;
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
 use funk_proto::{NodeConfig, Participation};
 use funk_rpc::{Console, Protocol, Requests, Server, serve};
@@ -18,16 +17,8 @@ use super::snapshot::Snapshot;
 
 /// Between two looks at the members: gossip tells of each change within a second or so.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Time for leaving.
-const LEAVE_MAX: Duration = Duration::from_millis(2_500);
-/// Time for the status page's server to end.
-const CLOSE_MAX: Duration = Duration::from_millis(400);
 /// Members in the live view: those of a small terminal.
 const ROWS: usize = 18;
-
-/// Why a seed did not run: a line for stderr.
-#[derive(Debug)]
-pub struct Failure(pub String);
 
 struct Running {
     cluster: Cluster,
@@ -64,14 +55,8 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failu
         return Err(Failure(seed.cluster.stopped().await.to_string()));
     }
     // The view has ended by now, so those that this node sees last are those that it left behind.
-    let left = future::or(async { seed.cluster.leave().await.is_ok() }, async {
-        R::sleep(LEAVE_MAX).await;
-        false
-    });
-    tracing::info!(left = left.await, "stopping");
-    if let Some((server, _)) = &seed.page {
-        future::or(server.shutdown(), R::sleep(CLOSE_MAX)).await;
-    }
+    leave::<R>(&seed.cluster).await;
+    close::<R>(seed.page.iter().map(|(server, _)| server)).await;
     Ok(())
 }
 
@@ -157,16 +142,4 @@ async fn watch<R: Runtime>(cluster: &Cluster, mut snapshot: Option<Snapshot>, li
 fn draw(head: &str, members: &Members) {
     const CLEAR: &str = "\x1b[H\x1b[2J";
     say(&format!("{CLEAR}{head}\n{} alive\n\n{}", members.alive(), members.table(ROWS)));
-}
-
-fn random_name() -> io::Result<NodeName> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
-    Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
-}
-
-/// Writes a line to stdout at once; nobody may be reading.
-fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use funk_cli::Stop;
+use funk_cli::{Failure, Stop};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::guard;
-use funk_demo::node::{Failure, run};
+use funk_demo::node::run;
 use funk_io::reaper::Reporter;
 
 fn main() -> ExitCode {

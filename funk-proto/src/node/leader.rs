@@ -131,7 +131,7 @@ impl Node {
         leading.dirty = false;
         leading.look_at = None;
         self.enforce_moves(now);
-        self.pursue_operations(now);
+        self.end_reached_operations();
         self.change_voters(now);
         self.hand_over_leadership(now);
         self.lead_out(now);

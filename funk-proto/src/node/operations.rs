@@ -15,9 +15,6 @@ use crate::status::GossipStatus;
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{BootName, Op};
 
-/// Pause between two attempts to hand leadership over.
-const TRANSFER_RETRY: std::time::Duration = std::time::Duration::from_millis(50);
-
 /// What is to be, with the node's name as the operator gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -60,6 +57,11 @@ impl Operations {
     /// Whether the member with this id is to be taken out.
     pub(super) fn removes(&self, id: RaftId) -> bool {
         self.0.iter().any(|operation| matches!(operation.goal, Goal::Removed(removed) if removed == id))
+    }
+
+    /// Whether another voter is to lead.
+    pub(super) fn yield_leadership(&self) -> bool {
+        self.0.iter().any(|operation| matches!(operation.goal, Goal::Leadership))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
@@ -173,21 +175,9 @@ impl Node {
         }
     }
 
-    /// The leader's part: ends what is reached, and hands leadership over.
-    pub(super) fn pursue_operations(&mut self, now: Timestamp) {
-        if self.operations.0.is_empty() {
-            return;
-        }
+    /// The leader's part: ends what is reached.
+    pub(super) fn end_reached_operations(&mut self) {
         self.end_operations(|node, operation| node.is_reached(operation.goal).then_some(Outcome::Done));
-        if self.operations.0.iter().any(|operation| matches!(operation.goal, Goal::Leadership)) {
-            if let Some(leading) = &mut self.leading {
-                leading.look_again(now + TRANSFER_RETRY);
-            }
-            if let Some(heir) = self.heir().filter(|_| self.consensus.transferring().is_none()) {
-                let result = self.consensus.transfer_leader(now, heir);
-                tracing::debug!(%heir, ?result, "step down");
-            }
-        }
     }
 
     fn is_reached(&self, goal: Goal) -> bool {

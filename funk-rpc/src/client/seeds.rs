@@ -22,8 +22,6 @@ const LOOKS_MAX: usize = 64;
 /// Where a first node may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seed {
-    /// An address of `ep.cluster`.
-    Cluster(SocketAddr),
     /// A gossip address (`ep.serf`), a name with such addresses, or service records.
     Gossip(JoinAddress),
     /// Multicast DNS on the interface with this address.
@@ -33,7 +31,6 @@ pub enum Seed {
 impl fmt::Display for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cluster(address) => write!(f, "ep.cluster at {address}"),
             Self::Gossip(join) => write!(f, "{join}"),
             Self::Mdns(interface) => write!(f, "mDNS on {interface}"),
         }
@@ -63,7 +60,7 @@ fn addresses(cluster: &str, seeds: &[Seed]) -> (Vec<SocketAddr>, String) {
     let mut why = "no seed says where a node is".to_owned();
     for seed in seeds {
         match seed {
-            Seed::Cluster(_) | Seed::Mdns(_) => {}
+            Seed::Mdns(_) => {}
             Seed::Gossip(join) => match resolve(join) {
                 Ok(addresses) => found.extend(addresses),
                 Err(error) => why = format!("{join}: {error}"),

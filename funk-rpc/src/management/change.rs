@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use funk_io::{Cluster, OperationError};
 use funk_proto::id::NodeName;
-use funk_proto::status::RaftStatus;
 use tonic::{Request, Status};
 
 use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
@@ -19,7 +18,7 @@ use crate::reply::time_for;
 const HOP_KEY: &str = "x-funk-hop";
 
 /// Something that only the leader can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Change {
     Add(NodeName),
     Remove(NodeName),
@@ -28,14 +27,6 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// `kind` of the node `id`; the refusal if that is no id.
-    pub(super) fn of(kind: fn(NodeName) -> Self, id: &str) -> Result<Self, Option<pb::Error>> {
-        match id.parse() {
-            Ok(name) => Ok(kind(name)),
-            Err(_) => Err(error(Code::Invalid, format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -"))),
-        }
-    }
-
     async fn carry_out(&self, cluster: &Cluster) -> Result<(), OperationError> {
         match self {
             Self::Add(name) => cluster.add_member(name).await,
@@ -105,7 +96,7 @@ impl<N: Net> Management<N> {
         let leader = text(status.leader.as_ref());
         let time = time_for(request);
         if status.leader.as_ref() == Some(self.cluster.name()) {
-            return Ok((leader, self.change_here(change, &status, time).await));
+            return Ok((leader, self.change_here(change, time).await));
         }
         let was_passed_on = request.metadata().contains_key(HOP_KEY);
         let Some(address) = leader_at(&status).filter(|_| !was_passed_on) else {
@@ -119,11 +110,20 @@ impl<N: Net> Management<N> {
         Ok((leader, answer))
     }
 
-    async fn change_here(&self, change: &Change, status: &NodeStatus, time: Duration) -> Answer {
-        let voters = status.members.iter().filter(|member| member.raft == RaftStatus::Voter).count();
-        if *change == Change::StepDown && voters < 2 {
-            return error(Code::Invalid, "there is no other voter");
+    /// Carries out what `kind` makes of the node `id`, and gives why it was not done.
+    pub(super) async fn change_node<T>(
+        &self,
+        kind: fn(NodeName) -> Change,
+        id: &str,
+        request: &Request<T>,
+    ) -> Result<Answer, Status> {
+        match id.parse() {
+            Ok(name) => Ok(self.change(&kind(name), request).await?.1),
+            Err(_) => Ok(error(Code::Invalid, format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -"))),
         }
+    }
+
+    async fn change_here(&self, change: &Change, time: Duration) -> Answer {
         match within::<N, _>(time, change.carry_out(&self.cluster)).await {
             Some(Ok(())) => None,
             Some(Err(why)) => refused(&why),

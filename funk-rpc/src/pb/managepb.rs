@@ -427,7 +427,7 @@ pub mod cluster_management_client {
                 .insert(GrpcMethod::new("managepb.ClusterManagement", "ListShards"));
             self.inner.unary(req, path, codec).await
         }
-        /// The node gives its shards up and gets none until it is restarted or added again.
+        /// The node gives its shards up and gets none until it is started again.
         pub async fn drain_node(
             &mut self,
             request: impl tonic::IntoRequest<super::DrainNodeRequest>,
@@ -531,7 +531,7 @@ pub mod cluster_management_server {
             tonic::Response<super::ListShardsResponse>,
             tonic::Status,
         >;
-        /// The node gives its shards up and gets none until it is restarted or added again.
+        /// The node gives its shards up and gets none until it is started again.
         async fn drain_node(
             &self,
             request: tonic::Request<super::DrainNodeRequest>,

@@ -31,7 +31,7 @@ struct Arguments {
     /// Sizes of the clusters.
     #[arg(long, value_delimiter = ',', default_value = "3,5")]
     nodes: Vec<usize>,
-    /// How a node is lost: kill, stop.
+    /// How a node is lost: kill, stop, reap (a kill that a guard process reports).
     #[arg(long, value_delimiter = ',', default_value = "kill,stop")]
     fault: Vec<Fault>,
     /// Which node is lost: leader, follower.

@@ -101,16 +101,17 @@ impl Node {
         Some((self.consensus.oldest_write()? + LEADER_STALL_MAX).max(leading.transfer_at))
     }
 
-    /// A leader that leaves, or whose disk hangs, hands leadership to a voter that stays.
+    /// A leader that leaves, that is asked to, or whose disk hangs hands leadership to a voter that stays.
     pub(super) fn hand_over_leadership(&mut self, now: Timestamp) {
         let stalled = self.stalls_at().is_some_and(|at| now >= at);
         let Some(state) = &self.state else { return };
         let Some(leading) = &mut self.leading else { return };
         let leaves = state.members.get(self.me.id).is_some_and(|own| own.draining && own.boot == Some(self.me.boot));
-        if !leaves && !stalled {
+        let goes = leaves || self.operations.yield_leadership();
+        if !goes && !stalled {
             return;
         }
-        if leaves {
+        if goes {
             leading.look_again(now + TRANSFER_RETRY);
         }
         if now < leading.transfer_at {
