@@ -83,6 +83,9 @@ pub const CLIENT_TRIES_MAX: u32 = 16;
 /// Bytes of a request's first message, which the routing layer reads for the
 /// key: the usual limit of gRPC servers.
 pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes behind a request's first message that are kept, so that the request can
+/// be sent to another node when the first one did not run it.
+pub const REPLAY_BYTES_MAX: usize = 256 << 10;
 /// Connections served at once on one HTTP listener; more are closed at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 /// Streams of one HTTP/2 connection served at once.

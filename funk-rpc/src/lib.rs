@@ -13,6 +13,7 @@
 //! | [`management`] | the management service of a node |
 //! | [`cluster_service`] | the cluster for programs that are no node |
 //! | [`server`] | accepted connections |
+//! | [`node`] | a whole node around one service, in a few lines |
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
@@ -25,6 +26,7 @@ pub mod management;
 mod message;
 mod metrics;
 mod net;
+pub mod node;
 mod one_node;
 pub mod pb;
 pub mod pool;
@@ -41,6 +43,7 @@ pub use layer::{RouteLayer, RouteService};
 pub use management::Management;
 pub use metrics::Requests;
 pub use net::{BoxFuture, Net};
+pub use node::Node;
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;

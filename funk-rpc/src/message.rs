@@ -1,11 +1,12 @@
 //! The first gRPC message of a request, read ahead, and bodies that can be
-//! sent again as long as nothing behind it was taken.
+//! sent again as long as little was taken from behind it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use funk_proto::limits::REPLAY_BYTES_MAX;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tonic::body::Body;
@@ -25,8 +26,11 @@ pub(crate) struct Replay {
 struct Rest {
     /// `None`: it ended.
     body: Option<Body>,
+    /// What was taken from the body, as long as it is little and may be sent again.
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
     /// Whether something was taken that cannot be sent again.
-    taken: bool,
+    lost: bool,
     /// The attempt that may read; older ones end.
     attempt: u64,
 }
@@ -38,7 +42,11 @@ impl Replay {
     }
 
     fn with(prefix: Bytes, message: Bytes, body: Option<Body>) -> Self {
-        Self { prefix, message, rest: Arc::new(Mutex::new(Rest { body, taken: false, attempt: 0 })) }
+        Self {
+            prefix,
+            message,
+            rest: Arc::new(Mutex::new(Rest { body, kept: Vec::new(), kept_bytes: 0, lost: false, attempt: 0 })),
+        }
     }
 
     /// Reads the first message of `body`, and no more than the frame that ends it.
@@ -87,12 +95,12 @@ impl Replay {
             rest.attempt
         };
         // The new body is asked at once whether it has ended, so the lock is free again by here.
-        Body::new(Attempt { prefix: self.prefix.clone(), rest: Arc::clone(&self.rest), attempt })
+        Body::new(Attempt { prefix: self.prefix.clone(), rest: Arc::clone(&self.rest), attempt, next: 0 })
     }
 
     /// Whether another attempt would give the same bytes.
     pub(crate) fn can_repeat(&self) -> bool {
-        !self.rest.lock().unwrap_or_else(PoisonError::into_inner).taken
+        !self.rest.lock().unwrap_or_else(PoisonError::into_inner).lost
     }
 }
 
@@ -113,6 +121,28 @@ struct Attempt {
     prefix: Bytes,
     rest: Arc<Mutex<Rest>>,
     attempt: u64,
+    /// The first of what is kept that this attempt has not given yet.
+    next: usize,
+}
+
+impl Rest {
+    /// Notes what the present attempt takes: kept, or lost to later ones.
+    fn take(&mut self, frame: &Frame<Bytes>) {
+        match frame.data_ref() {
+            // An empty frame often carries only the end of the stream: losing it loses nothing.
+            Some(data) if data.is_empty() => {}
+            Some(data) if !self.lost && self.kept_bytes + data.len() <= REPLAY_BYTES_MAX => {
+                self.kept_bytes += data.len();
+                self.kept.push(data.clone());
+            }
+            _ => self.lose(),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.kept = Vec::new();
+    }
 }
 
 impl HttpBody for Attempt {
@@ -123,24 +153,36 @@ impl HttpBody for Attempt {
         if !self.prefix.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.prefix)))));
         }
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(&self.rest);
+        let mut rest = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if rest.attempt != self.attempt {
             return Poll::Ready(Some(Err(Status::cancelled("another attempt took over"))));
+        }
+        if let Some(kept) = rest.kept.get(self.next) {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(kept.clone()))));
+        }
+        // Besides this poll's and the attempt's own there is none who could begin another attempt.
+        if !rest.lost && Arc::strong_count(&shared) == 2 {
+            rest.lose();
         }
         let Some(body) = rest.body.as_mut() else { return Poll::Ready(None) };
         let frame = std::task::ready!(Pin::new(body).poll_frame(context));
         match &frame {
             None => rest.body = None,
-            // An empty frame often carries only the end of the stream: losing it loses nothing.
-            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
-            Some(_) => rest.taken = true,
+            Some(Ok(frame)) => {
+                rest.take(frame);
+                self.next = rest.kept.len();
+            }
+            Some(Err(_)) => rest.lose(),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        self.prefix.is_empty() && rest.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        let given = self.prefix.is_empty() && self.next >= rest.kept.len();
+        given && rest.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -181,13 +223,30 @@ mod tests {
     }
 
     #[test]
-    fn a_body_taken_from_behind_its_first_message_is_not_repeated() {
-        let replay = Replay::unread(body(b"\0\0\0\0\0"));
+    fn little_that_was_taken_from_behind_the_first_message_is_sent_again() {
+        let replay = Replay::unread(body(b"some bytes"));
         let mut old = replay.attempt();
+        assert_eq!(block_on(old.frame()).unwrap().unwrap().into_data().unwrap(), &b"some bytes"[..]);
         assert!(replay.can_repeat());
-        let mut new = replay.attempt();
+        let new = replay.attempt();
         assert!(block_on(old.frame()).unwrap().is_err(), "the older attempt takes nothing");
-        assert!(block_on(new.frame()).unwrap().is_ok());
+        assert_eq!(block_on(new.collect()).unwrap().to_bytes(), &b"some bytes"[..]);
+    }
+
+    #[test]
+    fn what_is_too_much_to_keep_is_sent_once() {
+        let replay = Replay::unread(body(&vec![7; REPLAY_BYTES_MAX + 1]));
+        assert_eq!(block_on(replay.attempt().collect()).unwrap().to_bytes().len(), REPLAY_BYTES_MAX + 1);
         assert!(!replay.can_repeat());
+    }
+
+    #[test]
+    fn nothing_is_kept_that_nobody_can_send_again() {
+        let replay = Replay::unread(body(b"some bytes"));
+        let rest = Arc::downgrade(&replay.rest);
+        let mut only = replay.attempt();
+        drop(replay);
+        assert!(block_on(only.frame()).unwrap().is_ok());
+        assert!(rest.upgrade().unwrap().lock().unwrap().kept.is_empty());
     }
 }
