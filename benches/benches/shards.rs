@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use funk_proto::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, ShardId};
 use funk_proto::rng::{Rng, Seed, Stream};
-use funk_proto::shards::assign::{Share, assign};
+use funk_proto::shards::assign::{Seat, Share, assign};
 use funk_proto::shards::state::{ClusterValues, State};
 use funk_proto::shards::{RouteNode, RouteTable, set};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
@@ -31,20 +31,22 @@ fn spread(shards: u32, nodes: u64) -> Vec<usize> {
 fn assignments(c: &mut Criterion) {
     let mut group = c.benchmark_group("assign");
     for (shards, nodes) in SIZES {
-        let equal: Vec<Share> = (0..nodes).map(|_| Share { weight: 1 }).collect();
-        let none = vec![None; shards as usize];
+        let equal: Vec<Share> = (0..nodes).map(|_| Share { weight: 1, capacity: None }).collect();
+        let none = vec![Seat::NOBODY; shards as usize];
         group.bench_function(BenchmarkId::new("from nothing", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&none), &equal));
+            b.iter(|| assign(black_box(&none), &equal, &[]));
         });
-        let settled = assign(&none, &equal);
+        let settled = assign(&none, &equal, &[]);
         // The last member died: its shards go to the others.
-        let orphaned: Vec<_> = settled.iter().map(|owner| owner.filter(|&at| at as u64 != nodes - 1)).collect();
+        let lost = Seat::of(usize::try_from(nodes - 1).expect("small"));
+        let orphaned: Vec<Seat> = settled.iter().map(|&seat| if seat == lost { Seat::NOBODY } else { seat }).collect();
         group.bench_function(BenchmarkId::new("one node lost", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&orphaned), &equal[1..]));
+            b.iter(|| assign(black_box(&orphaned), &equal[1..], &[]));
         });
-        let more: Vec<Share> = (0..=nodes).map(|n| Share { weight: 1 + u32::from(n == nodes) }).collect();
+        let more: Vec<Share> =
+            (0..=nodes).map(|n| Share { weight: 1 + u32::from(n == nodes), capacity: None }).collect();
         group.bench_function(BenchmarkId::new("one node of weight two joined", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&settled), &more));
+            b.iter(|| assign(black_box(&settled), &more, &[]));
         });
     }
     group.finish();

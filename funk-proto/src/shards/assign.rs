@@ -1,74 +1,195 @@
 //! Who should own what: a pure function with the fewest moves.
 
+use std::ops::Range;
+
 /// A member that may own shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Its weight; its quota is proportional to it. Not zero.
     pub weight: u32,
+    /// It is to have no more shards than this.
+    pub capacity: Option<u32>,
+}
+
+/// A member as an index into the shares, or nobody. Two bytes, since a map has up to a million of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat(u16);
+
+impl Seat {
+    /// Nobody.
+    pub const NOBODY: Self = Self(u16::MAX);
+
+    /// The member with this index.
+    ///
+    /// # Panics
+    /// If it is 65,535 or more: the member table is bounded far below.
+    pub fn of(index: usize) -> Self {
+        let index = u16::try_from(index).ok().filter(|&index| index != u16::MAX);
+        Self(index.expect("members are bounded far below 65,535"))
+    }
+
+    /// The member's index; `None` if it is nobody.
+    pub fn get(self) -> Option<usize> {
+        (self != Self::NOBODY).then_some(usize::from(self.0))
+    }
+}
+
+/// Shards that one member is to own, whoever owns them now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Which.
+    pub shards: Range<usize>,
+    /// Index of the member.
+    pub to: usize,
 }
 
 /// Assigns every shard to one of `shares`.
 ///
-/// `present[s]` is the index in `shares` of the owner of shard `s`, or `None`
-/// if it has none that may keep it. The result keeps a shard where it is unless
-/// its owner is over its quota, so the moves are the fewest that reach the
-/// quotas. At equal weight the shares differ by at most one shard; otherwise
-/// each is within one of its exact quota. The same input gives the same result.
+/// `present[s]` is the owner of shard `s`, or nobody if it has none that may
+/// keep it. `pins` are ascending and do not overlap. Pinned shards go where
+/// they are pinned, the first of them if the capacity there is too small for
+/// all. The others stay where they are unless their owner is over its quota,
+/// so the moves are the fewest that reach the quotas. A quota is the member's
+/// exact share by weight or a neighbouring number, unless its capacity is
+/// below that or its pins are above; what these add or take is shared by the
+/// others by weight. If all capacities together are too small, what is over is
+/// spread by weight. The same input gives the same result, and the result as
+/// `present` gives itself.
 ///
-/// Time O(shards + members × log members).
+/// Time O(shards + members²), members × log members without pins and capacities.
 ///
 /// # Panics
-/// If an owner index is out of range, or a weight is zero.
-pub fn assign(present: &[Option<usize>], shares: &[Share]) -> Vec<Option<usize>> {
+/// If an index or range is out of range, or a weight is zero.
+pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> {
     if shares.is_empty() {
-        return vec![None; present.len()];
+        return vec![Seat::NOBODY; present.len()];
     }
-    let quotas = quotas(present, shares);
-    let mut room = quotas;
-    let mut result = Vec::with_capacity(present.len());
-    for owner in present {
-        result.push(owner.filter(|&owner| {
-            let keeps = room[owner] > 0;
-            room[owner] -= usize::from(keeps);
-            keeps
-        }));
-    }
-    let mut takers = (0..shares.len()).filter(|&taker| room[taker] > 0).collect::<Vec<_>>().into_iter();
-    let mut taker = takers.next();
-    for place in result.iter_mut().filter(|place| place.is_none()) {
-        let to = taker.expect("the quotas sum up to the shard count");
-        *place = Some(to);
-        room[to] -= 1;
-        if room[to] == 0 {
-            taker = takers.next();
+    let pins = within_capacity(shares, pins);
+    let mut pinned = vec![0; shares.len()];
+    pins.iter().for_each(|pin| pinned[pin.to] += pin.shards.len());
+    let held = held(present, shares.len(), &pinned, &pins);
+    let quotas = quotas(present.len(), shares, &pinned, &held);
+    let mut result = present.to_vec();
+    if held.iter().zip(&quotas).any(|(held, quota)| held > quota) {
+        let mut keeps: Vec<usize> = quotas.iter().zip(&pinned).map(|(quota, pinned)| quota - pinned).collect();
+        for gap in gaps(&pins, present.len()) {
+            for seat in &mut result[gap] {
+                let Some(owner) = seat.get() else { continue };
+                match keeps[owner].checked_sub(1) {
+                    Some(left) => keeps[owner] = left,
+                    None => *seat = Seat::NOBODY,
+                }
+            }
         }
     }
+    for pin in &pins {
+        result[pin.shards.clone()].fill(Seat::of(pin.to));
+    }
+    let room: Vec<usize> = quotas.iter().zip(&held).map(|(quota, held)| quota.saturating_sub(*held)).collect();
+    fill(&mut result, &room);
     result
 }
 
-/// How many shards each member should have: the whole part of its exact share,
-/// and of those with a remainder, one more for those that would otherwise lose
-/// a shard, then for the largest remainders.
-fn quotas(present: &[Option<usize>], shares: &[Share]) -> Vec<usize> {
-    let mut held = vec![0usize; shares.len()];
-    for &owner in present.iter().flatten() {
-        held[owner] += 1;
+/// The pins without those that are over a member's capacity.
+fn within_capacity(shares: &[Share], pins: &[Pinned]) -> Vec<Pinned> {
+    let mut room: Vec<usize> = shares.iter().map(|share| share.capacity.map_or(usize::MAX, |n| n as usize)).collect();
+    let fits = |pin: &Pinned| {
+        let shards = pin.shards.start..pin.shards.end.min(pin.shards.start.saturating_add(room[pin.to]));
+        room[pin.to] -= shards.len();
+        (!shards.is_empty()).then_some(Pinned { shards, to: pin.to })
+    };
+    pins.iter().filter_map(fits).collect()
+}
+
+/// The shards that are not pinned, in ranges.
+fn gaps(pins: &[Pinned], shards: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+    let starts = std::iter::once(0).chain(pins.iter().map(|pin| pin.shards.end));
+    let ends = pins.iter().map(|pin| pin.shards.start).chain(std::iter::once(shards));
+    starts.zip(ends).map(|(start, end)| start..end)
+}
+
+/// Shards that each member has now or that are pinned to it.
+fn held(present: &[Seat], members: usize, pinned: &[usize], pins: &[Pinned]) -> Vec<usize> {
+    let mut held = pinned.to_vec();
+    debug_assert_eq!(held.len(), members);
+    for gap in gaps(pins, present.len()) {
+        for owner in present[gap].iter().filter_map(|seat| seat.get()) {
+            held[owner] += 1;
+        }
     }
-    let total: u128 = shares.iter().map(|share| u128::from(share.weight)).sum();
+    held
+}
+
+/// Gives the shards without owner to those with room, which have it for exactly as many.
+fn fill(result: &mut [Seat], room: &[usize]) {
+    let takers = (0..).zip(room).flat_map(|(taker, &room)| std::iter::repeat_n(Seat::of(taker), room));
+    for (seat, taker) in result.iter_mut().filter(|seat| **seat == Seat::NOBODY).zip(takers) {
+        *seat = taker;
+    }
+    debug_assert!(!result.contains(&Seat::NOBODY), "the quotas sum up to the shard count");
+}
+
+/// How many shards each member should have, see [`assign`].
+fn quotas(shards: usize, shares: &[Share], pinned: &[usize], held: &[usize]) -> Vec<usize> {
     assert!(shares.iter().all(|share| share.weight > 0), "a member without weight is no owner");
-    let exact = |share: &Share| present.len() as u128 * u128::from(share.weight);
-    let whole = |share: &Share| usize::try_from(exact(share) / total).expect("no more than the shard count");
-    let mut quotas: Vec<usize> = shares.iter().map(whole).collect();
-    let left = present.len() - quotas.iter().sum::<usize>();
-    let mut order: Vec<usize> = (0..shares.len()).collect();
+    let most = |n: usize| shares[n].capacity.map_or(shards, |capacity| shards.min(capacity as usize));
+    let mut quotas = vec![0; shares.len()];
+    let mut open: Vec<usize> = (0..shares.len()).collect();
+    let mut left = shards;
+    // Those whose exact share is out of their bounds get the bound, and the
+    // others share what is left; first the side that is out by more, since
+    // that moves the shares of the rest towards the other side.
+    while !open.is_empty() {
+        let total: i128 = open.iter().map(|&n| i128::from(shares[n].weight)).sum();
+        // Times the total weight, so that all numbers are whole.
+        let exact = |n: usize| left as i128 * i128::from(shares[n].weight);
+        let (low, high) = (|n: usize| pinned[n] as i128 * total, |n: usize| most(n) as i128 * total);
+        let short: i128 = open.iter().map(|&n| (low(n) - exact(n)).max(0)).sum();
+        let over: i128 = open.iter().map(|&n| (exact(n) - high(n)).max(0)).sum();
+        if short == 0 && over == 0 {
+            break;
+        }
+        let bound = |n: usize| {
+            if short >= over && low(n) > exact(n) {
+                return Some(pinned[n]);
+            }
+            (over >= short && exact(n) > high(n)).then(|| most(n))
+        };
+        let bounds: Vec<(usize, usize)> = open.iter().filter_map(|&n| Some((n, bound(n)?))).collect();
+        for (n, bound) in bounds {
+            quotas[n] = bound;
+            left -= bound;
+            open.retain(|&other| other != n);
+        }
+    }
+    if open.is_empty() {
+        // The capacities are too small for all, if anything is left.
+        open.extend(0..shares.len());
+    }
+    share_by_weight(&mut quotas, left, &open, shares, held);
+    quotas
+}
+
+/// Adds to the quotas of the `open` members their shares of `left`: the whole
+/// part, and of those with a remainder, one more for those that would otherwise
+/// lose a shard, then for the largest remainders.
+fn share_by_weight(quotas: &mut [usize], left: usize, open: &[usize], shares: &[Share], held: &[usize]) {
+    let total: u128 = open.iter().map(|&n| u128::from(shares[n].weight)).sum();
+    let exact = |n: usize| left as u128 * u128::from(shares[n].weight);
+    let mut rest = left;
+    for &n in open {
+        let whole = usize::try_from(exact(n) / total).expect("no more than the shard count");
+        quotas[n] += whole;
+        rest -= whole;
+    }
+    let mut order = open.to_vec();
     order.sort_by_key(|&n| {
-        let remainder = exact(&shares[n]) % total;
+        let remainder = exact(n) % total;
         (remainder == 0, held[n] <= quotas[n], std::cmp::Reverse(remainder), n)
     });
-    for &n in &order[..left] {
+    for &n in &order[..rest] {
         quotas[n] += 1;
     }
-    quotas
 }
 
 #[cfg(test)]
@@ -78,7 +199,21 @@ mod tests {
     use super::*;
 
     fn equal(n: usize) -> Vec<Share> {
-        vec![Share { weight: 1 }; n]
+        vec![Share { weight: 1, capacity: None }; n]
+    }
+
+    fn shares(weights: &[u32]) -> Vec<Share> {
+        weights.iter().map(|&weight| Share { weight, capacity: None }).collect()
+    }
+
+    /// The same with plain indices.
+    fn assign(present: &[Option<usize>], shares: &[Share]) -> Vec<Option<usize>> {
+        assign_pinned(present, shares, &[])
+    }
+
+    fn assign_pinned(present: &[Option<usize>], shares: &[Share], pins: &[Pinned]) -> Vec<Option<usize>> {
+        let seats: Vec<Seat> = present.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
+        super::assign(&seats, shares, pins).into_iter().map(Seat::get).collect()
     }
 
     fn counts(assigned: &[Option<usize>], members: usize) -> Vec<usize> {
@@ -109,17 +244,91 @@ mod tests {
 
     #[test]
     fn weights_divide_the_shards() {
-        let next = assign(&[None; 100], &[Share { weight: 1 }, Share { weight: 3 }]);
+        let next = assign(&[None; 100], &shares(&[1, 3]));
         assert_eq!(counts(&next, 2), [25, 75]);
     }
 
+    #[test]
+    fn pinned_shards_go_where_they_are_pinned_and_the_rest_evens_it_out() {
+        let present: Vec<_> = (0..12).map(|s| Some(s / 4)).collect();
+        let pins = [Pinned { shards: 0..2, to: 2 }, Pinned { shards: 9..10, to: 0 }];
+        let next = assign_pinned(&present, &equal(3), &pins);
+        assert_eq!((next[0], next[1], next[9]), (Some(2), Some(2), Some(0)));
+        assert_eq!(counts(&next, 3), [4, 4, 4]);
+        let moved = present.iter().zip(&next).filter(|(a, b)| a != b).count();
+        assert_eq!(moved, 4, "three pinned ones, and one that evens it out");
+    }
+
+    #[test]
+    fn a_member_with_more_pins_than_its_share_gets_them_and_the_others_share_the_rest() {
+        let next = assign_pinned(&[None; 12], &equal(3), &[Pinned { shards: 0..8, to: 1 }]);
+        assert_eq!(counts(&next, 3), [2, 8, 2]);
+    }
+
+    #[test]
+    fn a_full_member_leaves_its_share_to_the_others_and_pins_do_not_overfill_it() {
+        let full = [Share { weight: 1, capacity: Some(1) }, equal(1)[0], equal(1)[0]];
+        assert_eq!(counts(&assign(&[Some(0); 9], &full), 3), [1, 4, 4]);
+        let next = assign_pinned(&[None; 9], &full, &[Pinned { shards: 3..6, to: 0 }]);
+        assert_eq!((next[3], counts(&next, 3)), (Some(0), vec![1, 4, 4]));
+    }
+
+    #[test]
+    fn what_no_capacity_has_room_for_is_spread_by_weight() {
+        let small = |weight| Share { weight, capacity: Some(2) };
+        assert_eq!(counts(&assign(&[None; 10], &[small(1), small(2)]), 2), [4, 6]);
+    }
+
     proptest! {
+        #[test]
+        fn pins_and_capacities_hold_with_the_fewest_moves(
+            owners in proptest::collection::vec(proptest::option::of(0usize..5), 1..200),
+            weights in proptest::collection::vec(1u32..5, 5),
+            capacities in proptest::collection::vec(proptest::option::of(0u32..80), 5),
+            cuts in proptest::collection::btree_set(0usize..200, 0..6),
+            targets in proptest::collection::vec(0usize..5, 6),
+        ) {
+            let shares: Vec<_> =
+                weights.iter().zip(&capacities).map(|(&weight, &capacity)| Share { weight, capacity }).collect();
+            let cuts: Vec<_> = cuts.into_iter().filter(|&cut| cut < owners.len()).collect();
+            let pins: Vec<_> =
+                cuts.chunks_exact(2).zip(&targets).map(|(cut, &to)| Pinned { shards: cut[0]..cut[1], to }).collect();
+            let next = assign_pinned(&owners, &shares, &pins);
+            prop_assert_eq!(&assign_pinned(&next, &shares, &pins), &next, "nothing moves once it is as it should be");
+            let after = counts(&next, 5);
+            prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
+            let most = |n: usize| capacities[n].map_or(usize::MAX, |most| most as usize);
+            let room = (0..5).fold(0usize, |sum, n| sum.saturating_add(most(n)));
+            if room >= owners.len() {
+                prop_assert!((0..5).all(|n| after[n] <= most(n)), "{after:?} over {capacities:?}");
+            }
+            // As many of a member's pins as it has capacity for, the lowest first.
+            let mut pinned = vec![None; owners.len()];
+            let mut fit = [0; 5];
+            for (shard, to) in pins.iter().flat_map(|pin| pin.shards.clone().map(|shard| (shard, pin.to))) {
+                if fit[to] < most(to) {
+                    fit[to] += 1;
+                    pinned[shard] = Some(to);
+                }
+            }
+            for (to, next) in pinned.iter().zip(&next).filter(|(to, _)| to.is_some()) {
+                prop_assert_eq!(to, next);
+            }
+            // Of the others, a member loses only what it has too many.
+            let free = || (0..owners.len()).filter(|&shard| pinned[shard].is_none());
+            for n in 0..5 {
+                let had = free().filter(|&shard| owners[shard] == Some(n)).count();
+                let lost = free().filter(|&shard| owners[shard] == Some(n) && next[shard] != Some(n)).count();
+                prop_assert_eq!(lost, had.saturating_sub(after[n] - fit[n]));
+            }
+        }
+
         #[test]
         fn moves_are_minimal_and_quotas_met(
             owners in proptest::collection::vec(proptest::option::of(0usize..7), 0..400),
             weights in proptest::collection::vec(1u32..5, 7),
         ) {
-            let shares: Vec<_> = weights.iter().map(|&weight| Share { weight }).collect();
+            let shares = shares(&weights);
             let next = assign(&owners, &shares);
             let (before, after) = (counts(&owners, 7), counts(&next, 7));
             prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
@@ -140,7 +349,7 @@ mod tests {
             owners in proptest::collection::vec(proptest::option::of(0usize..6), 0..300),
             weights in proptest::collection::vec(1u32..1_000_000, 6),
         ) {
-            let shares: Vec<_> = weights.iter().map(|&weight| Share { weight }).collect();
+            let shares = shares(&weights);
             let next = assign(&owners, &shares);
             prop_assert_eq!(&assign(&owners, &shares), &next);
             prop_assert_eq!(&assign(&next, &shares), &next, "nothing moves once the quotas are met");
@@ -151,7 +360,7 @@ mod tests {
             owners in proptest::collection::vec(proptest::option::of(0usize..3), 0..8),
             weights in proptest::collection::vec(1u32..4, 3),
         ) {
-            let shares: Vec<_> = weights.iter().map(|&weight| Share { weight }).collect();
+            let shares = shares(&weights);
             let next = assign(&owners, &shares);
             let moves = |to: &[Option<usize>]| owners.iter().zip(to).filter(|(a, b)| a != b).count();
             let total: u32 = weights.iter().sum();

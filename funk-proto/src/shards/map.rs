@@ -1,5 +1,8 @@
 //! The replicated shard map: for each shard its owner, epoch and last change.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::assign::Seat;
 use crate::id::{BootId, Epoch, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
 
@@ -28,12 +31,19 @@ pub struct ShardState {
     pub moving_to: Option<Owner>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
+/// A state that shards are in. An entry puts all shards that it names into one
+/// state, or into few, so there are far fewer states than shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
     pub(super) owner: u16,
     pub(super) moving_to: u16,
     pub(super) epoch: u64,
     pub(super) change: u64,
+}
+
+impl Kind {
+    /// Nobody ever had it.
+    pub(super) const EMPTY: Self = Self { owner: NOBODY, moving_to: NOBODY, epoch: 0, change: 0 };
 }
 
 /// The map as columns, see [`ShardMap::columns`].
@@ -52,7 +62,15 @@ pub struct Columns {
 pub struct ShardMap {
     /// Owners by slot. A slot stays with its owner until the table is compacted.
     pub(super) owners: Vec<Owner>,
-    pub(super) cells: Vec<Cell>,
+    /// States by number. A number stays with its state while a shard is in it.
+    pub(super) kinds: Vec<Kind>,
+    /// Shards in each state.
+    uses: Vec<u32>,
+    /// Numbers of states that no shard is in, for new states: the lowest first,
+    /// so that they are the same on every node.
+    unused: BTreeSet<u32>,
+    /// For each shard the number of its state.
+    pub(super) cells: Vec<u32>,
     /// Index of the last entry that changed a shard.
     pub(super) epoch: Epoch,
     /// Shards owned, by slot.
@@ -62,20 +80,29 @@ pub struct ShardMap {
 impl ShardMap {
     /// A map of `shards` shards without owners.
     pub fn new(shards: u32) -> Self {
-        let empty = Cell { owner: NOBODY, moving_to: NOBODY, epoch: 0, change: 0 };
-        Self { cells: vec![empty; shards as usize], ..Self::default() }
+        let (kinds, uses) = (vec![Kind::EMPTY], vec![shards]);
+        Self { cells: vec![0; shards as usize], kinds, uses, ..Self::default() }
     }
 
-    pub(super) fn restore(owners: Vec<Owner>, cells: Vec<Cell>, epoch: Epoch) -> Option<Self> {
+    /// The map from its parts; `None` if a state names an owner that is not
+    /// there, or a shard a state. `uses` counts the shards in each state.
+    pub(super) fn restore(
+        owners: Vec<Owner>,
+        kinds: Vec<Kind>,
+        cells: Vec<u32>,
+        uses: Vec<u32>,
+        epoch: Epoch,
+    ) -> Option<Self> {
         let legal = |slot: u16| slot == NOBODY || usize::from(slot) < owners.len();
-        if !cells.iter().all(|cell| legal(cell.owner) && legal(cell.moving_to)) {
+        if !kinds.iter().all(|kind| legal(kind.owner) && legal(kind.moving_to)) {
             return None;
         }
         let mut held = vec![0; owners.len()];
-        for cell in cells.iter().filter(|cell| cell.owner != NOBODY) {
-            held[usize::from(cell.owner)] += 1;
+        for (kind, shards) in kinds.iter().zip(&uses).filter(|(kind, _)| kind.owner != NOBODY) {
+            held[usize::from(kind.owner)] += shards;
         }
-        Some(Self { owners, cells, epoch, held })
+        let unused = (0..).zip(&uses).filter(|&(_, &shards)| shards == 0).map(|(number, _)| number).collect();
+        Some(Self { owners, kinds, uses, unused, cells, epoch, held })
     }
 
     /// Shards of the cluster.
@@ -94,18 +121,21 @@ impl ShardMap {
 
     /// The state of a shard; `None` if there is no such shard.
     pub fn get(&self, shard: ShardId) -> Option<ShardState> {
-        let cell = self.cells.get(shard.0 as usize)?;
-        Some(ShardState {
-            owner: self.owner(cell.owner),
-            epoch: Epoch(cell.epoch),
-            change: LogIndex(cell.change),
-            moving_to: self.owner(cell.moving_to),
-        })
+        Some(self.state(self.kinds[*self.cells.get(shard.0 as usize)? as usize]))
+    }
+
+    fn state(&self, kind: Kind) -> ShardState {
+        ShardState {
+            owner: self.owner(kind.owner),
+            epoch: Epoch(kind.epoch),
+            change: LogIndex(kind.change),
+            moving_to: self.owner(kind.moving_to),
+        }
     }
 
     /// All shards in order.
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, ShardState)> + '_ {
-        (0..self.shards()).map(ShardId).map(|shard| (shard, self.get(shard).expect("in range")))
+        (0..).map(ShardId).zip(self.cells.iter().map(|&cell| self.state(self.kinds[cell as usize])))
     }
 
     /// The owners that the map names, and some that it named before.
@@ -116,15 +146,26 @@ impl ShardMap {
     /// The map as columns: for each shard the index of its owner in
     /// [`ShardMap::owners`] and its epoch; and the shards that are moving.
     pub fn columns(&self) -> Columns {
-        let owner = |cell: &Cell| (cell.owner != NOBODY).then_some(usize::from(cell.owner));
+        let owner = |kind: &Kind| (kind.owner != NOBODY).then_some(usize::from(kind.owner));
         let closed =
-            |cell: &Cell| cell.moving_to != NOBODY && !planted(Mutant::GateStaysOpen) && !planted(Mutant::MovedAtOnce);
-        let moving = |(shard, cell): (u32, &Cell)| closed(cell).then_some(ShardId(shard));
+            |kind: &Kind| kind.moving_to != NOBODY && !planted(Mutant::GateStaysOpen) && !planted(Mutant::MovedAtOnce);
+        let kinds = || self.cells.iter().map(|&cell| &self.kinds[cell as usize]);
+        let moving = |(shard, kind): (u32, &Kind)| closed(kind).then_some(ShardId(shard));
         Columns {
-            owners: self.cells.iter().map(owner).collect(),
-            epochs: self.cells.iter().map(|cell| cell.epoch).collect(),
-            moving: (0..).zip(&self.cells).filter_map(moving).collect(),
+            owners: kinds().map(owner).collect(),
+            epochs: kinds().map(|kind| kind.epoch).collect(),
+            moving: (0..).zip(kinds()).filter_map(moving).collect(),
         }
+    }
+
+    /// For each shard the seat of whoever has it, or is about to.
+    pub(super) fn seats(&self, seat: impl Fn(Owner) -> Seat) -> Vec<Seat> {
+        let by_kind = self.kinds.iter().map(|kind| {
+            let slot = if kind.moving_to == NOBODY { kind.owner } else { kind.moving_to };
+            self.owner(slot).map_or(Seat::NOBODY, &seat)
+        });
+        let by_kind: Vec<Seat> = by_kind.collect();
+        self.cells.iter().map(|&cell| by_kind[cell as usize]).collect()
     }
 
     /// How many shards a node has, of whatever boot.
@@ -154,7 +195,7 @@ impl ShardMap {
             return;
         }
         let mut used = vec![false; self.owners.len()];
-        for slot in self.cells.iter().flat_map(|cell| [cell.owner, cell.moving_to]).filter(|&slot| slot != NOBODY) {
+        for slot in self.kinds.iter().flat_map(|kind| [kind.owner, kind.moving_to]).filter(|&slot| slot != NOBODY) {
             used[usize::from(slot)] = true;
         }
         let mut renamed = vec![NOBODY; self.owners.len()];
@@ -165,8 +206,8 @@ impl ShardMap {
             held.push(self.held[old]);
         }
         let rename = |slot: u16| if slot == NOBODY { NOBODY } else { renamed[usize::from(slot)] };
-        for cell in &mut self.cells {
-            (cell.owner, cell.moving_to) = (rename(cell.owner), rename(cell.moving_to));
+        for kind in &mut self.kinds {
+            (kind.owner, kind.moving_to) = (rename(kind.owner), rename(kind.moving_to));
         }
         (self.owners, self.held) = (owners, held);
     }
@@ -175,16 +216,12 @@ impl ShardMap {
     /// have an owner, and are not on their way yet. Returns them.
     pub fn start_move(&mut self, index: LogIndex, seen: LogIndex, to: Owner, shards: &[ShardId]) -> Vec<ShardId> {
         let slot = self.slot(to);
-        self.change(index, seen, shards, |cell| {
-            if cell.owner == NOBODY || cell.owner == slot || cell.moving_to != NOBODY {
-                return false;
-            }
-            cell.moving_to = slot;
-            if planted(Mutant::MovedAtOnce) {
-                cell.owner = slot;
-            }
-            true
-        })
+        let moved = self.change(index, seen, shards, |kind| {
+            let idle = kind.owner != NOBODY && kind.owner != slot && kind.moving_to == NOBODY;
+            let owner = if planted(Mutant::MovedAtOnce) { slot } else { kind.owner };
+            idle.then_some(Kind { owner, moving_to: slot, ..kind })
+        });
+        moved.into_iter().map(|(shard, _)| shard).collect()
     }
 
     /// Makes `to` the owner of those of `shards` that did not change after
@@ -197,46 +234,79 @@ impl ShardMap {
         shards: &[ShardId],
     ) -> Vec<(ShardId, Option<Owner>)> {
         let slot = self.slot(to);
-        let mut former = Vec::with_capacity(shards.len());
-        let changed = self.change(index, seen, shards, |cell| {
-            former.push(cell.owner);
-            cell.owner = slot;
-            cell.moving_to = NOBODY;
-            if !planted(Mutant::EpochStays) || cell.epoch == 0 {
-                cell.epoch = index.0;
-            }
-            true
+        let changed = self.change(index, seen, shards, |kind| {
+            let keeps = planted(Mutant::EpochStays) && kind.epoch != 0;
+            let epoch = if keeps { kind.epoch } else { index.0 };
+            Some(Kind { owner: slot, moving_to: NOBODY, epoch, change: 0 })
         });
-        for &old in &former {
-            if old != NOBODY {
-                self.held[usize::from(old)] -= 1;
-            }
-            self.held[usize::from(slot)] += 1;
-        }
-        let owners = &self.owners;
-        changed.into_iter().zip(former.into_iter().map(|old| owners.get(usize::from(old)).copied())).collect()
+        changed.into_iter().map(|(shard, former)| (shard, self.owner(former))).collect()
     }
 
+    /// Puts those of `shards` that did not change after `seen` into the states
+    /// that `next` gives. Returns them with the slots of their former owners.
     fn change(
         &mut self,
         index: LogIndex,
         seen: LogIndex,
         shards: &[ShardId],
-        mut apply: impl FnMut(&mut Cell) -> bool,
-    ) -> Vec<ShardId> {
+        next: impl Fn(Kind) -> Option<Kind>,
+    ) -> Vec<(ShardId, u16)> {
         let mut changed = Vec::with_capacity(shards.len());
+        // What becomes of each former state, and the numbers of the new ones.
+        let mut fates = BTreeMap::<u32, Option<u32>>::new();
+        let mut made = BTreeMap::<Kind, u32>::new();
         for &shard in shards {
-            let Some(cell) = self.cells.get_mut(shard.0 as usize) else { continue };
-            if (cell.change <= seen.0 || planted(Mutant::PlanOnOldMap)) && apply(cell) {
-                cell.change = index.0;
-                changed.push(shard);
+            let Some(&from) = self.cells.get(shard.0 as usize) else { continue };
+            let kind = self.kinds[from as usize];
+            let fate = *fates.entry(from).or_insert_with(|| {
+                let current = kind.change <= seen.0 || planted(Mutant::PlanOnOldMap);
+                let kind = Kind { change: index.0, ..next(kind).filter(|_| current)? };
+                Some(*made.entry(kind).or_insert_with(|| make(&mut self.kinds, &mut self.uses, &mut self.unused, kind)))
+            });
+            let Some(to) = fate else { continue };
+            self.cells[shard.0 as usize] = to;
+            self.uses[from as usize] -= 1;
+            self.uses[to as usize] += 1;
+            changed.push((shard, kind.owner));
+        }
+        self.note_changes(index, &changed, fates.keys().copied(), made);
+        changed
+    }
+
+    fn note_changes(
+        &mut self,
+        index: LogIndex,
+        changed: &[(ShardId, u16)],
+        former: impl Iterator<Item = u32>,
+        made: BTreeMap<Kind, u32>,
+    ) {
+        for (kind, number) in made {
+            if kind.owner != NOBODY {
+                self.held[usize::from(kind.owner)] += self.uses[number as usize];
             }
+        }
+        for &(_, owner) in changed.iter().filter(|(_, owner)| *owner != NOBODY) {
+            self.held[usize::from(owner)] -= 1;
+        }
+        for number in former.filter(|&number| self.uses[number as usize] == 0) {
+            self.kinds[number as usize] = Kind::EMPTY;
+            self.unused.insert(number);
         }
         if !changed.is_empty() {
             self.epoch = Epoch(index.0);
         }
-        changed
     }
+}
+
+/// Gives a new state a number.
+fn make(kinds: &mut Vec<Kind>, uses: &mut Vec<u32>, unused: &mut BTreeSet<u32>, kind: Kind) -> u32 {
+    if let Some(number) = unused.pop_first() {
+        kinds[number as usize] = kind;
+        return number;
+    }
+    kinds.push(kind);
+    uses.push(0);
+    u32::try_from(kinds.len() - 1).expect("no more states than shards, and one entry's")
 }
 
 #[cfg(test)]
@@ -275,6 +345,54 @@ mod tests {
         map.set_owner(LogIndex(8), LogIndex(7), owner(3), &all(1));
         let state = map.get(ShardId(0)).unwrap();
         assert_eq!((state.owner, state.moving_to, state.epoch), (Some(owner(3)), None, Epoch(8)));
+    }
+
+    /// A shard as it would be without the numbers: who has it since when, changed
+    /// last when, and on its way to whom.
+    type Plain = (Option<Owner>, u64, u64, Option<Owner>);
+
+    fn plain(map: &ShardMap) -> Vec<Plain> {
+        map.iter().map(|(_, shard)| (shard.owner, shard.epoch.0, shard.change.0, shard.moving_to)).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shards_in_common_states_behave_as_if_each_had_its_own(
+            steps in proptest::collection::vec(
+                (proptest::bool::ANY, 0u64..3, 1u64..5, proptest::collection::btree_set(0u32..20, 0..20)), 0..40),
+        ) {
+            let mut map = ShardMap::new(20);
+            let mut model: Vec<Plain> = plain(&map);
+            for ((give, late, to, shards), index) in steps.into_iter().zip(4..) {
+                let (to, seen) = (owner(to), index - 1 - late);
+                let shards: Vec<ShardId> = shards.into_iter().map(ShardId).collect();
+                if give {
+                    map.set_owner(LogIndex(index), LogIndex(seen), to, &shards);
+                } else {
+                    map.start_move(LogIndex(index), LogIndex(seen), to, &shards);
+                }
+                for shard in &shards {
+                    let shard = &mut model[shard.0 as usize];
+                    match *shard {
+                        (_, _, change, _) if change > seen => {}
+                        _ if give => *shard = (Some(to), index, index, None),
+                        (Some(from), epoch, _, None) if from != to => *shard = (Some(from), epoch, index, Some(to)),
+                        _ => {}
+                    }
+                }
+                proptest::prop_assert_eq!(&plain(&map), &model);
+                let used = map.cells.iter().collect::<BTreeSet<_>>().len();
+                proptest::prop_assert_eq!(used + map.unused.len(), map.kinds.len());
+                for n in 1..5 {
+                    let held = model.iter().filter(|shard| shard.0 == Some(owner(n))).count();
+                    proptest::prop_assert_eq!(map.held_by(owner(n)) as usize, held);
+                }
+            }
+            let mut uses = vec![0; map.kinds.len()];
+            map.cells.iter().for_each(|&cell| uses[cell as usize] += 1);
+            let (owners, kinds, cells) = (map.owners.clone(), map.kinds.clone(), map.cells.clone());
+            proptest::prop_assert_eq!(ShardMap::restore(owners, kinds, cells, uses, map.epoch), Some(map));
+        }
     }
 
     #[test]

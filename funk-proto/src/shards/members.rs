@@ -48,12 +48,8 @@ impl Member {
     /// Checks a record from a peer or the log; `None` if a field is not what it should be.
     pub fn parse(record: &MemberRecord) -> Option<Member> {
         let endpoints = record.endpoints.iter();
-        let endpoints: Option<BTreeMap<_, _>> = endpoints
-            .map(|(name, address)| {
-                crate::config::is_endpoint_name(name).then_some(())?;
-                Some((name.clone(), address.parse().ok()?))
-            })
-            .collect();
+        let endpoints: Option<BTreeMap<_, _>> =
+            endpoints.map(|(name, address)| Some((name.clone(), address.parse().ok()?))).collect();
         let member = Member {
             id: RaftId::new(record.id)?,
             name: record.name.parse().ok()?,
@@ -72,10 +68,15 @@ impl Member {
             non_member: record.non_member,
             durable: record.durable,
         };
-        let sound = (1..=WEIGHT_MAX).contains(&member.weight)
-            && member.endpoints.len() <= ENDPOINTS_MAX
-            && member.zone.len() <= crate::limits::ENDPOINT_NAME_BYTES_MAX;
-        sound.then_some(member)
+        member.is_sound().then_some(member)
+    }
+
+    /// Whether no field is out of its bounds.
+    pub(super) fn is_sound(&self) -> bool {
+        (1..=WEIGHT_MAX).contains(&self.weight)
+            && self.endpoints.len() <= ENDPOINTS_MAX
+            && self.endpoints.keys().all(|name| crate::config::is_endpoint_name(name))
+            && self.zone.len() <= crate::limits::ENDPOINT_NAME_BYTES_MAX
     }
 
     /// The member as a record of `boot`.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::assign::{Share, assign};
+use super::assign::{Seat, Share, assign};
 use super::map::{Owner, ShardState};
 use super::set;
 use super::state::State;
@@ -114,7 +114,7 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
     let mut gives = BTreeMap::<Owner, Vec<ShardId>>::new();
     let mut moves = BTreeMap::<Owner, Vec<ShardId>>::new();
     for ((shard, now), target) in state.map.iter().zip(&targets) {
-        let target = owners[target.expect("there is somebody to own")];
+        let target = owners[target.get().expect("there is somebody to own")];
         match step(state, &now, releases.covers(shard, &now), target, waits) {
             Step::Stay => {}
             Step::Give => {
@@ -150,23 +150,15 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
 }
 
 /// The members that may own, and for each shard the index of the one that should.
-fn targets(state: &State) -> (Vec<Owner>, Vec<Option<usize>>) {
+fn targets(state: &State) -> (Vec<Owner>, Vec<Seat>) {
     let eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).collect();
     let owners: Vec<Owner> = eligible
         .iter()
         .map(|member| Owner { id: member.id, boot: member.boot.expect("a member that may own is up") })
         .collect();
-    let shares: Vec<Share> = eligible.iter().map(|member| Share { weight: member.weight }).collect();
-    let index = |owner: Owner| owners.binary_search(&owner).ok();
-    let present: Vec<Option<usize>> = state
-        .map
-        .iter()
-        .map(|(_, shard)| match shard.moving_to {
-            Some(to) => index(to),
-            None => shard.owner.and_then(index),
-        })
-        .collect();
-    let targets = assign(&present, &shares);
+    let shares: Vec<Share> = eligible.iter().map(|member| Share { weight: member.weight, capacity: None }).collect();
+    let present = state.map.seats(|owner| owners.binary_search(&owner).ok().map_or(Seat::NOBODY, Seat::of));
+    let targets = assign(&present, &shares, &[]);
     (owners, targets)
 }
 

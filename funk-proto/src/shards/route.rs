@@ -24,15 +24,28 @@ pub struct RouteNode {
 /// Index into [`RouteTable::nodes`] that stands for "nobody".
 const NOBODY: u16 = u16::MAX;
 
+/// A shard's line of the table: all that a look-up needs is in one place of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Line {
+    epoch: u64,
+    owner: u16,
+    course: Course,
+}
+
+/// Where a shard's requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Here,
+    There,
+    Nowhere,
+}
+
 /// An immutable picture of the applied shard map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {
     epoch: Epoch,
     nodes: Vec<RouteNode>,
-    me: Option<u16>,
-    owners: Vec<u16>,
-    epochs: Vec<u64>,
-    closed: Vec<u64>,
+    lines: Vec<Line>,
 }
 
 /// Where a shard is.
@@ -61,13 +74,23 @@ impl RouteTable {
         closed: impl IntoIterator<Item = ShardId>,
     ) -> Self {
         let slot = |index: usize| u16::try_from(index).expect("the member table is bounded far below 65,535");
-        let owners: Vec<u16> = owners.into_iter().map(|owner| owner.map_or(NOBODY, slot)).collect();
-        assert_eq!(owners.len(), epochs.len(), "one epoch for each shard");
-        let mut bits = vec![0; owners.len().div_ceil(64)];
+        let course = |owner: Option<usize>| match owner {
+            Some(owner) if me == Some(owner) => Course::Here,
+            Some(owner) if nodes[owner].up => Course::There,
+            _ => Course::Nowhere,
+        };
+        let line = |(owner, epoch): (Option<usize>, u64)| Line {
+            epoch,
+            owner: owner.map_or(NOBODY, slot),
+            course: course(owner),
+        };
+        let shards = epochs.len();
+        let mut lines: Vec<Line> = owners.into_iter().zip(epochs).map(line).collect();
+        assert_eq!(lines.len(), shards, "an owner for each epoch");
         for shard in closed {
-            bits[shard.0 as usize / 64] |= 1 << (shard.0 % 64);
+            lines[shard.0 as usize].course = Course::Nowhere;
         }
-        Self { epoch, nodes, me: me.map(slot), owners, epochs, closed: bits }
+        Self { epoch, nodes, lines }
     }
 
     /// The map epoch.
@@ -77,7 +100,7 @@ impl RouteTable {
 
     /// Shards of the cluster; 0 before the map is known.
     pub fn shards(&self) -> u32 {
-        u32::try_from(self.owners.len()).expect("the shard count is bounded")
+        u32::try_from(self.lines.len()).expect("the shard count is bounded")
     }
 
     /// The nodes that the table names.
@@ -88,31 +111,24 @@ impl RouteTable {
     /// Where a shard is.
     #[inline]
     pub fn place(&self, shard: ShardId) -> Place<'_> {
-        let at = shard.0 as usize;
-        let Some(&owner) = self.owners.get(at) else { return Place::OutOfRange };
-        if owner == NOBODY || self.closed[at / 64] >> (at % 64) & 1 == 1 {
-            return Place::Pending;
-        }
-        let epoch = Epoch(self.epochs[at]);
-        if self.me == Some(owner) {
-            return Place::Here(epoch);
-        }
-        match &self.nodes[usize::from(owner)] {
-            node if node.up => Place::There(node, epoch),
-            _ => Place::Pending,
+        let Some(line) = self.lines.get(shard.0 as usize) else { return Place::OutOfRange };
+        match line.course {
+            Course::There => Place::There(&self.nodes[usize::from(line.owner)], Epoch(line.epoch)),
+            Course::Here => Place::Here(Epoch(line.epoch)),
+            Course::Nowhere => Place::Pending,
         }
     }
 
     /// The owner of a shard and its epoch, moving or not.
     pub fn owner(&self, shard: ShardId) -> Option<(&RouteNode, Epoch)> {
         let node = &self.nodes[self.owner_index(shard)?];
-        Some((node, Epoch(self.epochs[shard.0 as usize])))
+        Some((node, Epoch(self.lines[shard.0 as usize].epoch)))
     }
 
     /// The owner of a shard as an index in [`RouteTable::nodes`], moving or not.
     pub fn owner_index(&self, shard: ShardId) -> Option<usize> {
-        let owner = *self.owners.get(shard.0 as usize)?;
-        (usize::from(owner) < self.nodes.len()).then_some(owner.into())
+        let owner = usize::from(self.lines.get(shard.0 as usize)?.owner);
+        (owner < self.nodes.len()).then_some(owner)
     }
 }
 

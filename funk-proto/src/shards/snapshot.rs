@@ -1,34 +1,21 @@
 //! The replicated state as bytes: a record of the cluster values and members,
 //! and the shard map column by column.
 
+mod member;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
-use super::map::{Cell, Owner, ShardMap};
-use super::members::{Member, Members};
+use self::member::SavedMember;
+use super::map::{Kind, Owner, ShardMap};
+use super::members::Members;
 use super::state::{ClusterValues, State};
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId};
 use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
-use crate::wire::cluster::{BootName, MemberRecord};
+use crate::wire::cluster::BootName;
 use crate::wire::varint;
-
-#[derive(Clone, PartialEq, Message)]
-struct SavedMember {
-    #[prost(message, optional, tag = "1")]
-    record: Option<MemberRecord>,
-    #[prost(uint64, tag = "2")]
-    up_index: u64,
-    #[prost(uint64, tag = "3")]
-    taken_index: u64,
-    #[prost(bool, tag = "4")]
-    draining: bool,
-    #[prost(bool, tag = "5")]
-    dead: bool,
-    #[prost(bool, tag = "6")]
-    idle: bool,
-}
 
 #[derive(Clone, PartialEq, Message)]
 struct SavedState {
@@ -55,30 +42,24 @@ struct SavedState {
     shards: u32,
     #[prost(uint64, tag = "11")]
     epoch: u64,
-    /// For each run of equal cells: length, owner slot + 1, destination slot + 1, epoch, change.
+    /// For each shard the number of its state, little-endian, in as many bytes
+    /// as the numbers need: 1, 2 or 4.
     #[prost(bytes = "bytes", tag = "12")]
     cells: Bytes,
     /// Boots of removed members, oldest first.
     #[prost(fixed64, repeated, tag = "13")]
     removed: Vec<u64>,
+    /// For each state of shards: owner slot + 1, destination slot + 1, epoch, change.
+    #[prost(bytes = "bytes", tag = "14")]
+    kinds: Bytes,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Owners that a snapshot may name: far more than ever hold a shard at once, and
 /// few enough that new ones still get a slot of 16 bits.
 const OWNERS_MAX: usize = 1 << 15;
-/// A member that is dead has no boot to write; its record still needs one.
-const NO_BOOT: BootId = BootId::new(1).expect("one is not zero");
 
 pub(super) fn encode(state: &State) -> Bytes {
-    let members = state.members.iter().map(|member| SavedMember {
-        record: Some(member.record(Some(member.boot.unwrap_or(NO_BOOT)))),
-        up_index: member.up_index.0,
-        taken_index: member.taken_index.0,
-        draining: member.draining,
-        dead: member.boot.is_none(),
-        idle: member.idle,
-    });
     let saved = SavedState {
         version: VERSION,
         cluster: state.cluster.id.get(),
@@ -87,47 +68,82 @@ pub(super) fn encode(state: &State) -> Bytes {
         lease_ns: u64::try_from(state.cluster.lease.as_nanos()).unwrap_or(u64::MAX),
         drift_ppm: state.cluster.drift_ppm,
         applied: state.applied.0,
-        members: members.collect(),
+        members: state.members.iter().map(SavedMember::new).collect(),
         owners: state.map.owners.iter().map(|owner| BootName { id: owner.id.get(), boot: owner.boot.get() }).collect(),
         shards: state.map.shards(),
         epoch: state.map.epoch.0,
-        cells: encode_cells(&state.map.cells),
+        cells: encode_cells(&state.map.cells, state.map.kinds.len()),
         removed: state.removed.iter().map(|boot| boot.get()).collect(),
+        kinds: encode_kinds(&state.map.kinds),
     };
     Bytes::from(saved.encode_to_vec())
 }
 
-fn encode_cells(cells: &[Cell]) -> Bytes {
+fn encode_kinds(kinds: &[Kind]) -> Bytes {
     let mut out = BytesMut::new();
-    for run in cells.chunk_by(|a, b| a == b) {
-        let cell = run[0];
-        varint::put(&mut out, run.len() as u64);
-        varint::put(&mut out, u64::from(cell.owner.wrapping_add(1)));
-        varint::put(&mut out, u64::from(cell.moving_to.wrapping_add(1)));
-        varint::put(&mut out, cell.epoch);
-        varint::put(&mut out, cell.change);
+    for kind in kinds {
+        varint::put(&mut out, u64::from(kind.owner.wrapping_add(1)));
+        varint::put(&mut out, u64::from(kind.moving_to.wrapping_add(1)));
+        varint::put(&mut out, kind.epoch);
+        varint::put(&mut out, kind.change);
     }
     out.freeze()
 }
 
-fn decode_cells(mut bytes: &[u8], shards: u32) -> Option<Vec<Cell>> {
-    let mut cells = Vec::new();
+fn decode_kinds(mut bytes: &[u8]) -> Option<Vec<Kind>> {
+    let mut kinds = Vec::new();
     let slot = |value: u64| Some(u16::try_from(value).ok()?.wrapping_sub(1));
     while !bytes.is_empty() {
-        let run = varint::take(&mut bytes)?;
-        let cell = Cell {
+        kinds.push(Kind {
             owner: slot(varint::take(&mut bytes)?)?,
             moving_to: slot(varint::take(&mut bytes)?)?,
             epoch: varint::take(&mut bytes)?,
             change: varint::take(&mut bytes)?,
-        };
-        let room = u64::from(shards).checked_sub(cells.len() as u64)?;
-        if run == 0 || run > room {
-            return None;
-        }
-        cells.resize(cells.len() + usize::try_from(run).ok()?, cell);
+        });
     }
-    (cells.len() == shards as usize).then_some(cells)
+    Some(kinds)
+}
+
+/// Bytes of the number of one of so many states.
+const fn width(kinds: usize) -> usize {
+    match kinds {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
+}
+
+fn encode_cells(cells: &[u32], kinds: usize) -> Bytes {
+    let width = width(kinds);
+    let mut out = vec![0; cells.len() * width];
+    // A loop for each width, so that each is without branches.
+    match width {
+        1 => out.iter_mut().zip(cells).for_each(|(out, cell)| *out = cell.to_le_bytes()[0]),
+        2 => out.as_chunks_mut().0.iter_mut().zip(cells).for_each(|(out, cell)| {
+            let [low, high, ..] = cell.to_le_bytes();
+            *out = [low, high];
+        }),
+        _ => out.as_chunks_mut().0.iter_mut().zip(cells).for_each(|(out, cell)| *out = cell.to_le_bytes()),
+    }
+    out.into()
+}
+
+/// The numbers of the shards' states, and how many shards are in each.
+fn decode_cells(bytes: &[u8], shards: u32, kinds: usize) -> Option<(Vec<u32>, Vec<u32>)> {
+    let width = width(kinds);
+    if bytes.len() != (shards as usize).checked_mul(width)? {
+        return None;
+    }
+    let cells: Vec<u32> = match width {
+        1 => bytes.iter().map(|&cell| u32::from(cell)).collect(),
+        2 => bytes.as_chunks().0.iter().map(|&cell| u32::from(u16::from_le_bytes(cell))).collect(),
+        _ => bytes.as_chunks().0.iter().map(|&cell| u32::from_le_bytes(cell)).collect(),
+    };
+    let mut uses = vec![0; kinds];
+    for &cell in &cells {
+        *uses.get_mut(cell as usize)? += 1;
+    }
+    Some((cells, uses))
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Option<State> {
@@ -137,15 +153,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     }
     let mut members = Members::default();
     for saved in saved.members {
-        let mut member = Member::parse(&saved.record?)?;
-        member.up_index = LogIndex(saved.up_index);
-        member.taken_index = LogIndex(saved.taken_index);
-        member.draining = saved.draining;
-        member.idle = saved.idle;
-        if saved.dead {
-            member.boot = None;
-        }
-        members.restore(member);
+        members.restore(saved.restore()?);
     }
     if saved.owners.len() > OWNERS_MAX {
         return None;
@@ -156,7 +164,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     let removed = saved.removed.into_iter().map(BootId::new).collect::<Option<_>>()?;
     let owner = |name: BootName| Some(Owner { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? });
     let owners: Vec<Owner> = saved.owners.into_iter().map(owner).collect::<Option<_>>()?;
-    let cells = decode_cells(&saved.cells, saved.shards)?;
+    let kinds = decode_kinds(&saved.kinds)?;
+    let (cells, uses) = decode_cells(&saved.cells, saved.shards, kinds.len())?;
     Some(State {
         cluster: ClusterValues {
             id: ClusterId::new(saved.cluster)?,
@@ -166,7 +175,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             drift_ppm: saved.drift_ppm.min(DRIFT_PPM_MAX),
         },
         members,
-        map: ShardMap::restore(owners, cells, Epoch(saved.epoch))?,
+        map: ShardMap::restore(owners, kinds, cells, uses, Epoch(saved.epoch))?,
         applied: LogIndex(saved.applied),
         removed,
     })
@@ -188,7 +197,7 @@ mod tests {
         state.apply(LogIndex(5), command([Op::Dead(BootName { id: 3, boot: 103 })]));
         state.apply(LogIndex(6), command([Op::Drain(BootName { id: 2, boot: 102 })]));
         let bytes = state.encode();
-        assert!(bytes.len() < 600, "{} bytes", bytes.len());
+        assert!(bytes.len() < 1500, "{} bytes", bytes.len());
         assert_eq!(State::decode(&bytes).unwrap(), state);
         assert_eq!(State::decode(&bytes).unwrap().encode(), bytes);
     }
@@ -200,13 +209,14 @@ mod tests {
             cluster: 7,
             owners: (1..=owners as u64).map(|n| BootName { id: n, boot: n }).collect(),
             shards: 65_535,
-            cells: (0..65_535u64)
-                .flat_map(|n| {
-                    let mut cell = Vec::new();
-                    for value in [1, n % owners as u64 + 1, 0, 1, 1] {
-                        varint::put(&mut cell, value);
+            cells: (0..65_535u64).flat_map(|n| u16::try_from(n % owners as u64).unwrap().to_le_bytes()).collect(),
+            kinds: (1..=owners as u64)
+                .flat_map(|slot| {
+                    let mut kind = Vec::new();
+                    for value in [slot, 0, 1, 1] {
+                        varint::put(&mut kind, value);
                     }
-                    cell
+                    kind
                 })
                 .collect(),
             ..SavedState::default()
