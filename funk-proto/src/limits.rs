@@ -80,6 +80,12 @@ pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
 pub const ROUTE_RETRIES_MAX: u32 = 3;
 /// Times that a client outside of the cluster sends one request, all nodes together.
 pub const CLIENT_TRIES_MAX: u32 = 16;
+/// Retries that a client outside of the cluster may make at one moment, all its requests together.
+pub const CLIENT_RETRY_BUDGET: u32 = 512;
+/// Retries that such a client may make a second when nothing is answered.
+pub const CLIENT_RETRIES_PER_SECOND: u32 = 64;
+/// Connections that one pool holds open; the one unused for longest makes way.
+pub const POOL_CONNECTIONS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
 /// Bytes of a request's first message, which the routing layer reads for the
 /// key: the usual limit of gRPC servers.
 pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -1,6 +1,6 @@
-//! A client of a cluster that is no node of it: it follows the cluster's live
-//! nodes and their endpoints, as gossip shows them. Gossip names no owners of
-//! shards, so the nodes take turns, and pass requests on to the owner.
+//! A client of a cluster that is no node of it: it follows the shard map and
+//! the members through some node's cluster service, and calls the owner of a
+//! shard directly. Gossip is only asked where a first cluster service is.
 //!
 //! ```no_run
 //! # async fn example<R: funk_io::Runtime>() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,14 +19,18 @@
 //! | `seeds` | where a first node may be |
 //! | `look` | whom a node knows, by gossip, without becoming one |
 //! | `picture` | the nodes, their endpoints, who owns what |
+//! | `map` | the picture as the messages of a watch draw it |
 //! | `follow` | keeps the picture up to date |
 //! | `choose` | whom to call: the owner, else one after the other |
 //! | `channel` | one request: its tries and its end |
+//! | `budget` | how many tries all requests may cost |
 
+mod budget;
 mod channel;
 mod choose;
 mod follow;
 mod look;
+mod map;
 mod picture;
 mod seeds;
 
@@ -36,14 +40,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
+use http::Uri;
+use tonic::Status;
 
 pub use channel::{Channel, Idempotent, Target};
 pub use look::look;
 pub use picture::{Node, Picture};
 pub use seeds::{Seed, members};
 
-use self::choose::Failed;
+use self::budget::Budget;
+use self::choose::{Choice, Failed};
+use crate::cluster_service::ENDPOINT;
 use crate::net::{Net, within};
+use crate::pb::cluster::EndpointsRequest;
+use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pool::Pool;
 
 /// What a client is started with.
@@ -53,12 +63,21 @@ pub struct Options {
     pub cluster: String,
     /// Where a first node may be. All are tried again for as long as none answers.
     pub seeds: Vec<Seed>,
+    /// Id of the cluster, 16 hex digits. Empty: that of the first node that lets itself be followed.
+    pub cluster_id: String,
 }
 
 impl Options {
     /// A client of the cluster `cluster` that is found through `seeds`.
     pub fn new(cluster: impl Into<String>, seeds: Vec<Seed>) -> Self {
-        Self { cluster: cluster.into(), seeds }
+        Self { cluster: cluster.into(), seeds, cluster_id: String::new() }
+    }
+
+    /// Refuses every cluster that has another id than this one.
+    #[must_use]
+    pub fn expecting(mut self, cluster_id: &str) -> Self {
+        self.cluster_id = cluster_id.into();
+        self
     }
 }
 
@@ -103,10 +122,19 @@ struct Shared<N> {
     state: Mutex<State>,
     changed: Arc<Event>,
     failed: Failed,
+    budget: Budget,
+    /// Rings when the node that is watched seems dead, and at the end.
+    doubt: Arc<Event>,
 }
 
 struct State {
     picture: Arc<Picture>,
+    /// Id of the cluster; empty until a node told it. From then on it stays.
+    cluster_id: String,
+    /// Where the watch is.
+    watched: Option<SocketAddr>,
+    /// The watched node did not answer a request.
+    doubted: bool,
     /// What stood in the way last.
     why: String,
 }
@@ -120,38 +148,80 @@ impl<N> Shared<N> {
         Arc::clone(&self.lock().picture)
     }
 
-    /// Takes in a newer picture and wakes those who wait for one.
-    fn publish(&self, picture: Picture) {
+    /// Takes in the picture of the cluster `id`, unless a later one is known, and wakes those who wait.
+    fn publish(&self, picture: Picture, id: &str) {
         let mut state = self.lock();
+        let other = !state.cluster_id.is_empty() && state.cluster_id != id;
+        if other || picture.epoch() < state.picture.epoch() {
+            return;
+        }
+        state.cluster_id = id.into();
         if *state.picture != picture {
-            state.picture = Arc::new(picture);
+            let picture = Arc::new(picture);
+            state.picture = Arc::clone(&picture);
+            drop(state);
+            self.pool.retain(|address| picture.at(*address).is_some());
+            self.changed.notify(usize::MAX);
+        }
+    }
+
+    /// Notes that a node did not answer: if its word is followed, another's is asked for.
+    fn did_not_answer(&self, choice: &Choice) {
+        self.failed.note(choice.address);
+        let mut state = self.lock();
+        let watched = state.watched.and_then(|at| state.picture.at(at));
+        if watched.is_some_and(|node| node.name == choice.node) {
+            state.doubted = true;
+            drop(state);
+            self.doubt.notify(usize::MAX);
+        }
+    }
+
+    /// Notes what stands in the way of following the cluster; tells the log when that is something new.
+    fn failed_with(&self, why: String) {
+        let mut state = self.lock();
+        if state.why != why {
+            tracing::info!(cluster = self.options.cluster, why, "the cluster cannot be followed");
+            state.why = why;
             drop(state);
             self.changed.notify(usize::MAX);
         }
     }
 
-    fn failed_with(&self, why: String) {
-        self.lock().why = why;
+    /// Notes whose watch is followed now.
+    fn watches(&self, address: Option<SocketAddr>) {
+        let mut state = self.lock();
+        (state.watched, state.doubted) = (address, false);
+        if address.is_some() {
+            state.why.clear();
+        }
     }
 }
 
 impl<N> Drop for Shared<N> {
     fn drop(&mut self) {
-        // The task that follows waits for this too.
-        self.changed.notify(usize::MAX);
+        self.doubt.notify(usize::MAX);
     }
 }
 
 impl<N: Net> Client<N> {
     /// Begins to follow. The picture is empty until a node answered; see [`Client::wait_for_endpoint`].
     pub fn start(options: Options) -> Self {
-        let state = State { picture: Arc::default(), why: "no node has answered yet".into() };
+        let state = State {
+            picture: Arc::default(),
+            cluster_id: options.cluster_id.clone(),
+            watched: None,
+            doubted: false,
+            why: "no node has answered yet".into(),
+        };
         let shared = Arc::new(Shared {
             options,
             pool: Pool::new(),
             state: Mutex::new(state),
             changed: Arc::default(),
             failed: Failed::default(),
+            budget: Budget::default(),
+            doubt: Arc::default(),
         });
         follow::start(&shared);
         Self { shared }
@@ -197,6 +267,42 @@ impl<N: Net> Client<N> {
                 return Err(NotFound { endpoint: name.into(), why });
             }
         }
+    }
+
+    /// Endpoints of all live nodes whose names begin with `prefix`, members or not,
+    /// as some node knows them: node, name, address.
+    ///
+    /// # Errors
+    /// `DEADLINE_EXCEEDED` or `UNAVAILABLE`: no node answered in time.
+    pub async fn all_endpoints(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(String, String, SocketAddr)>, Status> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let channel = self.channel(ENDPOINT).idempotent("/funk.cluster.v1.Cluster/Endpoints").deadline(left);
+        let mut client = ClusterClient::with_origin(channel, Uri::from_static("http://funk"));
+        let answer = client.endpoints(EndpointsRequest { prefix: prefix.into() }).await?.into_inner();
+        let known = answer.endpoints.into_iter();
+        Ok(known.filter_map(|it| Some((it.node_id, it.name, it.address.parse().ok()?))).collect())
+    }
+
+    /// Id of the cluster that is followed, 16 hex digits; `None` until a node told it. A
+    /// cluster of the same name but another id is refused from then on.
+    pub fn cluster_id(&self) -> Option<String> {
+        Some(self.shared.lock().cluster_id.clone()).filter(|id| !id.is_empty())
+    }
+
+    /// Why the cluster cannot be followed now; `None` while it is. What is known stays in use. A
+    /// change of this rings [`Client::changed`] too.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.shared.lock();
+        Some(state.why.clone()).filter(|why| !why.is_empty())
+    }
+
+    /// Addresses that this client holds connections for.
+    pub fn connections(&self) -> usize {
+        self.shared.pool.connections()
     }
 
     /// A channel to whoever serves the endpoint `name`.

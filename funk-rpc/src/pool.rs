@@ -1,14 +1,16 @@
 //! HTTP/2 connections to other nodes: one an address, dialled when first
-//! needed, dropped when it breaks.
+//! needed, dropped when it breaks, a bounded number.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
+use funk_proto::limits::POOL_CONNECTIONS_MAX;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -46,6 +48,29 @@ impl std::error::Error for SendError {}
 struct Slot {
     state: Mutex<State>,
     dialled: Event,
+    /// The pool's count of uses when this one was last used.
+    used: AtomicU64,
+}
+
+struct Slots {
+    by_address: HashMap<SocketAddr, Arc<Slot>>,
+    uses: u64,
+    max: usize,
+}
+
+impl Slots {
+    /// The place of `address`. A new one may cost another its place; what is under way there goes on.
+    fn get(&mut self, address: SocketAddr) -> Arc<Slot> {
+        self.uses += 1;
+        if !self.by_address.contains_key(&address) && self.by_address.len() >= self.max {
+            let used = |slot: &Slot| slot.used.load(Ordering::Relaxed);
+            let oldest = self.by_address.iter().min_by_key(|(_, slot)| used(slot)).map(|(address, _)| *address);
+            oldest.map(|oldest| self.by_address.remove(&oldest));
+        }
+        let slot = self.by_address.entry(address).or_default();
+        slot.used.store(self.uses, Ordering::Relaxed);
+        Arc::clone(slot)
+    }
 }
 
 #[derive(Default)]
@@ -58,13 +83,14 @@ struct State {
 
 /// HTTP/2 connections by address. A slow address never holds up another.
 pub struct Pool<N> {
-    slots: Arc<Mutex<HashMap<SocketAddr, Arc<Slot>>>>,
+    slots: Arc<Mutex<Slots>>,
+    keep_alive: Duration,
     net: PhantomData<fn() -> N>,
 }
 
 impl<N> Clone for Pool<N> {
     fn clone(&self) -> Self {
-        Self { slots: Arc::clone(&self.slots), net: PhantomData }
+        Self { slots: Arc::clone(&self.slots), keep_alive: self.keep_alive, net: PhantomData }
     }
 }
 
@@ -76,7 +102,29 @@ impl<N> fmt::Debug for Pool<N> {
 
 impl<N> Default for Pool<N> {
     fn default() -> Self {
-        Self { slots: Arc::default(), net: PhantomData }
+        Self::with_bounds(POOL_CONNECTIONS_MAX, KEEP_ALIVE)
+    }
+}
+
+impl<N> Pool<N> {
+    /// At most `max` connections, each asked for a sign of life after `keep_alive`, and given as long to answer.
+    pub(crate) fn with_bounds(max: usize, keep_alive: Duration) -> Self {
+        let slots = Slots { by_address: HashMap::new(), uses: 0, max };
+        Self { slots: Arc::new(Mutex::new(slots)), keep_alive, net: PhantomData }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops the connections to all addresses but these.
+    pub(crate) fn retain(&self, wanted: impl Fn(&SocketAddr) -> bool) {
+        self.lock().by_address.retain(|address, _| wanted(address));
+    }
+
+    /// Addresses that there are connections to, or were.
+    pub fn connections(&self) -> usize {
+        self.lock().by_address.len()
     }
 }
 
@@ -104,16 +152,13 @@ impl<N: Net> Pool<N> {
 
     /// Drops the connection to `address`; the next request dials anew.
     pub fn forget(&self, address: SocketAddr) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        self.lock().by_address.remove(&address);
     }
 
     async fn sender(&self, address: SocketAddr) -> Result<SendRequest<Body>, String> {
         let since = Instant::now();
         loop {
-            let slot = {
-                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-                Arc::clone(slots.entry(address).or_default())
-            };
+            let slot = self.lock().get(address);
             let listener = slot.dialled.listen();
             {
                 let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +173,8 @@ impl<N: Net> Pool<N> {
                     state.sender = None;
                     let slot = Arc::clone(&slot);
                     // A task of its own: the caller may give up, the dial serves all who wait.
-                    N::spawn(async move { dial_into::<N>(&slot, address).await });
+                    let keep_alive = self.keep_alive;
+                    N::spawn(async move { dial_into::<N>(&slot, address, keep_alive).await });
                 }
             }
             listener.await;
@@ -136,8 +182,8 @@ impl<N: Net> Pool<N> {
     }
 }
 
-async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr) {
-    let dialled = within::<N, _>(DIAL_TIMEOUT, dial::<N>(address)).await;
+async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr, keep_alive: Duration) {
+    let dialled = within::<N, _>(DIAL_TIMEOUT, dial::<N>(address, keep_alive)).await;
     let dialled = dialled.unwrap_or_else(|| Err(format!("no connection within {DIAL_TIMEOUT:?}")));
     let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.dialling = false;
@@ -149,12 +195,12 @@ async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr) {
     slot.dialled.notify(usize::MAX);
 }
 
-async fn dial<N: Net>(address: SocketAddr) -> Result<SendRequest<Body>, String> {
+async fn dial<N: Net>(address: SocketAddr, keep_alive: Duration) -> Result<SendRequest<Body>, String> {
     let stream = N::connect(address).await.map_err(|error| error.to_string())?;
     let (sender, connection) = http2::Builder::new(Exec::<N>::new())
         .timer(Timer::<N>::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_interval(keep_alive)
+        .keep_alive_timeout(keep_alive)
         .handshake(FuturesIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -164,4 +210,21 @@ async fn dial<N: Net>(address: SocketAddr) -> Result<SendRequest<Body>, String> 
         }
     });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connection_unused_for_longest_makes_way() {
+        let mut slots = Slots { by_address: HashMap::new(), uses: 0, max: 3 };
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for port in [1, 2, 3, 1, 4] {
+            slots.get(at(port));
+        }
+        let mut left: Vec<_> = slots.by_address.keys().map(SocketAddr::port).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 3, 4]);
+    }
 }

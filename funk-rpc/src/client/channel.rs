@@ -6,6 +6,9 @@
 //! | no connection; the node says that it did not run | yes |
 //! | the connection broke, the owner died or gave the shard away, `UNAVAILABLE` | only if the caller says that it may run twice |
 //! | any other answer | no |
+//!
+//! Whatever is tried again comes out of the client's budget of retries; when
+//! that is used up, the caller is told how the last try ended.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -183,21 +186,23 @@ impl<N: Net> Channel<N> {
             let (ran, why) = match self.try_once(job, &choice).await {
                 Outcome::Answered(response) => {
                     self.shared.failed.forgive(choice.address);
+                    self.shared.budget.earn();
                     return response;
                 }
                 Outcome::Refused(response) => (Ran::No, response),
                 Outcome::NotSent(why) => {
-                    self.shared.failed.note(choice.address);
+                    self.shared.did_not_answer(&choice);
                     (Ran::No, unavailable(format!("{}: {why}", choice.node)))
                 }
                 Outcome::Unknown(response) => (Ran::Perhaps, response),
                 Outcome::Silent(why) => {
-                    self.shared.failed.note(choice.address);
+                    self.shared.did_not_answer(&choice);
                     (Ran::Perhaps, unavailable(format!("{}: {why}", choice.node)))
                 }
             };
             let safe = job.idempotent || ran == Ran::No;
-            if !safe || *tries >= self.settings.tries_max || !job.body.can_repeat() {
+            let again = safe && *tries < self.settings.tries_max && job.body.can_repeat();
+            if !again || !self.shared.budget.spend() {
                 return why;
             }
             last = Some(choice.address);

@@ -1,45 +1,272 @@
-//! Keeps the picture up to date, for as long as somebody holds the client.
+//! Keeps the picture up to date, for as long as somebody holds the client:
+//! follows one node's watch, and goes on at another node when it ends.
+//!
+//! What is known stays known in between. Nodes that do not serve the cluster
+//! at all are followed by gossip, which has no owners.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use funk_io::discovery::JoinAddress;
+use tonic::Streaming;
 
 use super::Shared;
+use super::map::Map;
 use super::picture::Picture;
-use super::seeds::{Seed, members};
-use crate::net::Net;
+use super::seeds::{Seed, members, services};
+use crate::cluster_service::ENDPOINT;
+use crate::net::{Net, within};
+use crate::pb::cluster::cluster_client::ClusterClient;
+use crate::pb::cluster::{WatchRequest, WatchResponse};
+use crate::pool::Pool;
 
-/// Between two looks at the cluster from outside.
+/// Time for a node to send its first picture.
+const FIRST_MAX: Duration = Duration::from_secs(1);
+/// Silence after which a watched node is asked for a sign of life, and time for the answer.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(800);
+/// A watch that lasted this long was a good one: the next is begun without a long pause.
+const GOOD: Duration = Duration::from_secs(1);
+/// Longest pause before the first attempt after a good watch: many clients may have lost the same node.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause at all.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest pause while gossip alone is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Between two searches for a first node.
-const SEARCH_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn start<N: Net>(shared: &Arc<Shared<N>>) {
     let weak = Arc::downgrade(shared);
-    N::spawn(async move {
-        while let Some(pause) = look(&weak).await {
-            N::sleep(pause).await;
+    let random = RandomState::new().build_hasher().finish();
+    N::spawn(async move { Follower { weak, random, last: None }.run().await });
+}
+
+struct Follower<N> {
+    weak: Weak<Shared<N>>,
+    random: u64,
+    /// The node that was followed last.
+    last: Option<SocketAddr>,
+}
+
+/// How an attempt at one node ended.
+enum Ended {
+    /// Nobody holds the client any more.
+    Dropped,
+    /// It was followed for some time.
+    Followed(Duration),
+    /// There was no picture.
+    Failed(String),
+}
+
+impl<N: Net> Follower<N> {
+    async fn run(mut self) {
+        let mut pause = Duration::ZERO;
+        let mut rounds = 0_u32;
+        loop {
+            // Every other round asks without a floor: a node of another cluster then shows who it is.
+            let floor = rounds.is_multiple_of(2);
+            let ended = match self.known() {
+                None => return,
+                Some(known) if known.is_empty() => None,
+                Some(known) => Some(self.try_each(known, floor).await),
+            };
+            let ended = match ended {
+                Some(Ok(ended)) => Ok(ended),
+                _ => self.search(floor).await,
+            };
+            match ended {
+                Ok(Ended::Dropped) => return,
+                Ok(Ended::Followed(length)) => {
+                    rounds = 0;
+                    pause = if length >= GOOD { PAUSE } else { (2 * pause).clamp(PAUSE, PAUSE_MAX) };
+                }
+                Ok(Ended::Failed(_)) | Err(()) => {
+                    rounds += 1;
+                    pause = (2 * pause).clamp(PAUSE, self.longest());
+                }
+            }
+            N::sleep(pause.mul_f64(self.fraction())).await;
+        }
+    }
+
+    /// Cluster services of the nodes that are known, in a random order; the last one that was followed
+    /// comes last. `None` once nobody holds the client.
+    fn known(&mut self) -> Option<Vec<SocketAddr>> {
+        let picture = self.weak.upgrade()?.picture();
+        let mut known: Vec<_> = picture.serving(ENDPOINT).map(|(_, address)| address).collect();
+        self.shuffle(&mut known);
+        known.sort_by_key(|address| Some(*address) == self.last);
+        Some(known)
+    }
+
+    /// Follows the first that lets itself be followed. `Err`: none did.
+    async fn try_each(&mut self, addresses: Vec<SocketAddr>, floor: bool) -> Result<Ended, ()> {
+        for address in addresses {
+            let ended = watch(&self.weak, address, floor).await;
+            let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
+            shared.watches(None);
+            match ended {
+                Ended::Failed(why) => shared.failed_with(format!("{address}: {why}")),
+                ended => {
+                    self.last = Some(address);
+                    return Ok(ended);
+                }
+            }
+        }
+        Err(())
+    }
+
+    /// Asks the seeds where a cluster service is, and gossip, through seeds and known nodes.
+    async fn search(&mut self, floor: bool) -> Result<Ended, ()> {
+        let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
+        let cluster = shared.options.cluster.clone();
+        let mut seeds: Vec<_> = gossip(&shared.picture()).collect();
+        seeds.extend(shared.options.seeds.iter().cloned());
+        drop(shared);
+        let (mut found, why) = services(&seeds).await;
+        if let Some(why) = why {
+            self.failed_with(why);
+        }
+        let mut shown = None;
+        if seeds.iter().any(|seed| !matches!(seed, Seed::Cluster(_))) {
+            match members::<N>(&cluster, &seeds).await {
+                Ok(members) => {
+                    let picture = Picture::of_members(&members, &cluster);
+                    found.extend(picture.serving(ENDPOINT).map(|(_, address)| address));
+                    shown = Some(picture);
+                }
+                Err(why) => self.failed_with(why),
+            }
+        }
+        self.shuffle(&mut found);
+        let ended = self.try_each(found, floor).await;
+        if ended.is_err()
+            && let Some(shared) = self.weak.upgrade()
+            && let Some(shown) = shown
+            && shared.lock().cluster_id.is_empty()
+        {
+            shared.publish(shown, "");
+        }
+        ended
+    }
+
+    fn failed_with(&self, why: String) {
+        if let Some(shared) = self.weak.upgrade() {
+            shared.failed_with(why);
+        }
+    }
+
+    /// The longest pause: short as long as there is nothing to go by.
+    fn longest(&self) -> Duration {
+        let empty = self.weak.upgrade().is_none_or(|shared| shared.picture().nodes().is_empty());
+        let unknown = self.weak.upgrade().is_none_or(|shared| shared.lock().cluster_id.is_empty());
+        if empty {
+            2 * PAUSE
+        } else if unknown {
+            LOOK_EVERY
+        } else {
+            PAUSE_MAX
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        // xorshift: jitter needs no better numbers, only other ones in each client.
+        let mut next = self.random | 1;
+        next ^= next << 13;
+        next ^= next >> 7;
+        next ^= next << 17;
+        self.random = next;
+        next
+    }
+
+    /// Between a half and one.
+    fn fraction(&mut self) -> f64 {
+        0.5 + (self.next() % 1_000) as f64 / 2_000.0
+    }
+
+    fn shuffle(&mut self, addresses: &mut [SocketAddr]) {
+        for place in (1..addresses.len()).rev() {
+            let other = self.next() % (place as u64 + 1);
+            addresses.swap(place, usize::try_from(other).unwrap_or(0));
+        }
+    }
+}
+
+fn gossip(picture: &Picture) -> impl Iterator<Item = Seed> + '_ {
+    picture.serving("ep.serf").map(|(_, at)| Seed::Gossip(JoinAddress::Address(at)))
+}
+
+/// Follows the node whose cluster service is at `address`, until that ends.
+async fn watch<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Ended {
+    let Some(shared) = weak.upgrade() else { return Ended::Dropped };
+    let (known, id) = {
+        let state = shared.lock();
+        (state.picture.epoch(), state.cluster_id.clone())
+    };
+    let mut map = Map::new(&shared.options.cluster, &id, known);
+    drop(shared);
+    let pool = Pool::<N>::with_bounds(1, SIGN_OF_LIFE);
+    let mut client = ClusterClient::new(pool.at(address));
+    let epoch = if floor { known } else { 0 };
+    let first = within::<N, _>(FIRST_MAX, async {
+        let mut stream = client.watch(WatchRequest { epoch }).await.map_err(|status| said(&status))?.into_inner();
+        loop {
+            let message = next(&mut stream).await?;
+            if let Some(picture) = map.take(message).map_err(|refused| refused.to_string())? {
+                return Ok::<_, String>((stream, picture));
+            }
         }
     });
-}
-
-/// Learns what gossip shows. `None` once nobody holds the client.
-async fn look<N: Net>(weak: &Weak<Shared<N>>) -> Option<Duration> {
-    let (cluster, seeds) = {
-        let shared = weak.upgrade()?;
-        (shared.options.cluster.clone(), known(&shared))
+    let (mut stream, picture) = match first.await {
+        Some(Ok(begun)) => begun,
+        Some(Err(why)) => return Ended::Failed(why),
+        None => return Ended::Failed(format!("no picture within {FIRST_MAX:?}")),
     };
-    let found = members::<N>(&cluster, &seeds).await;
-    let shared = weak.upgrade()?;
-    match found {
-        Ok(members) => shared.publish(Picture::of_members(&members, &cluster)),
-        Err(why) => shared.failed_with(why),
-    }
-    Some(if shared.picture().nodes().is_empty() { SEARCH_EVERY } else { LOOK_EVERY })
+    let began = Instant::now();
+    let Some(shared) = weak.upgrade() else { return Ended::Dropped };
+    shared.publish(picture, map.id());
+    shared.watches(Some(address));
+    let doubt = Arc::clone(&shared.doubt);
+    drop(shared);
+    let follow = async {
+        loop {
+            let taken = match next(&mut stream).await {
+                Ok(message) => map.take(message).map_err(|refused| refused.to_string()),
+                Err(why) => Err(why),
+            };
+            let Some(shared) = weak.upgrade() else { return "nobody listens".to_owned() };
+            match taken {
+                Ok(Some(picture)) => shared.publish(picture, map.id()),
+                Ok(None) => {}
+                Err(why) => return why,
+            }
+        }
+    };
+    let doubted = async {
+        loop {
+            let rung = doubt.listen();
+            match weak.upgrade() {
+                None => return "nobody listens".to_owned(),
+                Some(shared) if shared.lock().doubted => return "it did not answer a request".to_owned(),
+                Some(_) => {}
+            }
+            rung.await;
+        }
+    };
+    let why = futures_lite::future::or(follow, doubted).await;
+    tracing::debug!(%address, why, "no longer followed");
+    if weak.strong_count() == 0 { Ended::Dropped } else { Ended::Followed(began.elapsed()) }
 }
 
-/// The nodes that are known, then the seeds.
-fn known<N>(shared: &Shared<N>) -> Vec<Seed> {
-    let picture = shared.picture();
-    let gossip = picture.serving("ep.serf").map(|(_, at)| Seed::Gossip(funk_io::discovery::JoinAddress::Address(at)));
-    gossip.chain(shared.options.seeds.iter().cloned()).collect()
+async fn next(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, String> {
+    match stream.message().await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err("the watch ended".into()),
+        Err(status) => Err(said(&status)),
+    }
+}
+
+fn said(status: &tonic::Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
 }

@@ -82,6 +82,11 @@ impl Picture {
         self.nodes.iter().filter_map(move |node| Some((node, *node.endpoints.get(name)?)))
     }
 
+    /// The node that serves something at `address`.
+    pub(super) fn at(&self, address: SocketAddr) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.endpoints.values().any(|at| *at == address))
+    }
+
     /// Whether this boot of a node is still there.
     pub(super) fn has(&self, name: &str, boot: u64) -> bool {
         self.nodes.iter().any(|node| node.name == name && node.boot == boot)

@@ -24,6 +24,9 @@ const LOOKS_MAX: usize = 64;
 pub enum Seed {
     /// A gossip address (`ep.serf`), a name with such addresses, or service records.
     Gossip(JoinAddress),
+    /// The address of a node's cluster service (`ep.cluster`), a name with such addresses, or service records:
+    /// no gossip is needed.
+    Cluster(JoinAddress),
     /// Multicast DNS on the interface with this address.
     Mdns(Ipv4Addr),
 }
@@ -31,7 +34,7 @@ pub enum Seed {
 impl fmt::Display for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gossip(join) => write!(f, "{join}"),
+            Self::Gossip(join) | Self::Cluster(join) => write!(f, "{join}"),
             Self::Mdns(interface) => write!(f, "mDNS on {interface}"),
         }
     }
@@ -54,13 +57,37 @@ pub async fn members<N: Net>(cluster: &str, seeds: &[Seed]) -> Result<Vec<Gossip
     Err(why)
 }
 
+/// Where the seeds say that a cluster service is, and why there may be none.
+pub(super) async fn services(seeds: &[Seed]) -> (Vec<SocketAddr>, Option<String>) {
+    let joins = seeds.iter().filter_map(|seed| match seed {
+        Seed::Cluster(join) => Some(join.clone()),
+        _ => None,
+    });
+    let joins: Vec<_> = joins.collect();
+    if joins.is_empty() {
+        return (Vec::new(), None);
+    }
+    let looked = on_a_thread(move || {
+        let (mut found, mut why) = (Vec::new(), None);
+        for join in joins {
+            match resolve(&join) {
+                Ok(addresses) => found.extend(addresses),
+                Err(error) => why = Some(format!("{join}: {error}")),
+            }
+        }
+        found.truncate(LOOKS_MAX);
+        (found, why)
+    });
+    looked.await.unwrap_or_else(|why| (Vec::new(), Some(why)))
+}
+
 /// Gossip addresses of all seeds, and why there may be none. Blocks.
 fn addresses(cluster: &str, seeds: &[Seed]) -> (Vec<SocketAddr>, String) {
     let mut found = Vec::new();
     let mut why = "no seed says where a node is".to_owned();
     for seed in seeds {
         match seed {
-            Seed::Mdns(_) => {}
+            Seed::Mdns(_) | Seed::Cluster(_) => {}
             Seed::Gossip(join) => match resolve(join) {
                 Ok(addresses) => found.extend(addresses),
                 Err(error) => why = format!("{join}: {error}"),

@@ -52,7 +52,12 @@ fn ranges(table: &RouteTable, wanted: impl Fn(ShardId, Look<'_>) -> bool) -> Vec
 
 fn member(node: &RouteNode) -> pb::Member {
     let text = |(name, address): (&String, &SocketAddr)| (name.clone(), address.to_string());
-    pb::Member { node_id: node.name.to_string(), up: node.up, endpoints: node.endpoints.iter().map(text).collect() }
+    pb::Member {
+        node_id: node.name.to_string(),
+        up: node.up,
+        endpoints: node.endpoints.iter().map(text).collect(),
+        boot: node.boot.to_string(),
+    }
 }
 
 /// The nodes by name. A former boot may be named beside the present one, which stands for both.
@@ -88,7 +93,8 @@ pub(super) fn whole(table: &RouteTable, name: &ClusterName, id: Option<ClusterId
 pub(super) fn change(before: &RouteTable, after: &RouteTable) -> Vec<pb::WatchResponse> {
     let (old, new) = (nodes(before), nodes(after));
     let same = |node: &RouteNode| {
-        old.get(node.name.as_str()).is_some_and(|old| (old.up, &old.endpoints) == (node.up, &node.endpoints))
+        let look = |node: &RouteNode| (node.up, node.boot, node.endpoints.clone());
+        old.get(node.name.as_str()).is_some_and(|old| look(old) == look(node))
     };
     let change = pb::WatchResponse {
         epoch: after.epoch().0,

@@ -77,6 +77,9 @@ pub struct Member {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// This start of its process, 16 hex digits: another one is another process.
+    #[prost(string, tag = "4")]
+    pub boot: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeRequest {

@@ -1,0 +1,273 @@
+//! The picture as the messages of one watch draw it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use funk_proto::limits::{RAFT_MEMBERS_MAX, SHARDS_MAX};
+
+use super::picture::{Node, Picture};
+use crate::pb::cluster::{Member, ShardRange, WatchResponse};
+
+/// Index that stands for nobody.
+const NOBODY: u16 = u16::MAX;
+/// Names that owners may have had since the last whole picture.
+const NAMES_MAX: usize = 16 * RAFT_MEMBERS_MAX;
+
+/// Why a watch cannot be gone on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The node belongs to another cluster than the one that is followed.
+    OtherCluster(String),
+    /// The node knows less than is known already.
+    Stale,
+    /// Messages that do not fit together.
+    Broken(&'static str),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherCluster(why) => f.write_str(why),
+            Self::Stale => f.write_str("it is behind what is known already"),
+            Self::Broken(why) => write!(f, "its messages do not fit together: {why}"),
+        }
+    }
+}
+
+/// What a watch has told so far.
+#[derive(Debug)]
+pub(super) struct Map {
+    /// Name of the cluster that is followed.
+    cluster: String,
+    /// Id of the cluster; empty while it is unknown.
+    id: String,
+    /// The first picture has to be of this epoch or a later one.
+    floor: u64,
+    epoch: u64,
+    /// The message that is to be gone on with: whole or not, and its epoch.
+    open: Option<(bool, u64)>,
+    begun: bool,
+    members: BTreeMap<String, (bool, Node)>,
+    names: Vec<String>,
+    /// By shard: its owner, an index into `names`.
+    owners: Vec<u16>,
+}
+
+impl Map {
+    /// Nothing yet of the cluster `cluster`, which has the id `id` if that is not empty.
+    pub(super) fn new(cluster: &str, id: &str, floor: u64) -> Self {
+        Self {
+            cluster: cluster.into(),
+            id: id.into(),
+            floor,
+            epoch: 0,
+            open: None,
+            begun: false,
+            members: BTreeMap::new(),
+            names: Vec::new(),
+            owners: Vec::new(),
+        }
+    }
+
+    /// Id of the cluster; empty while it is unknown.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Takes in a message; gives the picture that it completes.
+    pub(super) fn take(&mut self, message: WatchResponse) -> Result<Option<Picture>, Refused> {
+        let goes_on = self.open == Some((message.full, message.epoch));
+        if self.open.is_some() && !goes_on {
+            return Err(Refused::Broken("a picture was not completed"));
+        }
+        if message.full && !goes_on {
+            self.begin(&message)?;
+        } else if !message.full && !goes_on {
+            let follows = self.begun && message.previous_epoch == self.epoch && message.epoch >= self.epoch;
+            if !follows {
+                return Err(Refused::Broken("a change is not based on what came before"));
+            }
+        }
+        self.open = message.more.then_some((message.full, message.epoch));
+        self.fill(&message.shards)?;
+        for member in message.members {
+            self.members.insert(member.node_id.clone(), node(member));
+        }
+        for name in &message.removed {
+            self.members.remove(name);
+        }
+        if self.members.len() > 2 * RAFT_MEMBERS_MAX {
+            return Err(Refused::Broken("too many members"));
+        }
+        if message.more {
+            return Ok(None);
+        }
+        (self.epoch, self.begun) = (message.epoch, true);
+        Ok(Some(self.picture()))
+    }
+
+    fn begin(&mut self, message: &WatchResponse) -> Result<(), Refused> {
+        if message.cluster_name != self.cluster {
+            let why = format!("it is of the cluster {:?}, not {:?}", message.cluster_name, self.cluster);
+            return Err(Refused::OtherCluster(why));
+        }
+        if !self.id.is_empty() && message.cluster_id != self.id {
+            let why = format!(
+                "it is of another cluster of the name {}: its id is {:?}, not {}",
+                self.cluster, message.cluster_id, self.id
+            );
+            return Err(Refused::OtherCluster(why));
+        }
+        if message.epoch < self.floor {
+            return Err(Refused::Stale);
+        }
+        if message.shard_count > SHARDS_MAX {
+            return Err(Refused::Broken("too many shards"));
+        }
+        self.id.clone_from(&message.cluster_id);
+        self.members.clear();
+        self.names.clear();
+        self.owners = vec![NOBODY; usize::try_from(message.shard_count).unwrap_or(0)];
+        Ok(())
+    }
+
+    fn fill(&mut self, ranges: &[ShardRange]) -> Result<(), Refused> {
+        for range in ranges {
+            if range.first > range.last {
+                return Err(Refused::Broken("shards that end before they begin"));
+            }
+            let at = |shard: u32| usize::try_from(shard).unwrap_or(usize::MAX);
+            let owner = if range.owner.is_empty() || range.moving { NOBODY } else { self.number(&range.owner)? };
+            let shards = self.owners.get_mut(at(range.first)..=at(range.last));
+            shards.ok_or(Refused::Broken("shards out of range"))?.fill(owner);
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, name: &str) -> Result<u16, Refused> {
+        let place = self.names.iter().position(|known| known == name).unwrap_or(self.names.len());
+        if place >= NAMES_MAX {
+            return Err(Refused::Broken("too many owners"));
+        }
+        if place == self.names.len() {
+            self.names.push(name.to_owned());
+        }
+        Ok(u16::try_from(place).unwrap_or(NOBODY))
+    }
+
+    fn picture(&self) -> Picture {
+        let up = self.members.values().filter(|(up, _)| *up).map(|(_, node)| node.clone());
+        let nodes: Vec<Node> = up.collect();
+        let place = |name: &String| nodes.iter().position(|node| node.name == *name).unwrap_or(usize::MAX);
+        let places: Vec<usize> = self.names.iter().map(place).collect();
+        let owners = self.owners.iter().map(|owner| places.get(usize::from(*owner)).copied().unwrap_or(usize::MAX));
+        Picture::new(self.epoch, nodes.clone(), owners)
+    }
+}
+
+fn node(member: Member) -> (bool, Node) {
+    let endpoints = member.endpoints.into_iter().filter_map(|(name, at)| Some((name, at.parse().ok()?)));
+    let boot = u64::from_str_radix(&member.boot, 16).unwrap_or(0);
+    (member.up, Node { name: member.node_id, boot, endpoints: endpoints.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use funk_proto::id::ShardId;
+
+    use super::*;
+
+    fn range(first: u32, last: u32, owner: &str) -> ShardRange {
+        ShardRange { first, last, owner: owner.into(), epoch: 1, moving: false }
+    }
+
+    fn member(name: &str, up: bool) -> Member {
+        let endpoints = [("ep.x".to_owned(), "127.0.0.1:7".to_owned()), ("ep.bad".to_owned(), "nowhere".to_owned())];
+        Member { node_id: name.into(), up, endpoints: endpoints.into(), boot: "1f".into() }
+    }
+
+    fn whole() -> WatchResponse {
+        WatchResponse {
+            full: true,
+            epoch: 5,
+            cluster_name: "c".into(),
+            cluster_id: "00000000000000aa".into(),
+            shard_count: 4,
+            shards: vec![range(0, 2, "a"), range(3, 3, "b")],
+            members: vec![member("a", true), member("b", true)],
+            ..WatchResponse::default()
+        }
+    }
+
+    fn change(previous: u64, epoch: u64) -> WatchResponse {
+        WatchResponse { previous_epoch: previous, epoch, ..WatchResponse::default() }
+    }
+
+    fn owners(picture: &Picture) -> Vec<&str> {
+        (0..picture.shards()).map(|shard| picture.owner(ShardId(shard)).map_or("-", |node| &node.name)).collect()
+    }
+
+    fn begun() -> Map {
+        let mut map = Map::new("c", "", 0);
+        map.take(whole()).unwrap().unwrap();
+        map
+    }
+
+    #[test]
+    fn a_picture_is_followed_change_by_change() {
+        let mut map = Map::new("c", "", 0);
+        let picture = map.take(whole()).unwrap().unwrap();
+        assert_eq!((picture.epoch(), owners(&picture)), (5, vec!["a", "a", "a", "b"]));
+        assert_eq!(picture.nodes()[0].endpoints.len(), 1);
+        assert!(picture.has("a", 0x1f));
+        assert_eq!(map.id(), "00000000000000aa");
+        let moving = ShardRange { moving: true, ..range(1, 1, "a") };
+        let moved = WatchResponse { shards: vec![range(0, 0, "b"), moving], ..change(5, 7) };
+        let picture = map.take(moved).unwrap().unwrap();
+        assert_eq!((picture.epoch(), owners(&picture)), (7, vec!["b", "-", "a", "b"]));
+        let dead = WatchResponse { members: vec![member("b", false)], ..change(7, 7) };
+        let picture = map.take(dead).unwrap().unwrap();
+        assert_eq!((picture.nodes().len(), owners(&picture)), (1, vec!["-", "-", "a", "-"]));
+        let gone = WatchResponse { removed: vec!["a".into()], members: vec![member("b", true)], ..change(7, 8) };
+        assert_eq!(owners(&map.take(gone).unwrap().unwrap()), ["b", "-", "-", "b"]);
+    }
+
+    #[test]
+    fn a_picture_in_parts_shows_when_it_is_complete() {
+        let mut map = begun();
+        let part = WatchResponse { more: true, shards: vec![range(0, 0, "b")], ..change(5, 6) };
+        assert_eq!(map.take(part), Ok(None));
+        let rest = WatchResponse { shards: vec![range(1, 1, "b")], ..change(5, 6) };
+        assert_eq!(owners(&map.take(rest).unwrap().unwrap()), ["b", "b", "a", "b"]);
+        let part = WatchResponse { more: true, ..change(6, 9) };
+        assert_eq!(map.take(part), Ok(None));
+        assert!(matches!(map.take(change(6, 10)), Err(Refused::Broken(_))), "the part of epoch 9 has no end");
+    }
+
+    #[test]
+    fn a_gap_is_found() {
+        assert!(matches!(Map::new("c", "", 0).take(change(0, 1)), Err(Refused::Broken(_))), "no whole picture");
+        assert!(matches!(begun().take(change(6, 7)), Err(Refused::Broken(_))));
+        assert!(matches!(begun().take(change(5, 4)), Err(Refused::Broken(_))));
+    }
+
+    #[test]
+    fn another_cluster_and_an_older_picture_are_refused() {
+        let refused = |name, id, floor| Map::new(name, id, floor).take(whole()).unwrap_err();
+        let Refused::OtherCluster(why) = refused("c", "00000000000000bb", 0) else { panic!("it has another id") };
+        assert!(why.contains("00000000000000aa") && why.contains("00000000000000bb"), "{why}");
+        assert!(matches!(refused("d", "", 0), Refused::OtherCluster(_)));
+        assert_eq!(refused("c", "00000000000000aa", 6), Refused::Stale);
+        assert!(Map::new("c", "00000000000000aa", 5).take(whole()).is_ok());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for shards in [range(3, 4, "a"), range(2, 1, "a"), range(4, 4, "a"), range(u32::MAX, u32::MAX, "a")] {
+            let message = WatchResponse { shards: vec![shards.clone()], ..change(5, 6) };
+            assert!(begun().take(message).is_err(), "{shards:?}");
+        }
+        let message = WatchResponse { shard_count: u32::MAX, ..whole() };
+        assert!(Map::new("c", "", 0).take(message).is_err());
+    }
+}

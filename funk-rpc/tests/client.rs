@@ -1,0 +1,208 @@
+//! The client against real nodes in this process, on each runtime.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use funk_io::Runtime;
+use funk_io::discovery::JoinAddress;
+use funk_proto::id::ShardId;
+use funk_rpc::client::{Channel, Client, Options, Picture, Seed, Target};
+use funk_rpc::node::Running;
+use funk_rpc::{Body, BoxFuture, Node, Routes};
+use http::{HeaderName, Request, Response};
+use http_body_util::Full;
+use tower_service::Service;
+
+const SHARDS: u32 = 24;
+const LONG: Duration = Duration::from_secs(30);
+const PATH: &str = "/t.T/Call";
+
+/// Says who served, and whether another node passed the request on.
+#[derive(Clone)]
+struct Named(String);
+
+impl Service<Request<Body>> for Named {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let hop = if request.headers().contains_key("x-funk-hop") { "1" } else { "0" };
+        let response = Response::builder().header("x-served-by", &self.0).header("x-hop", hop);
+        Box::pin(async move { Ok(response.body(Body::empty()).unwrap()) })
+    }
+}
+
+fn node<R: Runtime>(cluster: &str, number: u8, first: Option<&Running>) -> Running {
+    let node = Node::new(cluster.parse().unwrap(), Ipv4Addr::LOCALHOST.into())
+        .named(format!("n{number}").parse().unwrap())
+        .mdns(false)
+        .settings(|settings| settings.shards = SHARDS);
+    let node = match first {
+        None => node.bootstrap(),
+        Some(first) => node.join([JoinAddress::Address(first.gossip())]),
+    };
+    let routes = Routes::new().by_integer_header(PATH, HeaderName::from_static("x-shard"));
+    node.start::<R, _>("ep.t", routes, |cluster| Named(cluster.name().to_string())).unwrap()
+}
+
+fn client<R: Runtime>(cluster: &str, nodes: &[&Running]) -> Client<R> {
+    let seeds = nodes.iter().map(|node| Seed::Gossip(JoinAddress::Address(node.gossip())));
+    Client::start(Options::new(cluster, seeds.collect()))
+}
+
+/// Waits until the client's picture is as wanted.
+async fn until<R: Runtime>(client: &Client<R>, wanted: impl Fn(&Picture) -> bool) {
+    loop {
+        let changed = client.changed();
+        if wanted(&client.picture()) {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// All shards at rest, spread over exactly these nodes.
+fn rests_at(names: &[&str]) -> impl Fn(&Picture) -> bool {
+    move |picture| {
+        let owners: Option<std::collections::BTreeSet<_>> =
+            (0..picture.shards()).map(|shard| Some(picture.owner(ShardId(shard))?.name.as_str())).collect();
+        owners.is_some_and(|owners| owners.iter().eq(names)) && picture.nodes().len() == names.len()
+    }
+}
+
+/// Asks for a shard; gives who served, and whether it was passed on.
+async fn ask<R: Runtime>(channel: &Channel<R>, shard: u32, routed: bool) -> (String, bool) {
+    let path = if routed { PATH } else { "/t.T/Anywhere" };
+    // The service has the shard from the header, the client only from the target.
+    let mut request = Request::post(path).header("x-shard", shard).body(Body::new(Full::new(Bytes::new()))).unwrap();
+    if routed {
+        request.extensions_mut().insert(Target::Shard(ShardId(shard)));
+    }
+    let response = channel.clone().call(request).await.unwrap();
+    let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let Some(node) = header("x-served-by") else { panic!("{response:?}") };
+    (node, header("x-hop").unwrap() == "1")
+}
+
+async fn the_owner_is_called_directly_wherever_it_is<R: Runtime>() {
+    let first = node::<R>("direct", 1, None);
+    let client = client::<R>("direct", &[&first]);
+    let channel = client.channel("ep.t");
+    client.wait_for_endpoint("ep.t", Instant::now() + LONG).await.unwrap();
+    let others = [node::<R>("direct", 2, Some(&first)), node::<R>("direct", 3, Some(&first))];
+    until(&client, rests_at(&["n1", "n2", "n3"])).await;
+    for shard in 0..SHARDS {
+        let owner = client.picture().owner(ShardId(shard)).unwrap().name.clone();
+        assert_eq!(ask(&channel, shard, true).await, (owner, false), "shard {shard}");
+    }
+    let mut turns = BTreeMap::new();
+    for _ in 0..30 {
+        *turns.entry(ask(&channel, 0, false).await.0).or_insert(0) += 1;
+    }
+    assert_eq!(turns.into_values().collect::<Vec<_>>(), [10, 10, 10], "requests for no shard go round");
+    let listed = client.all_endpoints("ep.t", Instant::now() + LONG).await.unwrap();
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    let bound = 2 * client.picture().nodes().len();
+    assert!(client.connections() <= bound, "one an endpoint that was called, ep.t and ep.cluster");
+
+    // Whichever node is watched: one after the other leaves, and the client follows.
+    first.leave::<R>().await;
+    until(&client, rests_at(&["n2", "n3"])).await;
+    others[0].leave::<R>().await;
+    until(&client, rests_at(&["n3"])).await;
+    for shard in 0..SHARDS {
+        assert_eq!(ask(&channel, shard, true).await, ("n3".to_owned(), false));
+    }
+    assert!(client.connections() <= 2, "connections to nodes that left are dropped");
+}
+
+async fn another_cluster_of_the_name_is_refused<R: Runtime>() {
+    let (ours, other) = (node::<R>("twin", 1, None), node::<R>("twin", 2, None));
+    let client = client::<R>("twin", &[&ours]);
+    until(&client, rests_at(&["n1"])).await;
+    let id = client.cluster_id().unwrap();
+    let known = client.picture();
+    ours.leave::<R>().await;
+    let stranger = Client::<R>::start(
+        Options::new("twin", vec![Seed::Gossip(JoinAddress::Address(other.gossip()))]).expecting(&id),
+    );
+    loop {
+        let changed = stranger.changed();
+        if let Some(why) = stranger.trouble().filter(|why| why.contains("another cluster")) {
+            assert!(why.contains(&id), "{why}");
+            break;
+        }
+        changed.await;
+    }
+    let refused = stranger.wait_for_endpoint("ep.t", Instant::now()).await.unwrap_err();
+    assert!(refused.why.contains("another cluster"), "{refused}");
+    assert_eq!(client.picture().epoch(), known.epoch());
+    assert_eq!(client.cluster_id(), Some(id));
+}
+
+async fn waiting_for_an_endpoint_ends_with_an_error<R: Runtime>() {
+    let first = node::<R>("waits", 1, None);
+    let client = client::<R>("waits", &[&first]);
+    until(&client, rests_at(&["n1"])).await;
+    let error = client.wait_for_endpoint("ep.none", Instant::now() + Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(error.endpoint, "ep.none");
+    let nobody = Client::<R>::start(Options::new("waits", vec![]));
+    let error = nobody.wait_for_endpoint("ep.t", Instant::now() + Duration::from_millis(50)).await.unwrap_err();
+    assert!(!error.why.is_empty(), "{error}");
+}
+
+async fn a_cluster_service_alone_is_enough_to_begin<R: Runtime>() {
+    let first = node::<R>("nogossip", 1, None);
+    let begin = client::<R>("nogossip", &[&first]);
+    until(&begin, rests_at(&["n1"])).await;
+    let at = begin.endpoints("ep.cluster")[0].1;
+    let client = Client::<R>::start(Options::new("nogossip", vec![Seed::Cluster(JoinAddress::Address(at))]));
+    until(&client, rests_at(&["n1"])).await;
+    let error = Client::<R>::start(Options::new("elsewhere", vec![Seed::Cluster(JoinAddress::Address(at))]));
+    loop {
+        let changed = error.changed();
+        if error.trouble().is_some_and(|why| why.contains("nogossip") && why.contains("elsewhere")) {
+            break;
+        }
+        changed.await;
+    }
+}
+
+macro_rules! on_each_runtime {
+    ($($test:ident)*) => {
+        mod tokio_runtime {
+            $(#[test]
+            fn $test() {
+                tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(super::$test::<funk_tokio::Tokio>());
+            })*
+        }
+        mod smol_runtime {
+            $(#[test]
+            fn $test() {
+                smol::block_on(super::$test::<funk_smol::Smol>());
+            })*
+        }
+    };
+}
+
+on_each_runtime! {
+    the_owner_is_called_directly_wherever_it_is
+    another_cluster_of_the_name_is_refused
+    waiting_for_an_endpoint_ends_with_an_error
+    a_cluster_service_alone_is_enough_to_begin
+}
