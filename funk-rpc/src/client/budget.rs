@@ -7,7 +7,7 @@ use std::time::Instant;
 use funk_proto::limits::{CLIENT_RETRIES_PER_SECOND, CLIENT_RETRY_BUDGET};
 
 /// Retries that an answered request earns.
-const EARNED: f64 = 0.2;
+const EARNED: f64 = 0.25;
 
 /// Retries that may be made now, all requests of a client together.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(spent(&budget, start), CLIENT_RETRY_BUDGET);
         assert_eq!(spent(&budget, start + Duration::from_secs(1)), CLIENT_RETRIES_PER_SECOND);
         let later = start + Duration::from_secs(1);
-        for _ in 0..10 {
+        for _ in 0..8 {
             budget.change(later, |left| left + EARNED);
         }
         assert_eq!(spent(&budget, later), 2);
