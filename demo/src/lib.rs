@@ -8,3 +8,5 @@ pub mod node;
 pub mod pb;
 mod service;
 pub mod words;
+
+pub use service::routes;

@@ -1,9 +1,12 @@
 //! The demo service itself.
 
+use std::pin::Pin;
+
 use funk_proto::id::NodeName;
 use funk_rpc::{Key, Routes};
+use futures_lite::stream::{Stream, unfold};
 use prost::Message;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::demo_service_server::DemoService;
 use crate::pb::{LiffRequest, LiffResponse};
@@ -13,18 +16,40 @@ use crate::words::definition;
 #[derive(Clone, Debug)]
 pub(crate) struct Definitions(pub(crate) NodeName);
 
+impl Definitions {
+    fn answer(&self, request: &LiffRequest) -> LiffResponse {
+        let id = request.id;
+        LiffResponse { id, definition: definition(id).into(), node_id: self.0.to_string() }
+    }
+}
+
 #[tonic::async_trait]
 impl DemoService for Definitions {
+    type ChatStream = Pin<Box<dyn Stream<Item = Result<LiffResponse, Status>> + Send>>;
+
     async fn liff(&self, request: Request<LiffRequest>) -> Result<Response<LiffResponse>, Status> {
-        let id = request.into_inner().id;
-        Ok(Response::new(LiffResponse { id, definition: definition(id).into(), node_id: self.0.to_string() }))
+        Ok(Response::new(self.answer(request.get_ref())))
+    }
+
+    async fn chat(&self, requests: Request<Streaming<LiffRequest>>) -> Result<Response<Self::ChatStream>, Status> {
+        let answers = unfold((self.clone(), requests.into_inner()), |(node, mut requests)| async move {
+            let answer = match requests.message().await {
+                Ok(request) => Ok(node.answer(&request?)),
+                Err(status) => Err(status),
+            };
+            Some((answer, (node, requests)))
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
 /// The path of `Liff`.
 pub(crate) const LIFF: &str = "/demo.DemoService/Liff";
+/// The path of `Chat`.
+const CHAT: &str = "/demo.DemoService/Chat";
 
-/// `Liff` is routed by its ID.
-pub(crate) fn routes() -> Routes {
-    Routes::new().by_message(LIFF, |message| Some(Key::Signed(LiffRequest::decode(message).ok()?.id)))
+/// Both methods are routed by the ID in their first message.
+pub fn routes() -> Routes {
+    let key = |message: &[u8]| Some(Key::Signed(LiffRequest::decode(message).ok()?.id));
+    Routes::new().by_message(LIFF, key).by_message(CHAT, key)
 }

@@ -116,6 +116,30 @@ pub mod demo_service_client {
             req.extensions_mut().insert(GrpcMethod::new("demo.DemoService", "Liff"));
             self.inner.unary(req, path, codec).await
         }
+        /// One definition for each request, in their order. The node that owns the
+        /// shard of the first ID answers them all. Ends with UNAVAILABLE when that node
+        /// dies or gives the shard away: call again.
+        pub async fn chat(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::LiffRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::LiffResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/demo.DemoService/Chat");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("demo.DemoService", "Chat"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -136,6 +160,19 @@ pub mod demo_service_server {
             &self,
             request: tonic::Request<super::LiffRequest>,
         ) -> std::result::Result<tonic::Response<super::LiffResponse>, tonic::Status>;
+        /// Server streaming response type for the Chat method.
+        type ChatStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::LiffResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// One definition for each request, in their order. The node that owns the
+        /// shard of the first ID answers them all. Ends with UNAVAILABLE when that node
+        /// dies or gives the shard away: call again.
+        async fn chat(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::LiffRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::ChatStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct DemoServiceServer<T> {
@@ -252,6 +289,52 @@ pub mod demo_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/demo.DemoService/Chat" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChatSvc<T: DemoService>(pub Arc<T>);
+                    impl<
+                        T: DemoService,
+                    > tonic::server::StreamingService<super::LiffRequest>
+                    for ChatSvc<T> {
+                        type Response = super::LiffResponse;
+                        type ResponseStream = T::ChatStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::LiffRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DemoService>::chat(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChatSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

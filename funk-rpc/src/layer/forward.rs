@@ -140,6 +140,13 @@ impl HopBody {
     pub(crate) fn new(body: Incoming, gone: BoxFuture<()>) -> Self {
         Self { body, gone: Some(gone), ended: false }
     }
+
+    /// Ends the answer with trailers: an error of the body would reach the caller as a reset
+    /// stream, which says nothing about calling again.
+    fn end(&mut self, why: &'static str) -> Frame<Bytes> {
+        self.ended = true;
+        Frame::trailers(unavailable_trailers(why))
+    }
 }
 
 impl HttpBody for HopBody {
@@ -152,15 +159,23 @@ impl HttpBody for HopBody {
         }
         // What has arrived was sent under a valid guard, so it goes first.
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            self.ended = frame.is_none();
-            let broken = |error: hyper::Error| Status::unavailable(format!("the shard's owner broke off: {error}"));
-            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
+            let frame = match frame {
+                None => {
+                    self.ended = true;
+                    None
+                }
+                Some(Ok(frame)) => Some(frame),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "the answer of a shard's owner broke off");
+                    Some(self.end("the shard's owner broke off"))
+                }
+            };
+            return Poll::Ready(frame.map(Ok));
         }
         if self.gone.as_mut().is_some_and(|gone| gone.as_mut().poll(context).is_pending()) {
             return Poll::Pending;
         }
-        self.ended = true;
-        Poll::Ready(Some(Ok(Frame::trailers(unavailable_trailers("the shard's owner changed before it had answered")))))
+        Poll::Ready(Some(Ok(self.end("the shard's owner changed before it had answered"))))
     }
 
     fn is_end_stream(&self) -> bool {
