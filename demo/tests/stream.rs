@@ -139,7 +139,7 @@ async fn the_owner_is_killed() {
     let owner = picture.owner(ShardId(u32::try_from(ID).unwrap())).unwrap().name.clone();
     let wrong = picture.serving("ep.demo").find(|(node, _)| node.name != owner).unwrap().1;
     let through_wrong = Service::new(Pool::<Tokio>::new().at(wrong));
-    let channel = client.channel("ep.demo").routed_by(routes());
+    let channel = client.channel("ep.demo").routed_by(routes()).idempotent("/demo.DemoService/Chat");
     let library = Service::with_origin(channel, Uri::from_static("http://funk"));
 
     let (passed_on, served) = Chat::begin(through_wrong.clone()).await.unwrap();
