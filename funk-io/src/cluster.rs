@@ -1,5 +1,7 @@
 //! The handle to a running node.
 
+mod shards;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +12,10 @@ use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
+use funk_proto::error::OperationRefused;
 use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
+use funk_proto::shards::dry_run::{DryRun, WhatIf};
 use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
 
 use crate::discovery::search::Switch;
@@ -72,6 +76,8 @@ pub(crate) enum Command {
         address: Option<SocketAddr>,
     },
     Status(Sender<Status>),
+    /// What a change would move.
+    Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
 }
 
 #[derive(Debug)]

@@ -228,6 +228,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             }
             Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
+            Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -152,6 +153,9 @@ pub struct NodeConfig {
     pub shards: u32,
     /// Share of the shards relative to the other members. 1 to [`limits::WEIGHT_MAX`].
     pub weight: u32,
+    /// It is to own no more shards than this. If all members together have
+    /// room for fewer than there are, the rest is spread by weight.
+    pub capacity: Option<NonZeroU32>,
     /// Failure zone: voters are spread over zones first. Empty: none.
     pub zone: String,
     /// Whether this node votes, learns or only watches.
@@ -183,6 +187,7 @@ impl NodeConfig {
             auto_join: true,
             shards: 10_000,
             weight: 1,
+            capacity: None,
             zone: String::new(),
             participation: Participation::Full,
             durable: false,

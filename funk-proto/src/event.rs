@@ -66,6 +66,12 @@ pub enum Event {
         /// Which, ascending.
         shards: Vec<ShardId>,
     },
+    /// There are more shards than the members' capacities have room for: so many
+    /// are spread by weight all the same. 0: there is room again.
+    OverCapacity {
+        /// Shards that there is no room for.
+        shards: u32,
+    },
     /// A user proposal was committed; the same on every node, in index order.
     Committed {
         /// Its index.

@@ -66,6 +66,8 @@ pub const SHARDS_MAX: u32 = 1 << 20;
 pub const SHARDS_PER_OPERATION_MAX: usize = 65_536;
 /// Weight of one member in the assignment.
 pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Ranges of shards that are pinned to nodes.
+pub const PINS_MAX: usize = 1_024;
 /// Service endpoints that one node publishes.
 pub const ENDPOINTS_MAX: usize = 32;
 /// Bytes of an endpoint's or tag's name.

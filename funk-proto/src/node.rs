@@ -220,6 +220,8 @@ impl Node {
             Request::AddMember(name) => self.begin_operation(now, id, Target::Added(name))?,
             Request::RemoveMember(name) => self.begin_operation(now, id, Target::Removed(name))?,
             Request::Drain(name) => self.begin_operation(now, id, Target::Drained(name))?,
+            Request::Pin { shards, node } => self.begin_operation(now, id, Target::Pinned(shards, node))?,
+            Request::SetWeight(name, weight) => self.begin_operation(now, id, Target::Weighed(name, weight))?,
         }
         self.settle(now);
         Ok(id)
@@ -321,6 +323,7 @@ impl Node {
             liveness: self.config.liveness,
             endpoints: self.config.endpoints.clone(),
             weight: self.config.weight,
+            capacity: self.config.capacity,
             zone: self.config.zone.clone(),
             non_voting: self.config.participation != Participation::Full,
             non_member: self.config.participation == Participation::NonMember,

@@ -1,6 +1,7 @@
 //! What the application asks of its node.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -39,4 +40,15 @@ pub enum Request {
     /// Move a member's shards away; it stays a member, and gets none until it
     /// is started again. Done when it owns none.
     Drain(NodeName),
+    /// Pin shards to a node, or with `None` free them. Done when the log says
+    /// so; they move after that, while the node is up and not drained.
+    Pin {
+        /// Which.
+        shards: Range<u32>,
+        /// Where to.
+        node: Option<NodeName>,
+    },
+    /// Give a member another weight, until it is started again. Done when the
+    /// log says so; shards move after that.
+    SetWeight(NodeName, u32),
 }

@@ -5,13 +5,16 @@
 //! | `state` | the replicated state: members and map, changed only by applied entries |
 //! | `assign` | who should own what, a pure function |
 //! | `plan` | the leader: which entries to propose now |
+//! | [`dry_run`] | what a change would move, without making it |
 //! | `handover` | the owner that gives up: close, drain, release |
 //! | [`RouteTable`] | the picture that callers read |
 
 pub mod assign;
+pub mod dry_run;
 pub mod handover;
 mod map;
 mod members;
+mod pins;
 pub mod plan;
 mod route;
 pub mod set;
@@ -20,4 +23,5 @@ pub mod state;
 
 pub use map::{Columns, Owner, ShardMap, ShardState};
 pub use members::{Member, Members};
+pub use pins::Pins;
 pub use route::{Place, RouteNode, RouteTable};

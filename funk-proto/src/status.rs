@@ -218,6 +218,18 @@ impl GossipCounters {
     }
 }
 
+/// Shards that are pinned to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinStatus {
+    /// Which.
+    pub shards: std::ops::Range<u32>,
+    /// The node.
+    pub node: NodeName,
+    /// Whether the node may own: it is up, and neither drained nor leaving.
+    /// If not, the shards are assigned as if they were not pinned.
+    pub honoured: bool,
+}
+
 /// What a node is doing, at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -249,6 +261,10 @@ pub struct Status {
     pub shards_owned: u32,
     /// Bootstrap time, Unix nanoseconds; 0 before it is known.
     pub created_ns: i64,
+    /// Shards beyond the capacity of all members; they are spread by weight.
+    pub over_capacity: u32,
+    /// Shards that are pinned, ascending.
+    pub pins: Vec<PinStatus>,
     /// End of this node's lease; serving needs `now` before it.
     pub lease_until: Timestamp,
     /// Members, by name.

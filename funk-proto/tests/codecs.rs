@@ -10,7 +10,8 @@ use funk_proto::limits::{DRIFT_PPM_MAX, LEASE_MAX, TAG_BYTES_MAX};
 use funk_proto::shards::set;
 use funk_proto::shards::state::{ClusterValues, State};
 use funk_proto::wire::cluster::{
-    BootName, Command, Frame, FrameBody, Hello, MemberRecord, Op, Operation, Refused, Release, Transfer, UserEntry,
+    BootName, Command, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Refused, Release, Transfer,
+    UserEntry, Weight,
 };
 use funk_proto::wire::gossip::{NodeRecord, NodeState, PushPull, SerfState, StreamDecoder, decode_tags, encode_tags};
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
@@ -29,8 +30,8 @@ fn boot_name() -> impl Strategy<Value = BootName> {
 
 fn record() -> impl Strategy<Value = MemberRecord> {
     let endpoints = prop::collection::btree_map("ep\\.[a-z]{1,9}", "[0-9.:]{0,12}", 0..4);
-    (any::<[u64; 2]>(), any::<[String; 4]>(), endpoints, any::<(u32, String, bool, bool, bool)>()).prop_map(
-        |([id, boot], [name, serf, raft, liveness], endpoints, (weight, zone, non_voting, non_member, durable))| {
+    (any::<[u64; 2]>(), any::<[String; 4]>(), endpoints, any::<([u32; 2], String, bool, bool, bool)>()).prop_map(
+        |([id, boot], [name, serf, raft, liveness], endpoints, (numbers, zone, non_voting, non_member, durable))| {
             MemberRecord {
                 id,
                 boot,
@@ -39,11 +40,12 @@ fn record() -> impl Strategy<Value = MemberRecord> {
                 raft,
                 liveness,
                 endpoints,
-                weight,
+                weight: numbers[0],
                 zone,
                 non_voting,
                 non_member,
                 durable,
+                capacity: numbers[1],
             }
         },
     )
@@ -200,7 +202,14 @@ fn command() -> impl Strategy<Value = Command> {
         let shards: Vec<_> = shards.into_iter().map(ShardId).collect();
         Transfer { seen, to: to.id, boot: to.boot, shards: set::encode(&shards) }
     });
+    let pin = (0..22u32, 0..22u32, prop_oneof!["n[1-5]", Just(String::new())]);
+    let pin = pin.prop_map(|(first, shards, node)| PinRecord { first, shards, node });
+    let weight = (name(), 0..4u32).prop_map(|(of, weight)| Weight { id: of.id, boot: of.boot, weight });
     let op = prop_oneof![
+        1 => pin.prop_map(Op::Pin),
+        1 => weight.prop_map(Op::Weigh),
+        1 => name().prop_map(Op::Idle),
+        1 => name().prop_map(Op::Expelled),
         3 => up.clone().prop_map(Op::Up),
         1 => name().prop_map(Op::Dead),
         1 => name().prop_map(Op::Drain),

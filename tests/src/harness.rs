@@ -268,6 +268,11 @@ impl World {
         self.hosts[at].node.as_ref().expect("it runs").status()
     }
 
+    /// A host's node.
+    pub fn node(&self, at: usize) -> &Node {
+        self.hosts[at].node.as_ref().expect("it runs")
+    }
+
     /// Hash over the replicated state of a host's node.
     pub fn state_hash(&self, at: usize) -> Option<u64> {
         self.hosts[at].node.as_ref().expect("it runs").state_hash()

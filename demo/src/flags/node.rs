@@ -1,6 +1,7 @@
 //! The flags of a node.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_WEIGHT", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub weight: u32,
+    /// Own no more shards than this, while the nodes together have room for all
+    #[arg(long, env = "FUNK_CAPACITY", value_name = "N")]
+    pub capacity: Option<NonZeroU32>,
     /// Failure zone
     #[arg(long, env = "FUNK_ZONE", value_name = "NAME", default_value = "")]
     pub zone: String,
@@ -202,6 +206,7 @@ impl NodeFlags {
         config.auto_join = self.auto_join;
         config.shards = self.shards;
         config.weight = self.weight;
+        config.capacity = self.capacity;
         config.zone.clone_from(&self.zone);
         config.participation = match (self.non_voting, self.non_member) {
             (_, true) => Participation::NonMember,
@@ -262,6 +267,7 @@ mod tests {
             "--shards 0",
             "--shards x",
             "--weight 0",
+            "--capacity 0",
             "--node-id a_b",
             "--cluster-name ä",
             "--interface nowhere",

@@ -71,6 +71,10 @@ impl Node {
         }
         if changed {
             self.refresh_members(now);
+            let over = self.state.as_ref().map_or(0, State::over_capacity);
+            if self.view.over_capacity_changed(over) {
+                self.event(Event::OverCapacity { shards: over });
+            }
         }
         let epoch = self.state.as_ref().map_or_else(Epoch::default, |state| state.map.epoch());
         if self.view.epoch_changed(epoch) {
@@ -127,7 +131,7 @@ impl Node {
                 self.member_has_stopped(now, *id, *boot);
             }
             Change::Removed { member, left } => self.member_is_gone(now, member, *left),
-            Change::Draining(_) | Change::Updated(_) => {}
+            Change::Draining(_) | Change::Updated(_) | Change::Shares => {}
             Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
             Change::User(entry) => self.user_entry_applied(index, entry),

@@ -4,16 +4,20 @@
 //! the goal is reached. Whatever is begun is in the log; only the goal is lost
 //! with leadership.
 
+use std::ops::Range;
+
 use super::Node;
 use crate::error::{OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
 use crate::id::{BootId, NodeName, RaftId};
-use crate::limits::{OPERATION_TIMEOUT, OPERATIONS_MAX};
+use crate::limits::{OPERATION_TIMEOUT, OPERATIONS_MAX, PINS_MAX, WEIGHT_MAX};
 use crate::request::RequestId;
+use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
+use crate::shards::state::{State, pin_record};
 use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
 use crate::time::{Timestamp, earliest};
-use crate::wire::cluster::{BootName, Op};
+use crate::wire::cluster::{BootName, Op, Weight};
 
 /// What is to be, with the node's name as the operator gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub(super) enum Target {
     Removed(NodeName),
     /// It owns no shard.
     Drained(NodeName),
+    /// These shards are pinned to that node, or with `None` to none.
+    Pinned(Range<u32>, Option<NodeName>),
+    /// It has this weight.
+    Weighed(NodeName, u32),
     /// Another voter leads.
     Leadership,
 }
@@ -36,11 +44,13 @@ struct Operation {
     until: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Goal {
     Added(RaftId),
     Removed(RaftId),
     Drained(Owner),
+    Pinned(Range<u32>, Option<NodeName>),
+    Weighed(Owner, u32),
     Leadership,
 }
 
@@ -130,11 +140,62 @@ impl Node {
                 self.others_may_own(member)?;
                 Ok(Goal::Drained(Owner { id: member.id, boot }))
             }
+            Target::Pinned(shards, node) => {
+                self.may_pin(state, &shards, node.as_ref())?;
+                Ok(Goal::Pinned(shards, node))
+            }
+            Target::Weighed(name, weight) => {
+                let member = listed(&name).ok_or(OperationRefused::UnknownMember(name))?;
+                let boot = member.boot.ok_or_else(|| impossible("it is down: start it with that weight"))?;
+                if !(1..=WEIGHT_MAX).contains(&weight) {
+                    return Err(impossible(format!("a weight is 1 to {WEIGHT_MAX}")));
+                }
+                Ok(Goal::Weighed(Owner { id: member.id, boot }, weight))
+            }
             Target::Leadership if self.heir().is_none() => {
                 Err(impossible("no other voter is up: add a member or start one, and wait until it votes"))
             }
             Target::Leadership => Ok(Goal::Leadership),
         }
+    }
+
+    fn may_pin(&self, state: &State, shards: &Range<u32>, node: Option<&NodeName>) -> Result<(), OperationRefused> {
+        let total = state.map.shards();
+        if shards.is_empty() || shards.end > total {
+            return Err(impossible(format!("the shards are 0 to {}: name one or more of them", total - 1)));
+        }
+        let mut pins = state.pins.clone();
+        if !pins.set(shards.clone(), node) {
+            return Err(impossible(format!("no more than {PINS_MAX} ranges can be pinned: free some first")));
+        }
+        let Some(node) = node else { return Ok(()) };
+        let mut named = state.members.iter().filter(|member| member.name == *node).peekable();
+        if named.peek().is_none() {
+            return Err(OperationRefused::UnknownMember(node.clone()));
+        }
+        let capacity = named.find(|member| member.boot.is_some()).and_then(|member| member.capacity);
+        match capacity.filter(|capacity| capacity.get() < pins.count(node)) {
+            Some(capacity) => Err(impossible(format!("{node} takes {capacity} shards at most: pin fewer to it"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What `change` would move, by the state that this node has applied.
+    ///
+    /// # Errors
+    /// Why the change could not be made.
+    pub fn dry_run(&self, change: &WhatIf) -> Result<DryRun, OperationRefused> {
+        let state = self.state.as_ref();
+        let state = state.ok_or_else(|| impossible("this node is in no cluster yet: ask another, or later"))?;
+        dry_run(state, change).map_err(|why| match (why, change) {
+            (NoAnswer::UnknownMember, WhatIf::Remove(name) | WhatIf::Drain(name) | WhatIf::Weight(name, _)) => {
+                OperationRefused::UnknownMember(name.clone())
+            }
+            (NoAnswer::UnknownMember | NoAnswer::OutOfBounds, _) => {
+                impossible("the shards or the weight are out of range, or there are too many pins")
+            }
+            (NoAnswer::NoRoom, _) => impossible("a member of that name is up, or the table is full"),
+        })
     }
 
     /// A node that is in no table, but perhaps in gossip.
@@ -177,20 +238,25 @@ impl Node {
 
     /// The leader's part: ends what is reached.
     pub(super) fn end_reached_operations(&mut self) {
-        self.end_operations(|node, operation| node.is_reached(operation.goal).then_some(Outcome::Done));
+        self.end_operations(|node, operation| node.is_reached(&operation.goal).then_some(Outcome::Done));
     }
 
-    fn is_reached(&self, goal: Goal) -> bool {
+    fn is_reached(&self, goal: &Goal) -> bool {
         let Some(state) = &self.state else { return false };
         match goal {
-            Goal::Added(id) => state.members.get(id).is_some(),
-            Goal::Removed(id) => {
+            &Goal::Added(id) => state.members.get(id).is_some(),
+            &Goal::Removed(id) => {
                 let tracked = [self.consensus.voters(), self.consensus.outgoing_voters(), self.consensus.learners()];
                 state.members.get(id).is_none() && !tracked.iter().any(|ids| ids.contains(&id))
             }
-            Goal::Drained(owner) => {
+            &Goal::Drained(owner) => {
                 let member = state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot));
                 member.is_none_or(|member| !member.may_own()) && state.map.held_by(owner) == 0
+            }
+            Goal::Pinned(shards, node) => state.pins.holds(shards, node.as_ref()),
+            // Its boot may have ended meanwhile, and the weight with it.
+            &Goal::Weighed(owner, weight) => {
+                state.members.get(owner.id).is_none_or(|it| it.boot != Some(owner.boot) || it.weight == weight)
             }
             Goal::Leadership => false,
         }
@@ -199,10 +265,20 @@ impl Node {
     /// What to propose for the operations under way.
     pub(super) fn operation_steps(&self) -> Vec<Op> {
         let Some(state) = &self.state else { return Vec::new() };
-        let step = |operation: &Operation| match operation.goal {
+        let step = |operation: &Operation| match &operation.goal {
             Goal::Added(_) | Goal::Leadership => None,
-            Goal::Removed(id) => self.removal_step(state.members.get(id)?),
-            Goal::Drained(owner) => {
+            Goal::Pinned(shards, node) => {
+                // Another pin may have taken the last place meanwhile: this one waits for its end.
+                let due =
+                    !state.pins.holds(shards, node.as_ref()) && state.pins.clone().set(shards.clone(), node.as_ref());
+                due.then(|| Op::Pin(pin_record(shards, node.as_ref())))
+            }
+            &Goal::Weighed(owner, weight) => {
+                state.members.get(owner.id).filter(|it| it.boot == Some(owner.boot) && it.weight != weight)?;
+                Some(Op::Weigh(Weight { id: owner.id.get(), boot: owner.boot.get(), weight }))
+            }
+            &Goal::Removed(id) => self.removal_step(state.members.get(id)?),
+            &Goal::Drained(owner) => {
                 let member = state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot))?;
                 let name = BootName { id: owner.id.get(), boot: owner.boot.get() };
                 member.may_own().then_some(Op::Idle(name))

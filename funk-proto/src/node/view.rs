@@ -8,10 +8,10 @@ use super::Node;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{Epoch, RaftId, Term};
+use crate::id::{Epoch, NodeName, RaftId, Term};
 use crate::shards::state::State;
 use crate::shards::{Member, Owner, RouteNode, RouteTable};
-use crate::status::{GossipStatus, MemberStatus, NodeState, RaftStatus, Role, Status};
+use crate::status::{GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
 use crate::time::Timestamp;
 
 /// What was shown last.
@@ -24,6 +24,7 @@ pub(super) struct View {
     leader: Option<(RaftId, Term)>,
     leader_gone_at: Option<Timestamp>,
     epoch: Epoch,
+    over_capacity: u32,
     /// When the present lease runs out and the state may change with it.
     lease_check: Option<Timestamp>,
 }
@@ -52,6 +53,11 @@ impl View {
     /// Notes the map epoch; true if it is another than before.
     pub(super) fn epoch_changed(&mut self, epoch: Epoch) -> bool {
         std::mem::replace(&mut self.epoch, epoch) != epoch
+    }
+
+    /// Notes how many shards there is no room for; true if it is another number than before.
+    pub(super) fn over_capacity_changed(&mut self, shards: u32) -> bool {
+        std::mem::replace(&mut self.over_capacity, shards) != shards
     }
 
     /// For how long no leader is heard.
@@ -148,6 +154,8 @@ impl Node {
             shards_total: state.map_or(0, |state| state.map.shards()),
             shards_owned: state.map_or(0, |state| state.map.held_by(self.me)),
             created_ns: state.map_or(0, |state| state.cluster.created_ns),
+            over_capacity: state.map_or(0, State::over_capacity),
+            pins: state.map_or_else(Vec::new, pin_statuses),
             lease_until: self.liveness.lease_until(),
             members: self.member_statuses(),
             counters,
@@ -234,4 +242,12 @@ fn route_node(state: &State, owner: Owner) -> RouteNode {
         endpoints: member.map(Member::all_endpoints).unwrap_or_default(),
         up: member.is_some_and(|member| member.boot == Some(owner.boot)),
     }
+}
+
+fn pin_statuses(state: &State) -> Vec<PinStatus> {
+    let pin = |(shards, node): (std::ops::Range<u32>, &NodeName)| {
+        let member = state.members.up_by_name(node).filter(|member| member.may_own());
+        PinStatus { shards, node: node.clone(), honoured: member.is_some() }
+    };
+    state.pins.iter().map(pin).collect()
 }

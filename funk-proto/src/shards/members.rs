@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use crate::id::{BootId, LogIndex, NodeName, RaftId};
 use crate::limits::{ENDPOINTS_MAX, RAFT_MEMBERS_MAX, WEIGHT_MAX};
@@ -34,6 +35,8 @@ pub struct Member {
     pub endpoints: BTreeMap<String, SocketAddr>,
     /// Its weight.
     pub weight: u32,
+    /// It is to own no more shards than this.
+    pub capacity: Option<NonZeroU32>,
     /// Its failure zone.
     pub zone: String,
     /// Never to be made a voter.
@@ -63,6 +66,7 @@ impl Member {
             liveness: record.liveness.parse().ok()?,
             endpoints: endpoints?,
             weight: record.weight,
+            capacity: NonZeroU32::new(record.capacity),
             zone: record.zone.clone(),
             non_voting: record.non_voting,
             non_member: record.non_member,
@@ -94,12 +98,18 @@ impl Member {
             non_voting: self.non_voting,
             non_member: self.non_member,
             durable: self.durable,
+            capacity: self.capacity.map_or(0, NonZeroU32::get),
         }
     }
 
     /// Whether it may be given shards.
     pub fn may_own(&self) -> bool {
         self.boot.is_some() && !self.draining && !self.idle && !self.non_member
+    }
+
+    /// How many shards it is to own at most.
+    pub fn room(&self) -> u32 {
+        self.capacity.map_or(u32::MAX, NonZeroU32::get)
     }
 
     /// Every address of this member, `ep.*` of its own and of its service.

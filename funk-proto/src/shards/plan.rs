@@ -5,12 +5,15 @@
 //! was told to move it, closed its gate and released it: a planned move.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
-use super::assign::{Seat, Share, assign};
+use super::assign::{Pinned, Seat, Share, assign};
 use super::map::{Owner, ShardState};
+use super::members::Member;
 use super::set;
 use super::state::State;
-use crate::id::{LogIndex, RaftId, ShardId};
+use crate::id::{LogIndex, NodeName, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
@@ -106,14 +109,14 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
 
 /// Plans the next entry for the shard map.
 pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
-    let (owners, targets) = targets(state);
+    let Targets { owners, seats } = targets(state);
     let mut plan = Plan::default();
     if owners.is_empty() {
         return plan;
     }
     let mut gives = BTreeMap::<Owner, Vec<ShardId>>::new();
     let mut moves = BTreeMap::<Owner, Vec<ShardId>>::new();
-    for ((shard, now), target) in state.map.iter().zip(&targets) {
+    for ((shard, now), target) in state.map.iter().zip(&seats) {
         let target = owners[target.get().expect("there is somebody to own")];
         match step(state, &now, releases.covers(shard, &now), target, waits) {
             Step::Stay => {}
@@ -149,17 +152,36 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
     plan
 }
 
-/// The members that may own, and for each shard the index of the one that should.
-fn targets(state: &State) -> (Vec<Owner>, Vec<Seat>) {
-    let eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).collect();
+/// Who should own what.
+#[derive(Debug)]
+pub(super) struct Targets {
+    /// The members that may own, by name.
+    pub(super) owners: Vec<Owner>,
+    /// For each shard the index of the one that should.
+    pub(super) seats: Vec<Seat>,
+}
+
+/// Who should own what in `state`. It depends on names, not on ids, so that it
+/// can be told before a node has one.
+pub(super) fn targets(state: &State) -> Targets {
+    let mut eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).collect();
+    eligible.sort_by(|a, b| a.name.cmp(&b.name));
     let owners: Vec<Owner> = eligible
         .iter()
         .map(|member| Owner { id: member.id, boot: member.boot.expect("a member that may own is up") })
         .collect();
-    let shares: Vec<Share> = eligible.iter().map(|member| Share { weight: member.weight, capacity: None }).collect();
-    let present = state.map.seats(|owner| owners.binary_search(&owner).ok().map_or(Seat::NOBODY, Seat::of));
-    let targets = assign(&present, &shares, &[]);
-    (owners, targets)
+    let share = |member: &&Member| Share { weight: member.weight, capacity: member.capacity.map(NonZeroU32::get) };
+    let shares: Vec<Share> = eligible.iter().map(share).collect();
+    let index: BTreeMap<Owner, usize> = owners.iter().copied().zip(0..).collect();
+    let present = state.map.seats(|owner| index.get(&owner).map_or(Seat::NOBODY, |&at| Seat::of(at)));
+    // A pin to a node that is down, drained or away waits for it, and its shards are free meanwhile.
+    let pin = |(shards, node): (Range<u32>, &NodeName)| {
+        let to = eligible.binary_search_by(|member| member.name.cmp(node)).ok()?;
+        Some(Pinned { shards: shards.start as usize..shards.end as usize, to })
+    };
+    let pins: Vec<Pinned> = state.pins.iter().filter_map(pin).collect();
+    let seats = assign(&present, &shares, &pins);
+    Targets { owners, seats }
 }
 
 #[cfg(test)]

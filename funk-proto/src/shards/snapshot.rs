@@ -11,10 +11,11 @@ use prost::Message;
 use self::member::SavedMember;
 use super::map::{Kind, Owner, ShardMap};
 use super::members::Members;
-use super::state::{ClusterValues, State};
+use super::pins::Pins;
+use super::state::{ClusterValues, State, pin_record, pinned};
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId};
 use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
-use crate::wire::cluster::BootName;
+use crate::wire::cluster::{BootName, PinRecord};
 use crate::wire::varint;
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,6 +53,9 @@ struct SavedState {
     /// For each state of shards: owner slot + 1, destination slot + 1, epoch, change.
     #[prost(bytes = "bytes", tag = "14")]
     kinds: Bytes,
+    /// Pinned ranges, ascending.
+    #[prost(message, repeated, tag = "15")]
+    pins: Vec<PinRecord>,
 }
 
 const VERSION: u32 = 2;
@@ -75,6 +79,7 @@ pub(super) fn encode(state: &State) -> Bytes {
         cells: encode_cells(&state.map.cells, state.map.kinds.len()),
         removed: state.removed.iter().map(|boot| boot.get()).collect(),
         kinds: encode_kinds(&state.map.kinds),
+        pins: state.pins.iter().map(|(shards, node)| pin_record(&shards, Some(node))).collect(),
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -166,6 +171,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     let owners: Vec<Owner> = saved.owners.into_iter().map(owner).collect::<Option<_>>()?;
     let kinds = decode_kinds(&saved.kinds)?;
     let (cells, uses) = decode_cells(&saved.cells, saved.shards, kinds.len())?;
+    let mut pins = Pins::default();
+    for pin in saved.pins {
+        let (shards, node) = pinned(&pin, saved.shards)?;
+        if node.is_none() || !pins.set(shards, node.as_ref()) {
+            return None;
+        }
+    }
     Some(State {
         cluster: ClusterValues {
             id: ClusterId::new(saved.cluster)?,
@@ -178,6 +190,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         map: ShardMap::restore(owners, kinds, cells, uses, Epoch(saved.epoch))?,
         applied: LogIndex(saved.applied),
         removed,
+        pins,
     })
 }
 

@@ -2,17 +2,19 @@
 //! node applies the same entries in the same order and holds the same bytes.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::map::{Owner, ShardMap};
 use super::members::{Member, Members};
+use super::pins::Pins;
 use super::set;
-use crate::id::{BootId, ClusterId, LogIndex, RaftId, ShardId};
-use crate::limits::REMOVED_BOOTS_MAX;
+use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId};
+use crate::limits::{REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
-use crate::wire::cluster::{BootName, Command, MemberRecord, Op, Transfer, UserEntry};
+use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight};
 
 /// Values of the whole cluster, fixed at its bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub enum Change {
         /// Which, ascending, with their former owners.
         shards: Vec<(ShardId, Option<Owner>)>,
     },
+    /// Pins or weights are others: shards may move.
+    Shares,
     /// A user entry.
     User(UserEntry),
 }
@@ -80,6 +84,8 @@ pub struct State {
     pub applied: LogIndex,
     /// Boots that an operator took out, oldest first: they are not let in again.
     pub removed: VecDeque<BootId>,
+    /// Shards that are to be on one node.
+    pub pins: Pins,
 }
 
 impl State {
@@ -91,6 +97,7 @@ impl State {
             map: ShardMap::new(shards),
             applied: LogIndex(0),
             removed: VecDeque::new(),
+            pins: Pins::default(),
         }
     }
 
@@ -119,6 +126,8 @@ impl State {
                 Op::Update(record) => changes.extend(self.update(&record)),
                 Op::Moving(transfer) => self.moving(index, &transfer, &mut changes),
                 Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
+                Op::Pin(pin) => changes.extend(self.pin(&pin)),
+                Op::Weigh(weight) => changes.extend(self.weigh(weight)),
                 Op::User(entry) => changes.push(Change::User(entry)),
             }
         }
@@ -198,6 +207,20 @@ impl State {
         Some(Change::Updated(new.id))
     }
 
+    fn pin(&mut self, pin: &PinRecord) -> Option<Change> {
+        let (shards, node) = pinned(pin, self.map.shards())?;
+        self.pins.set(shards, node.as_ref()).then_some(Change::Shares)
+    }
+
+    fn weigh(&mut self, weight: Weight) -> Option<Change> {
+        let (member, _) = self.boot_of(BootName { id: weight.id, boot: weight.boot })?;
+        if !(1..=WEIGHT_MAX).contains(&weight.weight) {
+            return None;
+        }
+        member.weight = weight.weight;
+        Some(Change::Shares)
+    }
+
     fn transfer(&self, transfer: &Transfer) -> Option<(Owner, LogIndex, Vec<ShardId>)> {
         let to = Owner { id: RaftId::new(transfer.to)?, boot: BootId::new(transfer.boot)? };
         let shards = set::decode(&transfer.shards, self.map.shards())?;
@@ -227,6 +250,15 @@ impl State {
         (!shards.is_empty()).then_some(Change::Owned { to, shards })
     }
 
+    /// Shards beyond the capacity of all that may own; they are spread by weight.
+    pub fn over_capacity(&self) -> u32 {
+        let mut rooms = self.members.iter().filter(|member| member.may_own()).map(Member::room).peekable();
+        if rooms.peek().is_none() {
+            return 0;
+        }
+        self.map.shards().saturating_sub(rooms.fold(0, u32::saturating_add))
+    }
+
     /// The state as bytes: equal states give equal bytes.
     pub fn encode(&self) -> Bytes {
         super::snapshot::encode(self)
@@ -236,6 +268,19 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         super::snapshot::decode(bytes)
     }
+}
+
+/// A pin as it is written.
+pub(crate) fn pin_record(shards: &Range<u32>, node: Option<&NodeName>) -> PinRecord {
+    let node = node.map_or_else(String::new, ToString::to_string);
+    PinRecord { first: shards.start, shards: shards.end.saturating_sub(shards.start), node }
+}
+
+/// A pin from its record; `None` if it names no shards of `total`, or no node that there could be.
+pub(super) fn pinned(pin: &PinRecord, total: u32) -> Option<(Range<u32>, Option<NodeName>)> {
+    let end = pin.first.checked_add(pin.shards).filter(|&end| end <= total && end > pin.first)?;
+    let node = if pin.node.is_empty() { None } else { Some(pin.node.parse().ok()?) };
+    Some((pin.first..end, node))
 }
 
 #[cfg(test)]

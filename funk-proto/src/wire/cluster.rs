@@ -177,6 +177,9 @@ pub struct MemberRecord {
     /// Has a data directory: it stays a member while it is down.
     #[prost(bool, tag = "12")]
     pub durable: bool,
+    /// It is to own no more shards than this; 0: no such bound.
+    #[prost(uint32, tag = "13")]
+    pub capacity: u32,
 }
 
 /// Gates closed by an owner: it will not serve these shards before a later
@@ -226,7 +229,7 @@ pub struct Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
     /// Which.
-    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub op: Option<Op>,
 }
 
@@ -264,6 +267,40 @@ pub enum Op {
     /// An operator wants that boot to own nothing; it stays a member.
     #[prost(message, tag = "10")]
     Idle(BootName),
+    /// Shards are pinned to a node, or free again.
+    #[prost(message, tag = "11")]
+    Pin(PinRecord),
+    /// A member's weight is another, until it is started again.
+    #[prost(message, tag = "12")]
+    Weigh(Weight),
+}
+
+/// A range of shards that is pinned.
+#[derive(Clone, PartialEq, Message)]
+pub struct PinRecord {
+    /// The first.
+    #[prost(uint32, tag = "1")]
+    pub first: u32,
+    /// How many.
+    #[prost(uint32, tag = "2")]
+    pub shards: u32,
+    /// Name of the node; empty: they are free again.
+    #[prost(string, tag = "3")]
+    pub node: String,
+}
+
+/// Another weight for one boot of a member.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Weight {
+    /// Raft id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// The weight.
+    #[prost(uint32, tag = "3")]
+    pub weight: u32,
 }
 
 /// Shards on their way to one boot of one node.

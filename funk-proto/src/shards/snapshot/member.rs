@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::NonZeroU32;
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
@@ -44,6 +45,8 @@ pub(super) struct SavedMember {
     draining: bool,
     #[prost(bool, tag = "14")]
     idle: bool,
+    #[prost(uint32, tag = "15")]
+    capacity: u32,
 }
 
 impl SavedMember {
@@ -72,6 +75,7 @@ impl SavedMember {
             taken_index: member.taken_index.0,
             draining: member.draining,
             idle: member.idle,
+            capacity: member.capacity.map_or(0, NonZeroU32::get),
         }
     }
 
@@ -92,6 +96,7 @@ impl SavedMember {
             liveness: own.next()?,
             endpoints: endpoints.collect::<Option<_>>()?,
             weight: self.weight,
+            capacity: NonZeroU32::new(self.capacity),
             zone: self.zone,
             non_voting: self.non_voting,
             non_member: self.non_member,
