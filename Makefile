@@ -40,7 +40,7 @@ failover: build
 startup: build
 	@$(TOOL) failover -- --startup --trials $(TRIALS) $(FAILOVER)
 
-# Processor time and loopback traffic of five nodes at rest, in a network namespace of their own.
+# Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
 	@$(TOOL) idle
 

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod hostile;
 pub mod http;
 pub mod load;
+pub mod meter;
 pub mod namespaces;
 pub mod poison;
 pub mod ports;
