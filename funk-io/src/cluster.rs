@@ -26,6 +26,7 @@ use crate::events::{Bus, Events};
 use crate::gate::Gate;
 use crate::gate::guard::{NotOwner, ShardGuard};
 use crate::last_words::{LastWords, Words};
+use crate::meters::Meters;
 use crate::watch::Watch;
 
 /// A handle to a node that runs in this process. Clones are cheap and stand
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     /// Wakes the driver for its inbox.
     pub(crate) wake: Waker,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) meters: Arc<Meters>,
     /// Whether the last handle was dropped.
     pub(crate) orphaned: AtomicBool,
     /// Names of this node's endpoints, counted here so that one too many is refused at once.
@@ -97,6 +99,7 @@ impl Shared {
         (inbox, leftovers): (Sender<Command>, Inbox),
         wake: Waker,
         endpoints: BTreeSet<String>,
+        meters: Arc<Meters>,
     ) -> Self {
         Self {
             name,
@@ -108,6 +111,7 @@ impl Shared {
             leftovers,
             wake,
             counters: Arc::default(),
+            meters,
             orphaned: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
             search: Switch::default(),
@@ -196,6 +200,16 @@ impl Cluster {
     /// What the driver's sockets and streams did so far.
     pub fn io_counters(&self) -> IoCounters {
         self.shared.counters.read()
+    }
+
+    /// What the driver and the store measure, as it goes on.
+    pub fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    /// What the application asked of the driver and it did not take yet.
+    pub fn commands_queued(&self) -> usize {
+        self.shared.inbox.len()
     }
 
     /// What this node is doing. No other node is asked.

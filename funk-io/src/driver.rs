@@ -50,6 +50,7 @@ use crate::clock::Clock;
 use crate::cluster::{Command, Inbox, Shared};
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
+use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::start::Parts;
@@ -86,6 +87,8 @@ pub(crate) struct Driver<'a, R: Runtime> {
     gap_min: Duration,
     leave_by: Option<Timestamp>,
     stopping: Option<Stopping>,
+    lease_watch: LeaseWatch,
+    failover_watch: FailoverWatch,
 }
 
 /// The driver is to stop: the gate is sealed.
@@ -133,6 +136,8 @@ impl<'a, R: Runtime> Driver<'a, R> {
             gap_min: lease / 2,
             leave_by: None,
             stopping: None,
+            lease_watch: LeaseWatch::default(),
+            failover_watch: FailoverWatch::default(),
         })
     }
 

@@ -16,6 +16,7 @@
 //! | `reaper` | a process that waits for a node's end and tells its peers |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
+//! | `meters` | what an operator measures of it |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
 //! | `store` | where the core's writes go |
 //! | `state_machine` | the application's own state on the log |
@@ -32,6 +33,7 @@ mod error;
 mod events;
 mod gate;
 mod last_words;
+pub mod meters;
 pub mod reaper;
 mod runtime;
 mod sockets;

@@ -20,6 +20,7 @@ use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::last_words::LastWords;
+use crate::meters::Meters;
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
@@ -80,11 +81,12 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
     let node = Node::new(config.clone(), recovered, seed, clock.now())?;
 
+    let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
     let store = match claimed {
         Some(claimed) => {
-            let writer = Writer::start(claimed, Waker::from(Arc::clone(&store_source)));
+            let writer = Writer::start(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters));
             Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?)
         }
         None => Store::Memory(Default::default()),
@@ -93,7 +95,7 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
-    let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints));
+    let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
     let parts = Parts {
         clock,
         lease,

@@ -88,6 +88,8 @@ pub struct Liveness {
     authority: Option<Authority>,
     heartbeats_sent: u64,
     heartbeats_answered: u64,
+    /// How long the one had been silent that was given up last, until somebody asks.
+    silence: Option<Duration>,
     outputs: VecDeque<LivenessOutput>,
 }
 
@@ -108,6 +110,7 @@ impl Liveness {
             authority: None,
             heartbeats_sent: 0,
             heartbeats_answered: 0,
+            silence: None,
             outputs: VecDeque::new(),
         }
     }
@@ -371,6 +374,12 @@ impl Liveness {
         }
     }
 
+    /// How long the leader or the member had been silent that was given up
+    /// last; each is told once. For measurements only.
+    pub fn take_silence(&mut self) -> Option<Duration> {
+        self.silence.take()
+    }
+
     /// Whether the followed leader is silent.
     pub fn leader_is_silent(&self) -> bool {
         self.followed.is_some_and(|followed| followed.silent)
@@ -409,6 +418,7 @@ impl Liveness {
             && now >= followed.last_heard + timeout
         {
             followed.silent = true;
+            self.silence = Some(now.since(followed.last_heard));
             let leader = followed.leader;
             self.outputs.push_back(LivenessOutput::LeaderSilent { leader });
         }
@@ -422,6 +432,7 @@ impl Liveness {
                 continue;
             }
             tracked.reported_silent = true;
+            self.silence = Some(now.since(tracked.last_seen));
             if let Some(boot) = tracked.boot() {
                 self.outputs.push_back(LivenessOutput::MemberSilent { id, boot });
             }

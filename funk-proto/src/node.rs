@@ -304,6 +304,12 @@ impl Node {
         self.liveness.lease_until()
     }
 
+    /// How long the leader or the member had been silent that this node gave
+    /// up last; each is told once. For measurements only.
+    pub fn take_silence(&mut self) -> Option<std::time::Duration> {
+        self.liveness.take_silence()
+    }
+
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }

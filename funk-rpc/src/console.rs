@@ -34,6 +34,7 @@
 //! silence, and the stream ends when the node stops. Every client costs a few
 //! bytes, however slow it is; past the bound on clients the answer is 503.
 
+mod exposition;
 mod hub;
 mod page;
 mod picture;
@@ -42,14 +43,13 @@ mod words;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use funk_proto::Status;
 use funk_proto::id::ClusterName;
-use funk_proto::status::{GossipCounters, MemberStatus, NodeState};
+use funk_proto::status::{MemberStatus, NodeState};
 use funk_proto::time::Timestamp;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -115,8 +115,9 @@ impl<V: Observe> Console<V> {
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             "/metrics" => {
+                let ready = self.not_ready(&status).is_none();
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                content(StatusCode::OK, kind, self.metrics(&status))
+                content(StatusCode::OK, kind, exposition::write(&self.view, &status, &self.requests, ready))
             }
             _ => json_answer(&self.status_json(&status)),
         }
@@ -172,83 +173,13 @@ impl<V: Observe> Console<V> {
     /// Requests that came in here since the start, by the node that served them.
     fn requests_json(&self) -> Value {
         let sums = self.requests.by_destination().into_iter();
-        Value::Object(sums.map(|(node, count)| (node.to_string(), count.into())).collect())
+        Value::Object(sums.map(|(node, count)| (node, count.into())).collect())
     }
 
     fn shards(&self) -> Value {
         let table = self.view.routes();
         let owner = |shard| table.owner(funk_proto::id::ShardId(shard)).map_or("", |(node, _)| node.name.as_str());
         json!({ "epoch": table.epoch().0, "owners": (0..table.shards()).map(owner).collect::<Vec<_>>() })
-    }
-
-    fn metrics(&self, status: &Status) -> String {
-        let node = &status.name;
-        let mut out = String::with_capacity(8_192);
-        let mut gauge = |name: &str, help: &str, kind: &str, value: u64| {
-            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{node=\"{node}\"}} {value}\n");
-        };
-        let members = status.members.iter().filter(|member| member.boot.is_some()).count();
-        gauge("cf_cluster_cluster_size", "Members that are up.", "gauge", members as u64);
-        gauge("cf_cluster_shard_count", "Shards that this node owns.", "gauge", status.shards_owned.into());
-        gauge("cf_cluster_log_index", "Applied index of the replicated log.", "gauge", status.applied_index.0);
-        gauge("cf_cluster_uptime", "Nanoseconds since the start.", "gauge", self.view.now().as_nanos());
-        let ready = u64::from(self.not_ready(status).is_none());
-        gauge("funk_may_serve", "1 while the node may serve.", "gauge", ready);
-        gauge("funk_term", "Raft term.", "gauge", status.term.0);
-        gauge("funk_map_epoch", "Epoch of the shard map.", "gauge", status.epoch.0);
-        gauge("funk_shards_total", "Shards of the cluster.", "gauge", status.shards_total.into());
-        let counters = &status.counters;
-        for (name, help, value) in [
-            ("funk_elections_total", "Elections started.", counters.elections),
-            ("funk_leader_changes_total", "Leader changes seen.", counters.leader_changes),
-            ("funk_heartbeats_sent_total", "Heartbeats sent as leader.", counters.heartbeats_sent),
-            ("funk_heartbeats_answered_total", "Heartbeats answered.", counters.heartbeats_answered),
-            ("funk_datagrams_dropped_total", "Liveness datagrams dropped.", counters.datagrams_dropped),
-            ("funk_frames_dropped_total", "Cluster frames dropped.", counters.frames_dropped),
-            ("funk_raft_refused_total", "Raft messages refused.", counters.raft_refused),
-            ("funk_gossip_dropped_total", "Gossip messages dropped.", counters.gossip_dropped),
-            ("funk_members_declared_dead_total", "Members declared dead.", counters.members_declared_dead),
-            ("funk_shards_gained_total", "Shards gained.", counters.shards_gained),
-            ("funk_shards_lost_total", "Shards lost.", counters.shards_lost),
-            ("funk_clock_gaps_total", "Clock gaps seen.", counters.clock_gaps),
-            ("funk_goodbyes_total", "Goodbyes of peers heard.", counters.goodbyes),
-        ] {
-            gauge(name, help, "counter", value);
-        }
-        gossip_metrics(&counters.gossip, &mut gauge);
-        self.requests.write(node, &mut out);
-        out
-    }
-}
-
-/// What gossip did, and by what reason it dropped messages.
-fn gossip_metrics(gossip: &GossipCounters, write: &mut impl FnMut(&str, &str, &str, u64)) {
-    let health = "How far the node distrusts its own view of others, 0 (healthy) to 7.";
-    write("funk_gossip_health", health, "gauge", gossip.health.into());
-    write("funk_gossip_queued", "Messages that wait to be told to everybody.", "gauge", gossip.queued.into());
-    for (name, help, value) in [
-        ("datagrams_received", "Gossip datagrams received.", gossip.datagrams_received),
-        ("datagrams_sent", "Gossip datagrams sent.", gossip.datagrams_sent),
-        ("bytes_sent", "Bytes of the gossip datagrams sent.", gossip.bytes_sent),
-        ("probes", "Probes sent.", gossip.probes),
-        ("probes_failed", "Probes that nobody answered.", gossip.probes_failed),
-        ("probes_by_stream", "Probes answered on a stream only: datagrams get lost.", gossip.probes_by_stream),
-        ("suspected", "Members that came under suspicion.", gossip.suspected),
-        ("died", "Members declared dead by gossip.", gossip.died),
-        ("refuted", "Accusations of this node that it answered.", gossip.refuted),
-        ("push_pulls", "Complete push/pulls.", gossip.push_pulls),
-        ("user_events", "User events heard.", gossip.user_events),
-        ("queries", "Queries heard.", gossip.queries),
-        ("dropped_malformed", "Gossip dropped: does not decode.", gossip.malformed),
-        ("dropped_oversized", "Gossip dropped: over a limit.", gossip.oversized),
-        ("dropped_checksum", "Gossip dropped: wrong checksum.", gossip.checksum),
-        ("dropped_vetoed", "Gossip dropped: nodes of another cluster.", gossip.vetoed),
-        ("dropped_unusable", "Gossip dropped: decodes, but cannot be used.", gossip.unusable),
-        ("dropped_no_room", "Gossip dropped: a table or queue is full.", gossip.no_room),
-        ("dropped_conflicts", "Gossip dropped: a live member's name at another address.", gossip.conflicts),
-        ("dropped_unexpected", "Gossip dropped: nothing here waits for it.", gossip.unexpected),
-    ] {
-        write(&format!("funk_gossip_{name}_total"), help, "counter", value);
     }
 }
 

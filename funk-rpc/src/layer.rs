@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use crate::key::{Key, shard_of};
 use crate::message::Replay;
-use crate::metrics::Requests;
+use crate::metrics::{Requests, Way};
 use crate::net::{BoxFuture, Net};
 use crate::pool::Pool;
 use crate::queue::{Queue, Ticket};
@@ -65,13 +65,14 @@ impl<N: Net, V: View> RouteLayer<N, V> {
     }
 
     fn with_bounds(view: V, endpoint: &str, routes: Routes, requests_max: usize, bytes_max: usize) -> Self {
+        let queue = Queue::new(requests_max, bytes_max);
         Self(Arc::new(Shared {
             view,
             routes,
             endpoint: endpoint.into(),
             pool: Pool::new(),
-            queue: Queue::new(requests_max, bytes_max),
-            requests: Requests::default(),
+            requests: Requests::of(&queue),
+            queue,
         }))
     }
 
@@ -132,14 +133,23 @@ where
                 let mut inner = inner;
                 return inner.call(request).await;
             };
-            let deadline = reply::parse_timeout(request.headers()).map(|left| Instant::now() + left);
+            let began = Instant::now();
+            let deadline = reply::parse_timeout(request.headers()).map(|left| began + left);
+            let path = request.uri().path().to_owned();
+            let hopped = request.headers().contains_key(reply::HOP);
             let call = shared.route(inner, source, request, deadline);
-            let Some(deadline) = deadline else { return Ok(call.await) };
-            Ok(future::or(call, async {
-                N::sleep(deadline.saturating_duration_since(Instant::now())).await;
-                error(Code::DeadlineExceeded, "the deadline went by")
-            })
-            .await)
+            let response = match deadline {
+                None => call.await,
+                Some(deadline) => {
+                    let late = async {
+                        N::sleep(deadline.saturating_duration_since(Instant::now())).await;
+                        error(Code::DeadlineExceeded, "the deadline went by")
+                    };
+                    future::or(call, late).await
+                }
+            };
+            shared.count(&path, hopped, began, &response);
+            Ok(response)
         })
     }
 }
@@ -177,14 +187,23 @@ impl<N: Net, V: View> Shared<N, V> {
         if job.parts.headers.contains_key(reply::HOP) {
             return self.serve_forwarded(inner, job).await;
         }
-        let path = job.parts.uri.path().to_owned();
-        let response = self.serve_entering(inner, job).await;
-        if let Some(node) = response.headers().get(reply::NODE)
-            && let Some(node) = node.to_str().ok().and_then(|name| name.parse().ok())
-        {
-            self.requests.count(&node, &path);
+        self.serve_entering(inner, job).await
+    }
+
+    /// Counts a request whose answer begins.
+    fn count(&self, path: &str, hopped: bool, began: Instant, response: &Response<Body>) {
+        // Only who served it puts its name there.
+        let node = response.headers().get(reply::NODE).and_then(|node| node.to_str().ok());
+        let way = match node {
+            None => Way::Refused,
+            Some(_) if hopped => Way::Peer,
+            Some(node) if node == self.view.name().as_str() => Way::Direct,
+            Some(_) => Way::Proxied,
+        };
+        self.requests.took(way, began.elapsed());
+        if let Some(node) = node.filter(|_| !hopped) {
+            self.requests.count(node, path);
         }
-        response
     }
 
     /// A request from another node: served here or not at all.
@@ -244,7 +263,9 @@ impl<N: Net, V: View> Shared<N, V> {
             }
             if ticket.is_none() {
                 ticket = self.queue.enter(job.body.held());
-                if ticket.is_none() {
+                if ticket.is_some() {
+                    self.requests.waits();
+                } else {
                     return not_run(error(Code::ResourceExhausted, "too many requests wait for moving shards"));
                 }
             }

@@ -41,7 +41,7 @@ pub use console::Console;
 pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
 pub use management::Management;
-pub use metrics::Requests;
+pub use metrics::{Requests, Way};
 pub use net::{BoxFuture, Net};
 pub use node::Node;
 pub use one_node::OneNode;

@@ -1,44 +1,153 @@
-//! Counts of served requests.
+//! Counts of requests: which node served them, which way they went, how long they took.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use funk_io::meters::{Counter, Histogram, Reading};
 use funk_proto::id::NodeName;
 use funk_proto::limits::METRIC_SERIES_MAX;
 
-/// Requests by the node that served them and their method, counted where they came in.
+use crate::queue::Queue;
+
+/// Which way a request went that came in here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Served here, for a client.
+    Direct,
+    /// Served here, for another node that sent it on.
+    Peer,
+    /// Sent on to the owner of its shard.
+    Proxied,
+    /// Answered with an error of the routing layer: nobody served it.
+    Refused,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Peer, Self::Proxied, Self::Refused];
+
+    /// Its word in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Peer => "peer",
+            Self::Proxied => "proxied",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Counts by node and method.
+type Served = BTreeMap<String, BTreeMap<String, AtomicU64>>;
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Written to only for a pair of node and method that was not seen before.
+    served: RwLock<Served>,
+    ways: [Histogram; Way::ALL.len()],
+    /// Requests that had to wait for an owner.
+    waited: Counter,
+    /// Where they wait.
+    queue: Option<Arc<Queue>>,
+}
+
+/// Requests by the node that served them and their method, and by their way, counted where they came in.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(Arc<Mutex<BTreeMap<(NodeName, String), u64>>>);
+pub struct Requests(Arc<Counts>);
 
 impl Requests {
-    /// Counts one request for `method` that `destination` served.
-    pub fn count(&self, destination: &NodeName, method: &str) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (destination.clone(), method.to_owned());
-        if table.len() < METRIC_SERIES_MAX || table.contains_key(&key) {
-            *table.entry(key).or_default() += 1;
+    /// The counts of a layer whose requests wait in `queue`.
+    pub(crate) fn of(queue: &Arc<Queue>) -> Self {
+        let counts = Counts { queue: Some(Arc::clone(queue)), ..Counts::default() };
+        Self(Arc::new(counts))
+    }
+
+    /// Counts one request for `method` that the node named `destination` served.
+    /// One that is no node's name is not counted, since another process wrote it.
+    pub fn count(&self, destination: &str, method: &str) {
+        let served = self.0.served.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = served.get(destination).and_then(|methods| methods.get(method)) {
+            count.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        drop(served);
+        if destination.parse::<NodeName>().is_err() {
+            return;
+        }
+        let mut served = self.0.served.write().unwrap_or_else(PoisonError::into_inner);
+        let series: usize = served.values().map(BTreeMap::len).sum();
+        let known = served.get(destination).is_some_and(|methods| methods.contains_key(method));
+        if known || series < METRIC_SERIES_MAX {
+            let methods = served.entry(destination.to_owned()).or_default();
+            methods.entry(method.to_owned()).or_default().fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Counts one request that went this way, and how long its answer took to begin.
+    pub(crate) fn took(&self, way: Way, duration: Duration) {
+        self.0.ways[way as usize].observe(duration);
+    }
+
+    /// Counts one request that has to wait for an owner.
+    pub(crate) fn waits(&self) {
+        self.0.waited.add_one();
+    }
+
+    /// Durations of the requests that went this way.
+    pub fn way(&self, way: Way) -> Reading {
+        self.0.ways[way as usize].read()
+    }
+
+    /// Requests that had to wait for an owner so far.
+    pub fn waited(&self) -> u64 {
+        self.0.waited.read()
+    }
+
+    /// Requests that wait for an owner now, and the bytes that are held of them.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.0.queue.as_ref().map_or((0, 0), |queue| queue.held())
+    }
+
     /// Requests by the node that served them, all methods together.
-    pub(crate) fn by_destination(&self) -> BTreeMap<NodeName, u64> {
+    pub(crate) fn by_destination(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for ((destination, _), count) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            *sums.entry(destination.clone()).or_default() += count;
+        for (destination, _, count) in self.served() {
+            *sums.entry(destination).or_default() += count;
         }
         sums
     }
 
-    /// Writes the counter in Prometheus' text format, with the label `node` of the asked node.
-    pub(crate) fn write(&self, node: &NodeName, text: &mut String) {
-        text.push_str("# HELP cf_cluster_requests Requests that came in here, by the node that served them.\n");
-        text.push_str("# TYPE cf_cluster_requests counter\n");
-        for ((destination, method), count) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let _ = writeln!(
-                text,
-                "cf_cluster_requests{{node=\"{node}\",destination=\"{destination}\",method=\"{method}\"}} {count}"
-            );
+    /// Requests by the node that served them and the method.
+    pub fn served(&self) -> Vec<(String, String, u64)> {
+        let served = self.0.served.read().unwrap_or_else(PoisonError::into_inner);
+        let all = served.iter().flat_map(|(destination, methods)| {
+            let read = |(method, count): (&String, &AtomicU64)| {
+                (destination.clone(), method.clone(), count.load(Ordering::Relaxed))
+            };
+            methods.iter().map(read)
+        });
+        all.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_nodes_are_counted_and_series_are_bounded() {
+        let requests = Requests::default();
+        requests.count("a", "/m");
+        requests.count("a", "/m");
+        requests.count("a\"} 1\nevil 1", "/m");
+        assert_eq!(requests.served(), [("a".into(), "/m".into(), 2)]);
+        for number in 0..METRIC_SERIES_MAX + 10 {
+            requests.count(&format!("n{number}"), "/m");
         }
+        assert_eq!(requests.served().len(), METRIC_SERIES_MAX);
+        requests.count("a", "/m");
+        assert_eq!(requests.by_destination()["a"], 3, "a known one still counts");
     }
 }

@@ -24,6 +24,11 @@ impl Queue {
         Arc::new(Self { requests_max, bytes_max, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
     }
 
+    /// Requests that wait, and their bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.requests.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
     /// A place for a request that holds `bytes`, unless the queue is full.
     pub(crate) fn enter(self: &Arc<Self>, bytes: usize) -> Option<Ticket> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,8 @@ mod cluster;
 use std::future::Future;
 use std::sync::Arc;
 
-use funk_io::EventsEnd;
+use funk_io::meters::Meters;
+use funk_io::{EventsEnd, IoCounters};
 use funk_proto::id::{Epoch, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::time::Timestamp;
@@ -51,6 +52,12 @@ pub trait Observe: View {
     fn now(&self) -> Timestamp;
     /// What the node is doing; `None` when it has stopped.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
+    /// What its driver measures.
+    fn meters(&self) -> &Meters;
+    /// What its driver's sockets and streams did.
+    fn io_counters(&self) -> IoCounters;
+    /// Commands that its driver did not take yet.
+    fn commands_queued(&self) -> usize;
     /// What the node tells from now on.
     fn events(&self) -> Self::Feed;
 }

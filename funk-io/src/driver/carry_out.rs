@@ -4,6 +4,7 @@ use funk_proto::{Event, Input, Outcome, Output};
 
 use super::{Driver, answer};
 use crate::error::StopReason;
+use crate::meters;
 use crate::runtime::Runtime;
 
 /// Rounds of output and echo in one pass; what is left over waits for the next pass.
@@ -48,10 +49,15 @@ impl<R: Runtime> Driver<'_, R> {
         outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
         let closing: Vec<_> = outputs.iter().filter_map(closing).collect();
         let node = &self.node;
-        self.publisher.publish(self.clock.now(), node.route_version(), || node.routes(), node.lease_until(), &closing);
+        let now = self.clock.now();
+        self.publisher.publish(now, node.route_version(), || node.routes(), node.lease_until(), &closing);
+        self.lease_watch.look(now, node.lease_until(), &self.shared.meters);
         drop(closing);
         self.shared.words.publish(node.last_words_version(), || node.last_words());
         self.shared.board.publish(node.endpoints_version(), || node.endpoints());
+        if let Some(silence) = self.node.take_silence() {
+            meters::detected(silence, &self.shared.meters);
+        }
         for output in outputs.drain(..) {
             self.execute(output);
         }
@@ -68,6 +74,7 @@ impl<R: Runtime> Driver<'_, R> {
             Output::Reply { conn, bytes } => self.streams.send(conn, &bytes, true, &mut self.echoes),
             Output::Close { conn } => self.streams.close(conn),
             Output::Persist(persist) => {
+                self.shared.meters.record(persist.record.len(), persist.replaces);
                 if let Err(error) = self.store.write(persist) {
                     self.stop_for(error);
                 }
@@ -88,6 +95,7 @@ impl<R: Runtime> Driver<'_, R> {
     }
 
     fn tell(&mut self, event: Event) {
+        self.failover_watch.tell(self.clock.now(), self.shared.name.as_str(), &event, &self.shared.meters);
         match &event {
             Event::Committed { index, bytes } => {
                 if let Some(machine) = &mut self.state_machine {

@@ -13,6 +13,7 @@ use funk_proto::{Persist, Token};
 
 use super::StoreError;
 use super::data_dir::Claimed;
+use crate::meters::Meters;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -76,12 +77,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread; `waker` is woken when something became stable, or failed.
-    pub(crate) fn start(claimed: Claimed, waker: Waker) -> std::io::Result<Self> {
+    pub(crate) fn start(claimed: Claimed, waker: Waker, meters: Arc<Meters>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let here = Arc::clone(&shared);
         let path = claimed.files.directory().to_owned();
-        let thread =
-            std::thread::Builder::new().name("funk-store".into()).spawn(move || run(claimed, &here, &waker))?;
+        let thread = std::thread::Builder::new()
+            .name("funk-store".into())
+            .spawn(move || run(claimed, &here, &waker, &meters))?;
         Ok(Self { shared, thread: Some(thread), path, stall: Stall::default() })
     }
 
@@ -157,7 +159,7 @@ fn next_batch(shared: &Shared) -> Vec<Persist> {
     batch
 }
 
-fn run(claimed: Claimed, shared: &Shared, waker: &Waker) {
+fn run(claimed: Claimed, shared: &Shared, waker: &Waker, meters: &Meters) {
     let Claimed { lock, mut files, .. } = claimed;
     loop {
         let batch = next_batch(shared);
@@ -169,7 +171,9 @@ fn run(claimed: Claimed, shared: &Shared, waker: &Waker) {
             files.append(&records)
         };
         let mut queue = shared.queue();
-        queue.writing_since = None;
+        if let Some(since) = queue.writing_since.take() {
+            meters.persist.observe(since.elapsed());
+        }
         match written {
             Ok(()) => queue.stable.extend(batch.iter().map(|persist| persist.token)),
             Err(error) => {

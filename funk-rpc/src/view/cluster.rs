@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use funk_io::{Cluster, Events, EventsEnd, ShardGuard};
+use funk_io::meters::Meters;
+use funk_io::{Cluster, Events, EventsEnd, IoCounters, ShardGuard};
 use funk_proto::id::{Epoch, NodeName, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::time::Timestamp;
@@ -56,6 +57,18 @@ impl Observe for Cluster {
 
     async fn status(&self) -> Option<Status> {
         Cluster::status(self).await.ok()
+    }
+
+    fn meters(&self) -> &Meters {
+        Cluster::meters(self)
+    }
+
+    fn io_counters(&self) -> IoCounters {
+        Cluster::io_counters(self)
+    }
+
+    fn commands_queued(&self) -> usize {
+        Cluster::commands_queued(self)
     }
 
     fn events(&self) -> Events {

@@ -1,0 +1,231 @@
+//! The metrics of a node in Prometheus' text format. docs/metrics.md lists them.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use funk_io::IoCounters;
+use funk_io::meters::{Meters, PHASES, Reading};
+use funk_proto::Status;
+use funk_proto::id::ShardId;
+use funk_proto::shards::Place;
+use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus};
+
+use crate::metrics::{Requests, Way};
+use crate::view::Observe;
+
+/// All states of a node, each a series, so that every one can be asked for.
+const STATES: [NodeState; 8] = [
+    NodeState::Invalid,
+    NodeState::Joining,
+    NodeState::Operational,
+    NodeState::Voting,
+    NodeState::Resharding,
+    NodeState::Starting,
+    NodeState::Stopping,
+    NodeState::Draining,
+];
+
+/// The gossip states of members that are told apart.
+const MEMBERS: [GossipStatus; 4] =
+    [GossipStatus::Alive, GossipStatus::Leaving, GossipStatus::Left, GossipStatus::Failed];
+
+/// All that the node measures.
+pub(super) fn write<V: Observe>(view: &V, status: &Status, requests: &Requests, may_serve: bool) -> String {
+    let mut page = Page { node: status.name.as_str(), text: String::with_capacity(32_768) };
+    let now = view.now();
+    let up = status.members.iter().filter(|member| member.boot.is_some()).count();
+    page.gauge("cf_cluster_cluster_size", "Members that are up.", up);
+    page.gauge("cf_cluster_shard_count", "Shards that this node owns.", status.shards_owned);
+    page.gauge("cf_cluster_log_index", "Applied index of the replicated log.", status.applied_index.0);
+    page.gauge("cf_cluster_uptime", "Nanoseconds since the start.", now.as_nanos());
+    let left = Duration::from_nanos(status.lease_until.as_nanos().saturating_sub(now.as_nanos()));
+    page.gauge("funk_may_serve", "1 while the node may serve.", u8::from(may_serve));
+    page.gauge("funk_lease_remaining_seconds", "What is left of the lease.", left.as_secs_f64());
+    state(&mut page, status);
+    members(&mut page, status);
+    let table = view.routes();
+    let pending = |shard: &u32| matches!(table.place(ShardId(*shard)), Place::Pending);
+    let moving = (0..table.shards()).filter(pending).count();
+    page.gauge("funk_shards_moving", "Shards that nobody serves: they move, or their owner is dead.", moving);
+    counters(&mut page, &status.counters);
+    gossip(&mut page, &status.counters.gossip);
+    driver(&mut page, view.meters(), view.commands_queued());
+    sockets(&mut page, &view.io_counters());
+    served(&mut page, requests);
+    page.text
+}
+
+struct Page<'a> {
+    /// The value of the label `node`, which every series has.
+    node: &'a str,
+    text: String,
+}
+
+impl Page<'_> {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// One series; `labels` begins with a comma unless it is empty.
+    fn line(&mut self, name: &str, labels: impl Display, value: impl Display) {
+        let _ = writeln!(self.text, "{name}{{node=\"{}\"{labels}}} {value}", self.node);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        self.line(name, "", value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "counter", help);
+        self.line(name, "", value);
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, reading: &Reading) {
+        for (bound, count) in &reading.buckets {
+            self.line(&format!("{name}_bucket"), format_args!("{labels},le=\"{}\"", bound.as_secs_f64()), count);
+        }
+        self.line(&format!("{name}_bucket"), format_args!("{labels},le=\"+Inf\""), reading.count);
+        self.line(&format!("{name}_sum"), labels, reading.sum.as_secs_f64());
+        self.line(&format!("{name}_count"), labels, reading.count);
+    }
+}
+
+fn state(page: &mut Page<'_>, status: &Status) {
+    page.head("funk_state", "gauge", "1 for the state that the node is in, 0 for the others.");
+    for state in STATES {
+        page.line("funk_state", format_args!(",state=\"{state}\""), u8::from(state == status.state));
+    }
+    page.gauge("funk_has_leader", "1 while the node knows the leader.", u8::from(status.leader.is_some()));
+    let leads = status.leader.as_ref() == Some(&status.name);
+    page.gauge("funk_is_leader", "1 while the node leads.", u8::from(leads));
+    page.gauge("funk_term", "Raft term.", status.term.0);
+    page.gauge("funk_commit_index", "Highest committed index of the replicated log.", status.commit_index.0);
+    page.gauge("funk_map_epoch", "Epoch of the shard map.", status.epoch.0);
+    page.gauge("funk_shards", "Shards of the cluster.", status.shards_total);
+}
+
+fn members(page: &mut Page<'_>, status: &Status) {
+    page.head("funk_members", "gauge", "Members by their state in gossip, as this node sees them.");
+    for state in MEMBERS {
+        let count = status.members.iter().filter(|member| member.gossip == state).count();
+        page.line("funk_members", format_args!(",status=\"{}\"", state.as_str()), count);
+    }
+    let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
+    page.gauge("funk_voters", "Voters.", voters().count());
+    let up = voters().filter(|voter| voter.boot.is_some()).count();
+    page.gauge("funk_voters_up", "Voters that the cluster holds for up.", up);
+}
+
+fn counters(page: &mut Page<'_>, counters: &Counters) {
+    for (name, help, value) in [
+        ("funk_elections_total", "Elections that this node started.", counters.elections),
+        ("funk_leader_changes_total", "Leader changes seen.", counters.leader_changes),
+        ("funk_heartbeats_sent_total", "Heartbeats sent as leader.", counters.heartbeats_sent),
+        ("funk_heartbeats_answered_total", "Heartbeats answered.", counters.heartbeats_answered),
+        ("funk_datagrams_dropped_total", "Liveness datagrams dropped.", counters.datagrams_dropped),
+        ("funk_frames_dropped_total", "Cluster frames dropped.", counters.frames_dropped),
+        ("funk_raft_refused_total", "Raft messages refused.", counters.raft_refused),
+        ("funk_gossip_dropped_total", "Gossip messages dropped.", counters.gossip_dropped),
+        (
+            "funk_members_declared_dead_total",
+            "Members that this node declared dead as leader.",
+            counters.members_declared_dead,
+        ),
+        ("funk_shards_gained_total", "Shards that this node gained.", counters.shards_gained),
+        ("funk_shards_lost_total", "Shards that this node lost.", counters.shards_lost),
+        ("funk_clock_gaps_total", "Times that the process did not run or the clock jumped.", counters.clock_gaps),
+        ("funk_goodbyes_total", "Goodbyes of peers heard.", counters.goodbyes),
+    ] {
+        page.counter(name, help, value);
+    }
+}
+
+/// What gossip did, and by what reason it dropped messages.
+fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
+    let health = "How far the node distrusts its own view of others, 0 (healthy) to 7.";
+    page.gauge("funk_gossip_health", health, gossip.health);
+    page.gauge("funk_gossip_queued", "Messages that wait to be told to everybody.", gossip.queued);
+    for (name, help, value) in [
+        ("datagrams_received", "Gossip datagrams received.", gossip.datagrams_received),
+        ("datagrams_sent", "Gossip datagrams sent.", gossip.datagrams_sent),
+        ("sent_bytes", "Bytes of the gossip datagrams sent, without headers.", gossip.bytes_sent),
+        ("probes", "Probes sent.", gossip.probes),
+        ("probes_failed", "Probes that nobody answered.", gossip.probes_failed),
+        ("probes_by_stream", "Probes answered on a stream only: datagrams get lost.", gossip.probes_by_stream),
+        ("suspected", "Members that came under suspicion.", gossip.suspected),
+        ("died", "Members declared dead by gossip.", gossip.died),
+        ("refuted", "Accusations of this node that it answered.", gossip.refuted),
+        ("push_pulls", "Complete push/pulls.", gossip.push_pulls),
+        ("user_events", "User events heard.", gossip.user_events),
+        ("queries", "Queries heard.", gossip.queries),
+        ("dropped_malformed", "Gossip dropped: does not decode.", gossip.malformed),
+        ("dropped_oversized", "Gossip dropped: over a limit.", gossip.oversized),
+        ("dropped_checksum", "Gossip dropped: wrong checksum.", gossip.checksum),
+        ("dropped_vetoed", "Gossip dropped: nodes of another cluster.", gossip.vetoed),
+        ("dropped_unusable", "Gossip dropped: decodes, but cannot be used.", gossip.unusable),
+        ("dropped_no_room", "Gossip dropped: a table or queue is full.", gossip.no_room),
+        ("dropped_conflicts", "Gossip dropped: a live member's name at another address.", gossip.conflicts),
+        ("dropped_unexpected", "Gossip dropped: nothing here waits for it.", gossip.unexpected),
+    ] {
+        page.counter(&format!("funk_gossip_{name}_total"), help, value);
+    }
+}
+
+fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
+    page.gauge("funk_commands_queued", "Requests of the application that the driver did not take yet.", queued);
+    let name = "funk_lease_margin_seconds";
+    page.head(name, "histogram", "What was left of the lease each time that it was renewed.");
+    page.histogram(name, "", &meters.lease_margin.read());
+    page.counter("funk_lease_lapses_total", "Leases that ended before they were renewed.", meters.lease_lapses.read());
+    let name = "funk_failover_seconds";
+    let help =
+        "Parts of failovers as this node saw them: silence of the dead, no leader, new map, first shards taken over.";
+    page.head(name, "histogram", help);
+    for (phase, histogram) in PHASES.iter().zip(&meters.failover) {
+        page.histogram(name, &format!(",phase=\"{phase}\""), &histogram.read());
+    }
+    page.counter("funk_moves_started_total", "Shards that began to move.", meters.moves_started.read());
+    page.counter("funk_shards_assigned_total", "Shards that got an owner.", meters.shards_assigned.read());
+    let name = "funk_persist_seconds";
+    page.head(name, "histogram", "How long a batch of records took to become stable; none without a data directory.");
+    page.histogram(name, "", &meters.persist.read());
+    page.counter("funk_records_total", "Records given to the store.", meters.records.read());
+    page.counter("funk_record_bytes_total", "Bytes of these records.", meters.record_bytes.read());
+    page.counter("funk_snapshots_total", "Snapshots given to the store.", meters.snapshots.read());
+    let bytes = meters.log_bytes.load(Ordering::Relaxed);
+    page.gauge("funk_log_bytes", "Bytes of this boot's records since the latest snapshot.", bytes);
+}
+
+fn sockets(page: &mut Page<'_>, io: &IoCounters) {
+    for (name, help, value) in [
+        ("funk_driver_passes_total", "Passes of the driver's loop.", io.passes),
+        ("funk_io_datagrams_received_total", "Datagrams received.", io.datagrams_received),
+        ("funk_io_datagrams_sent_total", "Datagrams sent.", io.datagrams_sent),
+        ("funk_io_datagrams_unsent_total", "Datagrams that the system did not take.", io.datagrams_unsent),
+        ("funk_io_streams_accepted_total", "Streams accepted.", io.streams_accepted),
+        ("funk_io_streams_refused_total", "Streams dropped: too many were open.", io.streams_refused),
+        ("funk_io_streams_malformed_total", "Streams closed: their bytes made no messages.", io.streams_malformed),
+        ("funk_io_streams_overflowed_total", "Streams closed: their queue was full.", io.streams_overflowed),
+    ] {
+        page.counter(name, help, value);
+    }
+}
+
+fn served(page: &mut Page<'_>, requests: &Requests) {
+    let name = "cf_cluster_requests";
+    page.head(name, "counter", "Requests that came in here, by the node that served them.");
+    for (destination, method, count) in requests.served() {
+        page.line(name, format_args!(",destination=\"{destination}\",method=\"{method}\""), count);
+    }
+    let name = "funk_request_duration_seconds";
+    page.head(name, "histogram", "Requests by their way, until their answer began.");
+    for way in Way::ALL {
+        page.histogram(name, &format!(",way=\"{}\"", way.as_str()), &requests.way(way));
+    }
+    page.counter("funk_requests_queued_total", "Requests that had to wait for an owner.", requests.waited());
+    let (waiting, bytes) = requests.waiting();
+    page.gauge("funk_requests_waiting", "Requests that wait for an owner.", waiting);
+    page.gauge("funk_requests_waiting_bytes", "Bytes of these requests.", bytes);
+}
