@@ -80,6 +80,12 @@ pub(crate) enum Command {
     Status(Sender<Status>),
     /// What a change would move.
     Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
+    /// The application's answer: what the shard's next owner is to have.
+    StateGiven {
+        change: LogIndex,
+        shard: ShardId,
+        state: Option<Bytes>,
+    },
 }
 
 #[derive(Debug)]

@@ -50,6 +50,7 @@ use crate::clock::Clock;
 use crate::cluster::{Command, Inbox, Shared};
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
+use crate::hand_over::Asker;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
@@ -60,7 +61,7 @@ use crate::store::{Store, StoreError};
 /// Time for the last bytes of a stopping node to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 
-type Asker = Sender<Result<Outcome, RequestError>>;
+type Waiting = Sender<Result<Outcome, RequestError>>;
 
 pub(crate) struct Driver<'a, R: Runtime> {
     clock: Clock,
@@ -77,12 +78,13 @@ pub(crate) struct Driver<'a, R: Runtime> {
     streams: Streams<R>,
     store: Store,
     state_machine: Option<Box<dyn StateMachine>>,
+    hand_over: Option<Asker>,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
     echoes: VecDeque<Input>,
     /// Requests whose outcome somebody waits for.
-    askers: BTreeMap<RequestId, Asker>,
+    askers: BTreeMap<RequestId, Waiting>,
     /// A pass that comes later than promised by more than this is a gap.
     gap_min: Duration,
     leave_by: Option<Timestamp>,
@@ -107,6 +109,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             node,
             store,
             state_machine,
+            hand_over,
             shared,
             inbox,
             hub,
@@ -130,6 +133,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             shared,
             store,
             state_machine,
+            hand_over,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
@@ -234,11 +238,14 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
+            Command::StateGiven { change, shard, state } => {
+                self.node.handle(now, Input::StateGiven { change, shard, state });
+            }
         }
     }
 
     /// A request whose end somebody waits for.
-    fn ask(&mut self, now: Timestamp, request: Request, asker: Asker) {
+    fn ask(&mut self, now: Timestamp, request: Request, asker: Waiting) {
         match self.node.request(now, request) {
             Ok(id) => {
                 self.askers.insert(id, asker);

@@ -29,11 +29,13 @@ pub(crate) mod publisher;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use event_listener::Event as Bell;
 use funk_proto::Timestamp;
 use funk_proto::id::{Epoch, LogIndex, ShardId};
@@ -61,6 +63,8 @@ pub(crate) struct Gate {
     changed: Bell,
     /// Wakes the driver when a draining shard's last guard is dropped.
     drained: Waker,
+    /// What former owners handed over and nobody took yet.
+    states: Mutex<BTreeMap<ShardId, (Epoch, Bytes)>>,
 }
 
 /// One consistent picture: it is replaced, never changed.
@@ -111,6 +115,7 @@ impl Gate {
             version: AtomicU64::new(0),
             changed: Bell::new(),
             drained,
+            states: Mutex::default(),
         }
     }
 
@@ -181,6 +186,31 @@ impl Gate {
             Hold::Open(until) if self.clock.now() < until => Ok(guard),
             _ => Err(refusal(&self.published.load().table, shard)),
         }
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeMap<ShardId, (Epoch, Bytes)>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shard comes with what its former owner had.
+    pub(crate) fn keep_state(&self, shard: ShardId, epoch: Epoch, state: Bytes) {
+        self.states().insert(shard, (epoch, state));
+    }
+
+    /// What came with a shard and was never taken; nothing of it stays here.
+    pub(crate) fn untaken_state(&self, shard: ShardId) -> Option<Bytes> {
+        self.states().remove(&shard).map(|(_, state)| state)
+    }
+
+    fn take_state(&self, shard: ShardId, epoch: Epoch) -> Option<Bytes> {
+        let mut states = self.states();
+        let same = states.get(&shard).is_some_and(|(of, _)| *of == epoch);
+        if same { states.remove(&shard).map(|(_, state)| state) } else { None }
+    }
+
+    /// Drops what came with shards that `table` shows under another epoch.
+    fn forget_states(&self, table: &RouteTable) {
+        self.states().retain(|&shard, (epoch, _)| table.owner(shard).is_some_and(|(_, owned)| owned == *epoch));
     }
 
     fn hold(&self, shard: ShardId, epoch: Epoch, inflight: &Inflight) -> Hold {

@@ -20,6 +20,7 @@
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
 //! | `store` | where the core's writes go |
 //! | `state_machine` | the application's own state on the log |
+//! | `hand_over` | what the application has of a shard, for the shard's next owner |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod clock;
@@ -32,6 +33,7 @@ mod endpoints;
 mod error;
 mod events;
 mod gate;
+mod hand_over;
 mod last_words;
 pub mod meters;
 pub mod reaper;
@@ -49,6 +51,7 @@ pub use endpoints::Endpoints;
 pub use error::{OperationError, ProposeError, StartError, StopReason, Stopped};
 pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
+pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};
 pub use runtime::Runtime;
 pub use sockets::Sockets;

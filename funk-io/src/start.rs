@@ -19,6 +19,7 @@ use crate::driver::hub::{Hub, Source};
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
+use crate::hand_over::{Asker, HandOver};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
 use crate::runtime::Runtime;
@@ -47,19 +48,27 @@ pub struct Options {
     /// The application's own state on the log; `None`: proposals are only seen as
     /// events, and those before a snapshot are not seen again after a restart.
     pub state_machine: Option<Box<dyn StateMachine>>,
+    /// What gives a moving shard's state to the next owner; `None`: nothing does.
+    pub hand_over: Option<Box<dyn HandOver>>,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
         let discovery = Discovery::default();
-        Self { node, sockets, discovery, seed: None, data: None, state_machine: None }
+        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, hand_over: None }
     }
 
     /// The same with a data directory.
     #[must_use]
     pub fn with_data(self, data: DataDir) -> Self {
         Self { data: Some(data), ..self }
+    }
+
+    /// The same with something that gives a moving shard's state to the next owner.
+    #[must_use]
+    pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
+        Self { hand_over: Some(Box::new(hand_over)), ..self }
     }
 }
 
@@ -68,7 +77,7 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
-    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine } = options;
+    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, hand_over } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -78,6 +87,7 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
+    config.hands_over_state |= hand_over.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
     let node = Node::new(config.clone(), recovered, seed, clock.now())?;
 
@@ -96,12 +106,15 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
+    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(&shared))).transpose();
+    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
     let parts = Parts {
         clock,
         lease,
         node,
         store,
         state_machine,
+        hand_over,
         shared: Arc::clone(&shared),
         inbox,
         hub,
@@ -134,6 +147,7 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) store: Store,
     pub(crate) state_machine: Option<Box<dyn StateMachine>>,
+    pub(crate) hand_over: Option<Asker>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,

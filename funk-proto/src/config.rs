@@ -39,8 +39,9 @@ pub struct Timing {
     pub lease: Duration,
     /// Bound on a clock's rate error, parts per million. Default 10,000 (1 %).
     pub drift_ppm: u32,
-    /// Time that an old owner may take to release a moving shard before it is
-    /// reported as stuck. Default 500 ms.
+    /// Time that an old owner may take to hand over what it has of a moving
+    /// shard, counted from the last piece that got through; past it the shard is
+    /// released without. Default 500 ms.
     pub ack_timeout: Duration,
 }
 
@@ -160,6 +161,9 @@ pub struct NodeConfig {
     pub zone: String,
     /// Whether this node votes, learns or only watches.
     pub participation: Participation,
+    /// Whether the application gives what it has of a shard to the shard's next
+    /// owner when the shard moves as planned: see [`Output::StateWanted`](crate::Output::StateWanted).
+    pub hands_over_state: bool,
     /// Whether writes outlast the process: the node has a data directory.
     pub durable: bool,
     /// Unix nanoseconds at the start, recorded in the bootstrap state. The
@@ -190,6 +194,7 @@ impl NodeConfig {
             capacity: None,
             zone: String::new(),
             participation: Participation::Full,
+            hands_over_state: false,
             durable: false,
             wall_clock_ns: 0,
             timing: Timing::default(),

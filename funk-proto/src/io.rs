@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::Event;
-use crate::id::{ConnId, LogIndex, ShardId};
+use crate::id::{ConnId, Epoch, LogIndex, ShardId};
 
 /// Which protocol a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,15 @@ pub enum Input {
         /// Those of its shards that have no guard any more, ascending.
         shards: Vec<ShardId>,
     },
+    /// The application's answer to [`Output::StateWanted`], for one shard.
+    StateGiven {
+        /// The change named by the `StateWanted`.
+        change: LogIndex,
+        /// The shard.
+        shard: ShardId,
+        /// What its next owner is to have; `None`: nothing.
+        state: Option<Bytes>,
+    },
     /// The process did not run for `gap`, or the clock jumped: leases are dropped, waits prolonged.
     ClockGap {
         /// How late the pass came.
@@ -158,6 +167,25 @@ pub enum Output {
         change: LogIndex,
         /// The shards, ascending.
         shards: Vec<ShardId>,
+    },
+    /// Ask the application what the next owner of these shards is to have, and
+    /// answer [`Input::StateGiven`] for each. Nobody has a guard of them any more.
+    /// Only with [`NodeConfig::hands_over_state`](crate::NodeConfig::hands_over_state).
+    StateWanted {
+        /// The map change that takes the shards away.
+        change: LogIndex,
+        /// The shards, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// A shard became this node's, and its former owner handed this over. To be
+    /// had by the application before it gets a guard of that shard and epoch.
+    StateReceived {
+        /// The shard.
+        shard: ShardId,
+        /// The shard's new epoch.
+        epoch: Epoch,
+        /// What the former owner gave.
+        state: Bytes,
     },
     /// Ask the application for its state after all commits up to `index`.
     SnapshotWanted {

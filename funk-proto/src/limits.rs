@@ -64,6 +64,14 @@ pub const RAFT_MEMBERS_MAX: usize = 256;
 pub const SHARDS_MAX: u32 = 1 << 20;
 /// Shards named by one log operation: it stays below a proposal at two bytes a shard.
 pub const SHARDS_PER_OPERATION_MAX: usize = 65_536;
+/// Bytes of one shard's state that goes along when the shard moves.
+pub const SHARD_STATE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of such a state in one message.
+pub const SHARD_STATE_CHUNK_BYTES: usize = 64 << 10;
+/// Shards whose states one node has asked its application for and not yet handed over.
+pub const SHARD_STATES_AT_ONCE: usize = 8;
+/// Bytes of states that came for shards which are not this node's yet.
+pub const SHARD_STATES_KEPT_BYTES_MAX: usize = 256 << 20;
 /// Weight of one member in the assignment.
 pub const WEIGHT_MAX: u32 = 1_000_000;
 /// Ranges of shards that are pinned to nodes.
@@ -190,6 +198,7 @@ pub const STORE_QUEUE_BYTES_MAX: usize = 2 * LOG_MIRROR_BYTES_MAX + SNAPSHOT_BYT
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
+const _: () = assert!(SHARD_STATE_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);
 const _: () = assert!(SHARDS_PER_OPERATION_MAX * 3 < PROPOSAL_BYTES_MAX);
 const _: () = assert!(ENTRIES_KEPT_BEHIND_SNAPSHOT < SNAPSHOT_AFTER_ENTRIES);

@@ -268,7 +268,7 @@ impl Liveness {
         // The former leader has been silent since it was last heard, not since
         // this election; but that counts once, not when it comes back later.
         let followed = self.followed.take();
-        authority.set_members(members, |id| match followed {
+        authority.set_members(now, members, |id| match followed {
             Some(followed) if followed.leader == id => followed.last_heard,
             _ => now,
         });
@@ -359,6 +359,13 @@ impl Liveness {
     /// A takeover from that boot may be proposed when the clock is past this.
     pub fn grant_end(&self, id: RaftId, boot: BootId) -> Timestamp {
         self.authority.as_ref().map_or(Timestamp::MAX, |authority| authority.grant_end(id, boot))
+    }
+
+    /// Whether the member has answered this leader since it is up, and has
+    /// applied all that it needs for a lease.
+    pub fn is_current(&self, id: RaftId) -> bool {
+        let tracked = self.authority.as_ref().and_then(|authority| authority.members.get(&id));
+        tracked.is_some_and(authority::Tracked::is_current)
     }
 
     /// Whether this leader holds the member for silent.

@@ -58,6 +58,8 @@ use crate::liveness::Liveness;
 use crate::membership::{GossipTiming, Membership, MembershipConfig};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
+use crate::shards::carry::give::Giver;
+use crate::shards::carry::take::Taker;
 use crate::shards::handover::Handover;
 use crate::shards::state::{ClusterValues, State};
 use crate::shards::{Member, Owner, RouteTable};
@@ -75,6 +77,8 @@ pub struct Node {
     liveness: Liveness,
     membership: Membership,
     handover: Handover,
+    giver: Giver,
+    taker: Taker,
     peers: Peers,
     /// The replicated state; `None` until a snapshot or the bootstrap gives it.
     state: Option<State>,
@@ -137,7 +141,9 @@ impl Node {
             consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
             membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
-            handover: Handover::default(),
+            handover: Handover::new(config.hands_over_state),
+            giver: Giver::new(config.timing.ack_timeout),
+            taker: Taker::default(),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
             leading: None,
@@ -189,6 +195,7 @@ impl Node {
             Input::Persisted(token) => self.consensus.handle_persisted(now, token),
             Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
             Input::Drained { change, shards } => self.handover.handle_drained(now, change, &shards),
+            Input::StateGiven { change, shard, state } => self.giver.handle_state(now, change, shard, state),
             Input::ClockGap { gap } => {
                 self.counters.clock_gaps += 1;
                 self.liveness.handle_clock_gap(now, gap);
@@ -241,6 +248,9 @@ impl Node {
         if due(self.handover.poll_timeout()) {
             self.handover.handle_timeout(now);
         }
+        if due(self.giver.poll_timeout()) {
+            self.giver.handle_timeout(now);
+        }
         if due(self.peers.poll_timeout()) {
             self.peers.handle_timeout(now);
         }
@@ -267,6 +277,7 @@ impl Node {
             self.liveness.poll_timeout(),
             self.consensus.poll_timeout(),
             self.handover.poll_timeout(),
+            self.giver.poll_timeout(),
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
             self.operations.poll_timeout(),

@@ -52,6 +52,23 @@ pub enum ServiceInput {
         /// The state.
         state: Bytes,
     },
+    /// These shards are about to move to another owner, nobody has a right to
+    /// them any more: answer with [`ServiceOutput::State`] for each. Only where states go along.
+    StateWanted {
+        /// The move.
+        change: LogIndex,
+        /// The shards, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// A shard became this node's, and its former owner handed this over.
+    StateReceived {
+        /// The shard.
+        shard: ShardId,
+        /// The shard's new epoch.
+        epoch: Epoch,
+        /// What it gave.
+        state: Bytes,
+    },
     /// The deadline of [`Service::poll_timeout`] has passed.
     Timeout,
 }
@@ -85,6 +102,15 @@ pub enum ServiceOutput {
         tag: u64,
         /// What to append.
         bytes: Bytes,
+    },
+    /// What the next owner of a shard is to have.
+    State {
+        /// The move.
+        change: LogIndex,
+        /// The shard.
+        shard: ShardId,
+        /// The state; `None`: nothing.
+        state: Option<Bytes>,
     },
     /// The state that was wanted.
     Snapshot {

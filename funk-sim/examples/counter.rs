@@ -105,7 +105,12 @@ impl Service for Counter {
                 };
                 self.counts = state.chunks_exact(12).filter_map(pair).collect();
             }
-            ServiceInput::Node(_) | ServiceInput::Timeout => {}
+            // Its counts are on the log, which every node has.
+            ServiceInput::StateWanted { change, shards } => {
+                let none = |shard| ServiceOutput::State { change, shard, state: None };
+                self.outputs.extend(shards.into_iter().map(none));
+            }
+            ServiceInput::Node(_) | ServiceInput::StateReceived { .. } | ServiceInput::Timeout => {}
         }
     }
 

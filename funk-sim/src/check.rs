@@ -4,6 +4,7 @@ mod configuration;
 mod durability_order;
 mod election_safety;
 mod epoch_fencing;
+mod handed_states;
 mod identity;
 mod leader_completeness;
 mod lease_containment;
@@ -18,6 +19,7 @@ pub use configuration::Configuration;
 pub use durability_order::DurabilityOrder;
 pub use election_safety::ElectionSafety;
 pub use epoch_fencing::EpochFencing;
+pub use handed_states::HandedStates;
 pub use identity::Identity;
 pub use leader_completeness::LeaderCompleteness;
 pub use lease_containment::LeaseContainment;
@@ -44,6 +46,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<LeaseContainment>::default(),
         Box::<EpochFencing>::default(),
         Box::<MapMonotonic>::default(),
+        Box::<HandedStates>::default(),
         Box::<MembershipEvents>::default(),
         Box::<Proposals>::default(),
     ]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use funk_proto::id::{Epoch, ShardId};
+use bytes::Bytes;
+use funk_proto::id::{Epoch, LogIndex, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::wire::cluster::FrameBody;
 use funk_proto::{Event, Persist, Timestamp};
@@ -90,6 +91,30 @@ pub trait Checker: fmt::Debug {
 
     /// A service gave an answer under its right to the shard.
     fn on_served(&mut self, _scene: Scene<'_>, _at: usize, _shard: ShardId, _epoch: Epoch) -> Verdict {
+        Ok(())
+    }
+
+    /// A service gave what it has of a shard for the shard's next owner.
+    fn on_state_given(
+        &mut self,
+        _scene: Scene<'_>,
+        _at: usize,
+        _change: LogIndex,
+        _shard: ShardId,
+        _state: Option<&Bytes>,
+    ) -> Verdict {
+        Ok(())
+    }
+
+    /// A node got a shard, under this epoch, with what its former owner gave.
+    fn on_state_received(
+        &mut self,
+        _scene: Scene<'_>,
+        _at: usize,
+        _shard: ShardId,
+        _epoch: Epoch,
+        _state: &Bytes,
+    ) -> Verdict {
         Ok(())
     }
 

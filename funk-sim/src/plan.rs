@@ -33,6 +33,8 @@ pub struct Plan {
     pub end_at: u64,
     /// Whether disks outlive the processes.
     pub durable: bool,
+    /// Whether owners hand over what they have of a moving shard.
+    pub states: bool,
     /// What goes wrong, by its beginning.
     pub faults: Vec<Fault>,
 }
@@ -52,7 +54,7 @@ impl Plan {
     /// A plan without faults.
     pub fn quiet(seed: u64, nodes: usize) -> Self {
         let faults = Vec::new();
-        Self { seed, nodes, shards: 40, heal_at: HEAL_MS, end_at: RUN_MS, durable: false, faults }
+        Self { seed, nodes, shards: 40, heal_at: HEAL_MS, end_at: RUN_MS, durable: false, states: false, faults }
     }
 
     /// The plan of a seed: each kind of fault is on or off, with a rate of its own.
@@ -71,6 +73,7 @@ impl Plan {
         }
         plan.faults.sort_by_key(|fault| fault.at);
         plan.durable = rng.below(2) == 0;
+        plan.states = rng.below(2) == 0;
         plan
     }
 
@@ -145,6 +148,7 @@ impl fmt::Display for Plan {
         writeln!(f, "heal {}", self.heal_at)?;
         writeln!(f, "end {}", self.end_at)?;
         writeln!(f, "durable {}", self.durable)?;
+        writeln!(f, "states {}", self.states)?;
         for fault in &self.faults {
             writeln!(f, "fault {fault}")?;
         }
@@ -172,6 +176,7 @@ impl FromStr for Plan {
                 "shards" => plan.shards = rest.parse().map_err(|error| bad(&error))?,
                 "heal" => plan.heal_at = number()?,
                 "end" => plan.end_at = number()?,
+                "states" => plan.states = rest.parse().map_err(|error| bad(&error))?,
                 "durable" => plan.durable = rest.parse().map_err(|error| bad(&error))?,
                 "fault" => plan.faults.push(rest.parse()?),
                 _ => return Err(format!("{line:?} begins with no word of a plan")),

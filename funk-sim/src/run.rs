@@ -44,6 +44,9 @@ pub fn run(plan: &Plan, story: bool) -> Outcome {
     if plan.durable {
         world = world.with_durable_disks();
     }
+    if plan.states {
+        world = world.with_states();
+    }
     run_in(world, plan)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::Timestamp;
+use funk_proto::id::ShardId;
 use funk_proto::service::{Service, ServiceInput, ServiceOutput};
 
 /// A service that works on a request for as many milliseconds as its first byte says.
@@ -14,6 +15,18 @@ pub struct Worker {
     working: BTreeMap<(Timestamp, u64), Bytes>,
     outputs: VecDeque<ServiceOutput>,
     committed: u64,
+    given: u64,
+}
+
+impl Worker {
+    /// No two states are alike; they take up to four pieces, and every sixth shard has none.
+    fn state_of(&mut self, shard: ShardId) -> Option<Bytes> {
+        self.given += 1;
+        let pieces = (shard.0 % 6) as usize;
+        let mut state = vec![0; pieces.checked_sub(1)? * 50_000];
+        state.extend_from_slice(&self.given.to_be_bytes());
+        Some(state.into())
+    }
 }
 
 impl Service for Worker {
@@ -34,7 +47,16 @@ impl Service for Worker {
             ServiceInput::SnapshotInstalled { state, .. } => {
                 self.committed = state.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             }
-            ServiceInput::Node(_) | ServiceInput::Proposed { .. } | ServiceInput::Timeout => {}
+            ServiceInput::StateWanted { change, shards } => {
+                for shard in shards {
+                    let state = self.state_of(shard);
+                    self.outputs.push_back(ServiceOutput::State { change, shard, state });
+                }
+            }
+            ServiceInput::Node(_)
+            | ServiceInput::Proposed { .. }
+            | ServiceInput::StateReceived { .. }
+            | ServiceInput::Timeout => {}
         }
         while let Some(entry) = self.working.first_entry() {
             let (due, request) = *entry.key();

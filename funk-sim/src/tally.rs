@@ -38,6 +38,10 @@ pub struct Tally {
     pub leader_changes: u64,
     /// Shards that began to move, by each node that saw it.
     pub moves: u64,
+    /// States that owners gave for the next ones.
+    pub states_given: u64,
+    /// States that came to the next owners.
+    pub states_received: u64,
     /// Requests answered under a right.
     pub requests_served: u64,
     /// Requests turned away.
@@ -107,6 +111,8 @@ impl Tally {
             (&mut self.writes, other.writes),
             (&mut self.leader_changes, other.leader_changes),
             (&mut self.moves, other.moves),
+            (&mut self.states_given, other.states_given),
+            (&mut self.states_received, other.states_received),
             (&mut self.requests_served, other.requests_served),
             (&mut self.requests_refused, other.requests_refused),
             (&mut self.proposals, other.proposals),
@@ -151,6 +157,8 @@ pub(crate) fn frame_kind(frame: &FrameBody) -> &'static str {
         FrameBody::Propose(_) => "propose",
         FrameBody::ProposeRefused(_) => "propose refused",
         FrameBody::Update(_) => "update",
+        FrameBody::Carry(_) => "state of a shard",
+        FrameBody::Carried(_) => "receipt of a state",
     }
 }
 

@@ -140,6 +140,7 @@ pub struct World {
     keep_events: bool,
     /// Disks outlive the processes.
     durable: bool,
+    states: bool,
     hash: SipHasher13,
     seed: u64,
     old_datagrams: Vec<(usize, Happening)>,
@@ -173,6 +174,7 @@ impl World {
             make_service: Rc::new(|_| Box::<crate::service::Worker>::default()),
             keep_events: false,
             durable: false,
+            states: false,
             hash: SipHasher13::new(),
             seed,
             old_datagrams: Vec::new(),
@@ -209,6 +211,12 @@ impl World {
     /// Disks outlive the processes: a restarted node recovers what was stable.
     pub fn with_durable_disks(mut self) -> Self {
         self.durable = true;
+        self
+    }
+
+    /// Owners hand over what they have of a shard when it moves as planned.
+    pub fn with_states(mut self) -> Self {
+        self.states = true;
         self
     }
 

@@ -59,6 +59,11 @@ fn three_nodes_agree_and_outlive_one() {
 }
 
 #[test]
+fn a_moving_shard_takes_its_state_along() {
+    conformance::a_moving_shard_takes_its_state_along::<Smol>();
+}
+
+#[test]
 fn a_panic_closes_the_gate() {
     conformance::a_panic_closes_the_gate::<Smol>();
 }

@@ -463,6 +463,12 @@ impl World {
             Output::Drain { change, shards } => {
                 self.later(at, Happening::Input(Input::Drained { change, shards }));
             }
+            Output::StateWanted { change, shards } => {
+                for shard in shards {
+                    self.later(at, Happening::Input(Input::StateGiven { change, shard, state: None }));
+                }
+            }
+            Output::StateReceived { .. } => {}
             Output::SnapshotWanted { index } => {
                 self.later(at, Happening::Input(Input::SnapshotTaken { index, state: "user".into() }));
             }

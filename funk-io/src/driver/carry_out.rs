@@ -1,5 +1,6 @@
 //! What is done with each output of the node, and what follows from it in the same pass.
 
+use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::{Event, Input, Outcome, Output};
 
 use super::{Driver, answer};
@@ -47,6 +48,12 @@ impl<R: Runtime> Driver<'_, R> {
     fn publish_and_execute(&mut self) {
         let mut outputs = std::mem::take(&mut self.outputs);
         outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+        // What came with a shard is there before anybody gets a guard of it.
+        for output in &mut outputs {
+            if let Output::StateReceived { shard, epoch, state } = output {
+                self.shared.gate.keep_state(*shard, *epoch, std::mem::take(state));
+            }
+        }
         let closing: Vec<_> = outputs.iter().filter_map(closing).collect();
         let node = &self.node;
         let now = self.clock.now();
@@ -80,6 +87,11 @@ impl<R: Runtime> Driver<'_, R> {
                 }
             }
             Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
+            Output::StateWanted { change, shards } => {
+                shards.into_iter().for_each(|shard| self.want_state(change, shard));
+            }
+            // It was kept before the table that makes the shard this node's was published.
+            Output::StateReceived { .. } => {}
             Output::SnapshotWanted { index } => {
                 // All commits up to the index were told before this.
                 let state = self.state_machine.as_mut().map(|machine| machine.snapshot()).unwrap_or_default();
@@ -91,6 +103,15 @@ impl<R: Runtime> Driver<'_, R> {
                 }
             }
             Output::Event(event) => self.tell(event),
+        }
+    }
+
+    /// What nobody took since it came goes on as it is; else the application is asked.
+    fn want_state(&mut self, change: LogIndex, shard: ShardId) {
+        let state = self.shared.gate.untaken_state(shard);
+        let asked = state.is_none() && self.hand_over.as_ref().is_some_and(|asker| asker.ask(change, shard));
+        if !asked {
+            self.echoes.push_back(Input::StateGiven { change, shard, state });
         }
     }
 
@@ -116,7 +137,7 @@ impl<R: Runtime> Driver<'_, R> {
     }
 }
 
-fn closing(output: &Output) -> Option<(funk_proto::id::LogIndex, &[funk_proto::id::ShardId])> {
+fn closing(output: &Output) -> Option<(LogIndex, &[ShardId])> {
     match output {
         Output::Drain { change, shards } => Some((*change, shards)),
         _ => None,

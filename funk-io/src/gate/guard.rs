@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use funk_proto::Timestamp;
 use funk_proto::id::{Epoch, NodeName, ShardId};
 
@@ -56,6 +57,12 @@ impl ShardGuard {
     pub fn is_valid(&self) -> bool {
         let until = self.valid_until();
         self.gate.now() < until
+    }
+
+    /// What the shard's former owner handed over with it, to whoever asks
+    /// first. `None` if it gave nothing, or died: see [`HandOver`](crate::HandOver).
+    pub fn take_state(&self) -> Option<Bytes> {
+        self.gate.take_state(self.shard, self.epoch)
     }
 
     /// Ends when the shard begins to move away, or the right is lost: work

@@ -66,6 +66,7 @@ impl Publisher {
         if new_table {
             self.route_version = Some(version);
             self.table = table();
+            self.gate.forget_states(&self.table);
             if self.inflight.len() != self.table.shards() as usize {
                 self.inflight = (0..self.table.shards()).map(|_| AtomicU32::new(0)).collect();
                 self.drains.clear();

@@ -40,6 +40,10 @@ impl Tracked {
     pub(super) fn boot(&self) -> Option<BootId> {
         self.boot
     }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.boot.is_some() && self.applied >= self.floor
+    }
 }
 
 /// A leader's authority in one term.
@@ -75,7 +79,7 @@ impl Authority {
 
     /// Takes the present members; those already tracked keep their history
     /// unless their boot changed. `seen` says when a new one was last heard.
-    pub(super) fn set_members(&mut self, members: &[MemberView], seen: impl Fn(RaftId) -> Timestamp) {
+    pub(super) fn set_members(&mut self, now: Timestamp, members: &[MemberView], seen: impl Fn(RaftId) -> Timestamp) {
         let mut old = std::mem::take(&mut self.members);
         for view in members {
             let mut tracked = match old.remove(&view.id) {
@@ -91,6 +95,10 @@ impl Authority {
                 },
             };
             tracked.floor = tracked.floor.max(view.floor);
+            if self.ready && tracked.boot.is_some() && tracked.applied == LogIndex(0) {
+                // It is to answer soon: shards wait for it.
+                self.next_beat = now;
+            }
             self.members.insert(view.id, tracked);
         }
     }
@@ -238,7 +246,7 @@ mod tests {
         authority.set_voters((1..=3).map(id).collect(), BTreeSet::new());
         let views: Vec<_> =
             (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(5) }).collect();
-        authority.set_members(&views, |_| at(0));
+        authority.set_members(at(0), &views, |_| at(0));
         authority.ready = true;
         authority
     }

@@ -428,7 +428,9 @@ impl Node {
         let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
         let inherited_until = liveness.inherited_until();
         let ended = |owner: Owner| self.endings.has_ended(owner);
-        let waits = Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end };
+        let answers = |owner: Owner| liveness.is_current(owner.id);
+        let waits =
+            Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end, answers: &answers };
         Some(plan(state, &leading.releases, &waits))
     }
 

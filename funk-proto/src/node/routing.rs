@@ -17,10 +17,11 @@ use crate::liveness::LivenessOutput;
 use crate::membership::MembershipOutput;
 use crate::mutate::{Mutant, planted};
 use crate::shards::Owner;
+use crate::shards::carry::give::GiveOutput;
 use crate::shards::handover::HandoverOutput;
 use crate::shards::set;
 use crate::time::Timestamp;
-use crate::wire::cluster::{FrameBody, Release};
+use crate::wire::cluster::{Carry, FrameBody, Release};
 use crate::wire::liveness::{self, Body, Header};
 use crate::wire::raft::RaftMessage;
 
@@ -43,6 +44,10 @@ impl Node {
             while let Some(output) = self.handover.poll_output() {
                 quiet = false;
                 self.route_handover(now, output);
+            }
+            while let Some(output) = self.giver.poll_output() {
+                quiet = false;
+                self.route_giver(now, output);
             }
             while let Some(output) = self.membership.poll_output() {
                 quiet = false;
@@ -125,6 +130,7 @@ impl Node {
     fn route_handover(&mut self, now: Timestamp, output: HandoverOutput) {
         match output {
             HandoverOutput::Drain { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
+            HandoverOutput::Give { change, shards } => self.giver.begin(now, change, shards),
             HandoverOutput::Release { change, shards } => {
                 if let Some(leading) = &mut self.leading {
                     leading.release(self.me, change, &shards);
@@ -134,6 +140,15 @@ impl Node {
                     self.peers.send(now, leader, FrameBody::Release(release));
                 }
             }
+        }
+    }
+
+    fn route_giver(&mut self, now: Timestamp, output: GiveOutput) {
+        match output {
+            GiveOutput::Want { change, shards } => self.outputs.push_back(Output::StateWanted { change, shards }),
+            // A piece that does not get away is sent again.
+            GiveOutput::Send { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
+            GiveOutput::Given { change, shards } => self.handover.handle_given(now, change, &shards),
         }
     }
 
@@ -207,6 +222,11 @@ impl Node {
             FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
             FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
             FrameBody::Update(record) => self.handle_update(from, record),
+            FrameBody::Carry(carry) => self.handle_carry(now, from, &carry),
+            FrameBody::Carried(carried) => {
+                self.giver.handle_carried(now, from, &carried);
+                Ok(())
+            }
         }
     }
 
@@ -249,6 +269,14 @@ impl Node {
         Ok(())
     }
 
+    fn handle_carry(&mut self, now: Timestamp, from: RaftId, carry: &Carry) -> Result<(), Misbehaviour> {
+        let Some(state) = &self.state else { return Ok(()) };
+        if let Some(answer) = self.taker.handle_carry(self.me, from, carry, state)? {
+            self.peers.send(now, from, FrameBody::Carried(answer));
+        }
+        Ok(())
+    }
+
     pub(super) fn handle_datagram(&mut self, now: Timestamp, socket: DatagramSocket, from: SocketAddr, bytes: &Bytes) {
         if socket == DatagramSocket::Gossip {
             self.membership.handle_datagram(now, from, bytes);
@@ -286,7 +314,11 @@ impl Node {
             Body::Ack { term, echo, applied } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
                 if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
+                    let before = self.liveness.is_current(from);
                     self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
+                    if let Some(leading) = self.leading.as_mut().filter(|_| !before && self.liveness.is_current(from)) {
+                        leading.wake();
+                    }
                 }
             }
             Body::Grant(grant) => self.liveness.handle_grant(from, grant),

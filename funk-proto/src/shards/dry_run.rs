@@ -146,7 +146,7 @@ fn newcomer(state: &State, name: &NodeName, weight: u32, capacity: Option<NonZer
 }
 
 fn answer(before: &State, after: &State) -> DryRun {
-    let Targets { owners, seats } = targets(after);
+    let Targets { owners, seats } = targets(after, &|_| true);
     let name = |state: &State, owner: Owner| state.members.get(owner.id).map(|member| member.name.clone());
     let mut nodes: Vec<NodeName> = owners.iter().filter_map(|&owner| name(after, owner)).collect();
     nodes.extend(
@@ -191,7 +191,14 @@ mod tests {
         let me = Owner { id: RaftId::new(u64::MAX).unwrap(), boot: BootId::new(u64::MAX).unwrap() };
         let (ended, grant_end) = (|_| true, |_| Timestamp::ZERO);
         let inherited_until = Timestamp::ZERO;
-        let waits = Waits { now: Timestamp::ZERO, me, inherited_until, ended: &ended, grant_end: &grant_end };
+        let waits = Waits {
+            now: Timestamp::ZERO,
+            me,
+            inherited_until,
+            ended: &ended,
+            grant_end: &grant_end,
+            answers: &|_| true,
+        };
         for _ in 0..100 {
             let mut releases = Releases::default();
             for (shard, now) in state.map.iter().filter(|(_, now)| now.moving_to.is_some()) {

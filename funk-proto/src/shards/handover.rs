@@ -4,6 +4,7 @@
 //! | state of a shard | until |
 //! |---|---|
 //! | draining | its last guard is dropped, or the lease that it froze with is over |
+//! | giving | its state has gone to the next owner, if the application gives any |
 //! | released | an entry names its next owner; resent to whoever leads until then |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,13 @@ pub enum HandoverOutput {
         /// The shards, ascending.
         shards: Vec<ShardId>,
     },
+    /// Nobody is inside any more: hand the shards' states to their next owner, then say so.
+    Give {
+        /// The move.
+        change: LogIndex,
+        /// The shards, ascending, with their next owners.
+        shards: Vec<(ShardId, Owner)>,
+    },
     /// Tell the leader that these shards will not be served here any more.
     Release {
         /// The move.
@@ -40,55 +48,92 @@ pub enum HandoverOutput {
 /// Shards of one `Moving` entry on their way out.
 #[derive(Clone, Debug)]
 struct Closing {
-    draining: BTreeSet<ShardId>,
+    /// With their next owners.
+    draining: BTreeMap<ShardId, Owner>,
+    giving: BTreeSet<ShardId>,
     released: BTreeSet<ShardId>,
     /// The lease end when the gates closed: no guard is valid past it.
     frozen_until: Timestamp,
     resend_at: Timestamp,
 }
 
+impl Closing {
+    fn is_over(&self) -> bool {
+        self.draining.is_empty() && self.giving.is_empty() && self.released.is_empty()
+    }
+}
+
 /// The hand-overs of one node, as the owner that gives up.
 #[derive(Debug, Default)]
 pub struct Handover {
+    /// Whether states are handed over.
+    gives: bool,
     closing: BTreeMap<LogIndex, Closing>,
     outputs: std::collections::VecDeque<HandoverOutput>,
 }
 
 impl Handover {
-    /// An applied entry moves these shards away from this process, whose lease
-    /// ends at `lease_until` at this moment.
-    pub fn close(&mut self, now: Timestamp, change: LogIndex, shards: &[ShardId], lease_until: Timestamp) {
+    /// Without hand-overs; `gives` tells whether states are to go along.
+    pub fn new(gives: bool) -> Self {
+        Self { gives, ..Self::default() }
+    }
+
+    /// An applied entry moves these shards from this process to `to`. This
+    /// process' lease ends at `lease_until` at this moment.
+    pub fn close(&mut self, now: Timestamp, change: LogIndex, to: Owner, shards: &[ShardId], lease_until: Timestamp) {
         let closing = self.closing.entry(change).or_insert(Closing {
-            draining: BTreeSet::new(),
+            draining: BTreeMap::new(),
+            giving: BTreeSet::new(),
             released: BTreeSet::new(),
             frozen_until: lease_until.max(now),
             resend_at: Timestamp::MAX,
         });
-        closing.draining.extend(shards);
+        closing.draining.extend(shards.iter().map(|&shard| (shard, to)));
         if planted(Mutant::ReleasedBeforeDrained) {
             self.outputs.push_back(HandoverOutput::Release { change, shards: shards.to_vec() });
         }
         self.outputs.push_back(HandoverOutput::Drain { change, shards: shards.to_vec() });
     }
 
-    /// Takes up the moves of a state that came as a whole.
+    /// Takes up the moves of a state that came as a whole. What has begun goes
+    /// on: a gate that is closed for a move stays closed, and nobody is asked twice.
     pub fn restore(&mut self, now: Timestamp, me: Owner, state: &State, lease_until: Timestamp) {
-        self.closing.clear();
-        let mut by_change = BTreeMap::<LogIndex, Vec<ShardId>>::new();
+        let mut moves = BTreeMap::<LogIndex, BTreeMap<ShardId, Owner>>::new();
         for (id, shard) in state.map.iter() {
-            if shard.owner == Some(me) && shard.moving_to.is_some() {
-                by_change.entry(shard.change).or_default().push(id);
+            if let Some(to) = shard.moving_to.filter(|_| shard.owner == Some(me)) {
+                moves.entry(shard.change).or_default().insert(id, to);
             }
         }
-        for (change, shards) in by_change {
-            self.close(now, change, &shards, lease_until);
+        self.closing.retain(|change, closing| {
+            let Some(moving) = moves.get_mut(change) else { return false };
+            closing.draining.retain(|shard, _| moving.remove(shard).is_some());
+            closing.giving.retain(|shard| moving.remove(shard).is_some());
+            closing.released.retain(|shard| moving.remove(shard).is_some());
+            !closing.is_over()
+        });
+        for (change, shards) in moves {
+            let mut by_next = BTreeMap::<Owner, Vec<ShardId>>::new();
+            for (shard, to) in shards {
+                by_next.entry(to).or_default().push(shard);
+            }
+            for (to, shards) in by_next {
+                self.close(now, change, to, &shards, lease_until);
+            }
         }
     }
 
     /// The last guards of these shards are gone.
     pub fn handle_drained(&mut self, now: Timestamp, change: LogIndex, shards: &[ShardId]) {
         if let Some(closing) = self.closing.get_mut(&change) {
-            let done: Vec<ShardId> = shards.iter().copied().filter(|shard| closing.draining.remove(shard)).collect();
+            let done = shards.iter().filter_map(|shard| closing.draining.remove_entry(shard)).collect();
+            drained(&mut self.outputs, self.gives, now, change, closing, done);
+        }
+    }
+
+    /// The states of these shards have gone, or are left out.
+    pub fn handle_given(&mut self, now: Timestamp, change: LogIndex, shards: &[ShardId]) {
+        if let Some(closing) = self.closing.get_mut(&change) {
+            let done: Vec<ShardId> = shards.iter().copied().filter(|shard| closing.giving.remove(shard)).collect();
             release(&mut self.outputs, now, change, closing, done);
         }
     }
@@ -98,9 +143,10 @@ impl Handover {
         self.closing.retain(|_, closing| {
             for shard in shards {
                 closing.draining.remove(shard);
+                closing.giving.remove(shard);
                 closing.released.remove(shard);
             }
-            !(closing.draining.is_empty() && closing.released.is_empty())
+            !closing.is_over()
         });
     }
 
@@ -117,7 +163,7 @@ impl Handover {
         for (&change, closing) in &mut self.closing {
             if now >= closing.frozen_until && !closing.draining.is_empty() {
                 let done = std::mem::take(&mut closing.draining).into_iter().collect();
-                release(&mut self.outputs, now, change, closing, done);
+                drained(&mut self.outputs, self.gives, now, change, closing, done);
             }
             if now >= closing.resend_at {
                 closing.resend_at = now + RESEND;
@@ -147,6 +193,24 @@ impl Handover {
     }
 }
 
+fn drained(
+    outputs: &mut std::collections::VecDeque<HandoverOutput>,
+    gives: bool,
+    now: Timestamp,
+    change: LogIndex,
+    closing: &mut Closing,
+    shards: Vec<(ShardId, Owner)>,
+) {
+    let ids = shards.iter().map(|&(shard, _)| shard);
+    if !gives {
+        return release(outputs, now, change, closing, ids.collect());
+    }
+    if !shards.is_empty() {
+        closing.giving.extend(ids);
+        outputs.push_back(HandoverOutput::Give { change, shards });
+    }
+}
+
 fn release(
     outputs: &mut std::collections::VecDeque<HandoverOutput>,
     now: Timestamp,
@@ -165,9 +229,14 @@ fn release(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{BootId, RaftId};
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
+    }
+
+    fn next() -> Owner {
+        Owner { id: RaftId::new(2).unwrap(), boot: BootId::new(102).unwrap() }
     }
 
     fn shards(range: std::ops::Range<u32>) -> Vec<ShardId> {
@@ -181,7 +250,7 @@ mod tests {
     #[test]
     fn a_gate_is_released_when_its_guards_are_gone() {
         let mut handover = Handover::default();
-        handover.close(at(0), LogIndex(7), &shards(0..4), at(150));
+        handover.close(at(0), LogIndex(7), next(), &shards(0..4), at(150));
         assert_eq!(outputs(&mut handover), [HandoverOutput::Drain { change: LogIndex(7), shards: shards(0..4) }]);
         handover.handle_drained(at(1), LogIndex(7), &shards(0..3));
         handover.handle_drained(at(1), LogIndex(6), &shards(3..4)); // another move's
@@ -194,7 +263,7 @@ mod tests {
     #[test]
     fn a_release_is_repeated_until_the_log_shows_its_effect() {
         let mut handover = Handover::default();
-        handover.close(at(0), LogIndex(7), &shards(0..2), at(150));
+        handover.close(at(0), LogIndex(7), next(), &shards(0..2), at(150));
         handover.handle_drained(at(0), LogIndex(7), &shards(0..2));
         outputs(&mut handover);
         let due = handover.poll_timeout().unwrap();
@@ -206,5 +275,26 @@ mod tests {
         handover.handle_owned(&shards(0..2));
         assert!(!handover.is_active());
         assert_eq!(handover.poll_timeout(), None);
+    }
+
+    #[test]
+    fn where_states_go_along_a_shard_is_released_when_its_own_has_gone() {
+        let mut handover = Handover::new(true);
+        handover.close(at(0), LogIndex(7), next(), &shards(0..3), at(150));
+        outputs(&mut handover);
+        handover.handle_drained(at(1), LogIndex(7), &shards(0..2));
+        let give = |range| {
+            let shards = shards(range).into_iter().map(|shard| (shard, next())).collect();
+            HandoverOutput::Give { change: LogIndex(7), shards }
+        };
+        assert_eq!(outputs(&mut handover), [give(0..2)]);
+        handover.handle_given(at(2), LogIndex(7), &shards(1..3)); // the last one is not drained yet
+        let release = |shards| HandoverOutput::Release { change: LogIndex(7), shards };
+        assert_eq!(outputs(&mut handover), [release(shards(1..2))]);
+        handover.handle_timeout(at(150));
+        let late = outputs(&mut handover);
+        assert!(late.contains(&give(2..3)), "what no guard may serve any more is given too: {late:?}");
+        handover.handle_owned(&shards(0..3));
+        assert!(!handover.is_active());
     }
 }

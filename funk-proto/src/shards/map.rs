@@ -168,6 +168,12 @@ impl ShardMap {
         self.cells.iter().map(|&cell| by_kind[cell as usize]).collect()
     }
 
+    /// Who has a shard, or is about to.
+    pub(super) fn involved(&self) -> BTreeSet<Owner> {
+        let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0);
+        used.flat_map(|(kind, _)| [kind.owner, kind.moving_to]).filter_map(|slot| self.owner(slot)).collect()
+    }
+
     /// How many shards a node has, of whatever boot.
     pub fn held_by_node(&self, id: RaftId) -> u32 {
         self.owners.iter().zip(&self.held).filter(|(owner, _)| owner.id == id).map(|(_, held)| held).sum()

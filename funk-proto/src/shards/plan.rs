@@ -31,6 +31,8 @@ pub struct Waits<'a> {
     pub ended: &'a dyn Fn(Owner) -> bool,
     /// End of all grants of this leader to one boot.
     pub grant_end: &'a dyn Fn(Owner) -> Timestamp,
+    /// Whether that boot has shown that it hears this leader and keeps up with the log.
+    pub answers: &'a dyn Fn(Owner) -> bool,
 }
 
 impl std::fmt::Debug for Waits<'_> {
@@ -109,7 +111,9 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
 
 /// Plans the next entry for the shard map.
 pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
-    let Targets { owners, seats } = targets(state);
+    let busy = state.map.involved();
+    let ready = |owner: Owner| owner == waits.me || busy.contains(&owner) || (waits.answers)(owner);
+    let Targets { owners, seats } = targets(state, &ready);
     let mut plan = Plan::default();
     if owners.is_empty() {
         return plan;
@@ -163,8 +167,14 @@ pub(super) struct Targets {
 
 /// Who should own what in `state`. It depends on names, not on ids, so that it
 /// can be told before a node has one.
-pub(super) fn targets(state: &State) -> Targets {
-    let mut eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).collect();
+///
+/// `ready` says who may get shards. A member that has nothing yet is given
+/// something when it has answered: one that is heard but hears nothing would be
+/// declared dead and taken in again and again, and shards would move there and
+/// back each time.
+pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
+    let is_ready = |member: &&Member| member.boot.is_some_and(|boot| ready(Owner { id: member.id, boot }));
+    let mut eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).filter(is_ready).collect();
     eligible.sort_by(|a, b| a.name.cmp(&b.name));
     let owners: Vec<Owner> = eligible
         .iter()
@@ -200,7 +210,14 @@ mod tests {
     }
 
     fn waits<'a>(now: u64, inherited: u64, grant_end: &'a dyn Fn(Owner) -> Timestamp) -> Waits<'a> {
-        Waits { now: at(now), me: owner(1), inherited_until: at(inherited), ended: &|_| false, grant_end }
+        Waits {
+            now: at(now),
+            me: owner(1),
+            inherited_until: at(inherited),
+            ended: &|_| false,
+            grant_end,
+            answers: &|_| true,
+        }
     }
 
     fn none(_: Owner) -> Timestamp {
@@ -266,6 +283,23 @@ mod tests {
         assert_eq!(plan_with(&ended).losers, [owner(3).id]);
         let other_boot = |of: Owner| of == Owner { boot: BootId::new(999).unwrap(), ..owner(3) };
         assert_eq!((plan_with(&other_boot).operations.len(), plan_with(&other_boot).again_at), (0, Some(at(150))));
+    }
+
+    #[test]
+    fn a_member_that_has_nothing_is_given_something_once_it_answers() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Up(record(4))]));
+        let mute = |of: Owner| of != owner(4);
+        let silent = plan(&state, &Releases::default(), &Waits { answers: &mute, ..waits(0, 0, &none) });
+        assert_eq!(silent, Plan::default());
+        let heard = plan(&state, &Releases::default(), &waits(0, 0, &none));
+        assert!(!heard.movers.is_empty());
+        // What moves there by now is not called back because a new leader has heard nobody yet.
+        apply(&mut state, &heard);
+        let granted = |_: Owner| at(150);
+        let unheard = plan(&state, &Releases::default(), &Waits { answers: &|_| false, ..waits(0, 0, &granted) });
+        let unheard = Plan { again_at: None, ..unheard };
+        assert_eq!(unheard, Plan::default());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::limits::FRAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Message)]
 pub struct Frame {
     /// What it says.
-    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: Option<FrameBody>,
 }
 
@@ -52,6 +52,12 @@ pub enum FrameBody {
     /// A member's addresses or endpoints changed, for the leader.
     #[prost(message, tag = "11")]
     Update(MemberRecord),
+    /// A piece of what a shard's owner hands over to the next.
+    #[prost(message, tag = "12")]
+    Carry(Carry),
+    /// How much of it has come.
+    #[prost(message, tag = "13")]
+    Carried(Carried),
 }
 
 impl Frame {
@@ -198,6 +204,49 @@ pub struct Release {
     /// The shards, as `shards::set` encodes them.
     #[prost(bytes = "bytes", tag = "4")]
     pub shards: Bytes,
+}
+
+/// A piece of the state of a shard that moves, from its owner to the next one.
+#[derive(Clone, PartialEq, Message)]
+pub struct Carry {
+    /// Index of the `Moving` entry.
+    #[prost(uint64, tag = "1")]
+    pub change: u64,
+    /// Boot of the next owner.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// The shard.
+    #[prost(uint32, tag = "3")]
+    pub shard: u32,
+    /// Bytes of the whole state.
+    #[prost(uint64, tag = "4")]
+    pub total: u64,
+    /// Bytes of it before this piece.
+    #[prost(uint64, tag = "5")]
+    pub offset: u64,
+    /// The piece.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub bytes: Bytes,
+}
+
+/// The next owner's answer to a [`Carry`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Carried {
+    /// As in the [`Carry`].
+    #[prost(uint64, tag = "1")]
+    pub change: u64,
+    /// Its own boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// The shard.
+    #[prost(uint32, tag = "3")]
+    pub shard: u32,
+    /// Bytes of the state that it has.
+    #[prost(uint64, tag = "4")]
+    pub received: u64,
+    /// It wants none of it: the move is not the present one, or there is no room.
+    #[prost(bool, tag = "5")]
+    pub refused: bool,
 }
 
 /// A user proposal.

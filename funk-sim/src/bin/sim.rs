@@ -183,8 +183,14 @@ fn report(tally: &Tally, seeds: u64, simulated: Duration, took: Duration, thread
         tally.writes,
     );
     println!(
-        "{} leader changes, {} shards began to move, {} requests served, {} refused, {} proposals",
-        tally.leader_changes, tally.moves, tally.requests_served, tally.requests_refused, tally.proposals
+        "{} leader changes, {} shards began to move, {} states given, {} received, {} requests served, {} refused, {} proposals",
+        tally.leader_changes,
+        tally.moves,
+        tally.states_given,
+        tally.states_received,
+        tally.requests_served,
+        tally.requests_refused,
+        tally.proposals
     );
     println!("faults: {:?}", tally.faults);
     println!("states: {:?}", tally.states);

@@ -63,6 +63,15 @@ impl World {
             Output::Close { conn } => self.hang_up(at, conn),
             Output::Persist(persist) => self.persist(at, persist),
             Output::Drain { change, shards } => self.close_shards(at, change, shards),
+            Output::StateWanted { change, shards } => self.serve(at, ServiceInput::StateWanted { change, shards }),
+            Output::StateReceived { shard, epoch, state } => {
+                self.tally.states_received += 1;
+                self.tell(Some(at), Topic::Client, || {
+                    format!("gets {} bytes with shard {shard} in {epoch}", state.len())
+                });
+                self.check(Some(at), |checker, scene| checker.on_state_received(scene, at, shard, epoch, &state));
+                self.serve(at, ServiceInput::StateReceived { shard, epoch, state });
+            }
             Output::SnapshotWanted { index } => self.serve(at, ServiceInput::SnapshotWanted { index }),
             Output::SnapshotInstalled { index, state } => {
                 self.check(Some(at), |checker, scene| checker.on_snapshot(scene, at));

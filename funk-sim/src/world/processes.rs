@@ -26,6 +26,7 @@ impl World {
         let (name, cluster) = (format!("n{at}").parse().expect("legal"), "sim".parse().expect("legal"));
         let mut config = NodeConfig::new(name, cluster, ip(at, 1), ip(at, 2), ip(at, 3));
         config.bootstrap = at == 0;
+        config.hands_over_state = self.states;
         config.join = if at == 0 { vec![] } else { vec![ip(0, 1)] };
         change(&mut config);
         self.hosts.push(Host::new(config, Disk::new(self.durable)));

@@ -118,6 +118,18 @@ impl World {
                 self.answer(at, request, None);
             }
             ServiceOutput::Propose { tag, bytes } => self.propose(at, tag, &bytes),
+            ServiceOutput::State { change, shard, state } => {
+                self.tally.states_given += u64::from(state.is_some());
+                let bytes = state.as_ref().map_or(0, Bytes::len);
+                self.tell(Some(at), Topic::Client, || {
+                    format!("gives {bytes} bytes of shard {shard} for change {change}")
+                });
+                self.check(Some(at), |checker, scene| checker.on_state_given(scene, at, change, shard, state.as_ref()));
+                let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(500));
+                let generation = self.hosts[at].generation;
+                let input = Input::StateGiven { change, shard, state };
+                self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
+            }
             ServiceOutput::Snapshot { index, state } => {
                 let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(500));
                 let generation = self.hosts[at].generation;

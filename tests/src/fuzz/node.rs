@@ -33,6 +33,7 @@ struct Live {
     now: Timestamp,
     writes: VecDeque<Token>,
     drains: VecDeque<(LogIndex, Vec<ShardId>)>,
+    wanted: VecDeque<(LogIndex, Vec<ShardId>)>,
     snapshots: VecDeque<LogIndex>,
     peers: Peers,
 }
@@ -62,11 +63,11 @@ impl Live {
         let address = |port: u16| std::net::SocketAddr::from(([10, 0, 0, 1], port));
         let (name, cluster) = ("n1".parse().expect("legal"), "fuzz".parse().expect("legal"));
         let mut config = NodeConfig::new(name, cluster, address(1), address(2), address(3));
-        (config.bootstrap, config.shards) = (kind != 2, 16);
+        (config.bootstrap, config.shards, config.hands_over_state) = (kind != 2, 16, true);
         let now = Timestamp::from_millis(1);
         let node = Node::new(config, Recovered::default(), Seed::from_u64(3), now).expect("legal");
-        let (writes, drains, snapshots) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        let mut live = Self { node, now, writes, drains, snapshots, peers: Peers::default() };
+        let (writes, drains, wanted, snapshots) = Default::default();
+        let mut live = Self { node, now, writes, drains, wanted, snapshots, peers: Peers::default() };
         live.drain();
         for _ in 0..4 {
             live.tick(Duration::from_millis(1));
@@ -127,6 +128,7 @@ impl Live {
             match output {
                 Output::Persist(persist) => self.writes.push_back(persist.token),
                 Output::Drain { change, shards } => self.drains.push_back((change, shards)),
+                Output::StateWanted { change, shards } => self.wanted.push_back((change, shards)),
                 Output::SnapshotWanted { index } => self.snapshots.push_back(index),
                 Output::Message { conn, bytes } | Output::Reply { conn, bytes } => self.peers.hear(conn, &bytes),
                 Output::Datagram { socket: DatagramSocket::Liveness, bytes, .. } => self.peers.hear_datagram(&bytes),
@@ -143,6 +145,12 @@ impl Live {
         }
         while let Some((change, shards)) = self.drains.pop_front() {
             self.feed(Input::Drained { change, shards });
+        }
+        while let Some((change, shards)) = self.wanted.pop_front() {
+            for shard in shards {
+                let state = (shard.0 % 2 == 0).then(|| "state".into());
+                self.feed(Input::StateGiven { change, shard, state });
+            }
         }
         if let Some(index) = self.snapshots.pop_front() {
             self.feed(Input::SnapshotTaken { index, state: "user".into() });

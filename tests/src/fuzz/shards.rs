@@ -86,7 +86,14 @@ fn settle(mut state: State) {
     let grant_end = |_| Timestamp::ZERO;
     for _ in 0..4 {
         let now = Timestamp::from_millis(1);
-        let waits = Waits { now, me, inherited_until: Timestamp::ZERO, ended: &|_| false, grant_end: &grant_end };
+        let waits = Waits {
+            now,
+            me,
+            inherited_until: Timestamp::ZERO,
+            ended: &|_| false,
+            grant_end: &grant_end,
+            answers: &|_| true,
+        };
         let next = plan(&state, &Releases::default(), &waits);
         if next.operations.is_empty() {
             break;

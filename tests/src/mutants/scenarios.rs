@@ -150,7 +150,14 @@ fn other_times() -> Option<String> {
     releases.prune(&state);
     let grant_end = |_| Timestamp::MAX;
     let now = Timestamp::from_millis(1);
-    let waits = Waits { now, me: owner(9), inherited_until: Timestamp::ZERO, ended: &|_| false, grant_end: &grant_end };
+    let waits = Waits {
+        now,
+        me: owner(9),
+        inherited_until: Timestamp::ZERO,
+        ended: &|_| false,
+        grant_end: &grant_end,
+        answers: &|_| true,
+    };
     let gives = plan(&state, &releases, &waits).operations.iter().any(|op| matches!(op, Op::Owned(_)));
     gives.then(|| "a release of an earlier move counts".to_owned())
 }

@@ -9,7 +9,9 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use funk_proto::id::{BootId, ClusterId, ConnId, LogIndex, RaftId, Term};
 use funk_proto::shards::set;
-use funk_proto::wire::cluster::{BootName, Frame, FrameBody, Hello, MemberRecord, Refused, Release, UserEntry};
+use funk_proto::wire::cluster::{
+    BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Refused, Release, UserEntry,
+};
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
 use funk_proto::{Channel, DatagramSocket, Input, Node};
@@ -264,7 +266,7 @@ impl Peers {
         let entry = |u: &mut Unstructured<'_>| -> Result<UserEntry> {
             Ok(UserEntry { id: name.id, boot: name.boot, request: draw::number(u, 1)?, bytes: draw::small(u)? })
         };
-        let body = match u.int_in_range(0..=15_u8)? {
+        let body = match u.int_in_range(0..=17_u8)? {
             0..=5 => FrameBody::Raft(draw::raft_message(u, near, &snapshot_body(node))?),
             6 => FrameBody::Hello(Hello {
                 cluster: if u.ratio(3, 4)? { cluster } else { draw::number(u, cluster)? },
@@ -296,8 +298,9 @@ impl Peers {
                 };
                 FrameBody::Release(Release { id: name.id, boot: name.boot, change, shards })
             }
-            12 => FrameBody::Propose(entry(u)?),
-            13 => FrameBody::ProposeRefused(entry(u)?),
+            12 | 13 => forged_carry(u, name.boot, near.last)?,
+            14 => FrameBody::Propose(entry(u)?),
+            15 => FrameBody::ProposeRefused(entry(u)?),
             kind => {
                 let mut record = Self::record(about);
                 record.weight = u32::from(u8::arbitrary(u)?);
@@ -306,7 +309,7 @@ impl Peers {
                 if u.ratio(1, 8)? {
                     record.name = "n1".into();
                 }
-                if kind == 14 { FrameBody::Join(record) } else { FrameBody::Update(record) }
+                if kind == 16 { FrameBody::Join(record) } else { FrameBody::Update(record) }
             }
         };
         Ok(self.frame(peer, body))
@@ -316,4 +319,15 @@ impl Peers {
 /// A snapshot that the node could have made, so that one reaches the state behind it.
 fn snapshot_body(node: &Node) -> Bytes {
     crate::fuzz::shards::saved(node.status().applied_index.0)
+}
+
+/// A piece of a shard's state, or a receipt of one.
+fn forged_carry(u: &mut Unstructured<'_>, boot: u64, near: u64) -> Result<FrameBody> {
+    let (change, shard) = (draw::number(u, near)?, u.int_in_range(0..=16)?);
+    if u.arbitrary()? {
+        let (received, refused) = (draw::number(u, 5)?, u.ratio(1, 4)?);
+        return Ok(FrameBody::Carried(Carried { change, boot, shard, received, refused }));
+    }
+    let (total, offset) = (draw::number(u, 4)?, u.int_in_range(0..=4)?);
+    Ok(FrameBody::Carry(Carry { change, boot, shard, total, offset, bytes: draw::small(u)? }))
 }
