@@ -109,7 +109,7 @@ impl<N> Timer<N> {
 
 impl<N: Net> hyper::rt::Timer for Timer<N> {
     fn sleep(&self, length: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(Sleep(Mutex::new(Box::pin(N::sleep(length)))))
+        Box::pin(Sleep(Mutex::new(Some(Box::pin(N::sleep(length))))))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
@@ -118,14 +118,36 @@ impl<N: Net> hyper::rt::Timer for Timer<N> {
 }
 
 /// A sleep that hyper may share: the mutex is never locked, it only makes the future `Sync`.
-struct Sleep(Mutex<BoxFuture<()>>);
+/// Empty once it is over: hyper polls a sleep again that has ended.
+struct Sleep(Mutex<Option<BoxFuture<()>>>);
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.0.get_mut().expect("nothing panics while it holds this").as_mut().poll(context)
+        let sleep = self.0.get_mut().expect("nothing panics while it holds this");
+        if let Some(asleep) = sleep {
+            std::task::ready!(asleep.as_mut().poll(context));
+            *sleep = None;
+        }
+        Poll::Ready(())
     }
 }
 
 impl hyper::rt::Sleep for Sleep {}
+
+#[cfg(test)]
+mod tests {
+    use hyper::rt::Timer as _;
+
+    use super::*;
+
+    #[test]
+    fn a_sleep_that_is_over_may_be_polled_again() {
+        smol::block_on(async {
+            let mut sleep = Timer::<funk_smol::Smol>::new().sleep(Duration::from_millis(1));
+            sleep.as_mut().await;
+            sleep.as_mut().await;
+        });
+    }
+}

@@ -14,8 +14,10 @@ use super::report::{Report, Sample};
 
 /// Time from the first try after which a request counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
-/// Pause between two tries.
+/// Pause before another try; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Requests that ask for different shards; then they begin anew, so that each
 /// shard is seen again and again and an epoch that goes back shows.
 const IDS: u64 = 1_000;
@@ -98,6 +100,7 @@ impl<N: Net> Shared<N> {
     async fn request(&self, id: i64) {
         let first = Instant::now();
         let mut retries = 0;
+        let mut pause = PAUSE;
         let lost = loop {
             let began = Instant::now();
             let (tries, answer) = liff(&self.service, id, LOST_AFTER.saturating_sub(first.elapsed())).await;
@@ -113,11 +116,12 @@ impl<N: Net> Shared<N> {
                     return;
                 }
                 Err(Failure::Wrong(why)) => break why,
-                Err(Failure::Again(why)) if !self.flags.retry || first.elapsed() + PAUSE >= LOST_AFTER => break why,
+                Err(Failure::Again(why)) if !self.flags.retry || first.elapsed() + pause >= LOST_AFTER => break why,
                 Err(Failure::Again(_)) => {}
             }
             retries += tries;
-            N::sleep(PAUSE).await;
+            N::sleep(pause).await;
+            pause = (2 * pause).min(PAUSE_MAX);
         };
         let mut report = self.report();
         report.lost += 1;

@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use funk_io::discovery::JoinAddress;
@@ -18,13 +19,17 @@ use super::map::Map;
 use super::picture::Picture;
 use super::seeds::{Seed, members, services};
 use crate::cluster_service::ENDPOINT;
-use crate::net::{Net, within};
+use crate::net::{BoxFuture, Net, within};
 use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pb::cluster::{WatchRequest, WatchResponse};
 use crate::pool::Pool;
 
 /// Time for a node to send its first picture.
 const FIRST_MAX: Duration = Duration::from_secs(1);
+/// Time for a node to send it before another one is asked beside it.
+const ASK_NEXT: Duration = Duration::from_millis(100);
+/// Nodes that are asked at once.
+const ASKED_MAX: usize = 8;
 /// Silence after which a watched node is asked for a sign of life, and time for the answer.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(800);
 /// A watch that lasted this long was a good one: the next is begun without a long pause.
@@ -49,14 +54,12 @@ struct Follower<N> {
     last: Option<SocketAddr>,
 }
 
-/// How an attempt at one node ended.
+/// How the following of one node ended.
 enum Ended {
     /// Nobody holds the client any more.
     Dropped,
     /// It was followed for some time.
     Followed(Duration),
-    /// There was no picture.
-    Failed(String),
 }
 
 impl<N: Net> Follower<N> {
@@ -81,7 +84,7 @@ impl<N: Net> Follower<N> {
                     rounds = 0;
                     pause = if length >= GOOD { PAUSE } else { (2 * pause).clamp(PAUSE, PAUSE_MAX) };
                 }
-                Ok(Ended::Failed(_)) | Err(()) => {
+                Err(()) => {
                     rounds += 1;
                     pause = (2 * pause).clamp(PAUSE, self.longest());
                 }
@@ -100,21 +103,34 @@ impl<N: Net> Follower<N> {
         Some(known)
     }
 
-    /// Follows the first that lets itself be followed. `Err`: none did.
+    /// Follows the first that lets itself be followed. `Err`: none did. A node that does not answer at once
+    /// holds up nobody: the next is asked beside it.
     async fn try_each(&mut self, addresses: Vec<SocketAddr>, floor: bool) -> Result<Ended, ()> {
-        for address in addresses {
-            let ended = watch(&self.weak, address, floor).await;
-            let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
-            shared.watches(None);
-            match ended {
-                Ended::Failed(why) => shared.failed_with(format!("{address}: {why}")),
-                ended => {
+        let mut waiting = addresses.into_iter();
+        let mut asked: Vec<(SocketAddr, BoxFuture<Result<Begun, String>>)> = Vec::new();
+        loop {
+            if asked.len() < ASKED_MAX
+                && let Some(address) = waiting.next()
+            {
+                asked.push((address, Box::pin(begin(self.weak.clone(), address, floor))));
+            }
+            if asked.is_empty() {
+                return Err(());
+            }
+            let Some((address, answered)) = within::<N, _>(ASK_NEXT, first_of(&mut asked)).await else { continue };
+            match answered {
+                Ok(begun) => {
+                    drop(asked);
                     self.last = Some(address);
+                    let ended = follow(&self.weak, address, begun).await;
+                    if let Some(shared) = self.weak.upgrade() {
+                        shared.watches(None);
+                    }
                     return Ok(ended);
                 }
+                Err(why) => self.failed_with(format!("{address}: {why}")),
             }
         }
-        Err(())
     }
 
     /// Asks the seeds where a cluster service is, and gossip, through seeds and known nodes.
@@ -197,9 +213,29 @@ fn gossip(picture: &Picture) -> impl Iterator<Item = Seed> + '_ {
     picture.serving("ep.serf").map(|(_, at)| Seed::Gossip(JoinAddress::Address(at)))
 }
 
-/// Follows the node whose cluster service is at `address`, until that ends.
-async fn watch<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Ended {
-    let Some(shared) = weak.upgrade() else { return Ended::Dropped };
+/// A watch that has given its first picture.
+struct Begun {
+    stream: Streaming<WatchResponse>,
+    map: Map,
+    picture: Picture,
+}
+
+/// The first of these that ends, taken out.
+async fn first_of<T>(asked: &mut Vec<(SocketAddr, BoxFuture<T>)>) -> (SocketAddr, T) {
+    std::future::poll_fn(|context| {
+        for place in 0..asked.len() {
+            if let Poll::Ready(value) = asked[place].1.as_mut().poll(context) {
+                return Poll::Ready((asked.swap_remove(place).0, value));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Asks the node whose cluster service is at `address` for its first picture.
+async fn begin<N: Net>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Result<Begun, String> {
+    let Some(shared) = weak.upgrade() else { return Err("nobody listens".into()) };
     let (known, id) = {
         let state = shared.lock();
         (state.picture.epoch(), state.cluster_id.clone())
@@ -214,22 +250,25 @@ async fn watch<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, floor: bool)
         loop {
             let message = next(&mut stream).await?;
             if let Some(picture) = map.take(message).map_err(|refused| refused.to_string())? {
-                return Ok::<_, String>((stream, picture));
+                return Ok((stream, picture));
             }
         }
     });
-    let (mut stream, picture) = match first.await {
-        Some(Ok(begun)) => begun,
-        Some(Err(why)) => return Ended::Failed(why),
-        None => return Ended::Failed(format!("no picture within {FIRST_MAX:?}")),
-    };
+    let (stream, picture) = first.await.unwrap_or_else(|| Err(format!("no picture within {FIRST_MAX:?}")))?;
+    Ok(Begun { stream, map, picture })
+}
+
+/// Follows a watch to its end.
+async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begun) -> Ended {
+    let Begun { mut stream, mut map, picture } = begun;
     let began = Instant::now();
     let Some(shared) = weak.upgrade() else { return Ended::Dropped };
+    let member = picture.at(address).is_some();
     shared.publish(picture, map.id());
     shared.watches(Some(address));
     let doubt = Arc::clone(&shared.doubt);
     drop(shared);
-    let follow = async {
+    let following = async {
         loop {
             let taken = match next(&mut stream).await {
                 Ok(message) => map.take(message).map_err(|refused| refused.to_string()),
@@ -237,7 +276,14 @@ async fn watch<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, floor: bool)
             };
             let Some(shared) = weak.upgrade() else { return "nobody listens".to_owned() };
             match taken {
-                Ok(Some(picture)) => shared.publish(picture, map.id()),
+                Ok(Some(picture)) => {
+                    let left = member && picture.at(address).is_none();
+                    shared.publish(picture, map.id());
+                    if left {
+                        // What happens after it left, it may never hear of.
+                        return "the node left the cluster".to_owned();
+                    }
+                }
                 Ok(None) => {}
                 Err(why) => return why,
             }
@@ -254,7 +300,7 @@ async fn watch<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, floor: bool)
             rung.await;
         }
     };
-    let why = futures_lite::future::or(follow, doubted).await;
+    let why = futures_lite::future::or(following, doubted).await;
     tracing::debug!(%address, why, "no longer followed");
     if weak.strong_count() == 0 { Ended::Dropped } else { Ended::Followed(began.elapsed()) }
 }

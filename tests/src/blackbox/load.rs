@@ -45,11 +45,24 @@ impl Load {
     /// # Errors
     /// When it cannot be started.
     pub fn start(cluster: &mut DemoCluster, length: Duration) -> Result<Self, String> {
+        Self::start_with(cluster, &["--duration", &format!("{}ms", length.as_millis())], length)
+    }
+
+    /// As [`Load::start`], for so many requests.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_requests(cluster: &mut DemoCluster, requests: u64) -> Result<Self, String> {
+        let length = Duration::from_millis(requests);
+        Self::start_with(cluster, &["--repeats", &requests.to_string()], length)
+    }
+
+    fn start_with(cluster: &mut DemoCluster, how_long: &[&str], length: Duration) -> Result<Self, String> {
         let mut command = Command::new(program("client")?);
         command.env_clear();
         command.args(["--cluster-name", cluster.name(), "--retry", "--json"]);
         command.args(["--rate", RATE, "--concurrency", CONCURRENCY]);
-        command.args(["--duration", &format!("{}ms", length.as_millis())]);
+        command.args(how_long);
         if discovery() == Discovery::Join {
             for node in cluster.live() {
                 command.args(["--join", &cluster.nodes[node].serf.to_string()]);
@@ -81,6 +94,11 @@ impl Load {
         })
     }
 
+    /// Whether it has requests left to send.
+    pub fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -98,8 +116,56 @@ impl Load {
 
 /// The sum over `cf_cluster_requests` in a page of metrics.
 fn requests_counted(page: &str) -> f64 {
-    let lines = page.lines().filter(|line| line.starts_with("cf_cluster_requests{"));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    series(page).map(|(_, count)| count).sum()
+}
+
+/// The series of `cf_cluster_requests`: whether the request was passed on, and the count.
+fn series(page: &str) -> impl Iterator<Item = (bool, f64)> + '_ {
+    let lines = page.lines().filter_map(|line| line.strip_prefix("cf_cluster_requests{"));
+    lines.filter_map(|line| {
+        let (labels, count) = line.rsplit_once("} ")?;
+        let label = |name: &str| labels.split(',').find_map(|label| label.strip_prefix(name));
+        Some((label("node=")? != label("destination=")?, count.parse().ok()?))
+    })
+}
+
+/// Requests that the nodes of a cluster have counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// All that came in.
+    pub all: u64,
+    /// Those that another node than the one they came to had to serve.
+    pub passed_on: u64,
+}
+
+impl Counted {
+    /// What the live nodes count by now.
+    ///
+    /// # Errors
+    /// When one shows no metrics.
+    pub fn at(cluster: &mut DemoCluster) -> Result<Self, String> {
+        let (mut all, mut passed_on) = (0.0, 0.0);
+        for node in cluster.live() {
+            for (passed, count) in series(&cluster.get(node, "/metrics")?.text()) {
+                all += count;
+                passed_on += if passed { count } else { 0.0 };
+            }
+        }
+        let whole = |count: f64| format!("{count:.0}").parse().map_err(|error| format!("{count}: {error}"));
+        Ok(Self { all: whole(all)?, passed_on: whole(passed_on)? })
+    }
+
+    /// What was counted after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self { all: self.all - before.all, passed_on: self.passed_on - before.passed_on }
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests came in, {} were passed on", self.all, self.passed_on)
+    }
 }
 
 impl Report {
