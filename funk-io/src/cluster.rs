@@ -13,7 +13,7 @@ use bytes::Bytes;
 use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
 use funk_proto::error::OperationRefused;
-use funk_proto::id::{LogIndex, NodeName, ShardId};
+use funk_proto::id::{LogIndex, NodeName, ShardId, WorkerId};
 use funk_proto::shards::RouteTable;
 use funk_proto::shards::dry_run::{DryRun, WhatIf};
 use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
@@ -185,6 +185,15 @@ impl Cluster {
     /// [`NotOwner`] names the owner, and says whether to go there or to wait.
     pub fn guard(&self, shard: ShardId) -> Result<ShardGuard, NotOwner> {
         self.shared.gate.guard(shard)
+    }
+
+    /// A small number that no other live member has, for ids that are made without
+    /// asking anybody: a time, this, a counter. `None` while this node holds no lease:
+    /// then another may have the number, so ask for each id that you make. It is given
+    /// anew at each start. No other boot has it before
+    /// [`WORKER_ID_GUARD`](limits::WORKER_ID_GUARD) after the end of this one's last lease.
+    pub fn worker_id(&self) -> Option<WorkerId> {
+        self.shared.gate.worker_id()
     }
 
     /// What tells the peers that this process has ended, for panic hooks and

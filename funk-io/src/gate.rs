@@ -38,7 +38,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use event_listener::Event as Bell;
 use funk_proto::Timestamp;
-use funk_proto::id::{Epoch, LogIndex, ShardId};
+use funk_proto::id::{Epoch, LogIndex, ShardId, WorkerId};
 use funk_proto::shards::{Place, RouteTable};
 use guard::{NotOwner, NotOwnerReason, ShardGuard};
 
@@ -132,6 +132,14 @@ impl Gate {
         let until = self.lease_until.load(Ordering::SeqCst);
         // The lease before the seal: whoever sees no seal was told no later end than the seal knows.
         if self.sealed_until.load(Ordering::SeqCst) == OPEN { Timestamp::from_nanos(until) } else { Timestamp::ZERO }
+    }
+
+    /// This boot's worker id, while its lease holds.
+    pub(crate) fn worker_id(&self) -> Option<WorkerId> {
+        // Lease before table: see the head of this file.
+        let lease_until = self.lease_until();
+        let worker = self.published.load().table.worker();
+        worker.filter(|_| self.clock.now() < lease_until)
     }
 
     /// Closes the gate for good: no guard is given any more, and those in

@@ -123,6 +123,17 @@ impl fmt::Debug for ShardId {
     }
 }
 
+/// A small number that no other live member of the cluster has, 0 to
+/// [`WORKER_IDS_MAX`](crate::limits::WORKER_IDS_MAX) less one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u16);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A stream connection. The core numbers those it dials (even), the driver
 /// those it accepts (odd), so the two never clash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

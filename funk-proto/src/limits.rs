@@ -74,6 +74,11 @@ pub const SHARD_STATES_AT_ONCE: usize = 8;
 pub const SHARD_STATES_KEPT_BYTES_MAX: usize = 256 << 20;
 /// Weight of one member in the assignment.
 pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Worker ids: what the usual ten bits hold. Four times as many as members, since those of dead boots are not free at once.
+pub const WORKER_IDS_MAX: u16 = 1_024;
+/// Time after the end of a boot's last lease in which its worker id is not
+/// given to another: wall clocks that differ by less make no id twice.
+pub const WORKER_ID_GUARD: Duration = Duration::from_secs(1);
 /// Ranges of shards that are pinned to nodes.
 pub const PINS_MAX: usize = 1_024;
 /// Service endpoints that one node publishes.

@@ -93,6 +93,8 @@ mutants! {
     OldAccusationAccepted,
     /// A node that is accused does not answer.
     RefutationLost,
+    /// The worker id of a dead boot is another's at once.
+    WorkerIdNotGuarded,
     /// A user's proposal is appended twice.
     ProposedTwice,
     /// A proposal in flight is forgotten when the leader changes, and its request never ends.

@@ -22,8 +22,11 @@ mod route;
 pub mod set;
 mod snapshot;
 pub mod state;
+mod workers;
 
 pub use map::{Columns, Owner, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use pins::Pins;
 pub use route::{Place, RouteNode, RouteTable};
+pub(crate) use snapshot::worker_record;
+pub use workers::Workers;

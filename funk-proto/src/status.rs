@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term};
+use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term, WorkerId};
 use crate::time::Timestamp;
 
 /// The state of this node.
@@ -263,6 +263,8 @@ pub struct Status {
     pub created_ns: i64,
     /// Shards beyond the capacity of all members; they are spread by weight.
     pub over_capacity: u32,
+    /// This boot's worker id; it may be used only while the lease holds.
+    pub worker_id: Option<WorkerId>,
     /// Shards that are pinned, ascending.
     pub pins: Vec<PinStatus>,
     /// End of this node's lease; serving needs `now` before it.

@@ -49,7 +49,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use funk_proto::Status;
 use funk_proto::id::ClusterName;
-use funk_proto::status::{MemberStatus, NodeState};
+use funk_proto::status::{MemberStatus, NodeState, PinStatus};
 use funk_proto::time::Timestamp;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -166,6 +166,9 @@ impl<V: Observe> Console<V> {
             "funk_lease_ms": lease_ms(status.lease_until, self.view.now()),
             "funk_now_ms": hub::unix_ns() / 1_000_000,
             "funk_requests": self.requests_json(),
+            "funk_worker_id": status.worker_id.map(|id| id.0),
+            "funk_over_capacity": status.over_capacity,
+            "funk_pins": status.pins.iter().map(pin_json).collect::<Vec<_>>(),
             "funk_version": env!("CARGO_PKG_VERSION"),
         })
     }
@@ -186,6 +189,11 @@ impl<V: Observe> Console<V> {
 /// Milliseconds that are left of a lease; 0 when it is over.
 fn lease_ms(until: Timestamp, now: Timestamp) -> u64 {
     until.as_nanos().saturating_sub(now.as_nanos()) / 1_000_000
+}
+
+fn pin_json(pin: &PinStatus) -> Value {
+    let (first, count) = (pin.shards.start, pin.shards.end - pin.shards.start);
+    json!({ "first": first, "count": count, "node": pin.node.as_str(), "honoured": pin.honoured })
 }
 
 fn member_json(member: &MemberStatus) -> Value {

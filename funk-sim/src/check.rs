@@ -14,6 +14,7 @@ mod membership_events;
 mod ownership_exclusivity;
 mod proposals;
 mod state_machine_safety;
+mod worker_ids;
 
 pub use configuration::Configuration;
 pub use durability_order::DurabilityOrder;
@@ -29,6 +30,7 @@ pub use membership_events::MembershipEvents;
 pub use ownership_exclusivity::OwnershipExclusivity;
 pub use proposals::Proposals;
 pub use state_machine_safety::StateMachineSafety;
+pub use worker_ids::WorkerIds;
 
 use crate::checker::Checker;
 
@@ -49,5 +51,6 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<HandedStates>::default(),
         Box::<MembershipEvents>::default(),
         Box::<Proposals>::default(),
+        Box::<WorkerIds>::default(),
     ]
 }

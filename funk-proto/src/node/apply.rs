@@ -131,7 +131,7 @@ impl Node {
                 self.member_has_stopped(now, *id, *boot);
             }
             Change::Removed { member, left } => self.member_is_gone(now, member, *left),
-            Change::Draining(_) | Change::Updated(_) | Change::Shares => {}
+            Change::Draining(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
             Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
             Change::User(entry) => self.user_entry_applied(index, entry),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use crate::consensus::Role;
-use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
+use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term, WorkerId};
 use crate::time::Timestamp;
 
 /// A look inside a node, for checkers. No stable interface.
@@ -99,6 +99,11 @@ impl Inspect<'_> {
     /// End of its authority as leader, on its own clock.
     pub fn authority_until(&self) -> Timestamp {
         self.0.liveness.authority_until()
+    }
+
+    /// The worker id that it may use while its lease holds.
+    pub fn worker_id(&self) -> Option<WorkerId> {
+        self.0.view.routes().worker()
     }
 
     /// The bytes of its replicated state; `None` before it has any.

@@ -11,9 +11,10 @@ use super::Node;
 use crate::config::Timing;
 use crate::error::Misbehaviour;
 use crate::id::{BootId, LogIndex, RaftId, ShardId, Term};
+use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
 use crate::shards::plan::{Plan, Releases, Waits, plan};
-use crate::shards::{Member, Owner};
+use crate::shards::{Member, Owner, worker_record};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{
     BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL,
@@ -170,6 +171,7 @@ impl Node {
         ops.extend(self.joins(now));
         ops.extend(self.departures());
         ops.extend(self.operation_steps());
+        ops.extend(self.free_workers(now));
         if let Some(leading) = &mut self.leading {
             ops.extend(std::mem::take(&mut leading.updates).into_values().map(Op::Update));
         }
@@ -178,6 +180,26 @@ impl Node {
         }
         self.propose_operations(now, ops);
         true
+    }
+
+    /// Worker ids of boots that are over, whose last lease has run out since
+    /// the guard time: other boots may have them.
+    fn free_workers(&mut self, now: Timestamp) -> Vec<Op> {
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return Vec::new() };
+        let guard = self.config.timing.waiter(WORKER_ID_GUARD);
+        let mut ops = Vec::new();
+        for (worker, owner) in state.workers.iter() {
+            if owner == self.me || state.members.is_up(owner.id, owner.boot) {
+                continue;
+            }
+            let lease_ends = self.liveness.inherited_until().max(self.liveness.grant_end(owner.id, owner.boot));
+            if now >= lease_ends + guard || planted(Mutant::WorkerIdNotGuarded) {
+                ops.push(Op::FreeWorker(worker_record(worker, owner)));
+            } else {
+                leading.look_again(lease_ends + guard);
+            }
+        }
+        ops
     }
 
     /// Members that are silent, while a quorum still backs this leader: one

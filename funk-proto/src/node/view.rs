@@ -8,7 +8,7 @@ use super::Node;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{Epoch, NodeName, RaftId, Term};
+use crate::id::{Epoch, NodeName, RaftId, Term, WorkerId};
 use crate::shards::state::State;
 use crate::shards::{Member, Owner, RouteNode, RouteTable};
 use crate::status::{GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
@@ -125,6 +125,12 @@ impl Node {
         let me = owners.iter().position(|owner| *owner == self.me);
         let columns = state.map.columns();
         RouteTable::new(state.map.epoch(), nodes, me, columns.owners, columns.epochs, columns.moving)
+            .with_worker(self.worker_id())
+    }
+
+    fn worker_id(&self) -> Option<WorkerId> {
+        let state = self.state.as_ref().filter(|state| state.members.is_up(self.me.id, self.me.boot))?;
+        state.workers.of(self.me)
     }
 
     pub(super) fn make_status(&self) -> Status {
@@ -155,6 +161,7 @@ impl Node {
             shards_owned: state.map_or(0, |state| state.map.held_by(self.me)),
             created_ns: state.map_or(0, |state| state.cluster.created_ns),
             over_capacity: state.map_or(0, State::over_capacity),
+            worker_id: self.worker_id(),
             pins: state.map_or_else(Vec::new, pin_statuses),
             lease_until: self.liveness.lease_until(),
             members: self.member_statuses(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::id::{BootId, Epoch, NodeName, RaftId, ShardId};
+use crate::id::{BootId, Epoch, NodeName, RaftId, ShardId, WorkerId};
 
 /// A node that owns shards, or did when the table was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub struct RouteTable {
     epoch: Epoch,
     nodes: Vec<RouteNode>,
     lines: Vec<Line>,
+    worker: Option<WorkerId>,
 }
 
 /// Where a shard is.
@@ -90,7 +91,18 @@ impl RouteTable {
         for shard in closed {
             lines[shard.0 as usize].course = Course::Nowhere;
         }
-        Self { epoch, nodes, lines }
+        Self { epoch, nodes, lines, worker: None }
+    }
+
+    /// The same, with this boot's worker id.
+    #[must_use]
+    pub fn with_worker(self, worker: Option<WorkerId>) -> Self {
+        Self { worker, ..self }
+    }
+
+    /// This boot's worker id, which it may use while its lease holds.
+    pub fn worker(&self) -> Option<WorkerId> {
+        self.worker
     }
 
     /// The map epoch.

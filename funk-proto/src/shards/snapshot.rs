@@ -13,9 +13,10 @@ use super::map::{Kind, Owner, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
 use super::state::{ClusterValues, State, pin_record, pinned};
-use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId};
+use super::workers::Workers;
+use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
-use crate::wire::cluster::{BootName, PinRecord};
+use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
 use crate::wire::varint;
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +57,9 @@ struct SavedState {
     /// Pinned ranges, ascending.
     #[prost(message, repeated, tag = "15")]
     pins: Vec<PinRecord>,
+    /// Worker ids that are taken, ascending.
+    #[prost(message, repeated, tag = "16")]
+    workers: Vec<WorkerRecord>,
 }
 
 const VERSION: u32 = 2;
@@ -80,8 +84,14 @@ pub(super) fn encode(state: &State) -> Bytes {
         removed: state.removed.iter().map(|boot| boot.get()).collect(),
         kinds: encode_kinds(&state.map.kinds),
         pins: state.pins.iter().map(|(shards, node)| pin_record(&shards, Some(node))).collect(),
+        workers: state.workers.iter().map(|(worker, owner)| worker_record(worker, owner)).collect(),
     };
     Bytes::from(saved.encode_to_vec())
+}
+
+/// A worker id as it is written.
+pub(crate) fn worker_record(worker: WorkerId, owner: Owner) -> WorkerRecord {
+    WorkerRecord { worker: worker.0.into(), id: owner.id.get(), boot: owner.boot.get() }
 }
 
 fn encode_kinds(kinds: &[Kind]) -> Bytes {
@@ -178,6 +188,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             return None;
         }
     }
+    let mut workers = Workers::default();
+    for worker in saved.workers {
+        let holder = owner(BootName { id: worker.id, boot: worker.boot })?;
+        if !workers.restore(WorkerId(u16::try_from(worker.worker).ok()?), holder) {
+            return None;
+        }
+    }
     Some(State {
         cluster: ClusterValues {
             id: ClusterId::new(saved.cluster)?,
@@ -191,6 +208,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         applied: LogIndex(saved.applied),
         removed,
         pins,
+        workers,
     })
 }
 

@@ -11,10 +11,11 @@ use super::map::{Owner, ShardMap};
 use super::members::{Member, Members};
 use super::pins::Pins;
 use super::set;
-use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId};
+use super::workers::Workers;
+use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId, WorkerId};
 use crate::limits::{REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
-use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight};
+use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord};
 
 /// Values of the whole cluster, fixed at its bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub enum Change {
     },
     /// Pins or weights are others: shards may move.
     Shares,
+    /// A worker id is free, or a member's that had none.
+    Worker(WorkerId),
     /// A user entry.
     User(UserEntry),
 }
@@ -86,6 +89,8 @@ pub struct State {
     pub removed: VecDeque<BootId>,
     /// Shards that are to be on one node.
     pub pins: Pins,
+    /// Worker ids.
+    pub workers: Workers,
 }
 
 impl State {
@@ -98,6 +103,7 @@ impl State {
             applied: LogIndex(0),
             removed: VecDeque::new(),
             pins: Pins::default(),
+            workers: Workers::default(),
         }
     }
 
@@ -105,8 +111,10 @@ impl State {
     pub fn bootstrap(cluster: ClusterValues, shards: u32, member: Member) -> Self {
         let mut state = Self::new(cluster, shards);
         state.applied = LogIndex(1);
+        let owner = member.boot.map(|boot| Owner { id: member.id, boot });
         let entered = state.members.enter(LogIndex(1), member);
         assert!(entered, "an empty table takes any member");
+        owner.and_then(|owner| state.workers.give(owner));
         state
     }
 
@@ -128,6 +136,7 @@ impl State {
                 Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
                 Op::Pin(pin) => changes.extend(self.pin(&pin)),
                 Op::Weigh(weight) => changes.extend(self.weigh(weight)),
+                Op::FreeWorker(record) => changes.extend(self.free_worker(&record)),
                 Op::User(entry) => changes.push(Change::User(entry)),
             }
         }
@@ -140,7 +149,11 @@ impl State {
         if member.boot.is_some_and(|boot| self.removed.contains(&boot)) {
             return None;
         }
-        self.members.enter(index, member).then_some(Change::Up(id))
+        let owner = member.boot.map(|boot| Owner { id, boot });
+        self.members.enter(index, member).then(|| {
+            owner.and_then(|owner| self.workers.give(owner));
+            Change::Up(id)
+        })
     }
 
     fn boot_of(&mut self, name: BootName) -> Option<(&mut Member, BootId)> {
@@ -219,6 +232,19 @@ impl State {
         }
         member.weight = weight.weight;
         Some(Change::Shares)
+    }
+
+    fn free_worker(&mut self, record: &WorkerRecord) -> Option<Change> {
+        let owner = Owner { id: RaftId::new(record.id)?, boot: BootId::new(record.boot)? };
+        let id = WorkerId(u16::try_from(record.worker).ok()?);
+        // It may be back since: then it holds a lease, and keeps its id.
+        if self.members.is_up(owner.id, owner.boot) || !self.workers.free(id, owner) {
+            return None;
+        }
+        let up = self.members.iter().filter_map(|member| Some(Owner { id: member.id, boot: member.boot? }));
+        let waiting = up.into_iter().find(|&owner| self.workers.of(owner).is_none());
+        waiting.and_then(|owner| self.workers.give(owner));
+        Some(Change::Worker(id))
     }
 
     fn transfer(&self, transfer: &Transfer) -> Option<(Owner, LogIndex, Vec<ShardId>)> {

@@ -278,7 +278,7 @@ pub struct Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
     /// Which.
-    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub op: Option<Op>,
 }
 
@@ -322,6 +322,23 @@ pub enum Op {
     /// A member's weight is another, until it is started again.
     #[prost(message, tag = "12")]
     Weigh(Weight),
+    /// The worker id of a boot that is over is free.
+    #[prost(message, tag = "13")]
+    FreeWorker(WorkerRecord),
+}
+
+/// A worker id, and whose it is.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct WorkerRecord {
+    /// The worker id.
+    #[prost(uint32, tag = "1")]
+    pub worker: u32,
+    /// Raft id.
+    #[prost(fixed64, tag = "2")]
+    pub id: u64,
+    /// Boot.
+    #[prost(fixed64, tag = "3")]
+    pub boot: u64,
 }
 
 /// A range of shards that is pinned.
