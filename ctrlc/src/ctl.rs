@@ -6,14 +6,18 @@
 //! | `find` | where a node's management endpoint is |
 //! | `node` | calls to one node |
 //! | `commands` | what each command asks and shows |
+//! | `shards` | who owns how many, what a change would move, pins |
+//! | `change` | a change to shards as it is typed |
 //! | `diag` | every node's view, and where they differ |
 //! | `table` | text that fits a terminal |
 
+mod change;
 mod commands;
 mod diag;
 mod find;
 mod flags;
 mod node;
+mod shards;
 mod table;
 
 use std::fmt;

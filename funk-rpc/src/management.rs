@@ -3,6 +3,7 @@
 //! What only the leader can do is passed on to it, once.
 
 mod change;
+mod shards;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -165,5 +166,30 @@ impl<N: Net> ClusterManagement for Management<N> {
     ) -> Result<Response<pb::DrainNodeResponse>, Status> {
         let error = self.change_node(Change::Drain, &request.get_ref().node_id, &request).await?;
         Ok(Response::new(pb::DrainNodeResponse { node_id: request.into_inner().node_id, error }))
+    }
+
+    async fn plan_shards(
+        &self,
+        request: Request<pb::PlanShardsRequest>,
+    ) -> Result<Response<pb::PlanShardsResponse>, Status> {
+        let failed = |error| pb::PlanShardsResponse { node_id: self.me(), error, ..pb::PlanShardsResponse::default() };
+        Ok(Response::new(match shards::what_if(request.get_ref()) {
+            Ok(change) => match self.cluster.plan(change).await {
+                Ok(run) => shards::told(self.me(), &run),
+                Err(why) => failed(change::refused(&why)),
+            },
+            Err(why) => failed(error(Code::Invalid, why)),
+        }))
+    }
+
+    async fn pin_shards(
+        &self,
+        request: Request<pb::PinShardsRequest>,
+    ) -> Result<Response<pb::PinShardsResponse>, Status> {
+        let (node_id, error) = match shards::pin(request.get_ref()) {
+            Ok((shards, node)) => self.change(&Change::Pin(shards, node), &request).await?,
+            Err(why) => (self.me(), error(Code::Invalid, why)),
+        };
+        Ok(Response::new(pb::PinShardsResponse { node_id, error }))
     }
 }

@@ -1,6 +1,5 @@
 //! What each command asks and shows.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use funk_proto::id::NodeName;
@@ -8,8 +7,10 @@ use funk_rpc::pb::managepb as pb;
 use serde_json::{Value, json};
 use tonic::{Response, Status};
 
+use super::change::{Pin, Shards};
 use super::find::{Stage, find};
 use super::node::{self, Management};
+use super::shards;
 use super::table::{date, pairs, table};
 use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag};
 
@@ -60,14 +61,17 @@ pub(super) async fn run(flags: &CtrlFlags, stage: &Stage) -> Result<Answer, Fail
         Command::Node(NodeCommand::Add { id }) => add(&asked, id).await,
         Command::Node(NodeCommand::Rm { id }) => remove(&asked, id).await,
         Command::Node(NodeCommand::Drain { id }) => drain(&asked, id).await,
-        Command::Shards => shards(&asked).await,
+        Command::Shards { plan: Some(change), .. } => shards::plan(&asked, change).await,
+        Command::Shards { pin: Some(Pin { shards, node }), .. } => shards::pin(&asked, shards, Some(node)).await,
+        Command::Shards { unpin: Some(Shards(shards)), .. } => shards::pin(&asked, shards, None).await,
+        Command::Shards { .. } => shards::owned(&asked).await,
         Command::StepDown => step_down(&asked).await,
         Command::Diag => diag::run(&asked).await,
         Command::Recover | Command::Completions { .. } => Err(Failure::Usage("this command needs no cluster".into())),
     }
 }
 
-fn good(json: Value, text: String) -> Answer {
+pub(super) fn good(json: Value, text: String) -> Answer {
     Answer { json, text, good: true }
 }
 
@@ -138,19 +142,6 @@ async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Fa
     let json = json!({ "endpoints": all.iter().map(entry).collect::<Vec<_>>() });
     let rows: Vec<_> = all.into_iter().map(|(node, name, address)| vec![node, name, address]).collect();
     Ok(good(json, table(&["NODE", "NAME", "ADDRESS"], &rows)))
-}
-
-async fn shards(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, list) = asked.call(async |node| node.list_shards(pb::ListShardsRequest {}).await).await?;
-    no_error("shards", list.error.as_ref())?;
-    let owned: BTreeMap<_, _> = list.shards.iter().map(|info| (info.node_id.clone(), info.shard_count)).collect();
-    let entry = |(node, count): (&String, &i32)| json!({ "node": node, "shards": count });
-    let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
-    let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
-    let row = |(node, count): (&String, &i32)| vec![node.clone(), count.to_string(), share(*count)];
-    let mut rows: Vec<_> = owned.iter().map(row).collect();
-    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
-    Ok(good(json, table(&["NODE", "SHARDS", "SHARE"], &rows)))
 }
 
 async fn add(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {

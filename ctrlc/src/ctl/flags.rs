@@ -9,6 +9,8 @@ use funk_cli::duration;
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 
+use super::change::{Change, Pin, Shards};
+
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -77,8 +79,19 @@ pub enum Command {
     /// Add, remove or drain a node
     #[command(subcommand, arg_required_else_help = false)]
     Node(NodeCommand),
-    /// How many shards each node owns
-    Shards,
+    /// How many shards each node owns, or would own; and pins
+    Shards {
+        /// Say what this change would move, and change nothing: drain=ID, remove=ID, add=ID[,WEIGHT], weight=ID,N,
+        /// pin=0-99,ID, unpin=0-99 or none
+        #[arg(long, value_name = "CHANGE", conflicts_with_all = ["pin", "unpin"])]
+        plan: Option<Change>,
+        /// Pin shards to a node: 0-99,ID
+        #[arg(long, value_name = "SHARDS,ID", conflicts_with = "unpin")]
+        pin: Option<Pin>,
+        /// Free pinned shards: 0-99
+        #[arg(long, value_name = "SHARDS")]
+        unpin: Option<Shards>,
+    },
     /// Let another voter lead
     StepDown,
     /// How to bring back a cluster that lost its majority; works offline
@@ -185,6 +198,8 @@ mod tests {
             ("status --join nowhere", "--join"),
             ("status --timeout 5", "--timeout"),
             ("status --timeout 0s", "--timeout"),
+            ("shards --plan drain", "--plan"),
+            ("shards --pin 0-9", "--pin"),
             ("status --output xml", "--output"),
             ("status -z=false", "--zeroconf"),
             ("completions cobol", "cobol"),

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use funk_io::{Cluster, OperationError};
 use funk_proto::id::NodeName;
 use tonic::{Request, Status};
 
-use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
+use super::{ENDPOINT, Management, NodeStatus, error, pb, shards, text};
 use crate::net::{Net, within};
 use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::error::Code;
@@ -23,6 +24,7 @@ pub(super) enum Change {
     Add(NodeName),
     Remove(NodeName),
     Drain(NodeName),
+    Pin(Range<u32>, Option<NodeName>),
     StepDown,
 }
 
@@ -32,6 +34,8 @@ impl Change {
             Self::Add(name) => cluster.add_member(name).await,
             Self::Remove(name) => cluster.remove_member(name).await,
             Self::Drain(name) => cluster.drain(name).await,
+            Self::Pin(shards, Some(node)) => cluster.pin(shards.clone(), node).await,
+            Self::Pin(shards, None) => cluster.unpin(shards.clone()).await,
             Self::StepDown => cluster.step_down().await,
         }
     }
@@ -51,6 +55,10 @@ impl Change {
             Self::Drain(name) => {
                 let asked = passed_on(pb::DrainNodeRequest { node_id: name.to_string() }, time);
                 leader.drain_node(asked).await?.into_inner().error
+            }
+            Self::Pin(shards, node) => {
+                let asked = passed_on(shards::pin_request(shards, node.as_ref()), time);
+                leader.pin_shards(asked).await?.into_inner().error
             }
             Self::StepDown => leader.step_down(passed_on(pb::StepDownRequest {}, time)).await?.into_inner().error,
         })
@@ -74,7 +82,7 @@ fn leader_at(status: &NodeStatus) -> Option<SocketAddr> {
     member.endpoints.get(ENDPOINT).copied()
 }
 
-fn refused(why: &OperationError) -> Answer {
+pub(super) fn refused(why: &OperationError) -> Answer {
     let code = match why {
         OperationError::NotLeader { .. } => Code::NoLeader,
         OperationError::UnknownMember(name) => return error(Code::UnknownId, format!("no node is called {name:?}")),

@@ -203,6 +203,99 @@ pub struct ListEndpointsResponse {
     #[prost(message, repeated, tag = "3")]
     pub endpoints: ::prost::alloc::vec::Vec<EndpointInfo>,
 }
+/// Shards first to first + count - 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShardRange {
+    #[prost(uint32, tag = "1")]
+    pub first: u32,
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+}
+/// One of these; none asks what is still to move.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanShardsRequest {
+    #[prost(oneof = "plan_shards_request::Change", tags = "1, 2, 3, 4, 5")]
+    pub change: ::core::option::Option<plan_shards_request::Change>,
+}
+/// Nested message and enum types in `PlanShardsRequest`.
+pub mod plan_shards_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// Ids of nodes.
+        #[prost(string, tag = "1")]
+        Remove(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Drain(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Add(super::AddedNode),
+        #[prost(message, tag = "4")]
+        Weight(super::AddedNode),
+        #[prost(message, tag = "5")]
+        Pin(super::PinShardsRequest),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddedNode {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// 1 to 1000000.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+    /// 0: no bound.
+    #[prost(uint32, tag = "3")]
+    pub capacity: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShardMoves {
+    /// Empty: an owner that is gone, or none.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub shards: u32,
+}
+/// Neighbouring shards of one owner in the end; empty: nobody.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OwnedRange {
+    #[prost(message, optional, tag = "1")]
+    pub shards: ::core::option::Option<ShardRange>,
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanShardsResponse {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+    #[prost(message, repeated, tag = "3")]
+    pub moves: ::prost::alloc::vec::Vec<ShardMoves>,
+    /// All shards in order; none if that would be more than 16,384 ranges.
+    #[prost(message, repeated, tag = "4")]
+    pub owners: ::prost::alloc::vec::Vec<OwnedRange>,
+    /// Shards beyond the capacity of all members; they are spread by weight.
+    #[prost(uint32, tag = "5")]
+    pub over_capacity: u32,
+    /// How many shards each node would own, all that own some now included.
+    #[prost(message, repeated, tag = "6")]
+    pub nodes: ::prost::alloc::vec::Vec<ShardInfo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinShardsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub shards: ::core::option::Option<ShardRange>,
+    /// Empty: they are free again.
+    #[prost(string, tag = "2")]
+    pub pinned_to: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinShardsResponse {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+}
 /// Generated client implementations.
 pub mod cluster_management_client {
     #![allow(
@@ -477,6 +570,56 @@ pub mod cluster_management_client {
                 .insert(GrpcMethod::new("managepb.ClusterManagement", "ListEndpoints"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a change would move, by the map of the asked node; nothing is changed.
+        pub async fn plan_shards(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanShardsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/managepb.ClusterManagement/PlanShards",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("managepb.ClusterManagement", "PlanShards"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Pins shards to a node, or frees them.
+        pub async fn pin_shards(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PinShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PinShardsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/managepb.ClusterManagement/PinShards",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("managepb.ClusterManagement", "PinShards"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -545,6 +688,22 @@ pub mod cluster_management_server {
             request: tonic::Request<super::ListEndpointsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListEndpointsResponse>,
+            tonic::Status,
+        >;
+        /// What a change would move, by the map of the asked node; nothing is changed.
+        async fn plan_shards(
+            &self,
+            request: tonic::Request<super::PlanShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanShardsResponse>,
+            tonic::Status,
+        >;
+        /// Pins shards to a node, or frees them.
+        async fn pin_shards(
+            &self,
+            request: tonic::Request<super::PinShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PinShardsResponse>,
             tonic::Status,
         >;
     }
@@ -970,6 +1129,96 @@ pub mod cluster_management_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEndpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/managepb.ClusterManagement/PlanShards" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanShardsSvc<T: ClusterManagement>(pub Arc<T>);
+                    impl<
+                        T: ClusterManagement,
+                    > tonic::server::UnaryService<super::PlanShardsRequest>
+                    for PlanShardsSvc<T> {
+                        type Response = super::PlanShardsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanShardsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterManagement>::plan_shards(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanShardsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/managepb.ClusterManagement/PinShards" => {
+                    #[allow(non_camel_case_types)]
+                    struct PinShardsSvc<T: ClusterManagement>(pub Arc<T>);
+                    impl<
+                        T: ClusterManagement,
+                    > tonic::server::UnaryService<super::PinShardsRequest>
+                    for PinShardsSvc<T> {
+                        type Response = super::PinShardsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PinShardsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterManagement>::pin_shards(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PinShardsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,79 @@
+//! Who owns how many shards, what a change would move, and pins.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use funk_proto::id::NodeName;
+use funk_rpc::pb::managepb as pb;
+use serde_json::{Value, json};
+
+use super::change::Change;
+use super::commands::{Asked, good, no_error};
+use super::node::Management;
+use super::table::table;
+use super::{Answer, Failure};
+
+pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let (_, list) = asked.call(async |node| node.list_shards(pb::ListShardsRequest {}).await).await?;
+    no_error("shards", list.error.as_ref())?;
+    let owned: BTreeMap<_, _> = list.shards.iter().map(|info| (info.node_id.clone(), info.shard_count)).collect();
+    let entry = |(node, count): (&String, &i32)| json!({ "node": node, "shards": count });
+    let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
+    let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
+    let row = |(node, count): (&String, &i32)| vec![node.clone(), count.to_string(), share(*count)];
+    let mut rows: Vec<_> = owned.iter().map(row).collect();
+    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
+    Ok(good(json, table(&["NODE", "SHARDS", "SHARE"], &rows)))
+}
+
+/// What a change would move; nothing is changed.
+pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, Failure> {
+    let request = pb::PlanShardsRequest { change: change.message() };
+    let (_, told) = asked.call(async |node| node.plan_shards(request.clone()).await).await?;
+    no_error("shards --plan", told.error.as_ref())?;
+    let moved: u32 = told.moves.iter().map(|part| part.shards).sum();
+    let part = |part: &pb::ShardMoves| json!({ "from": part.from, "to": part.to, "shards": part.shards });
+    let node = |node: &pb::ShardInfo| json!({ "node": node.node_id, "shards": node.shard_count });
+    let owner = |owned: &pb::OwnedRange| -> Value {
+        let shards = owned.shards.unwrap_or_default();
+        json!({ "first": shards.first, "count": shards.count, "node": owned.node_id })
+    };
+    let json = json!({
+        "node": told.node_id,
+        "moved": moved,
+        "moves": told.moves.iter().map(part).collect::<Vec<_>>(),
+        "nodes": told.nodes.iter().map(node).collect::<Vec<_>>(),
+        "owners": told.owners.iter().map(owner).collect::<Vec<_>>(),
+        "over_capacity": told.over_capacity,
+    });
+    let or_nobody = |node: &str| if node.is_empty() { "(nobody)".to_owned() } else { node.to_owned() };
+    let mut rows: Vec<_> = told
+        .moves
+        .iter()
+        .map(|part| vec![or_nobody(&part.from), or_nobody(&part.to), part.shards.to_string()])
+        .collect();
+    rows.push(vec!["all".into(), String::new(), moved.to_string()]);
+    let mut text = table(&["FROM", "TO", "SHARDS"], &rows);
+    let after: Vec<_> = told.nodes.iter().map(|it| vec![it.node_id.clone(), it.shard_count.to_string()]).collect();
+    text.push('\n');
+    text.push_str(&table(&["NODE", "THEN OWNS"], &after));
+    if told.over_capacity > 0 {
+        text.push_str(&format!("\n{} shards are over the capacity of all nodes\n", told.over_capacity));
+    }
+    Ok(good(json, text))
+}
+
+/// Pins shards to a node, or frees them.
+pub(super) async fn pin(asked: &Asked<'_>, shards: &Range<u32>, node: Option<&NodeName>) -> Result<Answer, Failure> {
+    let (first, count) = (shards.start, shards.end - shards.start);
+    let to = node.map(ToString::to_string).unwrap_or_default();
+    let shards = Some(pb::ShardRange { first, count });
+    let request = pb::PinShardsRequest { shards, pinned_to: to.clone() };
+    let call = async |node: &mut Management| node.pin_shards(request.clone()).await;
+    let (_, done) = asked.call(call).await?;
+    let (what, last) = (if node.is_some() { "pinned" } else { "free" }, first + count - 1);
+    no_error(if node.is_some() { "shards --pin" } else { "shards --unpin" }, done.error.as_ref())?;
+    let place = if to.is_empty() { String::new() } else { format!(" to {to}") };
+    let json = json!({ "done": what, "first": first, "count": count, "node": to });
+    Ok(good(json, format!("shards {first} to {last} {what}{place}\n")))
+}
