@@ -157,15 +157,19 @@ const FAILOVER_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct FailoverWatch {
     /// Since when there is no leader.
     leaderless: Option<Timestamp>,
-    /// When the latest leader was found after there was none.
-    led: Option<Timestamp>,
-    /// From when the next map counts.
+    /// Since when there is a leader that can strike the silent one from the map.
+    able: Option<Timestamp>,
+    /// When the failure was decided.
     failed: Option<Timestamp>,
-    /// When the map without the failed member came.
-    mapped: Option<Timestamp>,
 }
 
 impl FailoverWatch {
+    /// This node gives the leader or a member up, after so long a silence.
+    pub(crate) fn detected(&mut self, now: Timestamp, silence: Duration, meters: &Meters) {
+        meters.failover[DETECT].observe(silence);
+        self.able = Some(now);
+    }
+
     /// Takes the next event in; `me` is the name of this node.
     pub(crate) fn tell(&mut self, now: Timestamp, me: &str, event: &Event, meters: &Meters) {
         let recent = |at: &Timestamp| now.since(*at) < FAILOVER_MAX;
@@ -176,25 +180,20 @@ impl FailoverWatch {
             Event::Leader { leader: Some(_), .. } => {
                 if let Some(since) = self.leaderless.take() {
                     meters.failover[ELECT].observe(now.since(since));
-                    self.led = Some(now);
+                    self.able = Some(now);
                 }
             }
             Event::MemberFailed { .. } => {
-                let led = self.led.take().filter(recent);
-                self.failed.get_or_insert(led.unwrap_or(now));
-                self.mapped = None;
-            }
-            Event::Map { .. } => {
-                if let Some(since) = self.failed.take() {
+                if let Some(since) = self.able.take().filter(recent) {
                     meters.failover[MAP].observe(now.since(since));
-                    self.mapped = Some(now);
                 }
+                self.failed = Some(now);
             }
             Event::Moving { shards, .. } => meters.moves_started.add(u64::from(*shards)),
             Event::Owned { owner, shards, .. } => {
                 meters.shards_assigned.add(shards.len() as u64);
                 if owner.as_str() == me
-                    && let Some(since) = self.mapped.take().filter(recent)
+                    && let Some(since) = self.failed.take().filter(recent)
                 {
                     meters.failover[SERVE].observe(now.since(since));
                 }
@@ -202,11 +201,6 @@ impl FailoverWatch {
             _ => {}
         }
     }
-}
-
-/// Counts how long somebody had been silent when this node gave it up.
-pub(crate) fn detected(silence: Duration, meters: &Meters) {
-    meters.failover[DETECT].observe(silence);
 }
 
 #[cfg(test)]
@@ -254,19 +248,19 @@ mod tests {
         let name: funk_proto::id::NodeName = "a".parse().unwrap();
         let id = RaftId::new(7).unwrap();
         let owned = Event::Owned { epoch: Epoch(9), owner: name.clone(), shards: vec![ShardId(1), ShardId(2)] };
+        watch.detected(at(79), Duration::from_millis(81), &meters);
         let events = [
             (80, Event::Leader { leader: None, term: Term(2) }),
             (100, Event::Leader { leader: Some(name.clone()), term: Term(2) }),
-            (101, Event::MemberFailed { name: name.clone(), id }),
-            (103, Event::Map { epoch: Epoch(9) }),
+            (103, Event::MemberFailed { name: name.clone(), id }),
             (150, owned.clone()),
             (160, owned),
         ];
         for (millis, event) in events {
             watch.tell(at(millis), "a", &event, &meters);
         }
-        let sums = [ELECT, MAP, SERVE].map(|phase| meters.failover[phase].read().sum.as_millis());
-        assert_eq!(sums, [20, 3, 47]);
+        let sums = [DETECT, ELECT, MAP, SERVE].map(|phase| meters.failover[phase].read().sum.as_millis());
+        assert_eq!(sums, [81, 20, 3, 47]);
         assert_eq!(meters.failover[SERVE].read().count, 1, "what comes later is no part of it");
         assert_eq!(meters.shards_assigned.read(), 4);
     }

@@ -13,6 +13,7 @@ pub mod namespaces;
 pub mod poison;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod restart;
 pub mod serf;
 pub mod startup;

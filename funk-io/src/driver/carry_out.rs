@@ -5,7 +5,6 @@ use funk_proto::{Event, Input, Outcome, Output};
 
 use super::{Driver, answer};
 use crate::error::StopReason;
-use crate::meters;
 use crate::runtime::Runtime;
 
 /// Rounds of output and echo in one pass; what is left over waits for the next pass.
@@ -63,7 +62,7 @@ impl<R: Runtime> Driver<'_, R> {
         self.shared.words.publish(node.last_words_version(), || node.last_words());
         self.shared.board.publish(node.endpoints_version(), || node.endpoints());
         if let Some(silence) = self.node.take_silence() {
-            meters::detected(silence, &self.shared.meters);
+            self.failover_watch.detected(now, silence, &self.shared.meters);
         }
         for output in outputs.drain(..) {
             self.execute(output);

@@ -181,7 +181,7 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     page.counter("funk_lease_lapses_total", "Leases that ended before they were renewed.", meters.lease_lapses.read());
     let name = "funk_failover_seconds";
     let help =
-        "Parts of failovers as this node saw them: silence of the dead, no leader, new map, first shards taken over.";
+        "Parts of failovers as this node saw them: silence, no leader, failure decided, first shards taken over.";
     page.head(name, "histogram", help);
     for (phase, histogram) in PHASES.iter().zip(&meters.failover) {
         page.histogram(name, &format!(",phase=\"{phase}\""), &histogram.read());

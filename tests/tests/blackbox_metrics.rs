@@ -1,0 +1,233 @@
+//! What operators measure with: the metrics are as Prometheus wants them and as
+//! docs/metrics.md lists them, and a real Prometheus gets data for every panel
+//! of the dashboard and every alert in deploy/.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
+use funk_tests::blackbox::load::Load;
+use funk_tests::blackbox::prometheus::{Prometheus, check, with_prometheus};
+use funk_tests::blackbox::{Tested, http, wait_for, workspace};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Names that the contract fixes against the customs of Prometheus.
+const FIXED: &str = "cf_cluster_";
+
+/// In docs/metrics.md, what follows this line is written by the test.
+const TABLE: &str = "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n";
+
+fn metrics_of(cluster: &mut DemoCluster, node: usize) -> Result<SocketAddr, String> {
+    let status = cluster.status(node)?;
+    let own = status.members.get(&status.node_id).and_then(|own| own.endpoints.get("ep.metrics").copied());
+    own.ok_or_else(|| "the node has no ep.metrics".into())
+}
+
+fn scrape(address: SocketAddr) -> Result<String, String> {
+    let answer = http::get(address, "/metrics", Duration::from_secs(5)).map_err(|error| error.to_string())?;
+    Ok(answer.text())
+}
+
+/// The rows of the table in docs/metrics.md, from a page of metrics.
+fn rows(page: &str) -> BTreeSet<String> {
+    let mut help: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut rows = BTreeSet::new();
+    for line in page.lines() {
+        if let Some((name, text)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            help.insert(name, text);
+        }
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            let text = help.get(name).copied().unwrap_or("(none)");
+            rows.insert(format!("| `{name}` | {kind} | {} | {} | {text} |", unit(name), labels(page, name)));
+        }
+    }
+    rows
+}
+
+fn unit(name: &str) -> &'static str {
+    let name = name.trim_end_matches("_total");
+    match () {
+        () if name == "cf_cluster_uptime" => "ns",
+        () if name.ends_with("_seconds") => "s",
+        () if name.ends_with("_bytes") => "bytes",
+        () => "",
+    }
+}
+
+/// The labels of a metric's first series, but for those that every one has.
+fn labels(page: &str, name: &str) -> String {
+    let series = page.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        ["{", "_bucket{"].iter().find_map(|start| rest.strip_prefix(start))
+    });
+    let names = series.unwrap_or_default().split(',').filter_map(|label| label.split_once("=\"")).map(|(name, _)| name);
+    names.filter(|name| !["node", "le"].contains(name)).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The sum over all series of `name` that have `label`.
+fn sum(page: &str, name: &str, label: &str) -> f64 {
+    let start = format!("{name}{{");
+    let lines = page.lines().filter(|line| line.starts_with(&start) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn metrics_are_as_prometheus_wants_them_and_as_the_docs_list_them() -> Tested {
+    let mut cluster = DemoCluster::start("metrics-docs", 2)?;
+    let load = Load::start(&mut cluster, Duration::from_secs(2))?;
+    load.running(&mut cluster)?;
+    let metrics = metrics_of(&mut cluster, 0)?;
+    let page = wait_for("a request that came in at the node", GENEROUS, || {
+        let page = scrape(metrics)?;
+        if page.contains("\ncf_cluster_requests{") { Ok(page) } else { Err("none".into()) }
+    })?;
+    load.finish()?;
+
+    let file = workspace().join("docs/metrics.md");
+    let text = std::fs::read_to_string(&file)?;
+    let (head, table) = text.split_once(TABLE).ok_or("docs/metrics.md has no table")?;
+    let rows = rows(&page);
+    if std::env::var_os("FUNK_REWRITE").is_some() {
+        let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        std::fs::write(&file, format!("{head}{TABLE}{rows}"))?;
+    } else {
+        let listed: BTreeSet<String> = table.lines().map(str::to_owned).collect();
+        let missing: Vec<_> = rows.difference(&listed).collect();
+        let gone: Vec<_> = listed.difference(&rows).collect();
+        let hint = "FUNK_REWRITE=1 cargo test -p funk-tests --test blackbox_metrics writes the table";
+        assert!(
+            missing.is_empty() && gone.is_empty(),
+            "docs/metrics.md lacks {missing:#?}\nand lists in vain {gone:#?}\n{hint}"
+        );
+    }
+
+    with_prometheus("metrics_are_as_prometheus_wants_them_and_as_the_docs_list_them", || {
+        let found = check(&["metrics"], &page).err().unwrap_or_default();
+        let wrong: Vec<_> = found.lines().filter(|line| !line.is_empty() && !line.starts_with(FIXED)).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_the_configurations() -> Tested {
+    with_prometheus("promtool_accepts_the_rules_and_the_configurations", || {
+        let deploy = workspace().join("deploy/prometheus");
+        for (kind, file) in
+            [("rules", "funk.rules.yml"), ("config", "prometheus.yml"), ("config", "prometheus.dns.yml")]
+        {
+            check(&[kind, &deploy.join(file).display().to_string()], "")?;
+        }
+        Ok(())
+    })
+}
+
+/// All queries of the dashboard, with the names of their panels.
+fn panels() -> Result<Vec<(String, String)>, String> {
+    let text = std::fs::read_to_string(workspace().join("deploy/grafana/funk.json")).map_err(|e| e.to_string())?;
+    let dashboard: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().ok_or("the dashboard has no panels")? {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let title = panel["title"].as_str().ok_or("a panel has no title")?;
+            let query = target["expr"].as_str().ok_or_else(|| format!("`{title}` has a target without a query"))?;
+            let mut query = query.to_owned();
+            // As Grafana does, longest names first.
+            for (variable, value) in
+                [("$__rate_interval", "10s"), ("$__range", "60s"), ("$job", "funk"), ("$node", ".*")]
+            {
+                query = query.replace(variable, value);
+            }
+            assert!(!query.contains('$'), "`{title}` has a variable that nobody replaces: {query}");
+            queries.push((title.to_owned(), query));
+        }
+    }
+    Ok(queries)
+}
+
+/// The series that an expression looks at: names of metrics with their label matchers.
+fn selectors(expression: &str) -> Vec<String> {
+    let mut selectors = Vec::new();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = expression;
+    while let Some(start) = rest.find(is_name) {
+        let word_end = rest[start..].find(|c| !is_name(c)).map_or(rest.len(), |end| start + end);
+        let word = &rest[start..word_end];
+        let mut end = word_end;
+        if word == "up" || word.starts_with("funk_") || word.starts_with("cf_") {
+            if rest[word_end..].starts_with('{') {
+                end = rest[word_end..].find('}').map_or(rest.len(), |close| word_end + close + 1);
+            }
+            selectors.push(rest[start..end].to_owned());
+        }
+        rest = &rest[end..];
+    }
+    selectors
+}
+
+#[test]
+fn the_series_of_an_expression_are_found() {
+    let found = selectors(r#"max by (job) (funk_members{status="failed"} - funk_voters) > 0 and up{job=~"funk.*"}"#);
+    assert_eq!(found, [r#"funk_members{status="failed"}"#, "funk_voters", r#"up{job=~"funk.*"}"#]);
+}
+
+#[test]
+fn a_prometheus_gets_data_for_every_panel_and_every_alert() -> Tested {
+    with_prometheus("a_prometheus_gets_data_for_every_panel_and_every_alert", || {
+        let mut cluster = DemoCluster::empty("metrics-prometheus", &[])?;
+        cluster.set_durable();
+        cluster.fill(3)?;
+        let mut targets = Vec::new();
+        for node in cluster.live() {
+            targets.push(metrics_of(&mut cluster, node)?);
+        }
+        let rules = workspace().join("deploy/prometheus/funk.rules.yml");
+        let prometheus = Prometheus::start(cluster.dir(), &targets, &rules)?;
+        let load = Load::start(&mut cluster, Duration::from_secs(20))?;
+        load.running(&mut cluster)?;
+
+        let alerts = prometheus.alerts()?;
+        assert!(alerts.len() >= 8, "{alerts:?}");
+        let mut wanted = panels()?;
+        for (alert, expression) in alerts {
+            let selectors = selectors(&expression);
+            assert!(!selectors.is_empty(), "{alert} looks at nothing: {expression}");
+            wanted.extend(selectors.into_iter().map(|selector| (alert.clone(), selector)));
+        }
+        for (who, query) in wanted {
+            wait_for(&format!("data for `{who}`: {query}"), GENEROUS, || {
+                if prometheus.query(&query)?.is_empty() { Err("no data".into()) } else { Ok(()) }
+            })?;
+        }
+        load.finish()?;
+        a_failover_is_measured(&mut cluster, &prometheus)
+    })
+}
+
+/// Kills the leader: the survivors tell each part of it, and Prometheus that the node is gone.
+fn a_failover_is_measured(cluster: &mut DemoCluster, prometheus: &Prometheus) -> Tested {
+    let leader = cluster.leader()?;
+    let survivors: Vec<_> = cluster.live().into_iter().filter(|node| *node != leader).collect();
+    let mut metrics = Vec::new();
+    for node in &survivors {
+        metrics.push(metrics_of(cluster, *node)?);
+    }
+    cluster.nodes[leader].process.signal(Signal::KILL);
+    cluster.converged_among(&survivors, GENEROUS)?;
+    let pages: Vec<_> = metrics.iter().map(|at| scrape(*at)).collect::<Result<_, _>>()?;
+    for phase in ["detect", "elect", "map", "serve"] {
+        let label = format!("phase=\"{phase}\"");
+        let counted: f64 = pages.iter().map(|page| sum(page, "funk_failover_seconds_count", &label)).sum();
+        let seen: Vec<_> = pages[0].lines().filter(|line| line.contains("_seconds_count{")).collect();
+        assert!(counted >= 1.0, "nobody saw the phase {phase}: {seen:#?}");
+    }
+    let moving: f64 = pages.iter().map(|page| sum(page, "funk_shards_moving", "")).sum();
+    assert!(moving.abs() < f64::EPSILON, "all shards have owners again");
+    wait_for("Prometheus to miss the node", GENEROUS, || {
+        let missing = prometheus.query("up{job=\"funk\"} == 0")?.len();
+        if missing == 1 { Ok(()) } else { Err(format!("it misses {missing}")) }
+    })?;
+    Ok(())
+}
