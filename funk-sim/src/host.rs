@@ -75,6 +75,8 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) peer: usize,
+    /// Of the peer's process, when the stream was opened.
+    pub(crate) generation: u32,
     pub(crate) conn: ConnId,
     pub(crate) channel: Channel,
     /// When the last message that was sent arrives: none overtakes.

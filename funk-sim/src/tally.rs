@@ -162,6 +162,28 @@ pub(crate) fn frame_kind(frame: &FrameBody) -> &'static str {
     }
 }
 
+/// A cluster frame in words.
+pub(crate) fn frame_words(frame: &FrameBody) -> String {
+    let kind = frame_kind(frame);
+    let FrameBody::Raft(message) = frame else { return kind.into() };
+    let (term, index, log_term) = (message.term, message.index, message.log_term);
+    match message.kind() {
+        RaftKind::Append => {
+            let (count, commit) = (message.entries.len(), message.commit);
+            format!("{kind} of {count} after {index} of term {log_term}, commit {commit}, in term {term}")
+        }
+        RaftKind::AppendResponse if message.reject => {
+            format!("{kind}: not {index}, perhaps {} of term {log_term}, in term {term}", message.reject_hint)
+        }
+        RaftKind::AppendResponse => format!("{kind}: up to {index}, in term {term}"),
+        RaftKind::Vote | RaftKind::PreVote => format!("{kind} with {index} of term {log_term}, in term {term}"),
+        RaftKind::VoteResponse | RaftKind::PreVoteResponse => {
+            format!("{kind}: {}, in term {term}", if message.reject { "no" } else { "yes" })
+        }
+        _ => format!("{kind} in term {term}"),
+    }
+}
+
 /// An event in words.
 pub(crate) fn event_words(event: &Event) -> String {
     match event {

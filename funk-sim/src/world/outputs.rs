@@ -91,7 +91,7 @@ impl World {
         {
             let kind = crate::tally::frame_kind(&frame);
             self.tally.message_kind(kind);
-            self.tell(Some(at), Topic::Stream, || format!("sends {kind} on {conn}"));
+            self.tell(Some(at), Topic::Stream, || format!("sends {} on {conn}", crate::tally::frame_words(&frame)));
             self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
         }
         self.send(at, conn, bytes);

@@ -164,7 +164,7 @@ impl World {
         let generation = host.generation;
         self.tell(Some(at), Topic::Stream, || format!("a forged reset ends {conn}"));
         let end = self.hosts[at].streams.remove(&conn).expect("it was listed");
-        if let Some(far) = self.hosts[end.peer].streams.get_mut(&end.conn) {
+        if let Some(far) = self.far(&end) {
             far.dead = true;
         }
         let why = CloseReason::Reset;

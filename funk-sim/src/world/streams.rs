@@ -45,8 +45,15 @@ impl World {
 
     fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: Channel) {
         let (last, held_since) = (self.now, self.now);
-        let end = End { peer, conn, channel, last, held: Vec::new(), held_since, dead: false };
+        let generation = self.hosts[peer].generation;
+        let end = End { peer, generation, conn, channel, last, held: Vec::new(), held_since, dead: false };
         self.hosts[at].streams.insert(here, end);
+    }
+
+    /// The other end of a stream, if it is there: a new process of that host numbers its streams anew.
+    pub(super) fn far(&mut self, end: &End) -> Option<&mut End> {
+        let peer = &mut self.hosts[end.peer];
+        if peer.generation == end.generation { peer.streams.get_mut(&end.conn) } else { None }
     }
 
     pub(super) fn send(&mut self, at: usize, conn: ConnId, bytes: Bytes) {
@@ -67,14 +74,14 @@ impl World {
         let delay = self.network.stream_delay(now, at, peer, &mut self.rng);
         end.last = end.last.max(now + delay);
         let (when, far, channel, dead) = (end.last, end.conn, end.channel, end.dead);
-        if dead {
+        let far_generation = end.generation;
+        if dead || self.hosts[peer].generation != far_generation {
             let generation = self.hosts[at].generation;
             let why = CloseReason::Reset;
             self.queue.push(when, Happening::Closed { to: at, generation, conn, why });
             return;
         }
-        let generation = self.hosts[peer].generation;
-        self.queue.push(when, Happening::Stream { to: peer, generation, conn: far, channel, bytes });
+        self.queue.push(when, Happening::Stream { to: peer, generation: far_generation, conn: far, channel, bytes });
     }
 
     /// What was held since then could not be sent all the while.
@@ -84,7 +91,7 @@ impl World {
             return;
         }
         let Some(end) = self.hosts[at].streams.remove(&conn) else { return };
-        if let Some(far) = self.hosts[end.peer].streams.get_mut(&end.conn) {
+        if let Some(far) = self.far(&end) {
             far.dead = true;
         }
         let (generation, why) = (self.hosts[at].generation, CloseReason::TimedOut);
@@ -95,9 +102,8 @@ impl World {
     pub(super) fn hang_up(&mut self, at: usize, conn: ConnId) {
         let Some(end) = self.hosts[at].streams.remove(&conn) else { return };
         let open = self.network.is_open(at, end.peer) && end.held.is_empty();
-        let peer = end.peer;
-        let generation = self.hosts[peer].generation;
-        let Some(far) = self.hosts[peer].streams.get_mut(&end.conn) else { return };
+        let (peer, generation) = (end.peer, end.generation);
+        let Some(far) = self.far(&end) else { return };
         if open {
             let when = end.last.max(self.now);
             let why = CloseReason::Ended;
@@ -112,11 +118,11 @@ impl World {
         for end in std::mem::take(&mut self.hosts[at].streams).into_values() {
             let peer = end.peer;
             let open = loud && self.network.is_open(at, peer);
-            let Some(far) = self.hosts[peer].streams.get_mut(&end.conn) else { continue };
+            let Some(far) = self.far(&end) else { continue };
             far.dead = true;
             if open {
                 let delay = self.network.delay(self.now, at, peer, &mut self.rng);
-                let (generation, why) = (self.hosts[peer].generation, CloseReason::Reset);
+                let (generation, why) = (end.generation, CloseReason::Reset);
                 let closed = Happening::Closed { to: peer, generation, conn: end.conn, why };
                 self.queue.push(self.now + delay, closed);
             }
