@@ -9,7 +9,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
-.PHONY: all build demo test check failover startup idle bench sim sim-soak mutants fuzz clean
+.PHONY: all build demo test check failover startup churn idle bench sim sim-soak mutants fuzz clean
 
 all: build
 

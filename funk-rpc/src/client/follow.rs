@@ -32,8 +32,9 @@ const ASK_NEXT: Duration = Duration::from_millis(100);
 const ASKED_MAX: usize = 8;
 /// Silence after which a watched node is asked for a sign of life, and time for the answer.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(800);
-/// A watch that lasted this long was a good one: the next is begun without a long pause.
-const GOOD: Duration = Duration::from_secs(1);
+/// A watch that lasted this long was a good one: the next is begun without a long pause. Nodes
+/// may be replaced so quickly that all those that are known are gone after a second.
+const GOOD: Duration = Duration::from_millis(100);
 /// Longest pause before the first attempt after a good watch: many clients may have lost the same node.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause at all.
