@@ -80,6 +80,16 @@ pub(crate) enum Command {
     Status(Sender<Status>),
     /// What a change would move.
     Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
+    /// The service appends to the log.
+    ServicePropose {
+        tag: u64,
+        bytes: Bytes,
+    },
+    /// The service's answer: its state at the index.
+    SnapshotTaken {
+        index: LogIndex,
+        state: Bytes,
+    },
     /// The application's answer: what the shard's next owner is to have.
     StateGiven {
         change: LogIndex,
@@ -157,6 +167,10 @@ impl Shared {
 impl Cluster {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// This node's name.

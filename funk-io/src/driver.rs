@@ -53,6 +53,7 @@ use crate::gate::publisher::Publisher;
 use crate::hand_over::Asker;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
+use crate::service::Link;
 use crate::sockets::Sockets;
 use crate::start::Parts;
 use crate::state_machine::StateMachine;
@@ -79,6 +80,7 @@ pub(crate) struct Driver<'a, R: Runtime> {
     store: Store,
     state_machine: Option<Box<dyn StateMachine>>,
     hand_over: Option<Asker>,
+    service: Option<Link>,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
@@ -110,6 +112,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             store,
             state_machine,
             hand_over,
+            service,
             shared,
             inbox,
             hub,
@@ -134,6 +137,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             store,
             state_machine,
             hand_over,
+            service,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
@@ -238,6 +242,13 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
+            Command::ServicePropose { tag, bytes } => {
+                let taken = self.node.request(now, Request::Propose(bytes));
+                if let Some(service) = &mut self.service {
+                    service.proposed(tag, taken);
+                }
+            }
+            Command::SnapshotTaken { index, state } => self.node.handle(now, Input::SnapshotTaken { index, state }),
             Command::StateGiven { change, shard, state } => {
                 self.node.handle(now, Input::StateGiven { change, shard, state });
             }

@@ -21,6 +21,7 @@
 //! | `store` | where the core's writes go |
 //! | `state_machine` | the application's own state on the log |
 //! | `hand_over` | what the application has of a shard, for the shard's next owner |
+//! | `service` | a user's service as a value, as the simulator runs it, on a real node |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod clock;
@@ -38,6 +39,7 @@ mod last_words;
 pub mod meters;
 pub mod reaper;
 mod runtime;
+pub mod service;
 mod sockets;
 mod start;
 mod state_machine;

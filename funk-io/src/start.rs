@@ -23,6 +23,7 @@ use crate::hand_over::{Asker, HandOver};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
 use crate::runtime::Runtime;
+use crate::service::Link;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::Store;
@@ -77,6 +78,11 @@ impl Options {
 /// # Errors
 /// [`StartError`]: nothing runs, all sockets are closed.
 pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
+    start_linked::<R>(options, None)
+}
+
+/// The same with a service that hears what the node says.
+pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) -> Result<Cluster, StartError> {
     let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, hand_over } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -115,6 +121,7 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
         store,
         state_machine,
         hand_over,
+        service,
         shared: Arc::clone(&shared),
         inbox,
         hub,
@@ -148,6 +155,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) state_machine: Option<Box<dyn StateMachine>>,
     pub(crate) hand_over: Option<Asker>,
+    pub(crate) service: Option<Link>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,

@@ -128,6 +128,8 @@ pub const WATCH_BEHIND_MAX: Duration = Duration::from_secs(5);
 pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Commands of the application that wait for the driver's next pass.
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
+/// Requests that a service may have in hand at one time.
+pub const SERVICE_REQUESTS_MAX: usize = 4_096;
 /// Proposals of this node that wait for their commit.
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
 /// Operations on members that one leader has under way.
