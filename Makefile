@@ -4,12 +4,13 @@
 CARGO ?= cargo
 TRIALS ?= 20
 FUZZ_SECONDS ?= 600
+ROUNDS ?= 50
 # Programs of this version, in the order of their use.
 PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
-.PHONY: all build demo test check failover startup churn idle bench sim sim-soak mutants fuzz clean
+.PHONY: all build demo test check failover startup restart churn idle bench sim sim-soak mutants fuzz clean
 
 all: build
 
@@ -39,6 +40,10 @@ failover: build
 # Times from a start to Operational, and ten nodes that start at one moment.
 startup: build
 	@$(TOOL) failover -- --startup --trials $(TRIALS) $(FAILOVER)
+
+# All nodes of a cluster with data directories are killed at once under load and started again, ROUNDS times.
+restart: build
+	@$(TOOL) restart -- --rounds $(ROUNDS) $(RESTART)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
