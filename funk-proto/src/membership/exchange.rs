@@ -196,6 +196,17 @@ impl Membership {
         }
     }
 
+    /// A node that knows nobody is probed by name: whoever probes knew the
+    /// process before this one at the same address, and sees no difference. It
+    /// would hear from there only with the next repeated push/pull.
+    pub(super) fn ask_who_knows_me(&mut self, at: SocketAddr) {
+        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Reconnect);
+        let knows = self.table.present_others().next().is_some();
+        if !busy && !knows && !self.looks && !self.table.leaving {
+            self.dial(self.now, at, Purpose::Reconnect);
+        }
+    }
+
     /// The cluster says that this member is up, and it is held for dead here:
     /// a push/pull lets each side say what it knows.
     pub(super) fn reach_for(&mut self, now: Timestamp, name: &[u8]) {

@@ -190,6 +190,9 @@ impl Membership {
         if node.is_empty() || *node == self.table.own {
             let payload = self.coordinates.own().encode();
             self.send(to, &Packet::Ack { sequence, payload });
+            if *node == self.table.own {
+                self.ask_who_knows_me(to);
+            }
         } else {
             self.counters.unexpected += 1;
         }

@@ -461,3 +461,16 @@ fn gray_nodes_drag_no_healthy_ones_down() {
     }
     assert_eq!(net.failures_since(Timestamp::ZERO).iter().filter(|name| **name != "n10").count(), 0);
 }
+
+#[test]
+fn a_node_that_came_back_without_anybody_to_join_learns_who_probes_it() {
+    for seed in 1..=10 {
+        let mut net = ready(3, seed);
+        net.kill(2);
+        // It is back before anybody noticed, at its address and under its name, and knows no one.
+        net.start(&config("n2", 2, &[]));
+        let took = net.run_until(Duration::from_secs(60), Net::agreed);
+        // Each of the two others probes somebody every second.
+        assert!(took <= Duration::from_secs(8), "seed {seed}: {took:?}");
+    }
+}
