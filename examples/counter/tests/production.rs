@@ -10,6 +10,7 @@ use funk_io::service::{self, AskError, Requests};
 use funk_io::{Cluster, Options, Runtime, Sockets};
 use funk_proto::NodeConfig;
 use funk_proto::id::ShardId;
+use funk_proto::status::RaftStatus;
 use funk_smol::Smol;
 use funk_tokio::Tokio;
 use futures_lite::future;
@@ -64,11 +65,18 @@ async fn count<R: Runtime>(nodes: &[Node], shard: ShardId) -> Bytes {
     }
 }
 
-async fn until_each_owns_some(nodes: &[Node]) {
+/// Three voters, so that two outlive the third, and shards with each.
+async fn until_one_may_go<R: Runtime>(nodes: &[Node]) {
     for (cluster, _) in nodes {
-        let mut watch = cluster.watch();
-        while (0..SHARDS).all(|shard| cluster.guard(ShardId(shard)).is_err()) {
-            watch.changed().await;
+        loop {
+            let members = cluster.status().await.expect("it runs").members;
+            let voters = members.iter().filter(|member| member.raft == RaftStatus::Voter).count();
+            let serves = (0..SHARDS).any(|shard| cluster.guard(ShardId(shard)).is_ok());
+            if voters == nodes.len() && serves {
+                break;
+            }
+            // No event tells of voters.
+            R::sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -80,7 +88,7 @@ fn three_nodes_count<R: Runtime>() {
         let mut nodes = vec![first];
         count_all::<R>(&nodes, &mut given).await;
         nodes.extend(["n2", "n3"].map(|name| node::<R>(name, Some(door)).0));
-        until_each_owns_some(&nodes).await;
+        until_one_may_go::<R>(&nodes).await;
         for _ in 0..5 {
             count_all::<R>(&nodes, &mut given).await;
         }
