@@ -14,6 +14,7 @@ use funk_io::service::{self, Requests};
 use funk_io::{Cluster, Options, Runtime as _, Sockets};
 use funk_proto::NodeConfig;
 use funk_proto::id::ShardId;
+use funk_proto::status::RaftStatus;
 use funk_tokio::Tokio;
 
 type Node = (Cluster, Requests);
@@ -42,12 +43,21 @@ async fn count(nodes: &[Node], shard: ShardId) -> u64 {
     }
 }
 
+async fn voters(cluster: &Cluster) -> usize {
+    let members = cluster.status().await.map(|status| status.members).unwrap_or_default();
+    members.iter().filter(|member| member.raft == RaftStatus::Voter).count()
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let (first, door) = node("n1", None)?;
     let mut nodes = vec![first, node("n2", Some(door))?.0, node("n3", Some(door))?.0];
     Tokio::block_on(async {
         for round in 0..6 {
             if round == 3 {
+                // Two outlive the third once all three vote.
+                while voters(&nodes[0].0).await < 3 {
+                    Tokio::sleep(Duration::from_millis(10)).await;
+                }
                 println!("n1 is dropped");
                 drop(nodes.remove(0));
             }
