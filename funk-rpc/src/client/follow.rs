@@ -265,8 +265,9 @@ async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begu
     let began = Instant::now();
     let Some(shared) = weak.upgrade() else { return Ended::Dropped };
     let member = picture.at(address).is_some();
-    shared.publish(picture, map.id());
+    // Whoever is woken by the picture finds that it is followed.
     shared.watches(Some(address));
+    shared.publish(picture, map.id());
     let doubt = Arc::clone(&shared.doubt);
     drop(shared);
     let following = async {
