@@ -81,7 +81,7 @@ pub enum Command {
     Node(NodeCommand),
     /// How many shards each node owns, or would own; and pins
     Shards {
-        /// Say what this change would move, and change nothing: drain=ID, remove=ID, add=ID[,WEIGHT], weight=ID,N,
+        /// Say what this change would move, and change nothing: drain=ID, remove=ID, add=ID or add=ID,WEIGHT, weight=ID,N,
         /// pin=0-99,ID, unpin=0-99 or none
         #[arg(long, value_name = "CHANGE", conflicts_with_all = ["pin", "unpin"])]
         plan: Option<Change>,
