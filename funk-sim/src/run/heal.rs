@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Runner;
 use crate::checker::Violation;
-use crate::disk::DiskConditions;
 use crate::network::{Conditions, Link};
 use crate::story::Topic;
 
@@ -80,7 +79,6 @@ impl Runner<'_> {
             self.world.set_drift(at, 0);
             let host = self.world.host_mut(at);
             host.listening = true;
-            host.disk.conditions = DiskConditions::default();
             for &other in core.iter().filter(|&&other| other != at) {
                 *self.world.network.link_mut(at, other) = Link::default();
             }
@@ -88,6 +86,7 @@ impl Runner<'_> {
         for &at in core {
             self.stopped[at] = 0;
             self.world.resume(at);
+            self.world.heal_disk(at);
         }
         self.world.flush_streams();
     }
@@ -163,6 +162,7 @@ impl Runner<'_> {
     /// With nobody there to disturb it, the core comes to rest: one leader,
     /// one map, and exactly its own members.
     fn await_rest(&mut self, core: &[usize]) -> Result<(), Violation> {
+        self.await_members(core)?;
         self.world.run(REST)?;
         if self.accepted(core).len() < core.len() {
             // Its process would end by now, and the others would see it fail.
@@ -189,6 +189,23 @@ impl Runner<'_> {
             }
         }
         self.check_balance(core)
+    }
+
+    /// The others may agree and serve all shards while one of the core still
+    /// catches up with what was on its way to it; shards move once it has.
+    fn await_members(&mut self, core: &[usize]) -> Result<(), Violation> {
+        let start = self.world.now();
+        let settled = |world: &crate::World| {
+            let here = |&at: &usize| {
+                let node = world.hosts()[at].node();
+                node.is_some_and(|node| node.status().state == funk_proto::status::NodeState::Operational)
+            };
+            core.iter().all(here) && world.agrees(core)
+        };
+        while !settled(&self.world) && self.world.now() - start < HEAL_BOUND {
+            self.world.run(Duration::from_millis(5))?;
+        }
+        Ok(())
     }
 
     fn check_balance(&mut self, core: &[usize]) -> Result<(), Violation> {

@@ -119,6 +119,13 @@ impl World {
         }
     }
 
+    /// A host's disk is as good as new.
+    pub(crate) fn heal_disk(&mut self, at: usize) {
+        if self.hosts[at].disk.heal(self.now) {
+            self.flushed(at);
+        }
+    }
+
     pub(super) fn flushed(&mut self, at: usize) {
         let now = self.now;
         let host = &mut self.hosts[at];
