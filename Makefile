@@ -47,7 +47,7 @@ restart: build
 
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
-	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --nocapture
+	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --include-ignored --nocapture
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
