@@ -18,7 +18,7 @@ mod stop;
 
 pub use interfaces::addresses;
 pub use logs::{LogFlags, LogFormat};
-pub use node::{Failure, close, leave, random_name};
+pub use node::{Failure, close, leave};
 pub use parse::{duration, parse_or_exit, usage_line};
 pub use say::say;
 pub use stop::Stop;

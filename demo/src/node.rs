@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use funk_cli::{Failure, Stop, close, leave, random_name, say};
+use funk_cli::{Failure, Stop, close, leave, say};
 use funk_io::reaper::Reporter;
-use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, start};
+use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, random_name, start};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};

@@ -57,7 +57,7 @@ pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};
 pub use runtime::Runtime;
 pub use sockets::Sockets;
-pub use start::{Options, start};
+pub use start::{Options, random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -9,6 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::task::Waker;
 use std::time::SystemTime;
 
+use funk_proto::id::NodeName;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
 use crate::clock::Clock;
@@ -225,6 +226,16 @@ fn fill_in_address(configured: &mut SocketAddr, bound: SocketAddr) {
     if configured.ip().is_unspecified() {
         configured.set_ip(bound.ip());
     }
+}
+
+/// A name for a node that was given none: 16 hex digits.
+///
+/// # Errors
+/// The operating system has no randomness.
+pub fn random_name() -> io::Result<NodeName> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
 }
 
 fn random_seed() -> Result<Seed, StartError> {

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use funk_io::discovery::JoinAddress;
-use funk_io::{Cluster, DataDir, Discovery, Options, Runtime, Sockets, StartError, StopReason, start};
+use funk_io::{Cluster, DataDir, Discovery, Options, Runtime, Sockets, StartError, StopReason, random_name, start};
 use funk_proto::NodeConfig;
 use funk_proto::id::{ClusterName, NodeName};
 use http::{Request, Response};
@@ -180,7 +180,7 @@ impl Node {
         (config.serf, config.raft, config.liveness) = (gossip, streams, heartbeats);
         config.name = match self.name.or_else(|| data.as_ref()?.node_name().cloned()) {
             Some(name) => name,
-            None => random_name()?,
+            None => random_name().map_err(|source| StartError::Io { what: "a random name".into(), source })?,
         };
         config.endpoints.extend(endpoints);
         let at = |name: &str| config.endpoints[name];
@@ -228,12 +228,6 @@ impl Listeners {
         self.endpoints.extend(names.iter().map(|name| ((*name).to_owned(), at)));
         Ok(())
     }
-}
-
-fn random_name() -> Result<NodeName, StartError> {
-    let failed = |error| StartError::Io { what: "a random name".into(), source: io::Error::other(format!("{error}")) };
-    let number = getrandom::u64().map_err(failed)?;
-    Ok(format!("{number:016x}").parse().expect("hex digits make a name"))
 }
 
 /// A node that runs. Dropping this lets it run on.

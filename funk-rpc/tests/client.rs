@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[macro_use]
+#[path = "support/each_runtime.rs"]
+mod each_runtime;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -177,27 +181,6 @@ async fn a_cluster_service_alone_is_enough_to_begin<R: Runtime>() {
         }
         changed.await;
     }
-}
-
-macro_rules! on_each_runtime {
-    ($($test:ident)*) => {
-        mod tokio_runtime {
-            $(#[test]
-            fn $test() {
-                tokio::runtime::Builder::new_multi_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap()
-                    .block_on(super::$test::<funk_tokio::Tokio>());
-            })*
-        }
-        mod smol_runtime {
-            $(#[test]
-            fn $test() {
-                smol::block_on(super::$test::<funk_smol::Smol>());
-            })*
-        }
-    };
 }
 
 on_each_runtime! {

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[macro_use]
+#[path = "support/each_runtime.rs"]
+mod each_runtime;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -171,27 +175,6 @@ async fn a_node_that_is_behind_says_so<R: Runtime>() {
     let node = node::<R>(1, None);
     let mut stream = node.client::<R>().watch(pb::WatchRequest { epoch: u64::MAX }).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
-}
-
-macro_rules! on_each_runtime {
-    ($($test:ident)*) => {
-        mod tokio_runtime {
-            $(#[test]
-            fn $test() {
-                tokio::runtime::Builder::new_multi_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap()
-                    .block_on(super::$test::<funk_tokio::Tokio>());
-            })*
-        }
-        mod smol_runtime {
-            $(#[test]
-            fn $test() {
-                smol::block_on(super::$test::<funk_smol::Smol>());
-            })*
-        }
-    };
 }
 
 on_each_runtime! {

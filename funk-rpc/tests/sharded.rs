@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[macro_use]
+#[path = "support/each_runtime.rs"]
+mod each_runtime;
+
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
@@ -120,27 +124,6 @@ async fn an_address_in_use_is_named_and_nothing_runs<R: Runtime>() {
     let node = Node::new("sharded".parse().unwrap(), Ipv4Addr::LOCALHOST.into()).mdns(false).service_at(taken);
     let error = node.start::<R, _>("ep.t", routes(), |_| Named(String::new())).unwrap_err().to_string();
     assert!(error.contains("ep.t") && error.contains(&taken.to_string()), "{error}");
-}
-
-macro_rules! on_each_runtime {
-    ($($test:ident)*) => {
-        mod tokio_runtime {
-            $(#[test]
-            fn $test() {
-                tokio::runtime::Builder::new_multi_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap()
-                    .block_on(super::$test::<funk_tokio::Tokio>());
-            })*
-        }
-        mod smol_runtime {
-            $(#[test]
-            fn $test() {
-                smol::block_on(super::$test::<funk_smol::Smol>());
-            })*
-        }
-    };
 }
 
 on_each_runtime! {

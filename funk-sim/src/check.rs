@@ -1,5 +1,6 @@
 //! The properties of funk, one in a file.
 
+mod clocks;
 mod configuration;
 mod durability_order;
 mod election_safety;

@@ -101,7 +101,6 @@ impl FromStr for Change {
 impl Change {
     /// The change as it is asked about.
     pub(super) fn message(&self) -> Option<Message> {
-        let shards = |range: &Range<u32>| Some(pb::ShardRange { first: range.start, count: range.end - range.start });
         let added = |node: &NodeName, weight: u32| pb::AddedNode { node_id: node.to_string(), weight, capacity: 0 };
         Some(match self {
             Self::Nothing => return None,
@@ -109,12 +108,8 @@ impl Change {
             Self::Drain(node) => Message::Drain(node.to_string()),
             Self::Add(node, weight) => Message::Add(added(node, *weight)),
             Self::Weight(node, weight) => Message::Weight(added(node, *weight)),
-            Self::Pin(pin) => {
-                Message::Pin(pb::PinShardsRequest { shards: shards(&pin.shards), pinned_to: pin.node.to_string() })
-            }
-            Self::Unpin(range) => {
-                Message::Pin(pb::PinShardsRequest { shards: shards(&range.0), pinned_to: String::new() })
-            }
+            Self::Pin(pin) => Message::Pin(pb::PinShardsRequest::of(&pin.shards, Some(&pin.node))),
+            Self::Unpin(range) => Message::Pin(pb::PinShardsRequest::of(&range.0, None)),
         })
     }
 }

@@ -66,14 +66,12 @@ pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, F
 /// Pins shards to a node, or frees them.
 pub(super) async fn pin(asked: &Asked<'_>, shards: &Range<u32>, node: Option<&NodeName>) -> Result<Answer, Failure> {
     let (first, count) = (shards.start, shards.end - shards.start);
-    let to = node.map(ToString::to_string).unwrap_or_default();
-    let shards = Some(pb::ShardRange { first, count });
-    let request = pb::PinShardsRequest { shards, pinned_to: to.clone() };
+    let request = pb::PinShardsRequest::of(shards, node);
     let call = async |node: &mut Management| node.pin_shards(request.clone()).await;
     let (_, done) = asked.call(call).await?;
     let (what, last) = (if node.is_some() { "pinned" } else { "free" }, first + count - 1);
     no_error(if node.is_some() { "shards --pin" } else { "shards --unpin" }, done.error.as_ref())?;
-    let place = if to.is_empty() { String::new() } else { format!(" to {to}") };
-    let json = json!({ "done": what, "first": first, "count": count, "node": to });
+    let place = node.map_or_else(String::new, |node| format!(" to {node}"));
+    let json = json!({ "done": what, "first": first, "count": count, "node": request.pinned_to });
     Ok(good(json, format!("shards {first} to {last} {what}{place}\n")))
 }

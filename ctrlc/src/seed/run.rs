@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use funk_cli::{Failure, Stop, close, leave, random_name, say};
-use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, start};
+use funk_cli::{Failure, Stop, close, leave, say};
+use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, random_name, start};
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
 use funk_proto::{NodeConfig, Participation};
 use funk_rpc::{Console, Protocol, Requests, Server, serve};

@@ -47,13 +47,11 @@ impl<R: Runtime> Driver<'_, R> {
     fn publish_and_execute(&mut self) {
         let mut outputs = std::mem::take(&mut self.outputs);
         outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
-        // A service hears of what gives it a right before anybody gets that right.
-        if let Some(service) = &mut self.service {
-            outputs.iter().for_each(|output| service.tell(output));
-        }
-        // What came with a shard is there before anybody gets a guard of it.
-        for output in outputs.iter_mut().filter(|_| self.service.is_none()) {
-            if let Output::StateReceived { shard, epoch, state } = output {
+        // Who serves hears of what gives a right before anybody gets that right.
+        for output in &mut outputs {
+            if let Some(service) = &mut self.service {
+                service.tell(output);
+            } else if let Output::StateReceived { shard, epoch, state } = output {
                 self.shared.gate.keep_state(*shard, *epoch, std::mem::take(state));
             }
         }

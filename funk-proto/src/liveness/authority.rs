@@ -84,21 +84,23 @@ impl Authority {
         for view in members {
             let mut tracked = match old.remove(&view.id) {
                 Some(tracked) if tracked.boot == view.boot => tracked,
-                _ => Tracked {
-                    boot: view.boot,
-                    floor: view.floor,
-                    applied: LogIndex(0),
-                    renewal: None,
-                    lease_estimate: Timestamp::ZERO,
-                    last_seen: seen(view.id),
-                    reported_silent: false,
-                },
+                _ => {
+                    if self.ready && view.boot.is_some() {
+                        // It is to answer soon: shards wait for it.
+                        self.next_beat = now;
+                    }
+                    Tracked {
+                        boot: view.boot,
+                        floor: view.floor,
+                        applied: LogIndex(0),
+                        renewal: None,
+                        lease_estimate: Timestamp::ZERO,
+                        last_seen: seen(view.id),
+                        reported_silent: false,
+                    }
+                }
             };
             tracked.floor = tracked.floor.max(view.floor);
-            if self.ready && tracked.boot.is_some() && tracked.applied == LogIndex(0) {
-                // It is to answer soon: shards wait for it.
-                self.next_beat = now;
-            }
             self.members.insert(view.id, tracked);
         }
     }

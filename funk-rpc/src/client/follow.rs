@@ -176,14 +176,15 @@ impl<N: Net> Follower<N> {
 
     /// The longest pause: short as long as there is nothing to go by.
     fn longest(&self) -> Duration {
-        let empty = self.weak.upgrade().is_none_or(|shared| shared.picture().nodes().is_empty());
-        let unknown = self.weak.upgrade().is_none_or(|shared| shared.lock().cluster_id.is_empty());
-        if empty {
-            2 * PAUSE
-        } else if unknown {
-            LOOK_EVERY
-        } else {
-            PAUSE_MAX
+        match self.weak.upgrade() {
+            Some(shared) if !shared.picture().nodes().is_empty() => {
+                if shared.lock().cluster_id.is_empty() {
+                    LOOK_EVERY
+                } else {
+                    PAUSE_MAX
+                }
+            }
+            _ => 2 * PAUSE,
         }
     }
 

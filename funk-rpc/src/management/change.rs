@@ -9,7 +9,7 @@ use funk_io::{Cluster, OperationError};
 use funk_proto::id::NodeName;
 use tonic::{Request, Status};
 
-use super::{ENDPOINT, Management, NodeStatus, error, pb, shards, text};
+use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
 use crate::net::{Net, within};
 use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::error::Code;
@@ -57,7 +57,7 @@ impl Change {
                 leader.drain_node(asked).await?.into_inner().error
             }
             Self::Pin(shards, node) => {
-                let asked = passed_on(shards::pin_request(shards, node.as_ref()), time);
+                let asked = passed_on(pb::PinShardsRequest::of(shards, node.as_ref()), time);
                 leader.pin_shards(asked).await?.into_inner().error
             }
             Self::StepDown => leader.step_down(passed_on(pb::StepDownRequest {}, time)).await?.into_inner().error,

@@ -29,11 +29,13 @@ pub(super) fn pin(request: &pb::PinShardsRequest) -> Result<(Range<u32>, Option<
     Ok((range(request.shards.as_ref())?, node))
 }
 
-/// A pin as a message.
-pub(super) fn pin_request(shards: &Range<u32>, node: Option<&NodeName>) -> pb::PinShardsRequest {
-    let count = shards.end.saturating_sub(shards.start);
-    let shards = Some(pb::ShardRange { first: shards.start, count });
-    pb::PinShardsRequest { shards, pinned_to: super::text(node) }
+impl pb::PinShardsRequest {
+    /// Pins these shards to `node`, or with `None` frees them.
+    pub fn of(shards: &Range<u32>, node: Option<&NodeName>) -> Self {
+        let count = shards.end.saturating_sub(shards.start);
+        let shards = Some(pb::ShardRange { first: shards.start, count });
+        Self { shards, pinned_to: super::text(node) }
+    }
 }
 
 /// The change that is asked about.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use funk_proto::Timestamp;
 use funk_proto::id::{Epoch, ShardId};
 
+use super::clocks::Clocks;
 use crate::checker::{Checker, Scene, Verdict};
 use crate::host::{Facts, Host};
 
@@ -16,15 +17,8 @@ const AFTER_DRIFT: Duration = Duration::from_secs(2);
 /// At most one process may serve a shard.
 #[derive(Debug, Default)]
 pub struct OwnershipExclusivity {
-    out_of_bounds: bool,
-    trusted_from: Timestamp,
+    clocks: Clocks,
     served: BTreeMap<ShardId, Epoch>,
-}
-
-impl OwnershipExclusivity {
-    fn applies(&self, now: Timestamp) -> bool {
-        !self.out_of_bounds && now >= self.trusted_from
-    }
 }
 
 fn is_ours(host: &Host) -> bool {
@@ -62,7 +56,11 @@ impl Checker for OwnershipExclusivity {
         let Some(facts) = host.facts() else { return Ok(()) };
         let same =
             |before: &Facts| before.lease_until == facts.lease_until && before.route_version == facts.route_version;
-        if before.is_some_and(same) || host.lease_ends() <= scene.now || !self.applies(scene.now) || !is_ours(host) {
+        if before.is_some_and(same)
+            || host.lease_ends() <= scene.now
+            || !self.clocks.are_trusted(scene.now)
+            || !is_ours(host)
+        {
             return Ok(());
         }
         for other in (0..scene.hosts.len()).filter(|&other| other != at && is_ours(&scene.hosts[other])) {
@@ -75,7 +73,7 @@ impl Checker for OwnershipExclusivity {
     }
 
     fn on_served(&mut self, scene: Scene<'_>, at: usize, shard: ShardId, epoch: Epoch) -> Verdict {
-        let applies = self.applies(scene.now);
+        let applies = self.clocks.are_trusted(scene.now);
         let newest = self.served.entry(shard).or_insert(epoch);
         if epoch < *newest && applies {
             let name = scene.name(at);
@@ -86,10 +84,7 @@ impl Checker for OwnershipExclusivity {
     }
 
     fn on_drift(&mut self, scene: Scene<'_>, within: bool) -> Verdict {
-        if self.out_of_bounds && within {
-            self.trusted_from = scene.now + AFTER_DRIFT;
-        }
-        self.out_of_bounds = !within;
+        self.clocks.note(scene.now, within, AFTER_DRIFT);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use funk_proto::Timestamp;
 use funk_proto::id::{BootId, ClusterId, WorkerId};
 use funk_proto::limits::WORKER_ID_GUARD;
 
+use super::clocks::Clocks;
 use crate::checker::{Checker, Scene, Verdict};
 use crate::host::{Facts, Host};
 
@@ -27,8 +28,7 @@ struct Use {
 /// No two may have one worker id.
 #[derive(Debug, Default)]
 pub struct WorkerIds {
-    out_of_bounds: bool,
-    trusted_from: Timestamp,
+    clocks: Clocks,
     last: BTreeMap<(ClusterId, WorkerId), Use>,
 }
 
@@ -55,8 +55,7 @@ impl Checker for WorkerIds {
         let until = host.lease_ends();
         let new = Use { at, boot: facts.boot, until };
         let Some(last) = self.last.insert(id, new).filter(|last| last.boot != facts.boot) else { return Ok(()) };
-        let trusted = !self.out_of_bounds && scene.now >= self.trusted_from;
-        if trusted && scene.now < last.until + WORKER_ID_GUARD {
+        if self.clocks.are_trusted(scene.now) && scene.now < last.until + WORKER_ID_GUARD {
             let (one, two, id, until) = (scene.name(at), scene.name(last.at), id.1, last.until);
             return Err(format!("{one} may use worker id {id}, which {two} could use until {until}"));
         }
@@ -64,10 +63,7 @@ impl Checker for WorkerIds {
     }
 
     fn on_drift(&mut self, scene: Scene<'_>, within: bool) -> Verdict {
-        if self.out_of_bounds && within {
-            self.trusted_from = scene.now + AFTER_DRIFT;
-        }
-        self.out_of_bounds = !within;
+        self.clocks.note(scene.now, within, AFTER_DRIFT);
         Ok(())
     }
 }
