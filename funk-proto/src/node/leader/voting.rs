@@ -107,7 +107,11 @@ impl Node {
         let Some(state) = &self.state else { return };
         let Some(leading) = &mut self.leading else { return };
         let leaves = state.members.get(self.me.id).is_some_and(|own| own.draining && own.boot == Some(self.me.boot));
-        let goes = leaves || self.operations.yield_leadership();
+        // Declared dead, then elected, its name another's by now: it serves no shard, takes none from itself,
+        // and whoever leads next refuses it.
+        let holder = state.members.up_by_name(&self.config.name);
+        let replaced = holder.is_some_and(|holder| holder.id != self.me.id);
+        let goes = leaves || replaced || self.operations.yield_leadership();
         if !goes && !stalled {
             return;
         }
