@@ -69,6 +69,8 @@ mutants! {
     MovedAtOnce,
     /// What is said of one boot of a node counts for another.
     BootNotCompared,
+    /// A goodbye that comes again is taken for one of the boot that runs now.
+    GoodbyeOfAnyBoot,
     /// An entry changes shards though it was planned on an older map.
     PlanOnOldMap,
     /// A new owner has the epoch of the old one.

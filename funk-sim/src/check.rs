@@ -4,6 +4,7 @@ mod clocks;
 mod configuration;
 mod durability_order;
 mod election_safety;
+mod endings;
 mod epoch_fencing;
 mod handed_states;
 mod identity;
@@ -14,12 +15,14 @@ mod map_monotonic;
 mod membership_events;
 mod ownership_exclusivity;
 mod proposals;
+mod stable_records;
 mod state_machine_safety;
 mod worker_ids;
 
 pub use configuration::Configuration;
 pub use durability_order::DurabilityOrder;
 pub use election_safety::ElectionSafety;
+pub use endings::Endings;
 pub use epoch_fencing::EpochFencing;
 pub use handed_states::HandedStates;
 pub use identity::Identity;
@@ -30,6 +33,7 @@ pub use map_monotonic::MapMonotonic;
 pub use membership_events::MembershipEvents;
 pub use ownership_exclusivity::OwnershipExclusivity;
 pub use proposals::Proposals;
+pub use stable_records::StableRecords;
 pub use state_machine_safety::StateMachineSafety;
 pub use worker_ids::WorkerIds;
 
@@ -43,6 +47,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<DurabilityOrder>::default(),
+        Box::<StableRecords>::default(),
         Box::<Identity>::default(),
         Box::<Configuration>::default(),
         Box::<OwnershipExclusivity>::default(),
@@ -51,7 +56,11 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<MapMonotonic>::default(),
         Box::<HandedStates>::default(),
         Box::<MembershipEvents>::default(),
+        Box::<Endings>::default(),
         Box::<Proposals>::default(),
         Box::<WorkerIds>::default(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use funk_proto::id::{Epoch, LogIndex, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::wire::cluster::FrameBody;
+use funk_proto::wire::journal::Damaged;
 use funk_proto::{Event, Persist, Timestamp};
 
 use crate::host::{Facts, Host};
@@ -43,6 +44,11 @@ impl Scene<'_> {
 pub trait Checker: fmt::Debug {
     /// The property's name.
     fn name(&self) -> &'static str;
+
+    /// A process is about to start: what it reads of its disk, or why it must not go on with it.
+    fn on_open(&mut self, _scene: Scene<'_>, _at: usize, _found: Result<&[Bytes], &Damaged>) -> Verdict {
+        Ok(())
+    }
 
     /// A process has started.
     fn on_start(&mut self, _scene: Scene<'_>, _at: usize) -> Verdict {

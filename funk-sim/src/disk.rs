@@ -1,12 +1,18 @@
-//! A host's disk: writes become stable late, together, and in order; what is
-//! not stable when the power goes is lost.
+//! A host's disk: writes become stable late, together, and in order. Of what
+//! is not stable when the process or the power goes, any part may be there.
+//! The files have the format of a real data directory, and its decoder reads them.
+
+mod files;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::rng::Rng;
+use funk_proto::wire::journal::Damaged;
 use funk_proto::{Persist, Timestamp, Token};
+
+use files::Files;
 
 /// What a disk does to writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +21,42 @@ pub struct DiskConditions {
     pub flush_min: Duration,
     /// Longest time of one flush.
     pub flush_max: Duration,
+    /// No room: the next flush fails.
+    pub full: bool,
 }
 
 impl Default for DiskConditions {
     fn default() -> Self {
-        Self { flush_min: Duration::from_micros(50), flush_max: Duration::from_micros(400) }
+        Self { flush_min: Duration::from_micros(50), flush_max: Duration::from_micros(400), full: false }
     }
 }
 
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// All up to this write is stable; when the next flush ends, if there is one.
+    Stable(Token, Option<Timestamp>),
+    /// There was no room: nothing may be written any more.
+    Failed,
+}
+
 /// One disk. A flush covers what was written before it began; the next begins
-/// when it ends.
+/// when it ends. A write that replaces those before it has a flush of its own.
 #[derive(Debug, Default)]
 pub struct Disk {
     /// What it does to writes.
     pub conditions: DiskConditions,
+    files: Files,
+    /// What a process was told is stable, or found, since the last write that replaces those before it.
     stable: Vec<Bytes>,
-    written: VecDeque<(Token, Bytes)>,
+    written: VecDeque<Persist>,
     /// How many of `written` the flush under way covers.
     flushing: usize,
     /// When that one ends.
     ends: Timestamp,
     keep: bool,
+    /// A bit flipped since the files were written.
+    rotten: bool,
 }
 
 impl Disk {
@@ -44,38 +65,63 @@ impl Disk {
         Self { keep, ..Self::default() }
     }
 
-    /// What is stable, oldest first. Empty for a disk that keeps nothing.
+    /// What a process was told is stable, oldest first, from the last write that
+    /// replaces those before it. Empty for a disk that keeps nothing.
     pub fn stable(&self) -> &[Bytes] {
         &self.stable
     }
 
+    /// Whether a bit of what was stable has flipped.
+    pub fn is_rotten(&self) -> bool {
+        self.rotten
+    }
+
+    /// What a new process reads, through the decoder of real data directories.
+    ///
+    /// # Errors
+    /// The file that cannot be used, and where it is damaged.
+    pub(crate) fn open(&mut self) -> Result<Vec<Bytes>, Damaged> {
+        self.files.open()
+    }
+
+    /// A process goes on with what it found.
+    pub(crate) fn found(&mut self, records: Vec<Bytes>) {
+        self.stable = records;
+    }
+
     /// Takes a write; returns when the flush ends that it began, if it began one.
     pub(crate) fn write(&mut self, now: Timestamp, persist: Persist, rng: &mut Rng) -> Option<Timestamp> {
-        self.written.push_back((persist.token, persist.record));
+        self.written.push_back(persist);
         (self.flushing == 0).then(|| self.flush(now, rng))
     }
 
     fn flush(&mut self, now: Timestamp, rng: &mut Rng) -> Timestamp {
-        self.flushing = self.written.len();
+        let replacing = self.written.iter().position(|persist| persist.replaces);
+        self.flushing = replacing.map_or(self.written.len(), |at| at.max(1));
         self.ends = now + rng.between(self.conditions.flush_min, self.conditions.flush_max);
         self.ends
     }
 
-    /// The flush under way has ended: the newest token that is stable, and when the next flush ends.
-    pub(crate) fn flushed(&mut self, now: Timestamp, rng: &mut Rng) -> Option<(Token, Option<Timestamp>)> {
-        if now < self.ends {
+    /// The flush under way has ended.
+    pub(crate) fn flushed(&mut self, now: Timestamp, rng: &mut Rng) -> Option<Flush> {
+        if now < self.ends || self.flushing == 0 {
             return None;
         }
-        let mut newest = None;
-        for (token, record) in self.written.drain(..self.flushing) {
-            newest = Some(token);
-            if self.keep {
-                self.stable.push(record);
-            }
+        if self.conditions.full && self.keep {
+            return Some(Flush::Failed);
         }
+        let batch: Vec<Persist> = self.written.drain(..self.flushing).collect();
         self.flushing = 0;
+        if self.keep {
+            self.files.append(&batch.iter().collect::<Vec<_>>());
+            if batch.last().is_some_and(|last| last.replaces) {
+                self.stable.clear();
+            }
+            self.stable.extend(batch.iter().map(|persist| persist.record.clone()));
+        }
+        let newest = batch.last()?.token;
         let next = (!self.written.is_empty()).then(|| self.flush(now, rng));
-        newest.map(|token| (token, next))
+        Some(Flush::Stable(newest, next))
     }
 
     /// The disk is as good as new: a flush under way, however slow it was to be, ends now. Whether there is one.
@@ -85,74 +131,44 @@ impl Disk {
         self.flushing > 0
     }
 
-    /// The process or the power went: of what was not stable, a random first part may have got through.
+    /// The process or the power went: of the flush under way any part may have
+    /// got through, and nothing of what came after it.
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let survive = rng.below(self.written.len() as u64 + 1);
-        let written = std::mem::take(&mut self.written);
         if self.keep {
-            let survive = usize::try_from(survive).expect("below a usize");
-            self.stable.extend(written.into_iter().take(survive).map(|(_, record)| record));
+            let batch: Vec<&Persist> = self.written.iter().take(self.flushing).collect();
+            self.files.tear(&batch, rng);
         }
+        self.written.clear();
         self.flushing = 0;
+    }
+
+    /// Flips a bit of what was stable. Says where, or `None` if all there is
+    /// was written last: nothing would tell that from a write that was under way.
+    pub fn rot(&mut self, rng: &mut Rng) -> Option<(String, usize)> {
+        let place = self.files.rot(rng)?;
+        self.rotten = true;
+        Some(place)
     }
 
     /// Another, empty disk is put in.
     pub fn replace(&mut self) {
-        self.stable.clear();
-        self.written.clear();
-        self.flushing = 0;
+        *self = Self { conditions: self.conditions, keep: self.keep, ..Self::default() };
+    }
+}
+
+/// Lies, to see that they are found.
+#[cfg(test)]
+impl Disk {
+    /// All files are gone, and nobody says so.
+    pub(crate) fn forget(&mut self) {
+        self.files = Files::default();
+    }
+
+    /// A rotten disk is taken for a sound one.
+    pub(crate) fn believe_sound(&mut self) {
+        self.rotten = false;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use funk_proto::Seed;
-    use funk_proto::rng::Stream;
-
-    fn write(disk: &mut Disk, n: u64, rng: &mut Rng) -> Option<Timestamp> {
-        disk.write(Timestamp::ZERO, Persist { token: Token(n), record: Bytes::from(vec![0]), replaces: false }, rng)
-    }
-
-    #[test]
-    fn a_flush_covers_what_was_written_before_it_began() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Peers);
-        let mut disk = Disk::new(true);
-        assert!(write(&mut disk, 1, &mut rng).is_some());
-        assert_eq!(write(&mut disk, 2, &mut rng), None);
-        assert_eq!(write(&mut disk, 3, &mut rng), None);
-        let (token, next) = disk.flushed(Timestamp::from_millis(1), &mut rng).unwrap();
-        assert_eq!(token, Token(1));
-        assert!(next.is_some());
-        let (token, next) = disk.flushed(Timestamp::from_millis(2), &mut rng).unwrap();
-        assert_eq!((token, next, disk.stable().len()), (Token(3), None, 3));
-    }
-
-    #[test]
-    fn a_crash_loses_some_of_what_was_not_stable() {
-        let left = |seed| {
-            let mut rng = Rng::new(Seed::from_u64(seed), Stream::Peers);
-            let mut disk = Disk::new(true);
-            for n in 1..=4 {
-                write(&mut disk, n, &mut rng);
-            }
-            disk.flushed(Timestamp::from_millis(1), &mut rng);
-            disk.crash(&mut rng);
-            disk.stable().len()
-        };
-        let seen: std::collections::BTreeSet<usize> = (0..100).map(left).collect();
-        assert_eq!(seen, [1, 2, 3, 4].into());
-    }
-
-    #[test]
-    fn a_healed_disk_ends_its_slow_flush_at_once() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Peers);
-        let mut disk = Disk::new(true);
-        disk.conditions = DiskConditions { flush_min: Duration::from_secs(2), flush_max: Duration::from_secs(4) };
-        write(&mut disk, 1, &mut rng);
-        let soon = Timestamp::from_millis(1);
-        assert_eq!(disk.flushed(soon, &mut rng), None);
-        assert!(disk.heal(soon));
-        assert_eq!(disk.flushed(soon, &mut rng), Some((Token(1), None)));
-    }
-}
+mod tests;

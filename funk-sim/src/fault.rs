@@ -77,11 +77,21 @@ pub enum Kind {
     Leave,
     /// The leader is asked to step down.
     StepDown,
+    /// Killed, and a bit of what was stable on its disk flips: it must not go on with that.
+    Rot,
+    /// The disk is full: the first write fails.
+    FullDisk,
+    /// The process ends and says so (`amount` even), or another tells that it
+    /// waited for its end (odd); started again at the end.
+    Exit,
+    /// Goodbyes of former boots come again, others are sent to whom they are
+    /// not for, or are changed.
+    FalseGoodbye,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 35] = [
+    pub const ALL: [(Kind, &'static str); 39] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -117,6 +127,10 @@ impl Kind {
         (Kind::Join, "join"),
         (Kind::Leave, "leave"),
         (Kind::StepDown, "step-down"),
+        (Kind::Rot, "rot"),
+        (Kind::FullDisk, "full-disk"),
+        (Kind::Exit, "exit"),
+        (Kind::FalseGoodbye, "false-goodbye"),
     ];
 
     /// Its word.

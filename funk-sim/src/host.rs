@@ -9,6 +9,7 @@ use funk_proto::consensus::Role;
 use funk_proto::id::{BootId, ConnId, Epoch, LogIndex, RaftId, ShardId, Term};
 use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
+use funk_proto::wire::journal::Damaged;
 use funk_proto::{Channel, Event, Node, NodeConfig, Timestamp};
 
 use crate::clock::Clock;
@@ -40,6 +41,8 @@ pub struct Facts {
     pub lease_until: Timestamp,
     /// Grows with each change of its route table.
     pub route_version: u64,
+    /// Goodbyes of others that it took for true.
+    pub goodbyes: u64,
 }
 
 impl Facts {
@@ -58,6 +61,7 @@ impl Facts {
             last_term: look.term_at(last_index).unwrap_or_default(),
             lease_until: look.lease_until(),
             route_version: node.route_version(),
+            goodbyes: look.goodbyes(),
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct Host {
     pub drift: i64,
     /// Its disk.
     pub disk: Disk,
+    /// Why no process could be started with what is on the disk.
+    pub(crate) damage: Option<Damaged>,
     pub(crate) node: Option<Node>,
     /// Grows with each start of the process: what was meant for an earlier one is dropped.
     pub(crate) generation: u32,
@@ -156,6 +162,7 @@ impl Host {
             clock: Clock::starting(Timestamp::ZERO, 0),
             drift: 0,
             disk,
+            damage: None,
             node: None,
             generation: 0,
             paused: None,
@@ -190,6 +197,11 @@ impl Host {
     /// Its facts as of its last step, if the process exists.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_ref()
+    }
+
+    /// Why no process could be started with what is on its disk, if the last start failed.
+    pub fn damage(&self) -> Option<&Damaged> {
+        self.damage.as_ref()
     }
 
     /// Whether its process exists, perhaps standing still.

@@ -15,6 +15,8 @@ use crate::fault::{Fault, Kind};
 pub const RUN_MS: u64 = 60_000;
 /// Until then the cluster is left alone to form.
 const CALM_MS: u64 = 3_000;
+/// Kinds that are drawn before all else, so that a kind that is added leaves the rest of a seed's plan as it was.
+const FIRST_KINDS: usize = 35;
 /// From then on only a core is healed, and it must converge.
 pub const HEAL_MS: u64 = 40_000;
 
@@ -65,16 +67,22 @@ impl Plan {
         plan.shards = [1, 7, 40, 64, 100][usize::try_from(rng.below(5)).expect("small")];
         // How much goes on at all: from nearly nothing to a storm.
         let share = 5 + rng.below(60);
-        for (kind, _) in Kind::ALL {
-            if rng.below(100) < share {
-                let gap = 1_500 + rng.below(20_000);
-                plan.draw_kind(&mut rng, kind, gap);
-            }
-        }
-        plan.faults.sort_by_key(|fault| fault.at);
+        let (first, later) = Kind::ALL.split_at(FIRST_KINDS);
+        plan.draw_kinds(&mut rng, first, share);
         plan.durable = rng.below(2) == 0;
         plan.states = rng.below(2) == 0;
+        plan.draw_kinds(&mut rng, later, share);
+        plan.faults.sort_by_key(|fault| fault.at);
         plan
+    }
+
+    fn draw_kinds(&mut self, rng: &mut Rng, kinds: &[(Kind, &str)], share: u64) {
+        for &(kind, _) in kinds {
+            if rng.below(100) < share {
+                let gap = 1_500 + rng.below(20_000);
+                self.draw_kind(rng, kind, gap);
+            }
+        }
     }
 
     fn draw_kind(&mut self, rng: &mut Rng, kind: Kind, gap: u64) {
@@ -101,7 +109,7 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         1 << first | 1 << ((first + 1 + rng.below(hosts - 1)) % hosts)
     };
     let (nodes, length, amount) = match kind {
-        Kind::Kill | Kind::PowerOff | Kind::Wipe | Kind::Move => (one, 1 + rng.below(4_000), 0),
+        Kind::Kill | Kind::PowerOff | Kind::Wipe | Kind::Move | Kind::Rot => (one, 1 + rng.below(4_000), 0),
         Kind::RestartStorm => (one, 500 + rng.below(4_000), 2 + rng.below(8)),
         Kind::MassKill => (some, 1 + rng.below(3_000), 0),
         Kind::Pause => (if rng.below(4) == 0 { some } else { one }, 10 + skewed(rng, 5_000), 0),
@@ -121,6 +129,9 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::Drift => (some, 2_000 + rng.below(15_000), rng.below(10_000)),
         Kind::DriftPast => (one, 500 + rng.below(4_000), 10_001 + rng.below(150_000)),
         Kind::SlowDisk => (one, 200 + rng.below(6_000), 1 + skewed(rng, 2_000)),
+        Kind::FullDisk => (some, 200 + rng.below(4_000), 0),
+        Kind::Exit => (one, 1 + rng.below(4_000), rng.below(2)),
+        Kind::FalseGoodbye => (some, 100 + rng.below(4_000), 1 + rng.below(40)),
         Kind::Gray => (one, 1_000 + rng.below(8_000), 0),
         Kind::Deaf | Kind::Reject => (one, 200 + rng.below(6_000), 0),
         Kind::Forge => (some, 100 + rng.below(4_000), 1 + rng.below(20)),

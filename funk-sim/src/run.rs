@@ -2,6 +2,7 @@
 //! and must agree and serve again while the rest stays broken.
 
 mod begin;
+mod disks;
 mod heal;
 mod strangers;
 mod traffic;
@@ -210,15 +211,21 @@ impl<'a> Runner<'a> {
     }
 
     /// Hosts of ours whose process exists and was not refused; of those with
-    /// one name, the one that the cluster holds for up.
+    /// one name, the one that the cluster holds for up, or else the one that votes.
     fn regular(&self) -> Vec<usize> {
         let hosts = self.world.hosts();
-        let is_up = |at: usize| hosts[at].facts().is_some_and(|facts| self.world.holds_for_up(facts.id, facts.boot));
+        let (voters, outgoing) = self.world.voters();
         let ours = |&at: &usize| hosts[at].exists() && !hosts[at].foreign && !hosts[at].is_refused();
-        let rival = |at: usize| {
-            let name = &hosts[at].config.name;
-            (0..hosts.len()).any(|other| other != at && ours(&other) && hosts[other].config.name == *name)
+        let rank = |at: usize| {
+            let Some(facts) = hosts[at].facts() else { return 0 };
+            let votes = voters.contains(&facts.id) || outgoing.contains(&facts.id);
+            if self.world.holds_for_up(facts.id, facts.boot) { 2 } else { u8::from(votes) }
         };
-        (0..hosts.len()).filter(ours).filter(|&at| is_up(at) || !rival(at)).collect()
+        let all: Vec<(usize, u8)> = (0..hosts.len()).filter(ours).map(|at| (at, rank(at))).collect();
+        let yields = |&(at, rank): &(usize, u8)| {
+            let rival = |&&(other, _): &&(usize, u8)| other != at && hosts[other].config.name == hosts[at].config.name;
+            all.iter().filter(rival).any(|&(_, other)| other > rank || rank == 0)
+        };
+        all.iter().filter(|host| !yields(host)).map(|&(at, _)| at).collect()
     }
 }

@@ -52,6 +52,12 @@ pub struct Tally {
     pub proposals_committed: u64,
     /// Worlds whose cluster could not be recovered: its last change of voters had counted on nodes that are gone.
     pub unrecoverable: u64,
+    /// Processes that a write failed.
+    pub disks_failed: u64,
+    /// Disks that were refused at a start, since they are damaged.
+    pub disks_refused: u64,
+    /// Goodbyes that were sent, a copy or three.
+    pub goodbyes: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// States reached.
@@ -118,6 +124,9 @@ impl Tally {
             (&mut self.proposals, other.proposals),
             (&mut self.proposals_committed, other.proposals_committed),
             (&mut self.unrecoverable, other.unrecoverable),
+            (&mut self.disks_failed, other.disks_failed),
+            (&mut self.disks_refused, other.disks_refused),
+            (&mut self.goodbyes, other.goodbyes),
         ];
         pairs.into_iter().for_each(|(sum, one)| *sum += one);
         let maps = [

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | this file | time, the queue, the step, the checks |
 //! | `processes` | start, kill, stop, go on |
+//! | `endings` | processes that say goodbye |
 //! | `packets` | datagrams on their way |
 //! | `streams` | streams: in order, whole, gone when a process is |
 //! | `outputs` | what is done with each output of a node |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
+mod endings;
 mod outputs;
 mod packets;
 pub mod peace;
@@ -27,7 +29,9 @@ use bytes::Bytes;
 use funk_proto::id::{ClusterId, ConnId, LogIndex, ShardId};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
-use funk_proto::{Channel, CloseReason, DatagramSocket, Event, Input, Node, Request, RequestError, RequestId, Seed};
+use funk_proto::{
+    Channel, CloseReason, DatagramSocket, Event, Input, LastWord, Node, Request, RequestError, RequestId, Seed,
+};
 use funk_proto::{Status, Timestamp};
 use peace::Voters;
 use siphasher::sip::SipHasher13;
@@ -144,6 +148,8 @@ pub struct World {
     hash: SipHasher13,
     seed: u64,
     old_datagrams: Vec<(usize, Happening)>,
+    /// Goodbyes of boots that are gone, and whose host that was.
+    old_words: Vec<(usize, LastWord)>,
     /// Some of the messages sent lately, for those who forge.
     samples: Vec<Bytes>,
     cluster: Option<ClusterId>,
@@ -178,6 +184,7 @@ impl World {
             hash: SipHasher13::new(),
             seed,
             old_datagrams: Vec::new(),
+            old_words: Vec::new(),
             samples: Vec::new(),
             cluster: None,
             configuration: Default::default(),

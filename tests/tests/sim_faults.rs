@@ -6,7 +6,13 @@ use funk_sim::{Outcome, Tally, run};
 
 /// A run of 15 simulated seconds of five nodes with one kind of fault, twice.
 fn with(kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
+    with_disks(false, kind, nodes, length, amount)
+}
+
+/// The same; with `durable`, disks outlive the processes.
+fn with_disks(durable: bool, kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
     let mut plan = Plan::quiet(11, 5);
+    plan.durable = durable;
     plan.shards = 20;
     (plan.heal_at, plan.end_at) = (9_000, 24_000);
     plan.faults = [4_000, 6_500].map(|at| Fault { at, length, kind, nodes, amount }).into();
@@ -103,6 +109,47 @@ fn a_slow_disk_holds_votes_and_entries_up() {
     let outcome = with(Kind::SlowDisk, 0b11111, 2_000, 300);
     let fast = quiet();
     assert!(outcome.tally.requests_served > 0 && fast.requests_served > 0);
+}
+
+#[test]
+fn a_flipped_bit_is_never_gone_on_with() {
+    let outcome = with_disks(true, Kind::Rot, 0b10, 800, 0);
+    assert!(outcome.tally.disks_refused > 0);
+    assert!(told(&outcome, "refuses its disk: log-") > 0, "the file is named");
+}
+
+#[test]
+fn a_node_whose_disk_is_full_stops_and_says_so() {
+    let outcome = with_disks(true, Kind::FullDisk, 0b11, 1_200, 0);
+    assert!(outcome.tally.disks_failed >= 2, "{}", outcome.tally.disks_failed);
+    assert!(outcome.tally.goodbyes > 0 && outcome.tally.starts > 5);
+}
+
+#[test]
+fn a_process_that_ends_says_so_itself_or_another_does() {
+    for amount in [0, 1] {
+        let outcome = with(Kind::Exit, 0b10, 800, amount);
+        assert!(outcome.tally.goodbyes >= 8 && told(&outcome, "sees n1 fail") > 0);
+    }
+}
+
+#[test]
+fn false_goodbyes_end_nobody() {
+    let mut plan = Plan::quiet(11, 5);
+    (plan.shards, plan.heal_at, plan.end_at) = (20, 9_000, 24_000);
+    let fault = |at, length, kind, nodes, amount| Fault { at, length, kind, nodes, amount };
+    // Some that were true once, and then many at the time of the next boots.
+    plan.faults = vec![fault(4_000, 500, Kind::Exit, 0b10, 0), fault(5_500, 3_000, Kind::FalseGoodbye, 0b11111, 40)];
+    let outcome = run(&plan, true);
+    assert_eq!(outcome.violation, None);
+    assert!(outcome.tally.injected > 300);
+    let meanwhile = |line: &&funk_sim::story::Line| {
+        let at = line.at - funk_proto::Timestamp::ZERO;
+        (5_500..9_000).contains(&at.as_millis())
+    };
+    let story = outcome.story.expect("it was asked for");
+    let failed = story.lines.iter().filter(meanwhile).filter(|line| line.text.contains(" fail")).count();
+    assert_eq!(failed, 0);
 }
 
 #[test]

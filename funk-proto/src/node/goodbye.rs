@@ -38,6 +38,10 @@ impl Endings {
         self.0.get(&owner.id).is_some_and(|&boot| boot == owner.boot || planted(Mutant::BootNotCompared))
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = (RaftId, BootId)> + '_ {
+        self.0.iter().map(|(&id, &boot)| (id, boot))
+    }
+
     fn insert(&mut self, owner: Owner) {
         if self.0.len() >= RAFT_MEMBERS_MAX && !self.0.contains_key(&owner.id) {
             // What is forgotten is waited for: slower, and as safe.

@@ -106,6 +106,16 @@ impl Inspect<'_> {
         self.0.view.routes().worker()
     }
 
+    /// Goodbyes that it took for true.
+    pub fn goodbyes(&self) -> u64 {
+        self.0.counters.goodbyes
+    }
+
+    /// The boots that it knows to have ended, the latest of each node.
+    pub fn ended(&self) -> Vec<(RaftId, BootId)> {
+        self.0.endings.all().collect()
+    }
+
     /// The bytes of its replicated state; `None` before it has any.
     pub fn state_bytes(&self) -> Option<bytes::Bytes> {
         self.0.state.as_ref().map(crate::shards::state::State::encode)

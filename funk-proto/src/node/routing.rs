@@ -291,6 +291,11 @@ impl Node {
     }
 
     fn handle_liveness(&mut self, now: Timestamp, header: Header, body: Body) -> Result<(), Misbehaviour> {
+        if matches!(body, Body::Goodbye { .. }) && planted(Mutant::GoodbyeOfAnyBoot) {
+            let boot = self.peers.boot(header.from).unwrap_or(header.boot);
+            self.handle_goodbye(now, Owner { id: header.from, boot }, false);
+            return Ok(());
+        }
         let ours = self.peers.identity.cluster.is_none_or(|cluster| cluster == header.cluster);
         if header.to != self.me.id || !ours || self.peers.boot(header.from) != Some(header.boot) {
             return Err(Misbehaviour::Unauthentic);

@@ -30,9 +30,17 @@ impl Runner<'_> {
 
     fn begin_kind(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
         match fault.kind {
-            Kind::Kill | Kind::PowerOff | Kind::Wipe | Kind::Move | Kind::RestartStorm | Kind::MassKill => {
+            Kind::Kill
+            | Kind::PowerOff
+            | Kind::Wipe
+            | Kind::Move
+            | Kind::RestartStorm
+            | Kind::MassKill
+            | Kind::Rot
+            | Kind::Exit => {
                 self.take_down(index, fault, hosts);
             }
+            Kind::FullDisk => self.fill_disks(index, hosts),
             Kind::Pause => {
                 hosts.iter().for_each(|&host| self.stop(host));
                 self.hits[index].hosts = hosts.to_vec();
@@ -52,15 +60,15 @@ impl Runner<'_> {
             Kind::SlowDisk => {
                 let flush = Duration::from_millis(fault.amount);
                 for &host in hosts {
-                    self.world.host_mut(host).disk.conditions =
-                        DiskConditions { flush_min: flush / 2, flush_max: flush };
+                    let conditions = &mut self.world.host_mut(host).disk.conditions;
+                    (conditions.flush_min, conditions.flush_max) = (flush / 2, flush);
                 }
                 self.hits[index].hosts = hosts.to_vec();
             }
             Kind::Gray => self.gray(index, hosts, true),
             Kind::Deaf => self.listen(index, hosts, false),
             Kind::Reject => self.reject(index, hosts, true),
-            Kind::Stutter | Kind::Flap | Kind::Forge | Kind::Malformed | Kind::Flood => {
+            Kind::Stutter | Kind::Flap | Kind::Forge | Kind::FalseGoodbye | Kind::Malformed | Kind::Flood => {
                 self.hits[index].hosts = hosts.to_vec();
                 self.tick(index);
             }
@@ -86,14 +94,25 @@ impl Runner<'_> {
             self.world.network.mend(from, to);
         }
         match fault.kind {
-            Kind::Kill | Kind::PowerOff | Kind::Wipe | Kind::Move | Kind::RestartStorm | Kind::MassKill => {
+            Kind::Kill
+            | Kind::PowerOff
+            | Kind::Wipe
+            | Kind::Move
+            | Kind::RestartStorm
+            | Kind::MassKill
+            | Kind::Rot
+            | Kind::Exit => {
                 hosts.iter().for_each(|&host| self.bring_up(host, fault.kind));
             }
             Kind::Pause => hosts.iter().for_each(|&host| self.let_go(host)),
             Kind::Drift | Kind::DriftPast => hosts.iter().for_each(|&host| self.world.set_drift(host, 0)),
             Kind::SlowDisk => {
-                hosts.iter().for_each(|&host| self.world.host_mut(host).disk.conditions = DiskConditions::default());
+                for &host in &hosts {
+                    let conditions = &mut self.world.host_mut(host).disk.conditions;
+                    *conditions = DiskConditions { full: conditions.full, ..DiskConditions::default() };
+                }
             }
+            Kind::FullDisk => self.empty_disks(&hosts),
             Kind::Gray => self.gray(index, &hosts, false),
             Kind::Deaf => self.listen(index, &hosts, true),
             Kind::Reject => self.reject(index, &hosts, false),
@@ -105,7 +124,8 @@ impl Runner<'_> {
             Kind::Join => hosts.iter().for_each(|&host| self.see_off(host)),
             Kind::Leave => hosts.iter().for_each(|&host| self.come_back(host)),
             Kind::Partition | Kind::Outbound | Kind::Inbound | Kind::Partial | Kind::Ring | Kind::Flap => {}
-            Kind::SwizzleClog | Kind::Stutter | Kind::Forge | Kind::Malformed | Kind::Flood | Kind::StepDown => {}
+            Kind::SwizzleClog | Kind::Stutter | Kind::Forge | Kind::FalseGoodbye => {}
+            Kind::Malformed | Kind::Flood | Kind::StepDown => {}
         }
         self.world.flush_streams();
     }
@@ -135,6 +155,10 @@ impl Runner<'_> {
                 self.forge(&hosts);
                 1_000 / fault.amount.max(1)
             }
+            Kind::FalseGoodbye => {
+                hosts.iter().for_each(|&host| self.world.false_goodbye(host));
+                1_000 / fault.amount.max(1)
+            }
             Kind::Malformed => {
                 self.malformed(&hosts);
                 1_000 / fault.amount.max(1)
@@ -151,7 +175,7 @@ impl Runner<'_> {
     /// Kills those whose loss leaves a quorum.
     fn take_down(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
         for &host in hosts {
-            let keeps = self.plan.durable && fault.kind != Kind::Wipe;
+            let keeps = self.plan.durable && !matches!(fault.kind, Kind::Wipe | Kind::Rot);
             if !self.world.hosts()[host].exists() || !(keeps || self.world.is_spare(host)) {
                 continue;
             }
@@ -159,10 +183,15 @@ impl Runner<'_> {
             self.leaving[host] = false;
             match fault.kind {
                 Kind::PowerOff => self.world.power_off(host),
+                Kind::Exit => {
+                    self.world.end_with_words(host, fault.amount % 2 == 1 || self.world.hosts()[host].is_paused())
+                }
                 _ => self.world.kill(host),
             }
-            if fault.kind == Kind::Wipe {
-                self.world.host_mut(host).disk.replace();
+            match fault.kind {
+                Kind::Wipe => self.world.host_mut(host).disk.replace(),
+                Kind::Rot => self.rot(host),
+                _ => {}
             }
             self.down[host] += 1;
             self.hits[index].hosts.push(host);
@@ -187,14 +216,14 @@ impl Runner<'_> {
                 }
             }
         }
-        self.world.restart(host);
+        self.start_again(host);
     }
 
     /// Starts and kills over and over.
     fn storm(&mut self, hosts: &[usize]) {
         for &host in hosts {
             if !self.world.hosts()[host].exists() {
-                self.world.restart(host);
+                self.start_again(host);
             } else if self.plan.durable || self.world.is_spare(host) {
                 self.stopped[host] = 0;
                 self.world.kill(host);

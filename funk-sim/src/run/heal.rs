@@ -41,9 +41,10 @@ impl Runner<'_> {
     /// With disks, who is down still has its vote, and comes back to be part of a core.
     fn start_the_dead(&mut self) {
         for at in 0..self.plan.nodes {
+            self.world.host_mut(at).disk.conditions.full = false;
             let host = &self.world.hosts()[at];
             if !host.exists() && !host.has_left() && !host.is_refused() {
-                self.world.restart(at);
+                self.start_again(at);
             }
         }
     }

@@ -54,7 +54,9 @@ impl Runner<'_> {
     /// Ends a process that nobody will miss.
     pub(super) fn remove(&mut self, host: usize) {
         let there = &self.world.hosts()[host];
-        if there.exists() && (there.foreign || self.world.has_gone(host) || self.world.is_spare(host)) {
+        // Who was never let in votes nowhere.
+        let missed = there.known && !there.foreign && !self.world.has_gone(host) && !self.world.is_spare(host);
+        if there.exists() && !missed {
             self.stopped[host] = 0;
             self.leaving[host] = false;
             self.world.kill(host);

@@ -10,6 +10,7 @@ use funk_proto::wire::cluster::Frame;
 use funk_proto::{Channel, DatagramSocket, Event, Input, Node, Outcome, Output, Persist};
 
 use super::{Happening, World};
+use crate::disk::Flush;
 use crate::host::Facts;
 use crate::story::Topic;
 
@@ -130,7 +131,11 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[at];
         let generation = host.generation;
-        let Some((token, next)) = host.disk.flushed(now, &mut self.rng) else { return };
+        let (token, next) = match host.disk.flushed(now, &mut self.rng) {
+            Some(Flush::Stable(token, next)) => (token, next),
+            Some(Flush::Failed) => return self.fail_disk(at),
+            None => return,
+        };
         if let Some(end) = next {
             self.queue.push(end, Happening::Flushed { to: at, generation });
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use funk_proto::rng::Rng;
 use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
 
@@ -26,7 +27,7 @@ impl World {
         let (name, cluster) = (format!("n{at}").parse().expect("legal"), "sim".parse().expect("legal"));
         let mut config = NodeConfig::new(name, cluster, ip(at, 1), ip(at, 2), ip(at, 3));
         config.bootstrap = at == 0;
-        config.hands_over_state = self.states;
+        (config.hands_over_state, config.durable) = (self.states, self.durable);
         config.join = if at == 0 { vec![] } else { vec![ip(0, 1)] };
         change(&mut config);
         self.hosts.push(Host::new(config, Disk::new(self.durable)));
@@ -46,12 +47,14 @@ impl World {
         at
     }
 
-    /// Starts a host's process with the host's configuration and what its disk holds.
+    /// Starts a host's process with the host's configuration and what its disk
+    /// holds. If its files are damaged, there is no process: [`Host::damage`] says why.
     ///
     /// # Panics
     /// If the configuration is not legal, or a process exists already.
     pub fn boot(&mut self, at: usize) {
         assert!(self.hosts[at].node.is_none(), "a process exists already");
+        let Some(records) = self.open_disk(at) else { return };
         let seed = Seed::from_u64(self.seed ^ self.rng.next_u64());
         // The wall clock is anything at all: nothing may depend on it.
         let wall_clock_ns = self.rng.next_u64().cast_signed();
@@ -61,8 +64,7 @@ impl World {
         (host.refused, host.known, host.foreign) = (false, false, host.stranger);
         host.generation += 1;
         host.config.wall_clock_ns = wall_clock_ns;
-        let recovered = Recovered { records: host.disk.stable().to_vec() };
-        let node = Node::new(host.config.clone(), recovered, seed, Timestamp::ZERO);
+        let node = Node::new(host.config.clone(), Recovered { records }, seed, Timestamp::ZERO);
         host.node = Some(node.expect("the configuration is legal, and the disk holds what a node wrote"));
         host.service = Some((self.make_service)(at));
         self.tally.starts += 1;
@@ -70,6 +72,25 @@ impl World {
         self.hosts[at].refresh();
         self.check_any(Some(at), |checker, scene| checker.on_start(scene, at));
         self.drain(at);
+    }
+
+    /// What is on a host's disk; `None` if a node must not go on with it.
+    fn open_disk(&mut self, at: usize) -> Option<Vec<Bytes>> {
+        let opened = self.hosts[at].disk.open();
+        self.check_any(Some(at), |checker, scene| checker.on_open(scene, at, opened.as_deref()));
+        match opened {
+            Ok(records) => {
+                self.hosts[at].damage = None;
+                self.hosts[at].disk.found(records.clone());
+                Some(records)
+            }
+            Err(damage) => {
+                self.tell(Some(at), Topic::Disk, || format!("refuses its disk: {damage}"));
+                self.tally.disks_refused += 1;
+                self.hosts[at].damage = Some(damage);
+                None
+            }
+        }
     }
 
     /// Starts a dead host's process anew, joining through any of the others.
@@ -95,7 +116,7 @@ impl World {
         self.reset_all(at, false);
     }
 
-    fn end(&mut self, at: usize) {
+    pub(super) fn end(&mut self, at: usize) {
         self.check_any(Some(at), |checker, scene| checker.on_stop(scene, at));
         let requests = std::mem::take(&mut self.hosts[at].requests);
         for id in requests.into_keys() {

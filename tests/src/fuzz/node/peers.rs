@@ -12,7 +12,7 @@ use funk_proto::shards::set;
 use funk_proto::wire::cluster::{
     BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Refused, Release, UserEntry,
 };
-use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
+use funk_proto::wire::liveness::{Body, Grant, Header, Key, LAST_COUNTER, open, seal};
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
 use funk_proto::{Channel, DatagramSocket, Input, Node};
 
@@ -238,6 +238,7 @@ impl Peers {
                 drift_ppm: u32::from(u16::arbitrary(u)?) * 4,
                 grant: if u.ratio(1, 2)? { Some(grant(u)?) } else { None },
             },
+            3 if u.ratio(1, 4)? => return self.forged_goodbye(u, peer),
             _ => {
                 let newest = self.peers[peer].beats.last().map_or(0, |&(counter, _)| counter);
                 Body::Ack {
@@ -250,6 +251,18 @@ impl Peers {
         let (socket, from) = (DatagramSocket::Liveness, address(peer + 2, 3));
         let unknown = Input::Datagram { socket, from, bytes: Bytes::from_static(&[1; 60]) };
         Ok(self.datagram(peer, body).unwrap_or(unknown))
+    }
+
+    /// A goodbye of this peer, which may go on speaking after it, or of a boot that it never had.
+    fn forged_goodbye(&mut self, u: &mut Unstructured<'_>, peer: usize) -> Result<Input> {
+        let Some((key, (id, _, cluster))) = self.peers[peer].key.zip(self.node) else { return Ok(Input::Timeout) };
+        let boot = boot(peer) + u64::from(u.int_in_range(0..=2_u8)?);
+        let counter = if u.ratio(3, 4)? { LAST_COUNTER } else { draw::number(u, self.peers[peer].counter)?.max(1) };
+        let ids = (ClusterId::new(cluster), RaftId::new(raft_id(peer)), BootId::new(boot), RaftId::new(id));
+        let (Some(cluster), Some(from), Some(boot), Some(to)) = ids else { return Ok(Input::Timeout) };
+        let header = Header { cluster, from, boot, to, counter };
+        let bytes = seal(&key, &header, &Body::Goodbye { reaped: u.arbitrary()? });
+        Ok(Input::Datagram { socket: DatagramSocket::Liveness, from: address(peer + 2, 3), bytes })
     }
 
     /// A frame of any kind from an introduced peer.
