@@ -10,7 +10,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
-.PHONY: all build demo test check failover startup restart churn idle bench sim sim-soak mutants fuzz clean
+.PHONY: all build demo test check failover startup restart ownership churn idle bench sim sim-soak mutants fuzz clean
 
 all: build
 
@@ -48,6 +48,11 @@ restart: build
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
 	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --include-ignored --nocapture
+
+# Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
+# OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.
+ownership:
+	@$(TOOL) ownership -- --rounds $(or $(OWNERSHIP_ROUNDS),100) $(OWNERSHIP)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build

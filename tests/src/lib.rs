@@ -6,4 +6,5 @@ pub mod fuzz;
 pub mod harness;
 pub mod leases;
 pub mod mutants;
+pub mod ownership;
 pub mod transcript;

@@ -1,0 +1,192 @@
+//! A small sharded service on funk's handle: it writes to the store under guards.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use funk_io::{Cluster, DataDir, Options, ShardGuard, Sockets, start};
+use funk_proto::NodeConfig;
+use funk_proto::id::ShardId;
+use funk_tokio::Tokio;
+
+use super::record::Held;
+use super::{Plant, SHARDS, boot_time};
+
+/// The watcher looks at its guards this often.
+const LOOK: Duration = Duration::from_millis(1);
+/// The watcher gives a guard back after so many nanoseconds, so that moves need not wait for it.
+const HOLD: u64 = 20_000_000;
+/// A write that waits on its way to the store, as bytes in a socket do.
+const DAWDLE: Duration = Duration::from_millis(50);
+/// One write of a shard in so many waits.
+const DAWDLES: u64 = 3;
+
+/// How a node is started.
+#[derive(clap::Args, Debug)]
+pub struct Node {
+    /// Its name.
+    #[arg(long)]
+    pub name: String,
+    /// Its gossip address; the other sockets take free ports of the same host.
+    #[arg(long)]
+    pub serf: SocketAddr,
+    /// Gossip addresses of others.
+    #[arg(long)]
+    pub join: Vec<funk_io::discovery::JoinAddress>,
+    /// Begins the cluster.
+    #[arg(long)]
+    pub bootstrap: bool,
+    /// Where it keeps the log.
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// Where the sockets of the store and the nodes are.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// The file for its times under guards.
+    #[arg(long)]
+    pub record: PathBuf,
+    /// The promise to break.
+    #[arg(long, value_enum, default_value_t = Plant::None)]
+    pub plant: Plant,
+}
+
+/// Runs a node until it stops by itself.
+///
+/// # Errors
+/// Why it cannot run.
+pub fn run(node: &Node) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| text(&error))?;
+    let inside = runtime.enter();
+    let any = SocketAddr::new(node.serf.ip(), 0);
+    let sockets = Sockets::bind(node.serf, any, any).map_err(|error| text(&error))?;
+    let raft = sockets.raft_address().map_err(|error| text(&error))?;
+    let liveness = sockets.liveness_address().map_err(|error| text(&error))?;
+    let name = node.name.parse().map_err(|error| text(&error))?;
+    let cluster = "ownership".parse().map_err(|error| text(&error))?;
+    let mut config = NodeConfig::new(name, cluster, node.serf, raft, liveness);
+    config.bootstrap = node.bootstrap;
+    config.shards = SHARDS;
+    let mut options = Options::new(config, sockets);
+    options.discovery.join.clone_from(&node.join);
+    if let Some(path) = &node.data_dir {
+        options = options.with_data(DataDir::open(path).map_err(|error| text(&error))?);
+    }
+    let cluster = start::<Tokio>(options).map_err(|error| text(&error))?;
+    drop(inside);
+    let (sender, receiver) = channel();
+    let watched = cluster.clone();
+    let mut record = std::fs::File::create(&node.record).map_err(|error| text(&error))?;
+    let plant = node.plant;
+    std::thread::spawn(move || watch(&watched, &receiver, &mut record, plant));
+    serve(node, &cluster, &sender)?;
+    Err(runtime.block_on(cluster.stopped()).to_string())
+}
+
+fn serve(node: &Node, cluster: &Cluster, sender: &Sender<Held>) -> Result<(), String> {
+    let path = node.dir.join(format!("{}.sock", node.name));
+    // The socket of the life before, if there was one.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (cluster, sender, plant) = (cluster.clone(), sender.clone(), node.plant);
+    let store = node.dir.join("store");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(store) = UnixStream::connect(&store) else { continue };
+            let handler = Handler { cluster: cluster.clone(), store, sender: sender.clone(), plant };
+            std::thread::spawn(move || handler.serve(&stream));
+        }
+    });
+    Ok(())
+}
+
+/// Serves one connection.
+struct Handler {
+    cluster: Cluster,
+    store: UnixStream,
+    sender: Sender<Held>,
+    plant: Plant,
+}
+
+impl Handler {
+    /// Each line is `SHARD NUMBER`.
+    fn serve(&self, mut stream: &UnixStream) {
+        let (Ok(reading), Ok(stored)) = (stream.try_clone(), self.store.try_clone()) else { return };
+        let mut stored = BufReader::new(stored);
+        for line in BufReader::new(reading).lines().map_while(Result::ok) {
+            let Some((shard, number)) = line.split_once(' ') else { return };
+            let (Ok(shard), Ok(number)) = (shard.parse(), number.parse()) else { return };
+            let Ok(answer) = self.write(shard, number, &mut stored) else { return };
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn write(&self, shard: u32, number: u64, stored: &mut impl BufRead) -> std::io::Result<&'static str> {
+        let Ok(guard) = self.cluster.guard(ShardId(shard)) else { return Ok("elsewhere\n") };
+        let from = boot_time();
+        // Of each shard and of each row of shards, so that some wait at every moment.
+        if (number / u64::from(SHARDS) + u64::from(shard)).is_multiple_of(DAWDLES) {
+            std::thread::sleep(DAWDLE);
+        }
+        let epoch = guard.epoch().0;
+        (&self.store).write_all(format!("{shard} {epoch} {number}\n").as_bytes())?;
+        let mut answer = String::new();
+        stored.read_line(&mut answer)?;
+        if answer != "ok\n" {
+            return Ok("stale\n");
+        }
+        let until = boot_time();
+        if !holds(&guard, self.plant) {
+            return Ok("late\n");
+        }
+        // The watcher ends with the process only.
+        let _ = self.sender.send(Held { shard, epoch, from, until });
+        Ok("ok\n")
+    }
+}
+
+fn goes_on(plant: Plant) -> bool {
+    matches!(plant, Plant::Guard | Plant::Store)
+}
+
+fn holds(guard: &ShardGuard, plant: Plant) -> bool {
+    goes_on(plant) || guard.is_valid()
+}
+
+/// Takes every guard that it can get, again and again, and writes down how long it held each.
+fn watch(cluster: &Cluster, handlers: &Receiver<Held>, record: &mut impl Write, plant: Plant) {
+    let mut guards: BTreeMap<u32, (ShardGuard, u64, u64)> = BTreeMap::new();
+    loop {
+        let mut lines: String = handlers.try_iter().map(|held| held.line()).collect();
+        for shard in 0..SHARDS {
+            if let Some((guard, from, until)) = guards.get_mut(&shard) {
+                let now = boot_time();
+                let valid = holds(guard, plant);
+                if valid {
+                    *until = now;
+                }
+                if !valid || now - *from > HOLD {
+                    lines += &Held { shard, epoch: guard.epoch().0, from: *from, until: *until }.line();
+                    // A node that never asks never lets go either.
+                    *from = now;
+                    if !goes_on(plant) {
+                        guards.remove(&shard);
+                    }
+                }
+            } else if let Ok(guard) = cluster.guard(ShardId(shard)) {
+                let now = boot_time();
+                guards.insert(shard, (guard, now, now));
+            }
+        }
+        if record.write_all(lines.as_bytes()).is_err() {
+            std::process::exit(1);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
