@@ -4,7 +4,6 @@
 CARGO ?= cargo
 TRIALS ?= 20
 FUZZ_SECONDS ?= 600
-ROUNDS ?= 50
 # Programs of this version, in the order of their use.
 PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -43,7 +42,7 @@ startup: build
 
 # All nodes of a cluster with data directories are killed at once under load and started again, ROUNDS times.
 restart: build
-	@$(TOOL) restart -- --rounds $(ROUNDS) $(RESTART)
+	@$(TOOL) restart -- --rounds $(or $(ROUNDS),50) $(RESTART)
 
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
@@ -52,7 +51,7 @@ churn: build
 # Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.
 ownership:
-	@$(TOOL) ownership -- --rounds $(or $(OWNERSHIP_ROUNDS),100) $(OWNERSHIP)
+	@$(TOOL) ownership -- --rounds $(or $(ROUNDS),100) $(OWNERSHIP)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build

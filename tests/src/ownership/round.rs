@@ -136,8 +136,8 @@ impl Trial {
         self.serves(&writers)?;
         for round in 0..rounds {
             let fault = FAULTS[round % FAULTS.len()];
-            // The victim goes round at another pace than the fault.
-            let victim = (round + round / FAULTS.len()) % NODES;
+            // Each fault comes to each node in turn.
+            let victim = (round / FAULTS.len() + round % FAULTS.len()) % NODES;
             self.hurt(victim, fault, pause)?;
             self.serves(&writers).map_err(|error| format!("round {round}, {fault:?} of n{victim}: {error}"))?;
             let (writes, refused) = (writers.acknowledged().len(), self.store.state().refused);

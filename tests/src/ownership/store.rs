@@ -74,7 +74,7 @@ impl Store {
             return false;
         }
         *highest = epoch.max(*highest);
-        if self.plant != Plant::Loss || number % 100 != 0 {
+        if self.plant != Plant::Loss || !number.is_multiple_of(100) {
             state.logs.entry(shard).or_default().push((epoch, number));
         }
         true
