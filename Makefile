@@ -41,7 +41,7 @@ startup: build
 	@$(TOOL) failover -- --startup --trials $(TRIALS) $(FAILOVER)
 
 # All nodes of a cluster with data directories are killed at once under load and started again, ROUNDS times.
-restart: build
+restart:
 	@$(TOOL) restart -- --rounds $(or $(ROUNDS),50) $(RESTART)
 
 # REQUESTS through bin/client while nodes are killed, drained and added.

@@ -2,9 +2,11 @@
 //! of the programs, checks of the structure.
 
 pub mod blackbox;
+pub mod embedded;
 pub mod fuzz;
 pub mod harness;
 pub mod leases;
+pub mod ledger;
 pub mod mutants;
 pub mod ownership;
 pub mod transcript;

@@ -4,7 +4,7 @@
 //! that could make it believe in a lease has run out: a takeover. Or the owner
 //! was told to move it, closed its gate and released it: a planned move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::Range;
 
@@ -111,8 +111,8 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
 
 /// Plans the next entry for the shard map.
 pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
-    let busy = state.map.involved();
-    let ready = |owner: Owner| owner == waits.me || busy.contains(&owner) || (waits.answers)(owner);
+    let busy: BTreeSet<RaftId> = state.map.involved().into_iter().map(|owner| owner.id).collect();
+    let ready = |owner: Owner| owner == waits.me || busy.contains(&owner.id) || (waits.answers)(owner);
     let Targets { owners, seats } = targets(state, &ready);
     let mut plan = Plan::default();
     if owners.is_empty() {
@@ -171,7 +171,8 @@ pub(super) struct Targets {
 /// `ready` says who may get shards. A member that has nothing yet is given
 /// something when it has answered: one that is heard but hears nothing would be
 /// declared dead and taken in again and again, and shards would move there and
-/// back each time.
+/// back each time. One that started again while shards were still its former
+/// boot's keeps them: after a restart of all nodes the map is the one of before.
 pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
     let is_ready = |member: &&Member| member.boot.is_some_and(|boot| ready(Owner { id: member.id, boot }));
     let mut eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).filter(is_ready).collect();
@@ -182,8 +183,8 @@ pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
         .collect();
     let share = |member: &&Member| Share { weight: member.weight, capacity: member.capacity.map(NonZeroU32::get) };
     let shares: Vec<Share> = eligible.iter().map(share).collect();
-    let index: BTreeMap<Owner, usize> = owners.iter().copied().zip(0..).collect();
-    let present = state.map.seats(|owner| index.get(&owner).map_or(Seat::NOBODY, |&at| Seat::of(at)));
+    let index: BTreeMap<RaftId, usize> = owners.iter().map(|owner| owner.id).zip(0..).collect();
+    let present = state.map.seats(|owner| index.get(&owner.id).map_or(Seat::NOBODY, |&at| Seat::of(at)));
     // A pin to a node that is down, drained or away waits for it, and its shards are free meanwhile.
     let pin = |(shards, node): (Range<u32>, &NodeName)| {
         let to = eligible.binary_search_by(|member| member.name.cmp(node)).ok()?;
@@ -199,7 +200,7 @@ mod tests {
     use super::super::state::tests::{command, record, state, transfer};
     use super::*;
     use crate::id::BootId;
-    use crate::wire::cluster::BootName;
+    use crate::wire::cluster::{BootName, MemberRecord};
 
     fn owner(n: u64) -> Owner {
         Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
@@ -300,6 +301,21 @@ mod tests {
         let unheard = plan(&state, &Releases::default(), &Waits { answers: &|_| false, ..waits(0, 0, &granted) });
         let unheard = Plan { again_at: None, ..unheard };
         assert_eq!(unheard, Plan::default());
+    }
+
+    #[test]
+    fn a_member_that_started_again_keeps_its_shards_once_its_former_boot_can_serve_no_more() {
+        let mut state = thirds();
+        let again = Owner { boot: BootId::new(202).unwrap(), ..owner(2) };
+        state.apply(LogIndex(9), command([Op::Up(MemberRecord { boot: 202, ..record(2) })]));
+        let grants = |of: Owner| if of == owner(2) { at(150) } else { Timestamp::ZERO };
+        let unheard = |now| Waits { answers: &|_| false, ..waits(now, 0, &grants) };
+        let early = plan(&state, &Releases::default(), &unheard(100));
+        assert_eq!((early.operations.len(), early.again_at), (0, Some(at(150))));
+        let late = plan(&state, &Releases::default(), &unheard(150));
+        apply(&mut state, &late);
+        assert_eq!(counts(&state), [3, 0, 3, 0]);
+        assert_eq!(state.map.held_by(again), 3);
     }
 
     #[test]

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use funk_io::{Cluster, DataDir, Options, ShardGuard, Sockets, start};
-use funk_proto::NodeConfig;
+use funk_io::{Cluster, ShardGuard};
 use funk_proto::id::ShardId;
-use funk_tokio::Tokio;
 
 use super::record::Held;
 use super::{Plant, SHARDS, boot_time};
+use crate::embedded::Embedded;
 
 /// The watcher looks at its guards this often.
 const LOOK: Duration = Duration::from_millis(1);
@@ -28,21 +26,9 @@ const DAWDLES: u64 = 3;
 /// How a node is started.
 #[derive(clap::Args, Debug)]
 pub struct Node {
-    /// Its name.
-    #[arg(long)]
-    pub name: String,
-    /// Its gossip address; the other sockets take free ports of the same host.
-    #[arg(long)]
-    pub serf: SocketAddr,
-    /// Gossip addresses of others.
-    #[arg(long)]
-    pub join: Vec<funk_io::discovery::JoinAddress>,
-    /// Begins the cluster.
-    #[arg(long)]
-    pub bootstrap: bool,
-    /// Where it keeps the log.
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
+    /// The node itself.
+    #[command(flatten)]
+    pub embedded: Embedded,
     /// Where the sockets of the store and the nodes are.
     #[arg(long)]
     pub dir: PathBuf,
@@ -59,28 +45,13 @@ pub struct Node {
 /// # Errors
 /// Why it cannot run.
 pub fn run(node: &Node) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| text(&error))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let inside = runtime.enter();
-    let any = SocketAddr::new(node.serf.ip(), 0);
-    let sockets = Sockets::bind(node.serf, any, any).map_err(|error| text(&error))?;
-    let raft = sockets.raft_address().map_err(|error| text(&error))?;
-    let liveness = sockets.liveness_address().map_err(|error| text(&error))?;
-    let name = node.name.parse().map_err(|error| text(&error))?;
-    let cluster = "ownership".parse().map_err(|error| text(&error))?;
-    let mut config = NodeConfig::new(name, cluster, node.serf, raft, liveness);
-    config.bootstrap = node.bootstrap;
-    config.shards = SHARDS;
-    let mut options = Options::new(config, sockets);
-    options.discovery.join.clone_from(&node.join);
-    if let Some(path) = &node.data_dir {
-        options = options.with_data(DataDir::open(path).map_err(|error| text(&error))?);
-    }
-    let cluster = start::<Tokio>(options).map_err(|error| text(&error))?;
+    let cluster = node.embedded.start("ownership", SHARDS, None)?;
     drop(inside);
     let (sender, receiver) = channel();
     let watched = cluster.clone();
-    let mut record = std::fs::File::create(&node.record).map_err(|error| text(&error))?;
+    let mut record = std::fs::File::create(&node.record).map_err(|error| error.to_string())?;
     let plant = node.plant;
     std::thread::spawn(move || watch(&watched, &receiver, &mut record, plant));
     serve(node, &cluster, &sender)?;
@@ -88,7 +59,7 @@ pub fn run(node: &Node) -> Result<(), String> {
 }
 
 fn serve(node: &Node, cluster: &Cluster, sender: &Sender<Held>) -> Result<(), String> {
-    let path = node.dir.join(format!("{}.sock", node.name));
+    let path = node.dir.join(format!("{}.sock", node.embedded.name));
     // The socket of the life before, if there was one.
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
