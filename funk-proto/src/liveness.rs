@@ -10,9 +10,11 @@
 //! | part | holds |
 //! |---|---|
 //! | `authority` | the leader: authority, grants, waits |
+//! | `deaf` | the leader: whether it is heard, and falls silent if not |
 //! | this file | the member: lease, promise, silence of the leader; and the timers |
 
 mod authority;
+mod deaf;
 mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -52,6 +54,8 @@ pub enum LivenessOutput {
         /// The boot that was heard last.
         boot: BootId,
     },
+    /// No majority of the voters was heard for the leader timeout: this node leads nobody.
+    Unheard,
 }
 
 /// Datagrams to and from one peer.
@@ -272,7 +276,7 @@ impl Liveness {
             Some(followed) if followed.leader == id => followed.last_heard,
             _ => now,
         });
-        authority.set_voters(voters, outgoing);
+        authority.set_voters(now, voters, outgoing);
         self.extend_own_lease();
     }
 
@@ -297,6 +301,7 @@ impl Liveness {
     ) {
         let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
         let Some(authority) = &mut self.authority else { return };
+        authority.hear(now, from);
         let sent = if planted(Mutant::AuthorityFromReceipt) { now } else { sent };
         authority.count_ack(from, sent, self.timing.lease);
         if !authority.note_ack(now, from, boot, counter, applied) {
@@ -433,6 +438,9 @@ impl Liveness {
 
     fn lead_timeout(&mut self, now: Timestamp) {
         let (me, limit) = (self.me, self.timing.member_timeout());
+        if self.falls_silent(now) {
+            return;
+        }
         let Some(authority) = &mut self.authority else { return };
         for (&id, tracked) in &mut authority.members {
             if id == me || tracked.reported_silent || now < tracked.last_seen + limit {
@@ -455,7 +463,10 @@ impl Liveness {
             let limit = self.timing.member_timeout();
             let others = authority.members.iter().filter(|&(&id, tracked)| id != self.me && !tracked.reported_silent);
             let silence = others.map(|(_, tracked)| tracked.last_seen + limit).min();
-            return earliest(Some(authority.next_beat), silence);
+            let next = authority
+                .silent_at(self.me, &self.timing)
+                .map_or(authority.next_beat, |at| at.min(authority.next_beat));
+            return earliest(Some(next), silence);
         }
         let followed = self.followed.filter(|followed| !followed.silent)?;
         Some(followed.last_heard + self.timing.leader_timeout)

@@ -85,6 +85,8 @@ mutants! {
     JointLeftAtOnce,
     /// A granted vote counts for another voter as well.
     VoteCountedTwice,
+    /// A leader that hears nobody goes on saying that it leads.
+    DeafLeaderBeats,
     /// Votes and acks leave before the writes that they speak of are stable.
     SentBeforeWritten,
     /// Two entries of one batch are applied in the wrong order.

@@ -10,6 +10,7 @@
 //! | `joining` | how a node gets in, and out |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `twins` | two clusters of one name |
+//! | `resigning` | how a leader is given up, by others or by itself |
 //! | `recover` | how it starts again from its data directory |
 //! | `proposals` | user proposals on their way to the leader and back |
 //! | `peers` | streams, hellos, addresses, keys |
@@ -27,6 +28,7 @@ mod operations;
 mod peers;
 mod proposals;
 mod recover;
+mod resigning;
 mod routing;
 mod twins;
 mod view;

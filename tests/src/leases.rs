@@ -159,7 +159,7 @@ impl World {
                 node.handle_ack(now, from, boot(packet.from), packet.counter, echo, applied);
             }
             Body::Grant(grant) => node.handle_grant(from, grant),
-            Body::Goodbye { .. } => {}
+            Body::Goodbye { .. } | Body::Resign { .. } => {}
         }
         self.drain(packet.to);
     }

@@ -2,6 +2,7 @@
 //! of the programs, checks of the structure.
 
 pub mod blackbox;
+pub mod cuts;
 pub mod embedded;
 pub mod fuzz;
 pub mod harness;

@@ -1,6 +1,7 @@
 //! Plants one bug after the other and asks how soon the simulator notices: a
 //! measure of the checkers, not of the code.
 
+mod cuts;
 #[cfg(funk_mutate)]
 mod gate;
 mod rumours;

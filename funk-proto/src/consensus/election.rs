@@ -33,6 +33,8 @@ const RETRY_MAX: Duration = Duration::from_millis(45);
 /// short with a new campaign could go on for ever. A vote that is split goes
 /// unnoticed for this long.
 const CANDIDATE_PATIENCE: Duration = Duration::from_millis(75);
+/// A leader that resigned leaves the others this long to elect one.
+const RESIGNED_PATIENCE: Duration = CANDIDATE_PATIENCE;
 
 pub(super) struct Election {
     seed: Seed,
@@ -98,6 +100,19 @@ impl Consensus {
         if rank == 0 {
             self.campaign_again();
         }
+    }
+
+    /// This leader is heard by nobody, or hears nobody: it leads no more. It
+    /// campaigns again when the others have had time to.
+    pub fn resign(&mut self, now: Timestamp) {
+        self.advance_clock(now);
+        if self.raw.raft.state != StateRole::Leader {
+            return;
+        }
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, raft::INVALID_ID);
+        self.after_step();
+        self.election.campaign_at = Some(self.now + RESIGNED_PATIENCE);
     }
 
     pub(super) fn campaign_again(&mut self) {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::deaf::Hearing;
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
 use crate::mutate::{Mutant, planted};
@@ -56,10 +57,11 @@ pub(super) struct Authority {
     pub(super) until: Timestamp,
     pub(super) next_beat: Timestamp,
     pub(super) members: BTreeMap<RaftId, Tracked>,
-    voters: [BTreeSet<RaftId>; 2],
+    pub(super) voters: [BTreeSet<RaftId>; 2],
     /// Send time of the newest heartbeat that each voter echoed.
     acks: BTreeMap<RaftId, Timestamp>,
     grant_end: BTreeMap<(RaftId, BootId), Timestamp>,
+    pub(super) hearing: Hearing,
 }
 
 impl Authority {
@@ -74,6 +76,7 @@ impl Authority {
             voters: [BTreeSet::new(), BTreeSet::new()],
             acks: BTreeMap::new(),
             grant_end: BTreeMap::new(),
+            hearing: Hearing::since(now),
         }
     }
 
@@ -106,8 +109,12 @@ impl Authority {
     }
 
     /// The voters whose promises count: the majority of each non-empty half.
-    pub(super) fn set_voters(&mut self, incoming: BTreeSet<RaftId>, outgoing: BTreeSet<RaftId>) {
-        self.voters = [incoming, outgoing];
+    pub(super) fn set_voters(&mut self, now: Timestamp, incoming: BTreeSet<RaftId>, outgoing: BTreeSet<RaftId>) {
+        let voters = [incoming, outgoing];
+        if voters != self.voters {
+            self.hearing.begin_anew(now);
+        }
+        self.voters = voters;
         let voters = &self.voters;
         self.acks.retain(|id, _| voters.iter().any(|half| half.contains(id)));
     }
@@ -212,6 +219,7 @@ impl Authority {
     pub(super) fn clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.until = Timestamp::ZERO;
         self.acks.clear();
+        self.hearing.begin_anew(now);
         let gap = if planted(Mutant::GapEndsWaits) { Duration::ZERO } else { gap };
         self.inherited_until = self.inherited_until + gap;
         for end in self.grant_end.values_mut() {
@@ -245,7 +253,7 @@ mod tests {
 
     fn three() -> Authority {
         let mut authority = Authority::new(Term(1), Timestamp::ZERO, at(0));
-        authority.set_voters((1..=3).map(id).collect(), BTreeSet::new());
+        authority.set_voters(at(0), (1..=3).map(id).collect(), BTreeSet::new());
         let views: Vec<_> =
             (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(5) }).collect();
         authority.set_members(at(0), &views, |_| at(0));
@@ -269,7 +277,7 @@ mod tests {
     #[test]
     fn a_joint_configuration_needs_both_majorities() {
         let mut authority = three();
-        authority.set_voters([id(1), id(4), id(5)].into(), (1..=3).map(id).collect());
+        authority.set_voters(at(0), [id(1), id(4), id(5)].into(), (1..=3).map(id).collect());
         for n in 1..=3 {
             authority.count_ack(id(n), at(100), LEASE);
         }

@@ -169,3 +169,43 @@ fn a_clock_gap_drops_the_lease_and_what_was_asked_for() {
     assert_eq!(member.lease_until(), Timestamp::ZERO, "an ack of before the gap renews nothing");
     assert_eq!(member.promise_remaining(at(1100)), promised);
 }
+
+#[test]
+fn a_leader_that_hears_no_majority_falls_silent_when_its_followers_would_miss_it() {
+    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::Unheard);
+    let timeout = Timing::default().leader_timeout;
+    let mut leader = leader();
+    let (mut now, mut last) = (at(1000), at(1000));
+    // One of two others answers, later and later; then it does no more.
+    for pause in [20, 40, 79] {
+        let (_, counter, _) = beat(&mut leader, now)[0];
+        now = now + Duration::from_millis(pause);
+        leader.handle_ack(now, id(2), boot(2), pause, counter, LogIndex(0));
+        last = now;
+    }
+    while now + Duration::from_millis(1) < last + timeout {
+        now = now + Duration::from_millis(1);
+        leader.handle_timeout(now);
+        assert!(!unheard(&mut leader), "{now}");
+    }
+    assert!(leader.poll_timeout().is_some_and(|at| at <= last + timeout));
+    leader.handle_timeout(last + timeout);
+    assert_eq!(drain(&mut leader), [LivenessOutput::Unheard], "and it beats no more");
+}
+
+#[test]
+fn a_leader_that_did_not_run_or_has_new_voters_hears_them_first() {
+    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::Unheard);
+    let mut slept = leader();
+    slept.handle_clock_gap(at(9000), Duration::from_secs(8));
+    slept.handle_timeout(at(9001));
+    assert!(!unheard(&mut slept));
+    let mut changed = leader();
+    changed.set_members(at(1070), &[], [4, 5, 6].map(id).into(), BTreeSet::new());
+    changed.handle_timeout(at(1090));
+    assert!(!unheard(&mut changed));
+    let mut alone = leader();
+    alone.set_members(at(1000), &[], [id(1)].into(), BTreeSet::new());
+    alone.handle_timeout(at(9000));
+    assert!(!unheard(&mut alone), "a sole voter hears itself");
+}

@@ -97,6 +97,7 @@ impl Node {
         match output {
             LivenessOutput::Send { to, counter, body } => self.send_datagram(to, counter, body),
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
+            LivenessOutput::Unheard => self.resign(now),
             LivenessOutput::MemberSilent { id, .. } => {
                 tracing::debug!(peer = %id, "member is silent");
                 if let Some(leading) = &mut self.leading {
@@ -115,16 +116,6 @@ impl Node {
         let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter };
         let bytes = liveness::seal(&key, &header, &body);
         self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Liveness, to: address, bytes });
-    }
-
-    /// The leader is silent: forget it, and campaign in the order of the
-    /// voters that still have a stream to here.
-    pub(super) fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
-        let voters = self.consensus.voters();
-        let me = self.me.id;
-        let unsuspected =
-            voters.into_iter().filter(|&id| id == me || id != leader && self.peers.is_connected(id)).collect();
-        self.consensus.forget_leader(now, &unsuspected);
     }
 
     fn route_handover(&mut self, now: Timestamp, output: HandoverOutput) {
@@ -327,6 +318,7 @@ impl Node {
                 }
             }
             Body::Grant(grant) => self.liveness.handle_grant(from, grant),
+            Body::Resign { term } => self.handle_resign(now, from, term),
             Body::Goodbye { reaped } => self.handle_goodbye(now, Owner { id: from, boot: header.boot }, reaped),
         }
         Ok(())

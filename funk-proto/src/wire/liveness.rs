@@ -92,6 +92,11 @@ pub enum Body {
         /// A process that waited for it says so; otherwise it said so itself, its gate closed.
         reaped: bool,
     },
+    /// The sender led in this term and leads no more: it hears no majority of its voters.
+    Resign {
+        /// The term.
+        term: Term,
+    },
 }
 
 /// The counter of a goodbye: nothing comes after it, so that it can be sealed
@@ -135,6 +140,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
         Body::Grant(_) => 4,
         Body::Goodbye { reaped: false } => 5,
         Body::Goodbye { reaped: true } => 6,
+        Body::Resign { .. } => 7,
     });
     out.put_u64(header.cluster.get());
     out.put_u64(header.from.get());
@@ -158,6 +164,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
         }
         Body::Grant(grant) => put_grant(&mut out, grant),
         Body::Goodbye { .. } => {}
+        Body::Resign { term } => varint::put(&mut out, term.0),
     }
     let tag = key.tag(&out);
     out.put_u64(tag);
@@ -200,6 +207,7 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
         3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?) },
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         5 | 6 => Body::Goodbye { reaped: kind == 6 },
+        7 => Body::Resign { term: Term(next()?) },
         _ => return Err(WHAT),
     };
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
@@ -214,7 +222,7 @@ fn is_sound(body: &Body) -> bool {
         Body::Heartbeat { lease, drift_ppm, .. } => {
             !lease.is_zero() && lease <= LEASE_MAX && drift_ppm <= DRIFT_PPM_MAX
         }
-        Body::Ack { .. } | Body::Grant(_) | Body::Goodbye { .. } => true,
+        Body::Ack { .. } | Body::Grant(_) | Body::Goodbye { .. } | Body::Resign { .. } => true,
     }
 }
 
@@ -232,7 +240,7 @@ mod tests {
         }
     }
 
-    fn bodies() -> [Body; 6] {
+    fn bodies() -> [Body; 7] {
         let grant = Grant { echo: 9, length: Duration::from_micros(149_001) };
         let beat = |grant| Body::Heartbeat {
             term: Term(3),
@@ -243,7 +251,15 @@ mod tests {
         };
         let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77) };
         let goodbye = |reaped| Body::Goodbye { reaped };
-        [beat(None), beat(Some(grant)), ack, Body::Grant(grant), goodbye(false), goodbye(true)]
+        [
+            beat(None),
+            beat(Some(grant)),
+            ack,
+            Body::Grant(grant),
+            goodbye(false),
+            goodbye(true),
+            Body::Resign { term: Term(3) },
+        ]
     }
 
     #[test]

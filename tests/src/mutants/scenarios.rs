@@ -13,7 +13,7 @@ use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, 
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Seed, Timestamp, Timing};
 
-use super::{rumours, storms, young};
+use super::{cuts, rumours, storms, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 
 /// What a scenario is called, and what it does: it says what was broken.
@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("both halves of a joint configuration back a leader", joint_authority),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
+    ("nothing reaches the leader", cuts::deaf_leader),
 ];
 
 /// Those that try many worlds.

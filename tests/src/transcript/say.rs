@@ -110,6 +110,7 @@ fn datagram(bytes: &[u8]) -> Option<String> {
             format!("I lead in term {term}; a lease of {}ms from your asking", grant.length.as_millis())
         }
         Body::Goodbye { .. } => "this boot has ended".into(),
+        Body::Resign { term } => format!("I lead no more in term {}", term.0),
         Body::Ack { term, echo: 0, .. } => format!("your term is over, it is {term} now"),
         Body::Ack { term, .. } => format!("I promise to tell of you in term {term}; a lease, please"),
         Body::Grant(grant) => format!("a lease of {}ms from your asking", grant.length.as_millis()),

@@ -1,0 +1,81 @@
+//! A leader that hears nobody. Its heartbeats may still arrive, and while they
+//! do no follower looks for another leader, though none can be granted a lease.
+//! So it counts silence as its followers do: when no majority of its voters was
+//! heard for the leader timeout it falls silent, and says so once.
+
+use std::collections::BTreeMap;
+
+use super::authority::Authority;
+use super::{Liveness, LivenessOutput};
+use crate::config::Timing;
+use crate::id::RaftId;
+use crate::mutate::{Mutant, planted};
+use crate::time::Timestamp;
+
+/// When each member answered last.
+#[derive(Clone, Debug)]
+pub(super) struct Hearing {
+    heard: BTreeMap<RaftId, Timestamp>,
+    /// Nobody can be missed for longer than since then.
+    since: Timestamp,
+    /// It is known that nobody hears: told once.
+    told: bool,
+}
+
+impl Hearing {
+    pub(super) fn since(now: Timestamp) -> Self {
+        Self { heard: BTreeMap::new(), since: now, told: false }
+    }
+
+    /// Others are to be heard now, or time has passed in which nobody could be.
+    pub(super) fn begin_anew(&mut self, now: Timestamp) {
+        self.since = now;
+    }
+}
+
+impl Authority {
+    /// A member answered one of this leader's heartbeats.
+    pub(super) fn hear(&mut self, now: Timestamp, from: RaftId) {
+        self.hearing.heard.insert(from, now);
+        self.hearing.told = false;
+    }
+
+    /// When this leader is to fall silent, if nobody answers until then.
+    pub(super) fn silent_at(&self, me: RaftId, timing: &Timing) -> Option<Timestamp> {
+        if self.hearing.told || planted(Mutant::DeafLeaderBeats) {
+            return None;
+        }
+        let halves = self.voters.iter().filter(|half| !half.is_empty());
+        let heard = halves.filter_map(|half| {
+            let own = half.contains(&me);
+            let others = half.iter().filter(|&&id| id != me);
+            let mut times: Vec<Timestamp> =
+                others.map(|id| self.hearing.heard.get(id).copied().unwrap_or_default()).collect();
+            times.sort_unstable_by(|a, b| b.cmp(a));
+            // A sole voter hears itself.
+            let others_needed = half.len() / 2 + 1 - usize::from(own);
+            times.get(others_needed.checked_sub(1)?).copied()
+        });
+        Some(heard.min()?.max(self.hearing.since) + timing.leader_timeout)
+    }
+}
+
+impl Liveness {
+    /// Whether this leader has heard no majority for too long. It beats no more then.
+    pub(super) fn falls_silent(&mut self, now: Timestamp) -> bool {
+        let Some(authority) = &mut self.authority else { return false };
+        if authority.silent_at(self.me, &self.timing).is_none_or(|at| now < at) {
+            return false;
+        }
+        authority.hearing.told = true;
+        self.outputs.push_back(LivenessOutput::Unheard);
+        true
+    }
+
+    /// Tells these voters that this node leads no more.
+    pub fn resign(&mut self, now: Timestamp, term: crate::id::Term, voters: impl IntoIterator<Item = RaftId>) {
+        for voter in voters.into_iter().filter(|&id| id != self.me).collect::<Vec<_>>() {
+            self.send(now, voter, super::Body::Resign { term });
+        }
+    }
+}

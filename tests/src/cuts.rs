@@ -1,0 +1,107 @@
+//! Simulated clusters of which one node is cut off, one way or both, and how long that is felt.
+
+use std::time::Duration;
+
+use funk_proto::id::ShardId;
+use funk_proto::status::Role;
+use funk_sim::{Violation, World};
+
+/// Shards of such a cluster.
+pub const SHARDS: u32 = 24;
+/// Between two looks at every host.
+pub const STEP: Duration = Duration::from_micros(500);
+
+/// Which way nothing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing reaches the node.
+    In,
+    /// Nothing leaves it.
+    Out,
+    /// Neither.
+    Both,
+}
+
+/// The longest times without service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pauses {
+    /// Of any shard that another host than the victim had.
+    pub others: Duration,
+    /// Of any shard.
+    pub all: Duration,
+}
+
+/// A cluster that has settled, at no special point of its heartbeat.
+///
+/// # Errors
+/// A property that is broken.
+///
+/// # Panics
+/// If it does not settle.
+pub fn cluster(seed: u64, nodes: usize) -> Result<World, Violation> {
+    let mut world = World::new(seed);
+    for _ in 0..nodes {
+        world.start(SHARDS);
+    }
+    world.run_until(Duration::from_secs(20), World::converged)?.expect("it settles");
+    // Until the voters are chosen and every stream stands.
+    world.run(Duration::from_millis(1_000 + seed * 7))?;
+    Ok(world)
+}
+
+/// A running host of this role.
+///
+/// # Panics
+/// If there is none.
+pub fn with_role(world: &World, role: Role) -> usize {
+    world.running().into_iter().find(|&at| world.status(at).role == role).expect("somebody has it")
+}
+
+/// Cuts a host off from all others.
+pub fn cut(world: &mut World, victim: usize, which: Cut) {
+    for other in (0..world.hosts().len()).filter(|&other| other != victim) {
+        if which != Cut::Out {
+            world.network.cut(other, victim);
+        }
+        if which != Cut::In {
+            world.network.cut(victim, other);
+        }
+    }
+}
+
+/// Mends all links.
+pub fn mend(world: &mut World) {
+    for from in 0..world.hosts().len() {
+        for to in 0..world.hosts().len() {
+            world.network.link_mut(from, to).cuts = 0;
+        }
+    }
+    world.flush_streams();
+}
+
+/// Lets time pass and watches each shard.
+///
+/// # Errors
+/// A property that is broken.
+pub fn watch(world: &mut World, victim: usize, length: Duration) -> Result<Pauses, Violation> {
+    let shards: Vec<ShardId> = (0..SHARDS).map(ShardId).collect();
+    let victims: Vec<bool> = shards.iter().map(|&shard| world.hosts()[victim].shows_here(shard)).collect();
+    let end = world.now() + length;
+    let mut served = vec![world.now(); shards.len()];
+    let mut pauses = Pauses::default();
+    while world.now() < end {
+        world.run(STEP)?;
+        let now = world.now();
+        for ((&shard, last), &victims) in shards.iter().zip(&mut served).zip(&victims) {
+            if world.hosts().iter().any(|host| host.runs() && host.right(now, shard).is_some()) {
+                *last = now;
+            }
+            let pause = now - *last;
+            pauses.all = pauses.all.max(pause);
+            if !victims {
+                pauses.others = pauses.others.max(pause);
+            }
+        }
+    }
+    Ok(pauses)
+}

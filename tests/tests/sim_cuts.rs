@@ -1,0 +1,40 @@
+//! Nodes that hear nobody, or are heard by nobody, while all else goes on.
+
+use std::time::Duration;
+
+use funk_proto::status::Role;
+use funk_sim::World;
+use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, cluster, cut, mend, watch, with_role};
+
+/// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
+fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
+    let mut worst = Pauses::default();
+    for seed in 1..=2 {
+        let mut world = cluster(seed, nodes).expect("no property is broken");
+        let victim = with_role(&world, role);
+        cut(&mut world, victim, which);
+        let pauses = watch(&mut world, victim, Duration::from_secs(1)).expect("no property is broken");
+        let others = (0..nodes).filter(|&at| at != victim);
+        let taken: u32 = others.map(|at| world.status(at).shards_owned).sum();
+        assert_eq!(taken, SHARDS, "seed {seed}: the others have all shards");
+        mend(&mut world);
+        let healed = world.run_until(Duration::from_secs(12), World::converged).expect("no property is broken");
+        healed.unwrap_or_else(|| panic!("seed {seed}: it comes back"));
+        worst = Pauses { others: worst.others.max(pauses.others), all: worst.all.max(pauses.all) };
+    }
+    worst
+}
+
+#[test]
+fn a_node_that_hears_nobody_or_is_heard_by_nobody_pauses_no_shard_of_the_others() {
+    for nodes in [3, 5] {
+        for role in [Role::Leader, Role::Follower] {
+            for which in [Cut::In, Cut::Out, Cut::Both] {
+                let pauses = pauses_of(nodes, role, which);
+                assert!(pauses.others <= STEP, "{nodes} nodes, {role:?}, {which:?}: {pauses:?}");
+                // Its lease holds on for a while; a deaf leader's voters promise more until it knows that it is deaf.
+                assert!(pauses.all < Duration::from_millis(110), "{nodes} nodes, {role:?}, {which:?}: {pauses:?}");
+            }
+        }
+    }
+}
