@@ -45,6 +45,16 @@ fn the_launcher_prints_a_url_that_answers_and_ctrl_c_ends_everything() -> Tested
     Ok(())
 }
 
+#[test]
+fn the_launcher_starts_nothing_when_it_is_asked_for_help_or_given_arguments() -> Tested {
+    let help = Command::new(program("demo-cluster")?).arg("--help").output()?;
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage"), "{help:?}");
+    let wrong = Command::new(program("demo-cluster")?).arg("--nodes").output()?;
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("`--nodes`"), "{wrong:?}");
+    Ok(())
+}
+
 /// The processes whose parent is this one.
 fn children_of(parent: u32) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("there is a process list");

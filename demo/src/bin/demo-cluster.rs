@@ -30,7 +30,26 @@ struct Node {
     url: Option<String>,
 }
 
+/// What it says of itself.
+const HELP: &str = "Three demo nodes on 127.0.0.1 in this terminal, for a first look; Ctrl-C stops them
+
+Usage: demo-cluster
+
+The environment variable FUNK_CLUSTER_NAME names the cluster.
+";
+
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--help" | "-h") => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => {
+            eprintln!("error: `{other}`: demo-cluster takes no arguments");
+            return ExitCode::from(2);
+        }
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
