@@ -9,7 +9,11 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
+<<<<<<< HEAD
 .PHONY: all build demo test check failover startup restart ownership churn idle bench sim sim-soak mutants fuzz clean
+=======
+.PHONY: all build demo test check failover startup restart churn idle bench sim sim-soak mutants fuzz walkthrough clean
+>>>>>>> 581f5a6 (Run every command of the pages: marks name the test, tests take the commands from the pages)
 
 all: build
 
@@ -60,6 +64,10 @@ idle: build
 # Plants one bug after the other and asks how soon the simulator finds it; fails if one is not found.
 mutants:
 	@RUSTFLAGS="--cfg funk_mutate" $(CARGO) run --release --locked --quiet --target-dir $(TARGET)/mutate -p funk-tests --bin mutants -- $(MUTANTS)
+
+# Types what docs/testing.md tells the author of a service to type: a bug in it is found and replayed. At most 15 minutes, builds included.
+walkthrough:
+	@tests/walkthrough
 
 # Every fuzz target for FUZZ_SECONDS each; needs cargo-fuzz and a nightly toolchain.
 fuzz:

@@ -16,6 +16,7 @@ pub mod process;
 pub mod prometheus;
 pub mod restart;
 pub mod serf;
+pub mod shell;
 pub mod startup;
 pub mod statistics;
 pub mod status;

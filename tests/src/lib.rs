@@ -4,10 +4,12 @@
 pub mod blackbox;
 pub mod cuts;
 pub mod embedded;
+pub mod deploy;
 pub mod fuzz;
 pub mod harness;
 pub mod leases;
 pub mod ledger;
 pub mod mutants;
 pub mod ownership;
+pub mod pages;
 pub mod transcript;

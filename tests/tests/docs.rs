@@ -1,104 +1,140 @@
-//! The documents: what they point to is there, and what they tell people to type exists.
+//! The documents: what they point to is there, and what they tell people to type exists and is run by a test.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use funk_tests::blackbox::workspace;
+use funk_tests::pages::{
+    Block, PROVIDERS, anchors, blocks, documents, files, from_root, has_extension, inline_code, links, read,
+};
 
 /// Flags of other people's programs that the documents name.
-const FOREIGN_FLAGS: [&str; 10] =
-    ["--release", "--bin", "--example", "--test", "--workspace", "--locked", "--build", "--cfg", "--features", "--help"];
-
-fn files(below: &Path, keep: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(below).unwrap_or_else(|error| panic!("{}: {error}", below.display()));
-    for entry in entries {
-        let path = entry.expect("a readable directory").path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
-            files(&path, keep, found);
-        } else if keep(&path) {
-            found.push(path);
-        }
-    }
-}
-
-fn has_extension(path: &Path, wanted: &[&str]) -> bool {
-    path.extension().is_some_and(|extension| wanted.iter().any(|wanted| extension == *wanted))
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn documents() -> Vec<PathBuf> {
-    let root = workspace();
-    let mut found: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)).into();
-    files(&root.join("docs"), &|path| has_extension(path, &["md"]), &mut found);
-    found
-}
-
-/// The text outside of fenced blocks.
-fn prose(text: &str) -> String {
-    let mut fenced = false;
-    let outside = text.lines().filter(|line| {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        !fenced && !fence
-    });
-    outside.collect::<Vec<_>>().join("\n")
-}
-
-/// What `](..)` points to.
-fn links(text: &str) -> Vec<String> {
-    let prose = prose(text);
-    let ends = prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
-    ends.filter(|link| !link.contains("://") && !link.starts_with("mailto:")).collect()
-}
-
-/// The anchors of a page's headings, as pages are shown on the web.
-fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = prose(text);
-    let headings = headings.lines().filter_map(|line| line.strip_prefix('#'));
-    let anchor = |heading: &str| -> String {
-        let kept = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
-        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
-    };
-    headings.map(anchor).collect()
-}
+const FOREIGN_FLAGS: [&str; 10] = [
+    "--release",
+    "--bin",
+    "--example",
+    "--test",
+    "--workspace",
+    "--locked",
+    "--build",
+    "--cfg",
+    "--features",
+    "--help",
+];
 
 #[test]
 fn links_and_anchors_lead_somewhere() {
     let mut broken = Vec::new();
     let mut seen = 0;
     for document in documents() {
-        for link in links(&read(&document)) {
+        let path = workspace().join(&document);
+        for link in links(&read(&path)) {
             seen += 1;
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let target =
-                if file.is_empty() { document.clone() } else { document.parent().expect("a file").join(file) };
+            let target = if file.is_empty() { path.clone() } else { path.parent().expect("a file").join(file) };
             let there = target.exists() && (anchor.is_empty() || anchors(&read(&target)).contains(anchor));
             if !there {
-                broken.push(format!("{}: {link}", document.display()));
+                broken.push(format!("{document}: {link}"));
             }
         }
     }
-    assert!(seen > 50, "the documents are full of links, only {seen} were found");
+    assert!(seen > 40, "the documents are full of links, only {seen} were found");
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
 fn every_page_is_in_the_index() {
-    let docs = workspace().join("docs");
-    let listed: BTreeSet<String> = links(&read(&docs.join("README.md"))).into_iter().collect();
-    let mut pages = Vec::new();
-    files(&docs, &|path| has_extension(path, &["md"]), &mut pages);
-    for page in pages {
-        let name = page.strip_prefix(&docs).expect("below it").to_string_lossy().into_owned();
-        let in_folder = name.contains('/');
-        assert!(in_folder || name == "README.md" || listed.contains(&name), "docs/README.md does not list {name}");
+    let listed: BTreeSet<String> = links(&read(&workspace().join("docs/README.md"))).into_iter().collect();
+    for page in documents() {
+        let Some(name) = page.strip_prefix("docs/") else { continue };
+        let own = name.contains('/') || name == "README.md";
+        assert!(own || listed.contains(name), "docs/README.md does not list {name}");
     }
+}
+
+#[test]
+fn every_block_of_commands_says_who_runs_it_and_is_run() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for document in documents() {
+        for block in blocks(&document).iter().filter(|block| block.is_shell()) {
+            seen += 1;
+            if let Err(why) = runs(block) {
+                wrong.push(format!("{}: {why}", block.place()));
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} blocks were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the mark of a block is true.
+fn runs(block: &Block) -> Result<(), String> {
+    let mark = block.mark.as_deref().ok_or("no mark above it says which test runs it: see tests/src/pages.rs")?;
+    let steps = block.steps();
+    if mark == "provider" {
+        let own = steps.iter().find(|step| !PROVIDERS.iter().any(|name| step.command.split(' ').next() == Some(name)));
+        return own.map_or(Ok(()), |step| Err(format!("`{}` is no provider's command", step.command)));
+    }
+    let runner = mark.strip_prefix("run: ").ok_or_else(|| format!("what is `{mark}`?"))?;
+    let (file, test) = match runner.split_once("::") {
+        Some((file, test)) => (format!("tests/tests/{file}.rs"), Some(test)),
+        None => (runner.to_owned(), None),
+    };
+    let path = workspace().join(&file);
+    let source = std::fs::read_to_string(&path).map_err(|error| format!("{file}: {error}"))?;
+    match test {
+        Some(test) => {
+            let there = source.split("#[test]\n").skip(1).any(|rest| rest.starts_with(&format!("fn {test}(")));
+            if !there {
+                return Err(format!("{file} has no test `{test}`"));
+            }
+        }
+        None => {
+            let mode = std::fs::metadata(&path).map_err(|error| error.to_string())?.permissions().mode();
+            if mode & 0o111 == 0 {
+                return Err(format!("{file} is no program"));
+            }
+        }
+    }
+    // It takes the commands from the page, or has each as it stands there.
+    let reads = source.contains(&block.page)
+        && test.is_none_or(|test| source.contains(&format!("{:?}", format!("{}::{test}", stem(&file)))));
+    let missing = steps.iter().find(|step| !source.lines().any(|line| line.trim() == step.command));
+    match missing {
+        Some(step) if !reads => Err(format!("{file} neither reads the block nor has `{}`", step.command)),
+        _ => Ok(()),
+    }
+}
+
+fn stem(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.strip_suffix(".rs").unwrap_or(name)
+}
+
+#[test]
+fn a_mark_that_is_not_true_is_found() {
+    let block = |mark: Option<&str>, text: &str| Block {
+        page: "docs/no-page.md".into(),
+        line: 1,
+        language: "sh".into(),
+        mark: mark.map(str::to_owned),
+        text: text.into(),
+    };
+    let refused = |mark, text, why: &str| {
+        let said = runs(&block(mark, text)).expect_err("it is not true");
+        assert!(said.contains(why), "{said}");
+    };
+    refused(None, "make", "no mark");
+    refused(Some("provider"), "docker ps\nbin/demo", "no provider's command");
+    refused(Some("tests"), "make", "what is");
+    refused(Some("run: tests/no-script"), "make", "tests/no-script");
+    refused(Some("run: README.md"), "make", "is no program");
+    refused(Some("run: docs::a_test_that_is_not_there"), "make", "has no test");
+    refused(Some("run: docs::every_page_is_in_the_index"), "bin/demo --no-such", "neither reads");
+    refused(Some("run: tests/check"), "bin/demo --no-such", "neither reads");
+    assert_eq!(runs(&block(Some("provider"), "docker ps")), Ok(()));
 }
 
 /// Words of `text` that begin with this, with what may not be in them cut off.
@@ -136,17 +172,28 @@ fn known_flags() -> BTreeSet<String> {
     flags
 }
 
+/// The text of a file without its blocks of commands: those are run, or are others' own.
+fn own(place: &Path) -> String {
+    let mut text = read(place);
+    if has_extension(place, &["md"]) {
+        for block in blocks(&from_root(place)).iter().filter(|block| block.mark.is_some()) {
+            text = text.replace(&block.text, "");
+        }
+    }
+    text
+}
+
 #[test]
 fn flags_that_documents_and_deployments_name_exist() {
     let known = known_flags();
     let root = workspace();
-    let mut places = documents();
+    let mut places: Vec<PathBuf> = documents().iter().map(|page| root.join(page)).collect();
     places.retain(|path| !path.ends_with("CHANGELOG.md"));
     files(&root.join("deploy"), &|path| has_extension(path, &["yaml"]), &mut places);
     let mut unknown = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for place in places {
-        let text = read(&place);
+        let text = own(&place);
         for flag in words(&text, "--").into_iter().filter(|word| word.len() > 4 && !word.ends_with('-')) {
             seen.insert(flag.to_owned());
             if !known.contains(flag) {
@@ -165,12 +212,11 @@ fn make_targets_that_documents_name_exist() {
         makefile.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
     let mut seen = 0;
     for document in documents() {
-        for line in read(&document).lines() {
-            for command in line.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("make ")) {
-                let target = command.split_whitespace().next().unwrap_or_default();
-                seen += 1;
-                assert!(targets.contains(target), "{}: make {target}", document.display());
-            }
+        for code in inline_code(&read(&workspace().join(&document))) {
+            let Some(command) = code.strip_prefix("make ") else { continue };
+            let target = command.split_whitespace().next().unwrap_or_default();
+            seen += 1;
+            assert!(targets.contains(target), "{document}: make {target}");
         }
     }
     assert!(seen > 10, "only {seen} were found");

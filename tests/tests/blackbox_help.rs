@@ -1,0 +1,167 @@
+//! What the programs say of their flags is what docs/interfaces.md says, and
+//! what other pages tell people to type is accepted by them.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use funk_tests::blackbox::{Tested, program, workspace};
+use funk_tests::pages::{blocks, documents, inline_code, read};
+
+const PAGE: &str = "docs/interfaces.md";
+const PROGRAMS: [&str; 5] = ["demo", "client", "seed", "ctrlc", "demo-cluster"];
+/// Set to write the tables of the page anew.
+const REWRITE: &str = "FUNK_REWRITE";
+
+/// A flag as `--help` shows it.
+#[derive(Clone, Debug, Default)]
+struct Flag {
+    name: String,
+    short: Option<String>,
+    value: String,
+    text: String,
+}
+
+fn help(arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(program(arguments[0])?);
+    let output = command.args(&arguments[1..]).arg("--help").output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{arguments:?} --help: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The flags of a program; its own `--help` and `--version` left out.
+fn flags(help: &str) -> Vec<Flag> {
+    let options = help.split("Options:\n").nth(1).unwrap_or_default();
+    let mut found: Vec<Flag> = Vec::new();
+    for line in options.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match (indent <= 6 && line.trim_start().starts_with('-'), found.last_mut()) {
+            (true, _) => found.push(flag(line.trim_start())),
+            (false, Some(flag)) => flag.text = format!("{} {}", flag.text, line.trim()),
+            (false, None) => {}
+        }
+    }
+    found.retain(|flag| flag.name != "--help" && flag.name != "--version");
+    found
+}
+
+/// From `-e, --endpoint <HOST:PORT>  What it is`.
+fn flag(line: &str) -> Flag {
+    let (names, text) = line.split_once("  ").unwrap_or((line, ""));
+    let (short, long) = match names.split_once(", ") {
+        Some((short, long)) => (Some(short.to_owned()), long),
+        None => (None, names),
+    };
+    let end = long.find([' ', '[']).unwrap_or(long.len());
+    let value = long[end..].trim().replace(['<', '>'], "");
+    Flag { name: long[..end].to_owned(), short, value, text: text.trim().to_owned() }
+}
+
+/// What stands in `[name: ..]`.
+fn bracket(text: &str, name: &str) -> Option<String> {
+    Some(text.split(&format!("[{name}: ")).nth(1)?.split(']').next()?.to_owned())
+}
+
+fn row(flag: &Flag) -> String {
+    let short = flag.short.as_ref().map(|short| format!("`{short}`, ")).unwrap_or_default();
+    let value = if flag.value.is_empty() { String::new() } else { format!(" {}", flag.value) };
+    let what = flag.text.split(" [").next().unwrap_or_default().split("Possible values:").next().unwrap_or_default();
+    let default = bracket(&flag.text, "default").filter(|text| text != "\"\"").unwrap_or_default();
+    format!("| {short}`{}{value}` | {default} | {} |", flag.name, what.trim())
+}
+
+/// The section of the page for a program, as it has to be.
+fn section(name: &str) -> Result<String, String> {
+    let mut lines = vec!["| flag | default | |".to_owned(), "|---|---|---|".to_owned()];
+    lines.extend(flags(&help(&[name])?).iter().map(row));
+    Ok(lines.join("\n") + "\n")
+}
+
+#[test]
+fn the_tables_of_flags_are_what_help_says() -> Tested {
+    let file = workspace().join(PAGE);
+    let mut page = read(&file);
+    for name in ["demo", "client", "seed", "ctrlc"] {
+        let fresh = section(name)?;
+        let head = format!("<!-- flags of bin/{name}: FUNK_REWRITE=1 writes them -->\n");
+        let (before, rest) = page.split_once(&head).ok_or_else(|| format!("{PAGE} has no line `{head}`"))?;
+        let end: usize = rest.lines().take_while(|line| line.starts_with('|')).map(|line| line.len() + 1).sum();
+        if std::env::var_os(REWRITE).is_none() {
+            assert_eq!(&rest[..end], fresh, "{PAGE} lags behind `bin/{name} --help`: run this test with {REWRITE}=1");
+        }
+        page = format!("{before}{head}{fresh}{}", &rest[end..]);
+    }
+    std::fs::write(&file, page).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+#[test]
+fn every_flag_can_be_given_in_the_environment() -> Tested {
+    for name in ["demo", "client", "seed", "ctrlc"] {
+        for flag in flags(&help(&[name])?) {
+            let wanted = format!("FUNK_{}", flag.name[2..].replace('-', "_").to_uppercase());
+            let said = bracket(&flag.text.replace("=]", "]"), "env");
+            assert_eq!(said, Some(wanted), "bin/{name} {}", flag.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_in_the_text_are_ones_that_the_programs_take() -> Tested {
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut seen = 0;
+    for page in documents().into_iter().filter(|page| page != "CHANGELOG.md") {
+        let text = read(&workspace().join(&page));
+        let mut commands = inline_code(&text);
+        commands.extend(
+            blocks(&page)
+                .iter()
+                .filter(|block| block.is_shell())
+                .flat_map(|block| block.steps().into_iter().map(|step| step.command.replace("\\\n", " "))),
+        );
+        for command in commands.iter().filter(|command| command.len() > "bin/".len() && command.starts_with("bin/")) {
+            seen += 1;
+            check(command, &mut known).map_err(|why| format!("{page}: `{command}`: {why}"))?;
+        }
+    }
+    assert!(seen > 20, "only {seen} commands were found");
+    Ok(())
+}
+
+/// Whether a program has these flags, and for ctrlc the command.
+fn check(command: &str, known: &mut BTreeMap<String, Vec<String>>) -> Result<(), String> {
+    let mut words = command.split_whitespace();
+    let name = words.next().unwrap_or_default().trim_start_matches("bin/");
+    if !PROGRAMS.contains(&name) {
+        return Err("no such program".into());
+    }
+    let mut path = vec![name];
+    let mut typed = Vec::new();
+    let mut value_of_flag = false;
+    // What a shell does with it afterwards is not the program's.
+    for word in words.by_ref().take_while(|word| !word.starts_with(['|', '>', '&', '2'])) {
+        if word.starts_with('-') {
+            typed.push(word.split('=').next().unwrap_or(word));
+            value_of_flag = !word.contains('=');
+        } else if !std::mem::take(&mut value_of_flag)
+            && name == "ctrlc"
+            && path.len() < 3
+            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        {
+            path.push(word);
+        }
+    }
+    if name == "demo-cluster" {
+        return Ok(());
+    }
+    let key = path.join(" ");
+    if !known.contains_key(&key) {
+        let help = help(&path)?;
+        let all = flags(&help).into_iter().flat_map(|flag| flag.short.into_iter().chain([flag.name])).collect();
+        known.insert(key.clone(), all);
+    }
+    let unknown = typed.iter().find(|flag| ***flag != *"--help" && !known[&key].iter().any(|name| name == *flag));
+    unknown.map_or(Ok(()), |flag| Err(format!("{key} has no {flag}")))
+}

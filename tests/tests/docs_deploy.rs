@@ -1,0 +1,148 @@
+//! The files of `deploy/`: they can be read, and what they name is there.
+
+use std::collections::BTreeSet;
+
+use funk_tests::blackbox::namespaces::skip;
+use funk_tests::blackbox::{Tested, workspace};
+use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
+use funk_tests::pages::{files, from_root, has_extension, read};
+use serde_json::Value;
+
+const COMPOSE: &str = "deploy/docker/compose.yaml";
+const DOCKERFILE: &str = "deploy/docker/Dockerfile";
+const KUBERNETES: &str = "deploy/kubernetes/funk.yaml";
+
+fn with_yaml(name: &str, test: impl FnOnce() -> Tested) -> Tested {
+    if yaml_can_be_read() { test() } else { skip(name, "Python's module yaml is missing") }
+}
+
+#[test]
+fn every_yaml_file_can_be_read() -> Tested {
+    with_yaml("every_yaml_file_can_be_read", || {
+        let mut found = Vec::new();
+        files(&workspace().join("deploy"), &|path| has_extension(path, &["yaml", "yml"]), &mut found);
+        assert!(found.len() >= 4, "{found:?}");
+        for file in found {
+            let documents = yaml(&file)?;
+            assert!(documents.iter().all(Value::is_object), "{}", file.display());
+        }
+        Ok(())
+    })
+}
+
+/// The values that a command gives to a flag.
+fn values<'a>(command: &'a str, flag: &str) -> Vec<&'a str> {
+    let words: Vec<_> = command.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1]).collect()
+}
+
+#[test]
+fn the_nodes_of_the_compose_file_join_each_other_at_their_own_addresses() -> Tested {
+    with_yaml("the_nodes_of_the_compose_file_join_each_other_at_their_own_addresses", || {
+        let compose = yaml(COMPOSE)?.remove(0);
+        let services = compose["services"].as_object().ok_or("no services")?;
+        let (mut doors, mut bootstraps) = (BTreeSet::new(), 0);
+        for (name, service) in services {
+            let command = service["command"].as_str().ok_or("no command")?;
+            let ip = service["networks"]["funk"]["ipv4_address"].as_str().ok_or("no address")?;
+            assert_eq!(values(command, "--node-id"), [name], "{command}");
+            assert_eq!(values(command, "--interface"), [ip], "{command}");
+            assert_eq!(values(command, "--serf-endpoint"), [format!("{ip}:7946")], "{command}");
+            assert_eq!(service["image"], "funk");
+            let build = &service["build"];
+            let place = workspace().join("deploy/docker").join(build["context"].as_str().ok_or("no context")?);
+            assert!(
+                place.join("Makefile").is_file()
+                    && place.join(build["dockerfile"].as_str().ok_or("no file")?).is_file()
+            );
+            doors.insert(format!("{ip}:7946"));
+            bootstraps += usize::from(command.split_whitespace().any(|word| word == "--bootstrap"));
+        }
+        assert_eq!((services.len(), doors.len(), bootstraps), (3, 3, 1));
+        for service in services.values() {
+            let command = service["command"].as_str().ok_or("no command")?;
+            let own: BTreeSet<_> = values(command, "--serf-endpoint").into_iter().map(str::to_owned).collect();
+            let joined: BTreeSet<_> = values(command, "--join").into_iter().map(str::to_owned).collect();
+            assert_eq!(joined, &doors - &own, "{command}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_image_copies_what_is_there_and_runs_what_make_builds() {
+    let root = workspace();
+    let dockerfile = read(&root.join(DOCKERFILE));
+    let makefile = read(&root.join("Makefile"));
+    let programs = makefile.lines().find_map(|line| line.strip_prefix("PROGRAMS := ")).expect("make has programs");
+    let programs: Vec<_> = programs.split(' ').collect();
+    let ignored = read(&root.join(".dockerignore"));
+    let mut copied = 0;
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        copied += 1;
+        let words: Vec<_> = line.split(' ').collect();
+        if let Some(rest) = line.strip_prefix("--from=build ") {
+            assert!(dockerfile.contains(" AS build\n") && dockerfile.contains("\nWORKDIR /src\n"), "{line}");
+            // `make` leaves the programs in the `bin` of the place where it runs.
+            assert_eq!(rest, "/src/bin/ /usr/local/bin/");
+            assert!(dockerfile.contains("\nRUN make\n"));
+        } else {
+            assert!(root.join(words[0]).exists(), "{line}");
+            assert!(!ignored.lines().any(|line| line == words[0]), "{line} is ignored");
+        }
+    }
+    assert_eq!(copied, 2);
+    let entry =
+        dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT [\"")).expect("the image runs something");
+    let entry = entry.trim_end_matches("\"]");
+    assert!(programs.contains(&entry), "make builds no {entry}: {programs:?}");
+}
+
+#[test]
+fn the_pods_are_found_before_they_are_ready_and_own_their_volumes() -> Tested {
+    with_yaml("the_pods_are_found_before_they_are_ready_and_own_their_volumes", || {
+        let documents = yaml(KUBERNETES)?;
+        let service = documents.iter().find(|document| document["kind"] == "Service").ok_or("no service")?;
+        assert_eq!(service["spec"]["clusterIP"], "None", "headless");
+        assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
+        let set = documents.iter().find(|document| document["kind"] == "StatefulSet").ok_or("no set")?;
+        let (spec, pod) = (&set["spec"], &set["spec"]["template"]);
+        let name = service["metadata"]["name"].as_str().ok_or("no name")?;
+        assert_eq!(spec["serviceName"], name);
+        assert_eq!(spec["selector"]["matchLabels"], pod["metadata"]["labels"]);
+        assert_eq!(service["spec"]["selector"], pod["metadata"]["labels"]);
+        let script = pod_script(&documents)?;
+        assert_eq!(values(&script, "--join"), [format!("{name}:7946")], "{script}");
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["image"], "funk");
+        for (flag, port) in
+            [("--http-endpoint", "http"), ("--metrics-endpoint", "metrics"), ("--serf-endpoint", "serf")]
+        {
+            let number = values(&script, flag)[0].rsplit(':').next().unwrap_or_default().trim_matches('"');
+            let number: u64 = number.parse()?;
+            let ports = container["ports"].as_array().ok_or("no ports")?;
+            let there = ports.iter().any(|one| one["name"] == port && one["containerPort"] == number);
+            assert!(there, "{flag} is not the port {port}");
+        }
+        let user = read(&workspace().join(DOCKERFILE));
+        let user = user.lines().find_map(|line| line.strip_prefix("USER ")).ok_or("the image has a user")?;
+        let rights = &pod["spec"]["securityContext"];
+        assert_eq!([&rights["runAsUser"], &rights["fsGroup"]].map(Value::to_string), [user, user]);
+        let claims = spec["volumeClaimTemplates"][0]["metadata"]["name"].as_str();
+        assert_eq!(container["volumeMounts"][0]["name"].as_str(), claims);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_pages_point_to_every_file_of_the_deployments() {
+    let mut found = Vec::new();
+    files(&workspace().join("deploy"), &|_| true, &mut found);
+    let pages: String = ["docs/without-zeroconf.md", "docs/operations.md", "docs/metrics.md"]
+        .map(|page| read(&workspace().join(page)))
+        .concat();
+    for file in found {
+        let (path, name) = (from_root(&file), file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        assert!(pages.contains(&path) || pages.contains(&format!("`{name}`")), "no page names {path}");
+    }
+}
