@@ -3,8 +3,8 @@
 
 pub mod blackbox;
 pub mod cuts;
-pub mod embedded;
 pub mod deploy;
+pub mod embedded;
 pub mod fuzz;
 pub mod harness;
 pub mod leases;
