@@ -9,11 +9,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 
-<<<<<<< HEAD
-.PHONY: all build demo test check failover startup restart ownership churn idle bench sim sim-soak mutants fuzz clean
-=======
-.PHONY: all build demo test check failover startup restart churn idle bench sim sim-soak mutants fuzz walkthrough clean
->>>>>>> 581f5a6 (Run every command of the pages: marks name the test, tests take the commands from the pages)
+.PHONY: all build demo test check failover startup restart ownership churn idle bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
