@@ -46,7 +46,7 @@ restart:
 
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
-	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --include-ignored --nocapture
+	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --nocapture no_request
 
 # Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.

@@ -34,15 +34,18 @@ fn drain(cluster: &DemoCluster, node: usize, through: usize) -> Result<(), Strin
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// Waits until all that vote are alive, so that the next kill leaves a majority.
+/// Waits until so many of those that vote are alive that the next kill leaves
+/// a majority. A dead one may go on counting: of four nodes that live and one
+/// that is dead, all five vote.
 fn spares_a_voter(cluster: &mut DemoCluster) -> Result<(), String> {
     let live: Vec<_> = cluster.live();
     let ids: Vec<_> = live.iter().map(|&node| cluster.nodes[node].id.clone()).collect();
-    wait_for("three live voters", GENEROUS, || {
+    wait_for("a voter to spare", GENEROUS, || {
         for &node in &live {
             let status = cluster.status(node)?;
             let voters: Vec<_> = status.members.iter().filter(|(_, member)| member.raft == "Voter").collect();
-            if voters.len() < 3 || voters.iter().any(|(id, _)| !ids.contains(id)) {
+            let alive = voters.iter().filter(|(id, _)| ids.contains(id)).count();
+            if alive < 3 || alive - 1 <= voters.len() / 2 {
                 return Err(status.brief());
             }
         }
@@ -51,7 +54,6 @@ fn spares_a_voter(cluster: &mut DemoCluster) -> Result<(), String> {
 }
 
 #[test]
-#[ignore = "known fault: release builds do not get through it yet; `make churn` runs it"]
 fn no_request_is_lost_while_nodes_are_killed_drained_and_added() -> Tested {
     let wanted: u64 = std::env::var("FUNK_REQUESTS").map_or(Ok(REQUESTS), |text| text.parse())?;
     let mut cluster = DemoCluster::start("client-churn", 4)?;
