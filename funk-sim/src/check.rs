@@ -17,6 +17,7 @@ mod ownership_exclusivity;
 mod proposals;
 mod stable_records;
 mod state_machine_safety;
+mod waiters;
 mod worker_ids;
 
 pub use configuration::Configuration;
@@ -35,6 +36,7 @@ pub use ownership_exclusivity::OwnershipExclusivity;
 pub use proposals::Proposals;
 pub use stable_records::StableRecords;
 pub use state_machine_safety::StateMachineSafety;
+pub use waiters::Waiters;
 pub use worker_ids::WorkerIds;
 
 use crate::checker::Checker;
@@ -59,6 +61,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<Endings>::default(),
         Box::<Proposals>::default(),
         Box::<WorkerIds>::default(),
+        Box::<Waiters>::default(),
     ]
 }
 

@@ -129,6 +129,11 @@ pub trait Checker: fmt::Debug {
         Ok(())
     }
 
+    /// A node took a request on that ends with an event of this number.
+    fn on_request(&mut self, _scene: Scene<'_>, _at: usize, _id: funk_proto::RequestId) -> Verdict {
+        Ok(())
+    }
+
     /// A client proposed these bytes through a node, under this number of its own.
     fn on_propose(&mut self, _scene: Scene<'_>, _at: usize, _id: funk_proto::RequestId, _bytes: &[u8]) -> Verdict {
         Ok(())

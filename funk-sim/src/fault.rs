@@ -87,11 +87,21 @@ pub enum Kind {
     /// Goodbyes of former boots come again, others are sent to whom they are
     /// not for, or are changed.
     FalseGoodbye,
+    /// Shards are pinned to a node: `amount` says where they begin and how many; freed at the end.
+    Pin,
+    /// A member is given the weight `amount`; its own again at the end.
+    Weigh,
+    /// A member is drained; at the end it is started again.
+    Drain,
+    /// A member is taken out; at the end it is let in anew.
+    Evict,
+    /// A node publishes an endpoint of the port `amount`, and withdraws it at the end.
+    Endpoint,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 39] = [
+    pub const ALL: [(Kind, &'static str); 44] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -131,6 +141,11 @@ impl Kind {
         (Kind::FullDisk, "full-disk"),
         (Kind::Exit, "exit"),
         (Kind::FalseGoodbye, "false-goodbye"),
+        (Kind::Pin, "pin"),
+        (Kind::Weigh, "weigh"),
+        (Kind::Drain, "drain"),
+        (Kind::Evict, "evict"),
+        (Kind::Endpoint, "endpoint"),
     ];
 
     /// Its word.

@@ -37,6 +37,8 @@ pub struct Plan {
     pub durable: bool,
     /// Whether owners hand over what they have of a moving shard.
     pub states: bool,
+    /// Whether hosts differ in weight, capacity, zone and part.
+    pub mixed: bool,
     /// What goes wrong, by its beginning.
     pub faults: Vec<Fault>,
 }
@@ -56,7 +58,17 @@ impl Plan {
     /// A plan without faults.
     pub fn quiet(seed: u64, nodes: usize) -> Self {
         let faults = Vec::new();
-        Self { seed, nodes, shards: 40, heal_at: HEAL_MS, end_at: RUN_MS, durable: false, states: false, faults }
+        Self {
+            seed,
+            nodes,
+            shards: 40,
+            heal_at: HEAL_MS,
+            end_at: RUN_MS,
+            durable: false,
+            states: false,
+            mixed: false,
+            faults,
+        }
     }
 
     /// The plan of a seed: each kind of fault is on or off, with a rate of its own.
@@ -72,6 +84,7 @@ impl Plan {
         plan.durable = rng.below(2) == 0;
         plan.states = rng.below(2) == 0;
         plan.draw_kinds(&mut rng, later, share);
+        plan.mixed = rng.below(3) == 0;
         plan.faults.sort_by_key(|fault| fault.at);
         plan
     }
@@ -141,6 +154,10 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::Join => (0, 1_000 + rng.below(12_000), 0),
         Kind::Leave => (one, 1_000 + rng.below(6_000), 0),
         Kind::StepDown => (0, 1, 0),
+        Kind::Pin => (one, 500 + rng.below(10_000), rng.below(2_000)),
+        Kind::Weigh => (one, 500 + rng.below(10_000), 1 + rng.below(9)),
+        Kind::Drain | Kind::Evict => (one, 1_000 + rng.below(6_000), 0),
+        Kind::Endpoint => (one, 500 + rng.below(5_000), 1_000 + rng.below(1_000)),
     };
     Fault { at, length, kind, nodes, amount }
 }
@@ -160,6 +177,7 @@ impl fmt::Display for Plan {
         writeln!(f, "end {}", self.end_at)?;
         writeln!(f, "durable {}", self.durable)?;
         writeln!(f, "states {}", self.states)?;
+        writeln!(f, "mixed {}", self.mixed)?;
         for fault in &self.faults {
             writeln!(f, "fault {fault}")?;
         }
@@ -188,6 +206,7 @@ impl FromStr for Plan {
                 "heal" => plan.heal_at = number()?,
                 "end" => plan.end_at = number()?,
                 "states" => plan.states = rest.parse().map_err(|error| bad(&error))?,
+                "mixed" => plan.mixed = rest.parse().map_err(|error| bad(&error))?,
                 "durable" => plan.durable = rest.parse().map_err(|error| bad(&error))?,
                 "fault" => plan.faults.push(rest.parse()?),
                 _ => return Err(format!("{line:?} begins with no word of a plan")),

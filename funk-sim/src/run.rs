@@ -4,6 +4,8 @@
 mod begin;
 mod disks;
 mod heal;
+mod operations;
+mod shares;
 mod strangers;
 mod traffic;
 
@@ -99,6 +101,8 @@ struct Runner<'a> {
     down: Vec<u32>,
     stopped: Vec<u32>,
     leaving: Vec<bool>,
+    /// A member that an operator has drained.
+    drained: Option<usize>,
     healed: bool,
     healed_after: Option<Duration>,
     proposed: u64,
@@ -106,9 +110,11 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     fn new(mut world: World, plan: &'a Plan) -> Self {
-        for _ in 0..plan.nodes {
-            let shards = plan.shards;
-            world.add_host(|config| config.shards = shards);
+        for at in 0..plan.nodes {
+            world.add_host(|config| {
+                config.shards = plan.shards;
+                operations::mix(plan, at, config);
+            });
         }
         let rng = Rng::new(Seed::from_u64(plan.seed), Stream::Liveness);
         let hits = vec![Hit::default(); plan.faults.len()];
@@ -122,6 +128,7 @@ impl<'a> Runner<'a> {
             down: Vec::new(),
             stopped: Vec::new(),
             leaving: Vec::new(),
+            drained: None,
             healed: false,
             healed_after: None,
             proposed: 0,

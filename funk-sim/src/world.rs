@@ -424,7 +424,12 @@ impl World {
         let Some(node) = host.node.as_mut().filter(|_| host.paused.is_none()) else {
             return Err(RequestError::Stopping);
         };
+        let ends =
+            !matches!(request, Request::Propose(_) | Request::Join(_) | Request::Leave | Request::SetEndpoint { .. });
         let id = node.request(now, request)?;
+        if ends {
+            self.check(Some(at), |checker, scene| checker.on_request(scene, at, id));
+        }
         self.drain(at);
         Ok(id)
     }

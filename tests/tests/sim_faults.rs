@@ -153,6 +153,27 @@ fn false_goodbyes_end_nobody() {
 }
 
 #[test]
+fn operations_move_shards_and_members() {
+    let calm = quiet();
+    for (kind, amount) in [(Kind::Pin, 10 * 20), (Kind::Weigh, 9), (Kind::Drain, 0)] {
+        let moves = with(kind, 0b100, 1_500, amount).tally.moves;
+        assert!(moves > calm.moves + 20, "{kind:?}: {moves} of {}", calm.moves);
+    }
+    assert!(told(&with(Kind::Evict, 0b100, 2_000, 0), "sees n2 leave") >= 6);
+    let updates = |tally: &Tally| tally.messages.get("update").copied().unwrap_or(0);
+    assert!(updates(&with(Kind::Endpoint, 0b100, 1_000, 1_234).tally) >= updates(&calm) + 4);
+}
+
+#[test]
+fn hosts_may_differ_in_weight_capacity_zone_and_part() {
+    for seed in 0..4 {
+        let mut plan = Plan::quiet(seed, 5);
+        (plan.shards, plan.heal_at, plan.end_at, plan.mixed) = (20, 5_000, 15_000, true);
+        assert_eq!(run(&plan, false).violation, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_gray_node_is_neither_dead_nor_alive() {
     let outcome = with(Kind::Gray, 0b10, 2_000, 0);
     assert!(outcome.tally.resumes > 5 && outcome.tally.datagrams_lost > 0);

@@ -36,6 +36,19 @@ fn a_goodbye_of_a_process_that_lives_breaks_endings() {
 }
 
 #[test]
+fn an_operation_without_an_end_breaks_waiters() {
+    let mut world = cluster(World::new(1));
+    world.check(Some(1), |checker, scene| checker.on_request(scene, 1, funk_proto::RequestId(u64::MAX)));
+    assert_eq!(broken(&mut world), None);
+    world.run(Duration::from_secs(35)).expect("not yet");
+    assert!(broken(&mut world).is_none());
+    world.check_at_end();
+    let _ = world.run(Duration::from_secs(5));
+    world.check_at_end();
+    assert_eq!(world.violation().map(|violation| violation.property), Some("waiters"));
+}
+
+#[test]
 fn a_disk_that_forgets_what_was_stable_breaks_stable_records() {
     let mut world = cluster(World::new(1).with_durable_disks());
     world.kill(1);

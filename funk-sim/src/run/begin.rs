@@ -79,7 +79,9 @@ impl Runner<'_> {
             Kind::Foreign => self.foreign(index, fault),
             Kind::Join => self.newcomer(index),
             Kind::Leave => self.leave(index, hosts),
-            Kind::StepDown => self.step_down(index),
+            Kind::StepDown | Kind::Pin | Kind::Weigh | Kind::Drain | Kind::Evict | Kind::Endpoint => {
+                self.begin_operation(index, fault, hosts);
+            }
         }
     }
 
@@ -125,7 +127,10 @@ impl Runner<'_> {
             Kind::Leave => hosts.iter().for_each(|&host| self.come_back(host)),
             Kind::Partition | Kind::Outbound | Kind::Inbound | Kind::Partial | Kind::Ring | Kind::Flap => {}
             Kind::SwizzleClog | Kind::Stutter | Kind::Forge | Kind::FalseGoodbye => {}
-            Kind::Malformed | Kind::Flood | Kind::StepDown => {}
+            Kind::Malformed | Kind::Flood => {}
+            Kind::StepDown | Kind::Pin | Kind::Weigh | Kind::Drain | Kind::Evict | Kind::Endpoint => {
+                hosts.iter().for_each(|&host| self.end_operation(&fault, host));
+            }
         }
         self.world.flush_streams();
     }
@@ -345,29 +350,22 @@ impl Runner<'_> {
         }
     }
 
-    fn come_back(&mut self, host: usize) {
+    pub(super) fn come_back(&mut self, host: usize) {
         let there = &self.world.hosts()[host];
-        if !self.leaving[host] || !there.exists() || !(self.world.has_gone(host) || self.world.is_spare(host)) {
+        // An application whose node was taken out has ended by itself.
+        let ended = !there.exists() && there.is_refused();
+        if !self.leaving[host] || !ended && !(self.world.has_gone(host) || self.world.is_spare(host)) {
             return;
         }
         self.leaving[host] = false;
         self.stopped[host] = 0;
-        self.world.kill(host);
+        if there.exists() {
+            self.world.end_with_words(host, there.is_paused());
+        }
         self.world.host_mut(host).disk.replace();
         if self.down[host] == 0 {
             self.world.restart(host);
         }
-    }
-
-    fn step_down(&mut self, index: usize) {
-        let leads = |&at: &usize| {
-            let facts = self.world.hosts()[at].facts();
-            facts.is_some_and(|facts| facts.role == funk_proto::consensus::Role::Leader)
-        };
-        let leader = self.regular().into_iter().find(leads);
-        let asked = leader.filter(|&leader| self.world.request(leader, Request::StepDown).is_ok());
-        self.hits[index].on = asked.is_some();
-        self.hits[index].hosts = asked.into_iter().collect();
     }
 }
 

@@ -20,9 +20,10 @@ impl Runner<'_> {
         }
         let join: Vec<SocketAddr> =
             self.world.hosts().iter().filter(|host| !host.stranger).map(|host| host.address(1)).collect();
-        let shards = self.plan.shards;
-        let at = self.world.add_host(|config| {
-            (config.shards, config.join, config.bootstrap) = (shards, join, false);
+        let (plan, at) = (self.plan, self.world.hosts().len());
+        self.world.add_host(|config| {
+            (config.shards, config.join, config.bootstrap) = (plan.shards, join, false);
+            super::operations::mix(plan, at, config);
             change(config);
         });
         self.grow();
