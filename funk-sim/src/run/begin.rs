@@ -354,7 +354,7 @@ impl Runner<'_> {
         let there = &self.world.hosts()[host];
         // An application whose node was taken out has ended by itself.
         let ended = !there.exists() && there.is_refused();
-        if !self.leaving[host] || !ended && !(self.world.has_gone(host) || self.world.is_spare(host)) {
+        if !self.leaving[host] || !(ended || self.world.has_gone(host) || self.world.is_spare(host)) {
             return;
         }
         self.leaving[host] = false;
