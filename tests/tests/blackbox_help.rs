@@ -109,6 +109,22 @@ fn every_flag_can_be_given_in_the_environment() -> Tested {
 }
 
 #[test]
+fn the_table_of_times_has_the_defaults_of_the_flags() -> Tested {
+    let page = read(&workspace().join("docs/operations.md"));
+    let known = flags(&help(&["demo"])?);
+    let mut seen = 0;
+    for line in page.lines() {
+        let Some((name, rest)) = line.strip_prefix("| `").and_then(|line| line.split_once("` | ")) else { continue };
+        let Some(flag) = known.iter().find(|flag| flag.name == name) else { continue };
+        let said = rest.split(" | ").next().unwrap_or_default().replace(' ', "");
+        assert_eq!(Some(said), bracket(&flag.text, "default"), "docs/operations.md, {name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5, "rows of the table");
+    Ok(())
+}
+
+#[test]
 fn commands_in_the_text_are_ones_that_the_programs_take() -> Tested {
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut seen = 0;

@@ -1,6 +1,6 @@
 //! The documents: what they point to is there, and what they tell people to type exists and is run by a test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -220,4 +220,52 @@ fn make_targets_that_documents_name_exist() {
         }
     }
     assert!(seen > 10, "only {seen} were found");
+}
+
+#[test]
+fn the_readme_lists_every_make_target() {
+    let root = workspace();
+    let makefile = read(&root.join("Makefile"));
+    let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).expect("targets that are no files");
+    let readme = read(&root.join("README.md"));
+    for target in phony.split_whitespace().filter(|target| !["all", "build", "clean"].contains(target)) {
+        assert!(readme.contains(&format!("`make {target}")), "README.md does not list make {target}");
+    }
+}
+
+/// Each package of the workspace by its name, with its directory.
+fn packages() -> BTreeMap<String, PathBuf> {
+    let mut manifests = Vec::new();
+    files(&workspace(), &|path| path.ends_with("Cargo.toml"), &mut manifests);
+    let named = manifests.into_iter().filter_map(|manifest| {
+        let text = read(&manifest);
+        let name = text.lines().find_map(|line| line.strip_prefix("name = \""))?.trim_end_matches('"');
+        Some((name.to_owned(), manifest.parent()?.to_owned()))
+    });
+    named.collect()
+}
+
+#[test]
+fn programs_and_tests_that_cargo_is_told_to_run_exist() {
+    let packages = packages();
+    let mut seen = 0;
+    for document in documents() {
+        let mut commands = inline_code(&read(&workspace().join(&document)));
+        commands.extend(blocks(&document).iter().flat_map(Block::steps).map(|step| step.command));
+        for command in commands.iter().filter(|command| command.starts_with("cargo ")) {
+            let words: Vec<_> = command.split_whitespace().take_while(|word| *word != "--").collect();
+            let value = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));
+            let Some(package) = value("-p") else { continue };
+            seen += 1;
+            let directory = packages.get(*package).unwrap_or_else(|| panic!("{document}: no package {package}"));
+            let manifest = read(&directory.join("Cargo.toml"));
+            for (flag, folder) in [("--bin", "src/bin"), ("--example", "examples"), ("--test", "tests")] {
+                let Some(name) = value(flag) else { continue };
+                let there = directory.join(folder).join(format!("{name}.rs")).is_file();
+                let declared = manifest.contains(&format!("name = \"{name}\""));
+                assert!(there || declared, "{document}: `{command}`: {package} has no {name}");
+            }
+        }
+    }
+    assert!(seen > 8, "only {seen} were found");
 }

@@ -37,6 +37,16 @@ fn the_pages_show_the_service_that_runs_and_it_has_less_than_15_lines() {
 }
 
 #[test]
+fn the_page_on_clients_shows_the_client_that_runs() {
+    let source = read(&workspace().join("examples/greeter/src/bin/greet.rs"));
+    let start = source.find("    let seeds").expect("it says where to look");
+    let end = source.find("    for name").expect("it asks for each name");
+    let shown: String = source[start..end].lines().map(|line| format!("{}\n", &line[4..])).collect();
+    let there = blocks("docs/client.md").into_iter().any(|block| block.text == shown);
+    assert!(there, "docs/client.md does not show examples/greeter/src/bin/greet.rs:\n{shown}");
+}
+
+#[test]
 fn a_replicated_state_is_alike_on_all_nodes_those_that_come_late_too() -> Tested {
     let lines = run("replicated", Command::new(env!("CARGO_BIN_EXE_replicated")))?;
     assert_eq!(lines, ["n1", "n2", "n3"].map(|node| format!("{node}: colour green, size small")));
