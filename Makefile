@@ -55,7 +55,7 @@ ownership:
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
-	@$(TOOL) idle
+	@$(TOOL) idle -- $(IDLE)
 
 # Plants one bug after the other and asks how soon the simulator finds it; fails if one is not found.
 mutants:

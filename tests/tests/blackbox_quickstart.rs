@@ -13,7 +13,7 @@ use funk_tests::blackbox::process::Process;
 use funk_tests::blackbox::status::{self, Status};
 use funk_tests::blackbox::{Tested, http, ports, program, scratch, wait_for, workspace};
 use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
-use funk_tests::pages::{Step, steps_for};
+use funk_tests::pages::{Step, inline_code, read, steps_for};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Terminals with commands of a page in them.
@@ -145,15 +145,45 @@ fn look(terminals: &mut Terminals, command: &str, another: &Step) -> Tested {
 }
 
 #[test]
-fn the_nodes_of_the_demo_page_find_each_other() -> Tested {
-    let steps = steps_for("docs/demo.md", "blackbox_quickstart::the_nodes_of_the_demo_page_find_each_other");
+fn the_demo_page_can_be_played() -> Tested {
+    let steps = steps_for("docs/demo.md", "blackbox_quickstart::the_demo_page_can_be_played");
     let mut terminals = Terminals::new("demo-page")?;
-    // "And in two others".
+    // "And in two others"; then "once more".
     let page = terminals.node(&steps[0])?;
-    for _ in 0..2 {
+    for _ in 0..3 {
         terminals.node(&steps[1])?;
     }
     voters(page, 3)?;
+    let last = terminals.open[3].pid();
+    let mut looks = http::Client::new(page, GENEROUS);
+    // The one that came last leads nothing and votes for nobody.
+    let of_last = terminals.open[3].line("status http://", GENEROUS)?.text;
+    let id = status::fetch(&mut http::Client::new(address(&of_last)?, GENEROUS))?.node_id;
+    let mut owns = |wanted: bool| {
+        wait_for("the shares", GENEROUS, || {
+            let shares = status::fetch(&mut looks)?.shards_of(&id);
+            if (shares > 0) == wanted { Ok(()) } else { Err(format!("{id} owns {shares}")) }
+        })
+    };
+    owns(true)?;
+    let mut played = 0;
+    for command in inline_code(&read(&workspace().join("docs/demo.md"))) {
+        let stopped = command == "kill -STOP";
+        if stopped || command == "kill -CONT" {
+            let kill = terminals.open(&format!("env {command} {last}"))?;
+            assert!(kill.wait(GENEROUS)?.success(), "{command}\n{}", kill.tail());
+            owns(!stopped)?;
+        } else if command.starts_with("bin/ctrlc ") {
+            let drains = command.contains(" drain ");
+            let ctrlc = terminals.open(&command.replace(" ID", &format!(" {id}")))?;
+            assert!(ctrlc.wait(GENEROUS)?.success(), "{command}\n{}", ctrlc.tail());
+            owns(!drains)?;
+        } else {
+            continue;
+        }
+        played += 1;
+    }
+    assert_eq!(played, 6, "lines of the table");
     Ok(())
 }
 

@@ -223,6 +223,26 @@ fn make_targets_that_documents_name_exist() {
 }
 
 #[test]
+fn make_targets_that_documents_name_are_run_by_a_script() {
+    let scripts = ["tests/tools", "tests/check"].map(|script| read(&workspace().join(script))).concat();
+    let runs: BTreeSet<&str> = scripts
+        .match_indices("make ")
+        .filter_map(|(at, start)| scripts[at + start.len()..].split_whitespace().next())
+        .map(|word| word.trim_end_matches([',', '.', '`', ':']))
+        .collect();
+    // `test` and `check` are the script itself; a black-box test runs `demo`.
+    let own = ["test", "check", "demo"];
+    for document in documents() {
+        for code in inline_code(&read(&workspace().join(&document))) {
+            let Some(target) = code.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next()) else {
+                continue;
+            };
+            assert!(runs.contains(target) || own.contains(&target), "{document}: no script runs make {target}");
+        }
+    }
+}
+
+#[test]
 fn the_readme_lists_every_make_target() {
     let root = workspace();
     let makefile = read(&root.join("Makefile"));
