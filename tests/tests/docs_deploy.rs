@@ -135,10 +135,34 @@ fn the_pods_are_found_before_they_are_ready_and_own_their_volumes() -> Tested {
 }
 
 #[test]
+fn the_unit_starts_a_program_of_ours_with_variables_that_it_reads() {
+    let root = workspace();
+    let unit = read(&root.join("deploy/systemd/funk@.service"));
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/")).expect("it starts something");
+    let mut words = command.split_whitespace();
+    assert_eq!(words.next(), Some("demo"));
+    let flags = read(&root.join("docs/interfaces.md"));
+    for flag in words.filter(|word| word.starts_with("--")) {
+        assert!(flags.contains(&format!("| `{flag} ")), "bin/demo has no {flag}");
+    }
+    let environment = read(&root.join("deploy/systemd/funk.env"));
+    let variables = environment.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('=').next());
+    for name in variables.flatten().chain(["FUNK_INTERFACE", "FUNK_BOOTSTRAP"]) {
+        let flag = name.trim_start_matches("FUNK_").to_lowercase().replace('_', "-");
+        let there = [' ', '`'].iter().any(|end| flags.contains(&format!("| `--{flag}{end}")));
+        assert!(there && environment.contains(name), "bin/demo does not read {name}");
+    }
+    // It has the time that a node takes to leave.
+    let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a time to stop");
+    assert!(stop.parse::<u64>().expect("seconds") > funk_proto::limits::LEAVE_TIMEOUT.as_secs());
+}
+
+#[test]
 fn the_pages_point_to_every_file_of_the_deployments() {
     let mut found = Vec::new();
     files(&workspace().join("deploy"), &|_| true, &mut found);
-    let pages: String = ["docs/without-zeroconf.md", "docs/operations.md", "docs/metrics.md"]
+    let pages: String = ["docs/without-zeroconf.md", "docs/operations.md", "docs/metrics.md", "docs/production.md"]
         .map(|page| read(&workspace().join(page)))
         .concat();
     for file in found {

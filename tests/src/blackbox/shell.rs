@@ -30,15 +30,15 @@ pub struct Typed {
 }
 
 impl Shell {
-    /// A shell in `dir`; what goes to standard error is in `<dir>/shell.log`.
+    /// A shell in `dir`; what goes to standard error is in `<dir>/shell.log`. It has a network of its own where
+    /// the machine lets it, since pages name ports that others may use.
     ///
     /// # Errors
     /// When there is no `bash`, or the log cannot be made.
     pub fn start(dir: &Path) -> Result<Self, String> {
         let log = dir.join("shell.log");
         let errors = std::fs::File::create(&log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
-        let mut child = Command::new("bash")
-            .arg("--norc")
+        let mut child = bash()
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -90,6 +90,20 @@ impl Shell {
             }
         }
     }
+}
+
+/// A shell, in a new network namespace if one can be made.
+fn bash() -> Command {
+    let namespace = ["--map-root-user", "--net", "--"];
+    let inside = Command::new("unshare").args(namespace).args(["ip", "link", "set", "lo", "up"]).output();
+    if !inside.is_ok_and(|output| output.status.success()) {
+        let mut bash = Command::new("bash");
+        bash.arg("--norc");
+        return bash;
+    }
+    let mut bash = Command::new("unshare");
+    bash.args(namespace).args(["sh", "-c", "ip link set lo up && exec bash --norc"]);
+    bash
 }
 
 impl Drop for Shell {
