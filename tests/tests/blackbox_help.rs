@@ -1,7 +1,7 @@
 //! What the programs say of their flags is what docs/interfaces.md says, and
 //! what other pages tell people to type is accepted by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use funk_tests::blackbox::{Tested, program, workspace};
@@ -121,6 +121,30 @@ fn the_table_of_times_has_the_defaults_of_the_flags() -> Tested {
         seen += 1;
     }
     assert_eq!(seen, 5, "rows of the table");
+    Ok(())
+}
+
+/// The commands in a help text; `help` itself left out.
+fn commands_of(help: &str) -> BTreeSet<String> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.trim().is_empty());
+    lines.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_on_ctrlc_has_its_commands_and_no_others() -> Tested {
+    let mut real = commands_of(&help(&["ctrlc"])?);
+    assert!(real.remove("node"), "it has commands of its own: {real:?}");
+    real.extend(commands_of(&help(&["ctrlc", "node"])?).into_iter().map(|name| format!("node {name}")));
+    let page = read(&workspace().join("docs/ctrlc.md"));
+    let table = page.split("## JSON").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.map(|row| {
+        let words =
+            row.split([' ', '`']).take_while(|word| word.starts_with(|letter: char| letter.is_ascii_lowercase()));
+        words.collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(names.collect::<BTreeSet<_>>(), real);
     Ok(())
 }
 
