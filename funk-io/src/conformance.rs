@@ -9,6 +9,7 @@ mod fused;
 mod hand_over;
 mod last_words;
 mod node;
+mod service;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -36,6 +37,7 @@ pub use node::{
     a_flood_of_streams_is_bounded, a_node_starts_serves_and_leaves, a_refused_start_names_its_reason,
     dropping_the_last_handle_stops_the_node, garbage_at_every_port_does_no_harm,
 };
+pub use service::{a_service_is_handed_snapshots_and_states, a_service_that_stands_still_stops_its_node};
 
 use crate::runtime::Runtime;
 

@@ -245,7 +245,9 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::ServicePropose { tag, bytes } => {
                 let taken = self.node.request(now, Request::Propose(bytes));
                 if let Some(service) = &mut self.service {
-                    service.proposed(tag, taken);
+                    if service.proposed(tag, taken).is_err() {
+                        self.stop(now, StopReason::ServiceStuck);
+                    }
                 }
             }
             Command::SnapshotTaken { index, state } => self.node.handle(now, Input::SnapshotTaken { index, state }),

@@ -80,6 +80,9 @@ pub enum StopReason {
     /// The data directory failed: what was not stable is lost, so the node
     /// must not go on. The gate is closed.
     Store(StoreError),
+    /// The service does not take what the node tells it: it stands still, or is
+    /// far too slow, and nothing of that may be lost. The gate is closed.
+    ServiceStuck,
     /// The driver failed: a bug, or the operating system. The gate is closed.
     Failed(String),
     /// The last handle was dropped; the node did not leave.
@@ -92,6 +95,7 @@ impl fmt::Display for StopReason {
             Self::Left => f.write_str("the node left"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Store(error) => write!(f, "the data directory failed: {error}"),
+            Self::ServiceStuck => f.write_str("the service does not take what the node tells it"),
             Self::Failed(message) => write!(f, "the driver failed: {message}"),
             Self::Dropped => f.write_str("the last handle was dropped"),
         }

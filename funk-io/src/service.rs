@@ -22,6 +22,7 @@ use bytes::Bytes;
 use funk_proto::id::ShardId;
 use funk_proto::service::{Right, Service, ServiceInput, ServiceOutput};
 pub(crate) use link::Link;
+pub(crate) use mailbox::Bounds;
 use mailbox::{Asked, Mailbox, Next, Ticket};
 
 use crate::cluster::{Cluster, Command, Shared};
@@ -36,7 +37,9 @@ use crate::start::{Options, start_linked};
 /// The service takes the place of `state_machine` and `hand_over` in the
 /// options: those are not used. Whether a moving shard's state goes along is
 /// said by `options.node.hands_over_state`. If the service panics, the node
-/// stops, and all requests end.
+/// stops, and all requests end. A service that falls behind is asked nothing
+/// while it catches up ([`AskError::Busy`]); one that takes nothing any more stops
+/// the node with [`StopReason::ServiceStuck`](crate::StopReason::ServiceStuck), so that others serve.
 ///
 /// # Errors
 /// [`StartError`]: nothing runs.
@@ -44,7 +47,16 @@ pub fn start<R: Runtime>(
     options: Options,
     service: impl Service + Send + 'static,
 ) -> Result<(Cluster, Requests), StartError> {
-    let mailbox: Arc<Mailbox> = Arc::default();
+    start_bounded::<R>(options, service, Bounds::default())
+}
+
+/// The same, with other bounds on what may wait for the service.
+pub(crate) fn start_bounded<R: Runtime>(
+    options: Options,
+    service: impl Service + Send + 'static,
+    bounds: Bounds,
+) -> Result<(Cluster, Requests), StartError> {
+    let mailbox = Arc::new(Mailbox::new(bounds));
     let link = Link::new(Arc::clone(&mailbox));
     let cluster = start_linked::<R>(Options { state_machine: None, hand_over: None, ..options }, Some(link))?;
     let worker = Worker {
@@ -84,7 +96,9 @@ impl Requests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskError {
-    /// [`SERVICE_REQUESTS_MAX`](funk_proto::limits::SERVICE_REQUESTS_MAX) requests are in hand: nothing of this one was done.
+    /// [`SERVICE_REQUESTS_MAX`](funk_proto::limits::SERVICE_REQUESTS_MAX) requests are in hand, or as many
+    /// bytes as [`SERVICE_REQUEST_BYTES_MAX`](funk_proto::limits::SERVICE_REQUEST_BYTES_MAX), or the service
+    /// is far behind with what the node told it: nothing of this one was done.
     Busy,
     /// The service turned it away: nothing of it was or will be done.
     Refused,

@@ -130,6 +130,14 @@ pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Requests that a service may have in hand at one time.
 pub const SERVICE_REQUESTS_MAX: usize = 4_096;
+/// Bytes of the requests that a service has in hand.
+pub const SERVICE_REQUEST_BYTES_MAX: usize = 64 << 20;
+/// What a node tells its service and the service has not taken: several logs
+/// without a snapshot. Past it the service counts as stuck, and the node stops;
+/// past a quarter of it no request comes in.
+pub const SERVICE_TOLD_MAX: usize = 8 * SNAPSHOT_AFTER_ENTRIES as usize;
+/// Bytes of that: a snapshot, and the states of shards that came with it.
+pub const SERVICE_TOLD_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + SHARD_STATES_KEPT_BYTES_MAX;
 /// Proposals of this node that wait for their commit.
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
 /// Operations on members that one leader has under way.

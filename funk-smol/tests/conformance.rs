@@ -117,3 +117,13 @@ fn a_panic_elsewhere_says_goodbye() {
 fn nobody_says_goodbye_while_a_guard_is_valid() {
     conformance::nobody_says_goodbye_while_a_guard_is_valid::<Smol>();
 }
+
+#[test]
+fn a_service_is_handed_snapshots_and_states() {
+    conformance::a_service_is_handed_snapshots_and_states::<Smol>();
+}
+
+#[test]
+fn a_service_that_stands_still_stops_its_node() {
+    conformance::a_service_that_stands_still_stops_its_node::<Smol>();
+}

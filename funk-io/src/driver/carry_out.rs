@@ -48,12 +48,17 @@ impl<R: Runtime> Driver<'_, R> {
         let mut outputs = std::mem::take(&mut self.outputs);
         outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
         // Who serves hears of what gives a right before anybody gets that right.
+        let mut stuck = false;
         for output in &mut outputs {
             if let Some(service) = &mut self.service {
-                service.tell(output);
+                stuck |= service.tell(output).is_err();
             } else if let Output::StateReceived { shard, epoch, state } = output {
                 self.shared.gate.keep_state(*shard, *epoch, std::mem::take(state));
             }
+        }
+        if stuck {
+            // What follows from what it never heard must not happen.
+            return self.stop(self.clock.now(), StopReason::ServiceStuck);
         }
         let closing: Vec<_> = outputs.iter().filter_map(closing).collect();
         let node = &self.node;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use funk_proto::service::ServiceInput;
 use funk_proto::{Event, Outcome, Output, RequestError, RequestId};
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Stuck};
 
 /// Tells the service what the node says. Dropping it ends the service.
 #[derive(Debug)]
@@ -22,16 +22,26 @@ impl Link {
     }
 
     /// A proposal of the service went into the node, or was refused at once.
-    pub(crate) fn proposed(&mut self, tag: u64, taken: Result<RequestId, RequestError>) {
+    ///
+    /// # Errors
+    /// [`Stuck`], as [`Link::tell`].
+    pub(crate) fn proposed(&mut self, tag: u64, taken: Result<RequestId, RequestError>) -> Result<(), Stuck> {
         match taken {
-            Ok(id) => drop(self.tags.insert(id, tag)),
+            Ok(id) => {
+                self.tags.insert(id, tag);
+                Ok(())
+            }
             Err(error) => self.mailbox.tell(ServiceInput::Proposed { tag, outcome: Outcome::Rejected(error) }),
         }
     }
 
     /// Passes on what concerns the service; call it before the table that
     /// follows from the output is published.
-    pub(crate) fn tell(&mut self, output: &Output) {
+    ///
+    /// # Errors
+    /// [`Stuck`] if the service has taken too little of what it was told: the
+    /// node must stop, since this is lost.
+    pub(crate) fn tell(&mut self, output: &Output) -> Result<(), Stuck> {
         let input = match output {
             Output::StateWanted { change, shards } => {
                 ServiceInput::StateWanted { change: *change, shards: shards.clone() }
@@ -44,9 +54,9 @@ impl Link {
                 ServiceInput::SnapshotInstalled { index: *index, state: state.clone() }
             }
             Output::Event(event) => self.event(event),
-            _ => return,
+            _ => return Ok(()),
         };
-        self.mailbox.tell(input);
+        self.mailbox.tell(input)
     }
 
     fn event(&mut self, event: &Event) -> ServiceInput {
