@@ -244,10 +244,9 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
             Command::ServicePropose { tag, bytes } => {
                 let taken = self.node.request(now, Request::Propose(bytes));
-                if let Some(service) = &mut self.service {
-                    if service.proposed(tag, taken).is_err() {
-                        self.stop(now, StopReason::ServiceStuck);
-                    }
+                let told = self.service.as_mut().map_or(Ok(()), |service| service.proposed(tag, taken));
+                if told.is_err() {
+                    self.stop(now, StopReason::ServiceStuck);
                 }
             }
             Command::SnapshotTaken { index, state } => self.node.handle(now, Input::SnapshotTaken { index, state }),

@@ -135,7 +135,7 @@ pub const SERVICE_REQUEST_BYTES_MAX: usize = 64 << 20;
 /// What a node tells its service and the service has not taken: several logs
 /// without a snapshot. Past it the service counts as stuck, and the node stops;
 /// past a quarter of it no request comes in.
-pub const SERVICE_TOLD_MAX: usize = 8 * SNAPSHOT_AFTER_ENTRIES as usize;
+pub const SERVICE_TOLD_MAX: usize = 65_536;
 /// Bytes of that: a snapshot, and the states of shards that came with it.
 pub const SERVICE_TOLD_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + SHARD_STATES_KEPT_BYTES_MAX;
 /// Proposals of this node that wait for their commit.
@@ -212,6 +212,7 @@ pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
 pub const STORE_QUEUE_BYTES_MAX: usize = 2 * LOG_MIRROR_BYTES_MAX + SNAPSHOT_BYTES_MAX;
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
+const _: () = assert!(SERVICE_TOLD_MAX as u64 >= 4 * SNAPSHOT_AFTER_ENTRIES);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SHARD_STATE_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);

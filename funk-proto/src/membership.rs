@@ -36,6 +36,7 @@ mod health;
 mod intents;
 mod interface;
 mod lamport;
+mod lives;
 mod member;
 mod news;
 mod probe;
@@ -78,6 +79,7 @@ use targets::Targets;
 
 pub use crate::wire::gossip::GossipMember;
 pub use interface::{MembershipConfig, MembershipOutput};
+pub use lives::GossipLife;
 pub use timing::GossipTiming;
 
 /// Members that are told of a leave by a push/pull; they pass it on.
@@ -133,6 +135,7 @@ pub struct Membership {
     next_reconnect: Timestamp,
     now: Timestamp,
     outputs: VecDeque<MembershipOutput>,
+    changes: u64,
     dials: DialNumbers,
     rng: Rng,
     counters: GossipCounters,
@@ -181,6 +184,7 @@ impl Membership {
             next_reap: now + timing.reap_interval,
             next_reconnect: now + timing.reconnect_interval,
             now,
+            changes: 0,
             outputs: VecDeque::new(),
             dials,
             rng,
@@ -473,6 +477,7 @@ impl Membership {
     }
 
     fn changed(&mut self, name: &Bytes) {
+        self.changes += 1;
         self.outputs.push_back(MembershipOutput::Changed(String::from_utf8_lossy(name).into_owned()));
     }
 

@@ -6,6 +6,9 @@ mod durability_order;
 mod election_safety;
 mod endings;
 mod epoch_fencing;
+mod event_order;
+mod false_positives;
+mod gossip_lives;
 mod handed_states;
 mod identity;
 mod leader_completeness;
@@ -17,6 +20,7 @@ mod ownership_exclusivity;
 mod proposals;
 mod stable_records;
 mod state_machine_safety;
+mod term_growth;
 mod waiters;
 mod worker_ids;
 
@@ -25,6 +29,9 @@ pub use durability_order::DurabilityOrder;
 pub use election_safety::ElectionSafety;
 pub use endings::Endings;
 pub use epoch_fencing::EpochFencing;
+pub use event_order::EventOrder;
+pub use false_positives::FalsePositives;
+pub use gossip_lives::GossipLives;
 pub use handed_states::HandedStates;
 pub use identity::Identity;
 pub use leader_completeness::LeaderCompleteness;
@@ -36,6 +43,7 @@ pub use ownership_exclusivity::OwnershipExclusivity;
 pub use proposals::Proposals;
 pub use stable_records::StableRecords;
 pub use state_machine_safety::StateMachineSafety;
+pub use term_growth::TermGrowth;
 pub use waiters::Waiters;
 pub use worker_ids::WorkerIds;
 
@@ -62,6 +70,10 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<Proposals>::default(),
         Box::<WorkerIds>::default(),
         Box::<Waiters>::default(),
+        Box::<TermGrowth>::default(),
+        Box::<GossipLives>::default(),
+        Box::<FalsePositives>::default(),
+        Box::<EventOrder>::default(),
     ]
 }
 

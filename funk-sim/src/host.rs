@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use funk_proto::consensus::Role;
 use funk_proto::id::{BootId, ConnId, Epoch, LogIndex, RaftId, ShardId, Term};
@@ -43,6 +44,8 @@ pub struct Facts {
     pub route_version: u64,
     /// Goodbyes of others that it took for true.
     pub goodbyes: u64,
+    /// Grows with each change of what gossip holds of others' lives.
+    pub gossip: u64,
 }
 
 impl Facts {
@@ -62,6 +65,7 @@ impl Facts {
             lease_until: look.lease_until(),
             route_version: node.route_version(),
             goodbyes: look.goodbyes(),
+            gossip: look.gossip_lives().0,
         }
     }
 }
@@ -147,6 +151,10 @@ pub struct Host {
     pub(crate) refused: bool,
     /// Whether its last stop was long enough to be a gap in time.
     pub(crate) gap: bool,
+    /// Something is wrong with it, or with its way to others.
+    pub(crate) disturbed: bool,
+    /// Since when nothing is.
+    pub(crate) calm_since: Timestamp,
 }
 
 impl fmt::Debug for Host {
@@ -186,6 +194,8 @@ impl Host {
             left: false,
             refused: false,
             gap: false,
+            disturbed: false,
+            calm_since: Timestamp::ZERO,
         }
     }
 
@@ -217,6 +227,11 @@ impl Host {
     /// Whether its process stands still.
     pub fn is_paused(&self) -> bool {
         self.paused.is_some()
+    }
+
+    /// For how long nothing has been wrong with it, nor with its way to any other host.
+    pub fn calm_for(&self, now: Timestamp) -> Duration {
+        if self.disturbed || !self.runs() { Duration::ZERO } else { now - self.calm_since }
     }
 
     /// Its address of today.

@@ -5,12 +5,14 @@
 //! | this file | time, the queue, the step, the checks |
 //! | `processes` | start, kill, stop, go on |
 //! | `endings` | processes that say goodbye |
+//! | `calm` | who is disturbed by nothing |
 //! | `packets` | datagrams on their way |
 //! | `streams` | streams: in order, whole, gone when a process is |
 //! | `outputs` | what is done with each output of a node |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
+mod calm;
 mod endings;
 mod outputs;
 mod packets;
@@ -294,6 +296,7 @@ impl World {
     /// # Errors
     /// The first property that is broken.
     pub fn run_to(&mut self, end: Timestamp) -> Result<(), Violation> {
+        self.note_disturbances();
         while self.violation.is_none() && self.queue.next_at().is_some_and(|at| at <= end) {
             self.step();
         }
@@ -316,6 +319,7 @@ impl World {
         mut done: impl FnMut(&World) -> bool,
     ) -> Result<Option<Duration>, Violation> {
         let start = self.now;
+        self.note_disturbances();
         while !done(self) {
             if self.queue.next_at().is_none_or(|at| at > start + limit) {
                 return Ok(None);
@@ -424,9 +428,13 @@ impl World {
         let Some(node) = host.node.as_mut().filter(|_| host.paused.is_none()) else {
             return Err(RequestError::Stopping);
         };
-        let ends =
-            !matches!(request, Request::Propose(_) | Request::Join(_) | Request::Leave | Request::SetEndpoint { .. });
+        let leaves = matches!(request, Request::Leave);
+        let plain = matches!(request, Request::Propose(_) | Request::Join(_) | Request::SetEndpoint { .. });
+        let ends = !leaves && !plain;
         let id = node.request(now, request)?;
+        if ends || leaves {
+            self.disturb_all();
+        }
         if ends {
             self.check(Some(at), |checker, scene| checker.on_request(scene, at, id));
         }

@@ -40,6 +40,7 @@ pub fn a_moving_shard_takes_its_state_along<R: Runtime>() {
 /// A node that gives `state(name, shard)` of every shard.
 fn giving<R: Runtime>(name: &'static str, change: impl FnOnce(&mut funk_proto::NodeConfig)) -> Cluster {
     let mut config = node::config(name);
+    node::be_patient(&mut config);
     change(&mut config);
     let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
     let options = Options::new(config, sockets).with_hand_over(move |shard| Some(state(name, shard)));

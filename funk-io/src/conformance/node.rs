@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::id::{ClusterName, NodeName, ShardId};
@@ -37,6 +38,13 @@ pub(super) fn config(name: &str) -> NodeConfig {
     let mut config = NodeConfig::new(name, cluster, any, any, any);
     config.shards = 60;
     config
+}
+
+/// For tests of planned moves: no node is held for dead because the machine has other things to do.
+pub(super) fn be_patient(config: &mut NodeConfig) {
+    let timing = &mut config.timing;
+    (timing.liveness_interval, timing.leader_timeout) = (Duration::from_millis(100), Duration::from_millis(400));
+    (timing.lease, timing.ack_timeout) = (Duration::from_millis(1_500), Duration::from_secs(20));
 }
 
 pub(super) fn alone<R: Runtime>() -> Cluster {

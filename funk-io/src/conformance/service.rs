@@ -76,6 +76,7 @@ impl Service for Recorder {
 fn options(name: &str, join: Option<SocketAddr>) -> Options {
     let mut config = node::config(name);
     (config.bootstrap, config.join) = (join.is_none(), Vec::from_iter(join));
+    node::be_patient(&mut config);
     config.hands_over_state = true;
     Options::new(config, Sockets::any(LOOPBACK).expect("loopback has free ports"))
 }

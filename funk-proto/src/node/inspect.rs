@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Node;
 use crate::consensus::Role;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term, WorkerId};
+use crate::membership::GossipLife;
 use crate::time::Timestamp;
 
 /// A look inside a node, for checkers. No stable interface.
@@ -20,7 +21,7 @@ impl Node {
     }
 }
 
-impl Inspect<'_> {
+impl<'a> Inspect<'a> {
     /// This node's Raft id.
     pub fn id(&self) -> RaftId {
         self.0.me.id
@@ -114,6 +115,11 @@ impl Inspect<'_> {
     /// The boots that it knows to have ended, the latest of each node.
     pub fn ended(&self) -> Vec<(RaftId, BootId)> {
         self.0.endings.all().collect()
+    }
+
+    /// What gossip holds of lives, and a number that grows when that changes.
+    pub fn gossip_lives(&self) -> (u64, impl Iterator<Item = GossipLife> + use<'a>) {
+        (self.0.membership.changes(), self.0.membership.lives())
     }
 
     /// The bytes of its replicated state; `None` before it has any.

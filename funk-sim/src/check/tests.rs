@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use funk_proto::DatagramSocket;
+use funk_proto::consensus::Role;
+use funk_proto::id::{Epoch, Term};
+use funk_proto::status::NodeState;
+use funk_proto::{DatagramSocket, Event, Request};
 
+use crate::host::Host;
 use crate::world::World;
 
 const SHARDS: u32 = 12;
@@ -68,4 +72,89 @@ fn a_disk_that_is_refused_for_nothing_breaks_stable_records() {
     world.host_mut(1).disk.believe_sound();
     world.restart(1);
     assert_eq!(broken(&mut world), Some("stable records"));
+}
+
+/// Tells every checker of an event that no node gave.
+fn lie(world: &mut World, at: usize, event: &Event) {
+    world.check(Some(at), |checker, scene| checker.on_event(scene, at, event));
+}
+
+fn leader(world: &World) -> usize {
+    let leads = |host: &Host| host.facts().is_some_and(|facts| facts.role == Role::Leader);
+    world.hosts().iter().position(leads).expect("somebody leads")
+}
+
+fn property(world: &World) -> Option<&'static str> {
+    world.violation().map(|violation| violation.property)
+}
+
+#[test]
+fn a_death_without_a_cause_breaks_false_positives() {
+    let mut world = cluster(World::new(1).with_checkers(vec![Box::<super::FalsePositives>::default()]));
+    world.run(Duration::from_secs(3)).expect("nothing is broken yet");
+    let leader = leader(&world);
+    let other = &world.hosts()[(leader + 1) % 3];
+    let event = Event::MemberFailed { name: other.config.name.clone(), id: other.facts().expect("it runs").id };
+    world.request(leader, Request::Propose("an entry under way".into())).expect("it leads");
+    // A pause is a cause.
+    world.pause((leader + 1) % 3);
+    lie(&mut world, leader, &event);
+    assert_eq!(property(&world), None);
+    world.resume((leader + 1) % 3);
+    world.run(Duration::from_secs(5)).expect("nothing is broken yet");
+    world.request(leader, Request::Propose("another one".into())).expect("it leads");
+    lie(&mut world, leader, &event);
+    assert_eq!(property(&world), Some("false positives"));
+}
+
+#[test]
+fn an_election_without_a_cause_breaks_term_growth() {
+    for (killed, broken) in [(true, None), (false, Some("term growth"))] {
+        let mut world = cluster(World::new(1).with_checkers(vec![Box::<super::TermGrowth>::default()]));
+        world.run(Duration::from_secs(5)).expect("nothing is broken yet");
+        let leader = leader(&world);
+        if killed {
+            world.kill(leader);
+        } else {
+            // Nobody finds it any more, and no fault says so.
+            world.host_mut(leader).config.serf.set_ip([10, 9, 9, 9].into());
+        }
+        let _ = world.run(Duration::from_secs(5));
+        assert_eq!(property(&world), broken, "killed {killed}");
+    }
+}
+
+#[test]
+fn events_that_contradict_each_other_break_their_order() {
+    let leader = |name: &str, term| Event::Leader { leader: Some(name.parse().expect("legal")), term: Term(term) };
+    let lies = [
+        vec![leader("n0", 90), leader("n1", 90)],
+        vec![leader("n0", 91), leader("n0", 90)],
+        vec![Event::Map { epoch: Epoch(900) }, Event::Map { epoch: Epoch(900) }],
+        vec![Event::State(NodeState::Joining), Event::State(NodeState::Joining)],
+        vec![Event::Left, Event::State(NodeState::Operational)],
+    ];
+    for events in lies {
+        let mut world = cluster(World::new(1).with_checkers(vec![Box::<super::EventOrder>::default()]));
+        for event in &events {
+            assert_eq!(property(&world), None, "{events:?}");
+            lie(&mut world, 1, event);
+        }
+        assert_eq!(property(&world), Some("event order"), "{events:?}");
+    }
+}
+
+#[test]
+fn a_life_that_begins_again_by_an_old_word_breaks_gossip_lives() {
+    use super::gossip_lives::check;
+    let life = |incarnation, gone, port| funk_proto::membership::GossipLife {
+        name: bytes::Bytes::from_static(b"n2"),
+        address: ([10, 0, 0, 3], port).into(),
+        incarnation,
+        gone,
+    };
+    assert!(check(&life(4, true, 1), &life(4, false, 1)).is_err(), "with the incarnation that ended");
+    assert!(check(&life(4, false, 1), &life(3, false, 1)).is_err(), "with an older one");
+    assert!(check(&life(4, true, 1), &life(5, false, 1)).is_ok(), "it answered");
+    assert!(check(&life(4, true, 1), &life(1, false, 2)).is_ok(), "it is another process");
 }

@@ -63,6 +63,7 @@ impl World {
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
         (host.refused, host.known, host.foreign) = (false, false, host.stranger);
         host.generation += 1;
+        host.calm_since = self.now;
         host.config.wall_clock_ns = wall_clock_ns;
         let node = Node::new(host.config.clone(), Recovered { records }, seed, Timestamp::ZERO);
         host.node = Some(node.expect("the configuration is legal, and the disk holds what a node wrote"));
@@ -117,6 +118,7 @@ impl World {
     }
 
     pub(super) fn end(&mut self, at: usize) {
+        self.disturb_all();
         self.check_any(Some(at), |checker, scene| checker.on_stop(scene, at));
         let requests = std::mem::take(&mut self.hosts[at].requests);
         for id in requests.into_keys() {
