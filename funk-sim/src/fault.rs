@@ -97,11 +97,13 @@ pub enum Kind {
     Evict,
     /// A node publishes an endpoint of the port `amount`, and withdraws it at the end.
     Endpoint,
+    /// The process ends in order and is started as one of a later version, or of this one again.
+    Upgrade,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 44] = [
+    pub const ALL: [(Kind, &'static str); 45] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -146,6 +148,7 @@ impl Kind {
         (Kind::Drain, "drain"),
         (Kind::Evict, "evict"),
         (Kind::Endpoint, "endpoint"),
+        (Kind::Upgrade, "upgrade"),
     ];
 
     /// Its word.

@@ -94,6 +94,8 @@ pub(crate) struct End {
     pub(crate) held_since: Timestamp,
     /// The far process is gone, and nobody could say so yet.
     pub(crate) dead: bool,
+    /// Something was sent on it.
+    pub(crate) greeted: bool,
 }
 
 /// A process that stands still.
@@ -137,6 +139,8 @@ pub struct Host {
     pub(crate) lease_true: Timestamp,
     /// Whether its listeners accept.
     pub listening: bool,
+    /// Its processes are of a later version, which says more than this one knows.
+    pub newer: bool,
     /// What its node told its application, if the world keeps it.
     pub(crate) events: Vec<Event>,
     /// It is of another cluster, or strayed into one: what it does concerns no checker.
@@ -187,6 +191,7 @@ impl Host {
             here: Vec::new(),
             lease_true: Timestamp::ZERO,
             listening: true,
+            newer: false,
             events: Vec::new(),
             foreign: false,
             known: false,

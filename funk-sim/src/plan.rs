@@ -143,6 +143,7 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::DriftPast => (one, 500 + rng.below(4_000), 10_001 + rng.below(150_000)),
         Kind::SlowDisk => (one, 200 + rng.below(6_000), 1 + skewed(rng, 2_000)),
         Kind::FullDisk => (some, 200 + rng.below(4_000), 0),
+        Kind::Upgrade => (one, 1 + rng.below(2_000), 0),
         Kind::Exit => (one, 1 + rng.below(4_000), rng.below(2)),
         Kind::FalseGoodbye => (some, 100 + rng.below(4_000), 1 + rng.below(40)),
         Kind::Gray => (one, 1_000 + rng.below(8_000), 0),

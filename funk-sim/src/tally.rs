@@ -58,6 +58,8 @@ pub struct Tally {
     pub disks_refused: u64,
     /// Goodbyes that were sent, a copy or three.
     pub goodbyes: u64,
+    /// Frames of processes of a later version.
+    pub later_frames: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// States reached.
@@ -127,6 +129,7 @@ impl Tally {
             (&mut self.disks_failed, other.disks_failed),
             (&mut self.disks_refused, other.disks_refused),
             (&mut self.goodbyes, other.goodbyes),
+            (&mut self.later_frames, other.later_frames),
         ];
         pairs.into_iter().for_each(|(sum, one)| *sum += one);
         let maps = [

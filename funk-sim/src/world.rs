@@ -8,18 +8,22 @@
 //! | `calm` | who is disturbed by nothing |
 //! | `packets` | datagrams on their way |
 //! | `streams` | streams: in order, whole, gone when a process is |
+//! | `inputs` | what goes into a node |
+//! | `versions` | processes of a later version |
 //! | `outputs` | what is done with each output of a node |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
 mod calm;
 mod endings;
+mod inputs;
 mod outputs;
 mod packets;
 pub mod peace;
 mod processes;
 mod services;
 mod streams;
+mod versions;
 
 use std::fmt;
 use std::hash::Hasher;
@@ -31,9 +35,7 @@ use bytes::Bytes;
 use funk_proto::id::{ClusterId, ConnId, LogIndex, ShardId};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
-use funk_proto::{
-    Channel, CloseReason, DatagramSocket, Event, Input, LastWord, Node, Request, RequestError, RequestId, Seed,
-};
+use funk_proto::{Channel, CloseReason, DatagramSocket, Event, Input, LastWord, Node, Seed};
 use funk_proto::{Status, Timestamp};
 use peace::Voters;
 use siphasher::sip::SipHasher13;
@@ -408,40 +410,6 @@ impl World {
         }
     }
 
-    /// Hands an input to a host's node and does what it says.
-    pub fn feed(&mut self, at: usize, input: Input) {
-        let host = &mut self.hosts[at];
-        let now = host.clock.local(self.now);
-        let Some(node) = &mut host.node else { return };
-        note_input(&mut self.hash, self.now, at, &input);
-        node.handle(now, input);
-        self.drain(at);
-    }
-
-    /// Hands a request to a host's node.
-    ///
-    /// # Errors
-    /// What the node says, or that nobody is there to ask.
-    pub fn request(&mut self, at: usize, request: Request) -> Result<RequestId, RequestError> {
-        let host = &mut self.hosts[at];
-        let now = host.clock.local(self.now);
-        let Some(node) = host.node.as_mut().filter(|_| host.paused.is_none()) else {
-            return Err(RequestError::Stopping);
-        };
-        let leaves = matches!(request, Request::Leave);
-        let plain = matches!(request, Request::Propose(_) | Request::Join(_) | Request::SetEndpoint { .. });
-        let ends = !leaves && !plain;
-        let id = node.request(now, request)?;
-        if ends || leaves {
-            self.disturb_all();
-        }
-        if ends {
-            self.check(Some(at), |checker, scene| checker.on_request(scene, at, id));
-        }
-        self.drain(at);
-        Ok(id)
-    }
-
     /// Writes a line of the story; the text is made only if there is one.
     pub fn tell(&mut self, node: Option<usize>, topic: Topic, text: impl FnOnce() -> String) {
         let Some(story) = &mut self.story else { return };
@@ -489,17 +457,5 @@ impl World {
     pub fn break_off(&mut self, violation: Violation) {
         self.tell(violation.node, Topic::Check, || format!("{} is broken: {}", violation.property, violation.what));
         self.violation.get_or_insert(violation);
-    }
-}
-
-fn note_input(hash: &mut SipHasher13, now: Timestamp, at: usize, input: &Input) {
-    hash.write_u64(now.as_nanos());
-    hash.write_u8(u8::try_from(at).unwrap_or(u8::MAX));
-    match input {
-        Input::Timeout => hash.write_u8(0),
-        Input::Datagram { bytes, .. } | Input::Message { bytes, .. } => hash.write(bytes),
-        Input::Persisted(token) => hash.write_u64(token.0),
-        Input::SnapshotTaken { index, .. } => hash.write_u64(index.0),
-        other => hash.write(format!("{other:?}").as_bytes()),
     }
 }

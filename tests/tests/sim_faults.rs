@@ -174,6 +174,19 @@ fn hosts_may_differ_in_weight_capacity_zone_and_part() {
 }
 
 #[test]
+fn nodes_are_upgraded_one_by_one_and_one_goes_back() {
+    let mut plan = Plan::quiet(11, 5);
+    (plan.shards, plan.heal_at, plan.end_at) = (20, 10_000, 24_000);
+    let upgrade =
+        |(n, nodes): (u64, u64)| Fault { at: 3_500 + 1_000 * n, length: 200, kind: Kind::Upgrade, nodes, amount: 0 };
+    plan.faults = (0..).zip([1, 2, 4, 8, 16, 2]).map(upgrade).collect();
+    let outcome = run(&plan, true);
+    assert_eq!(outcome.violation, None);
+    assert!(outcome.tally.later_frames > 500, "{}", outcome.tally.later_frames);
+    assert!(told(&outcome, "drops what a peer sent") > 0, "frames of unknown kinds are told of");
+}
+
+#[test]
 fn a_gray_node_is_neither_dead_nor_alive() {
     let outcome = with(Kind::Gray, 0b10, 2_000, 0);
     assert!(outcome.tally.resumes > 5 && outcome.tally.datagrams_lost > 0);

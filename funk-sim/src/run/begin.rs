@@ -37,7 +37,8 @@ impl Runner<'_> {
             | Kind::RestartStorm
             | Kind::MassKill
             | Kind::Rot
-            | Kind::Exit => {
+            | Kind::Exit
+            | Kind::Upgrade => {
                 self.take_down(index, fault, hosts);
             }
             Kind::FullDisk => self.fill_disks(index, hosts),
@@ -103,7 +104,8 @@ impl Runner<'_> {
             | Kind::RestartStorm
             | Kind::MassKill
             | Kind::Rot
-            | Kind::Exit => {
+            | Kind::Exit
+            | Kind::Upgrade => {
                 hosts.iter().for_each(|&host| self.bring_up(host, fault.kind));
             }
             Kind::Pause => hosts.iter().for_each(|&host| self.let_go(host)),
@@ -188,14 +190,19 @@ impl Runner<'_> {
             self.leaving[host] = false;
             match fault.kind {
                 Kind::PowerOff => self.world.power_off(host),
-                Kind::Exit => {
-                    self.world.end_with_words(host, fault.amount % 2 == 1 || self.world.hosts()[host].is_paused())
+                Kind::Exit | Kind::Upgrade => {
+                    let reaped = fault.amount % 2 == 1 || self.world.hosts()[host].is_paused();
+                    self.world.end_with_words(host, reaped);
                 }
                 _ => self.world.kill(host),
             }
             match fault.kind {
                 Kind::Wipe => self.world.host_mut(host).disk.replace(),
                 Kind::Rot => self.rot(host),
+                Kind::Upgrade => {
+                    let newer = &mut self.world.host_mut(host).newer;
+                    *newer = !*newer;
+                }
                 _ => {}
             }
             self.down[host] += 1;

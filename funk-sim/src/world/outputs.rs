@@ -95,7 +95,11 @@ impl World {
             self.tell(Some(at), Topic::Stream, || format!("sends {} on {conn}", crate::tally::frame_words(&frame)));
             self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
         }
+        let bytes = if channel == Some(Channel::Cluster) { self.as_later_version(at, conn, bytes) } else { bytes };
         self.send(at, conn, bytes);
+        if let Some(end) = self.hosts[at].streams.get_mut(&conn) {
+            end.greeted = true;
+        }
     }
 
     fn keep_sample(&mut self, bytes: &Bytes) {

@@ -46,7 +46,8 @@ impl World {
     fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: Channel) {
         let (last, held_since) = (self.now, self.now);
         let generation = self.hosts[peer].generation;
-        let end = End { peer, generation, conn, channel, last, held: Vec::new(), held_since, dead: false };
+        let end =
+            End { peer, generation, conn, channel, last, held: Vec::new(), held_since, dead: false, greeted: false };
         self.hosts[at].streams.insert(here, end);
     }
 
