@@ -62,7 +62,8 @@ impl Runner<'_> {
             core.push(rest.swap_remove(pick));
             let quorum = self.world.is_quorum(core.iter().chain(&guests).copied());
             // While voters change, a quorum of today may not be one of tomorrow.
-            if quorum && self.rng.below(2) == 0 && !self.world.voters_change() {
+            let owns = core.iter().any(|&at| self.drained != Some(at));
+            if quorum && owns && self.rng.below(2) == 0 && !self.world.voters_change() {
                 break;
             }
         }
@@ -144,7 +145,9 @@ impl Runner<'_> {
                 break;
             }
             if self.world.now() - start > HEAL_BOUND {
-                if !self.world.is_quorum(healed.iter().copied()) {
+                // A drained member that nobody is left to take over from owns nothing.
+                let drained = core.iter().all(|&at| self.drained == Some(at));
+                if drained || !self.world.is_quorum(healed.iter().copied()) {
                     self.world.tally.unrecoverable += 1;
                     return Ok(false);
                 }

@@ -106,10 +106,14 @@ impl Runner<'_> {
         asked
     }
 
-    /// A drained node gets shards again when it is started again.
+    /// A drained node gets shards again when it is started again, which it cannot be where its vote would be lost.
     pub(super) fn undrain(&mut self, host: usize) {
-        self.drained = None;
-        if self.world.hosts()[host].exists() && (self.plan.durable || self.world.is_spare(host)) {
+        let exists = self.world.hosts()[host].exists();
+        let may = self.plan.durable || self.world.is_spare(host);
+        if !exists || may {
+            self.drained = None;
+        }
+        if exists && may {
             self.stopped[host] = 0;
             let reaped = self.world.hosts()[host].is_paused();
             self.world.end_with_words(host, reaped);
