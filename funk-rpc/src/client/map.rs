@@ -173,7 +173,9 @@ fn node(member: Member) -> (bool, Node) {
 
 #[cfg(test)]
 mod tests {
+    use funk_proto::Seed;
     use funk_proto::id::ShardId;
+    use funk_proto::rng::{Rng, Stream};
 
     use super::*;
 
@@ -269,5 +271,62 @@ mod tests {
         }
         let message = WatchResponse { shard_count: u32::MAX, ..whole() };
         assert!(Map::new("c", "", 0).take(message).is_err());
+    }
+
+    /// Mostly small, sometimes at a border.
+    fn near(rng: &mut Rng) -> u32 {
+        let small = u32::try_from(rng.below(6)).expect("small");
+        match rng.below(60) {
+            0 => u32::MAX - small,
+            1 => SHARDS_MAX - small,
+            2 => SHARDS_MAX + small,
+            _ => small,
+        }
+    }
+
+    fn any_message(rng: &mut Rng) -> WatchResponse {
+        let few = |rng: &mut Rng| 0..rng.below(4);
+        let name = |rng: &mut Rng| ["", "a", "b", "c"][usize::try_from(rng.below(4)).expect("small")].to_owned();
+        let shards =
+            few(rng).map(|_| ShardRange { moving: rng.below(5) == 0, ..range(near(rng), near(rng), &name(rng)) });
+        let shards = shards.collect();
+        let members = few(rng).map(|_| Member { boot: name(rng), ..member(&name(rng), rng.below(2) == 0) }).collect();
+        let removed = few(rng).map(|_| name(rng)).collect();
+        let (previous_epoch, epoch) = (rng.below(4), rng.below(4));
+        let (full, more) = (rng.below(2) == 0, rng.below(3) == 0);
+        let cluster_name = if rng.below(20) == 0 { name(rng) } else { "c".into() };
+        WatchResponse {
+            previous_epoch,
+            epoch,
+            full,
+            more,
+            shards,
+            members,
+            removed,
+            shard_count: near(rng),
+            cluster_name,
+            ..WatchResponse::default()
+        }
+    }
+
+    #[test]
+    fn whatever_a_node_says_the_picture_stays_within_its_bounds() {
+        let (mut whole, mut refused) = (0, 0);
+        for seed in 0..3_000 {
+            let mut rng = Rng::new(Seed::from_u64(seed), Stream::Peers);
+            let mut map = Map::new("c", "", 0);
+            for _ in 0..12 {
+                match map.take(any_message(&mut rng)) {
+                    Ok(Some(_)) => whole += 1,
+                    Ok(None) => {}
+                    Err(_) => {
+                        refused += 1;
+                        break;
+                    }
+                }
+                assert!(map.owners.len() <= SHARDS_MAX as usize && map.names.len() <= NAMES_MAX);
+            }
+        }
+        assert!(whole > 300 && refused > 300, "{whole} pictures, {refused} refusals");
     }
 }

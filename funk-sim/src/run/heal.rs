@@ -140,7 +140,7 @@ impl Runner<'_> {
     fn await_agreement(&mut self, core: &[usize], healed: &[usize]) -> Result<bool, Violation> {
         let start = self.world.now();
         loop {
-            let core = self.accepted(core);
+            let core = self.counted_on(core, healed);
             if self.world.agrees(&core) {
                 break;
             }
@@ -159,6 +159,16 @@ impl Runner<'_> {
         }
         self.healed_after = Some(self.world.now() - start);
         Ok(true)
+    }
+
+    /// Who has to agree: the core, or those of the guests who stay where it is empty, since of nodes in conflict it
+    /// may not be known who is refused in the end.
+    fn counted_on(&self, core: &[usize], healed: &[usize]) -> Vec<usize> {
+        let core = self.accepted(core);
+        if core.is_empty() {
+            return self.accepted(healed).into_iter().filter(|&at| !self.leaving[at]).collect();
+        }
+        core
     }
 
     /// Who is refused after the healing was in conflict with a node, or a cluster, that it did not hear before.

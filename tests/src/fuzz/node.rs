@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
-use funk_proto::id::{LogIndex, ShardId};
+use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::{
     Channel, CloseReason, DatagramSocket, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Timestamp, Token,
 };
@@ -202,7 +202,8 @@ impl Live {
             4 => Request::StepDown,
             5 => Request::SetEndpoint { name: "ep.fuzz".into(), address: Some(peers::address(1, 9)) },
             6 => Request::Join(vec![peers::address(2, 1)]),
-            _ => Request::Leave,
+            _ if u.ratio(1, 4)? => Request::Leave,
+            _ => operation(u)?,
         };
         let _ = self.node.request(self.now, request);
         self.drain();
@@ -238,6 +239,25 @@ impl Live {
         self.feed(input);
         Ok(())
     }
+}
+
+/// What an operator asks for, of members that exist and of others.
+fn operation(u: &mut Unstructured<'_>) -> Result<Request> {
+    let name = |u: &mut Unstructured<'_>| -> Result<NodeName> {
+        let known = u.int_in_range(1..=peers::PEERS + 2)?;
+        Ok(format!("n{known}").parse().expect("legal"))
+    };
+    Ok(match u.int_in_range(0..=4_u8)? {
+        0 => Request::AddMember(name(u)?),
+        1 => Request::RemoveMember(name(u)?),
+        2 => Request::Drain(name(u)?),
+        3 => {
+            let (start, length) = (u32::from(u8::arbitrary(u)? % 24), u32::from(u8::arbitrary(u)? % 24));
+            let node = if bool::arbitrary(u)? { Some(name(u)?) } else { None };
+            Request::Pin { shards: start..start.saturating_add(length), node }
+        }
+        _ => Request::SetWeight(name(u)?, u32::arbitrary(u)?),
+    })
 }
 
 #[cfg(test)]
