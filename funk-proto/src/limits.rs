@@ -114,7 +114,7 @@ pub const HTTP_STREAMS_MAX: u32 = 4_096;
 /// Series of the request counter: names from outside cannot grow the table past it.
 pub const METRIC_SERIES_MAX: usize = 4_096;
 /// Programs that follow one node's picture of the cluster at once; more are refused.
-pub const CLUSTER_WATCHERS_MAX: usize = 256;
+pub const CLUSTER_WATCHERS_MAX: usize = 512;
 /// Shard ranges in one message to a watcher, at some 60 bytes each: far below
 /// the 4 MiB that gRPC clients take.
 pub const CLUSTER_MESSAGE_RANGES_MAX: usize = 16_384;

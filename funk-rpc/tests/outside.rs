@@ -17,6 +17,7 @@ use funk_rpc::pb::cluster as pb;
 use funk_rpc::pb::cluster::cluster_client::ClusterClient;
 use funk_rpc::pb::cluster::cluster_server::ClusterServer;
 use funk_rpc::{ClusterService, OneNode, Pool, Protocol, cluster_service, serve};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::{Code, Streaming};
 
 const SHARDS: u32 = 30;
@@ -157,6 +158,9 @@ async fn anybody_may_propose_and_ask_for_endpoints<R: Runtime>() {
 }
 
 async fn one_watcher_too_many_is_refused_until_another_goes<R: Runtime>() {
+    // Both ends of each watcher's connection are files of this process.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let node = node::<R>(1, None);
     let mut watchers = Vec::new();
     for _ in 0..CLUSTER_WATCHERS_MAX {
