@@ -87,6 +87,8 @@ mutants! {
     VoteCountedTwice,
     /// A leader that hears nobody goes on saying that it leads.
     DeafLeaderBeats,
+    /// What was found of one boot by refused dials counts for the next.
+    EvidenceOfAnyBoot,
     /// Votes and acks leave before the writes that they speak of are stable.
     SentBeforeWritten,
     /// Two entries of one batch are applied in the wrong order.

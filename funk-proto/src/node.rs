@@ -9,6 +9,7 @@
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
+//! | `evidence` | what broken streams and refused dials tell of a process |
 //! | `twins` | two clusters of one name |
 //! | `resigning` | how a leader is given up, by others or by itself |
 //! | `recover` | how it starts again from its data directory |
@@ -20,6 +21,7 @@
 
 mod apply;
 mod endpoints;
+mod evidence;
 mod goodbye;
 mod inspect;
 mod joining;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use endpoints::EndpointView;
+use evidence::Evidence;
 use goodbye::Endings;
 pub use goodbye::LastWord;
 use joining::Joining;
@@ -90,6 +93,7 @@ pub struct Node {
     proposals: Proposals,
     operations: Operations,
     endings: Endings,
+    evidence: Evidence,
     view: View,
     endpoints: EndpointView,
     /// The cluster's state at the index at which the application was asked for its own.
@@ -153,6 +157,7 @@ impl Node {
             proposals: Proposals::default(),
             operations: Operations::default(),
             endings: Endings::default(),
+            evidence: Evidence::default(),
             view: View::default(),
             endpoints: EndpointView::default(),
             snapshot_at: None,
@@ -185,12 +190,12 @@ impl Node {
             Input::Datagram { socket, from, bytes } => self.handle_datagram(now, socket, from, &bytes),
             Input::Message { conn, channel, bytes } => self.handle_message(now, conn, channel, bytes),
             Input::Closed { conn, why } if self.membership.owns(conn) => self.membership.handle_closed(now, conn, why),
-            Input::Closed { conn, .. } => {
+            Input::Closed { conn, why } => {
                 // Proposals that were on this stream may be lost though the leader goes on.
                 if self.peers.peer_of(conn).is_some_and(|peer| self.consensus.leader() == Some(peer)) {
                     self.proposals_lose_leader();
                 }
-                self.peers.handle_closed(now, conn);
+                self.peers.handle_closed(now, conn, why);
             }
             // One lost datagram is no evidence: silence and the streams decide.
             Input::Unreachable { .. } => {}

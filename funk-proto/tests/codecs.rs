@@ -133,6 +133,7 @@ fn body() -> impl Strategy<Value = FrameBody> {
         refused.prop_map(FrameBody::JoinRefused),
         boot_name().prop_map(FrameBody::Leave),
         boot_name().prop_map(FrameBody::Farewell),
+        boot_name().prop_map(FrameBody::Gone),
         release.prop_map(FrameBody::Release),
         user().prop_map(FrameBody::Propose),
         user().prop_map(FrameBody::ProposeRefused),

@@ -59,6 +59,8 @@ pub enum Kind {
     Gray,
     /// Its listeners are closed, the process lives.
     Deaf,
+    /// Its listeners are closed and its streams reset, the process lives: it looks dead to whoever dials it.
+    Shut,
     /// A firewall refuses all that comes to it, and says so.
     Reject,
     /// Forged news: resets of healthy streams, unreachable reports.
@@ -130,6 +132,7 @@ impl Kind {
         (Kind::SlowDisk, "slow-disk"),
         (Kind::Gray, "gray"),
         (Kind::Deaf, "deaf"),
+        (Kind::Shut, "shut"),
         (Kind::Reject, "reject"),
         (Kind::Forge, "forge"),
         (Kind::Impostor, "impostor"),

@@ -147,7 +147,7 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::Exit => (one, 1 + rng.below(4_000), rng.below(2)),
         Kind::FalseGoodbye => (some, 100 + rng.below(4_000), 1 + rng.below(40)),
         Kind::Gray => (one, 1_000 + rng.below(8_000), 0),
-        Kind::Deaf | Kind::Reject => (one, 200 + rng.below(6_000), 0),
+        Kind::Deaf | Kind::Shut | Kind::Reject => (one, 200 + rng.below(6_000), 0),
         Kind::Forge => (some, 100 + rng.below(4_000), 1 + rng.below(20)),
         Kind::Impostor | Kind::Foreign => (one, 1_000 + rng.below(6_000), rng.below(2)),
         Kind::Malformed => (some, 100 + rng.below(3_000), 1 + rng.below(40)),

@@ -165,6 +165,7 @@ pub(crate) fn frame_kind(frame: &FrameBody) -> &'static str {
         FrameBody::JoinRefused(_) => "join refused",
         FrameBody::Leave(_) => "leave",
         FrameBody::Farewell(_) => "farewell",
+        FrameBody::Gone(_) => "refused dial",
         FrameBody::Release(_) => "release",
         FrameBody::Propose(_) => "propose",
         FrameBody::ProposeRefused(_) => "propose refused",

@@ -39,7 +39,17 @@ pub struct Pauses {
 /// # Panics
 /// If it does not settle.
 pub fn cluster(seed: u64, nodes: usize) -> Result<World, Violation> {
-    let mut world = World::new(seed);
+    form(World::new(seed), seed, nodes)
+}
+
+/// The same in a world of the caller's, as yet without hosts.
+///
+/// # Errors
+/// A property that is broken.
+///
+/// # Panics
+/// If it does not settle.
+pub fn form(mut world: World, seed: u64, nodes: usize) -> Result<World, Violation> {
     for _ in 0..nodes {
         world.start(SHARDS);
     }
@@ -47,6 +57,36 @@ pub fn cluster(seed: u64, nodes: usize) -> Result<World, Violation> {
     // Until the voters are chosen and every stream stands.
     world.run(Duration::from_millis(1_000 + seed * 7))?;
     Ok(world)
+}
+
+/// A follower is killed, found dead and started again with its data directory;
+/// then it stands still for longer than a process that was found dead may, and
+/// for less than silence must last. Says what is wrong with that.
+///
+/// # Errors
+/// A property that is broken.
+///
+/// # Panics
+/// If the process comes back as another node.
+pub fn boot_after_evidence(seed: u64) -> Result<Option<&'static str>, Violation> {
+    let second = Duration::from_secs(1);
+    let mut world = form(World::new(seed).with_durable_disks(), seed, 3)?;
+    let victim = with_role(&world, Role::Follower);
+    let of = |world: &World| world.hosts()[victim].facts().map(|facts| (facts.id, facts.boot));
+    let Some((id, former)) = of(&world) else { return Ok(Some("it does not run")) };
+    world.kill(victim);
+    if world.run_until(second, |world| !world.holds_for_up(id, former))?.is_none() {
+        return Ok(Some("a process that has ended is not found dead"));
+    }
+    world.restart(victim);
+    if world.run_until(12 * second, World::converged)?.is_none() {
+        return Ok(Some("it does not come back"));
+    }
+    let Some((again, boot)) = of(&world) else { return Ok(Some("it does not run")) };
+    world.pause(victim);
+    let dead = world.run_until(second / 11, |world| !world.holds_for_up(again, boot))?;
+    assert_eq!(again, id, "its data directory keeps its id");
+    Ok(dead.map(|_| "a process is dead for what was found of its former boot"))
 }
 
 /// A running host of this role.
@@ -79,20 +119,24 @@ pub fn mend(world: &mut World) {
     world.flush_streams();
 }
 
-/// Lets time pass and watches each shard.
+/// Which shards a host has, one after the other.
+pub fn shards_of(world: &World, at: usize) -> Vec<bool> {
+    (0..SHARDS).map(|shard| world.hosts()[at].shows_here(ShardId(shard))).collect()
+}
+
+/// Lets time pass and watches each shard. `victims` says which the victim had.
 ///
 /// # Errors
 /// A property that is broken.
-pub fn watch(world: &mut World, victim: usize, length: Duration) -> Result<Pauses, Violation> {
+pub fn watch(world: &mut World, victims: &[bool], length: Duration) -> Result<Pauses, Violation> {
     let shards: Vec<ShardId> = (0..SHARDS).map(ShardId).collect();
-    let victims: Vec<bool> = shards.iter().map(|&shard| world.hosts()[victim].shows_here(shard)).collect();
     let end = world.now() + length;
     let mut served = vec![world.now(); shards.len()];
     let mut pauses = Pauses::default();
     while world.now() < end {
         world.run(STEP)?;
         let now = world.now();
-        for ((&shard, last), &victims) in shards.iter().zip(&mut served).zip(&victims) {
+        for ((&shard, last), &victims) in shards.iter().zip(&mut served).zip(victims) {
             if world.hosts().iter().any(|host| host.runs() && host.right(now, shard).is_some()) {
                 *last = now;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, cluster, cut, mend, watch, with_role};
+use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, cluster, cut, mend, shards_of, watch, with_role};
 
 /// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
 fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
@@ -12,8 +12,9 @@ fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
     for seed in 1..=2 {
         let mut world = cluster(seed, nodes).expect("no property is broken");
         let victim = with_role(&world, role);
+        let had = shards_of(&world, victim);
         cut(&mut world, victim, which);
-        let pauses = watch(&mut world, victim, Duration::from_secs(1)).expect("no property is broken");
+        let pauses = watch(&mut world, &had, Duration::from_secs(1)).expect("no property is broken");
         let others = (0..nodes).filter(|&at| at != victim);
         let taken: u32 = others.map(|at| world.status(at).shards_owned).sum();
         assert_eq!(taken, SHARDS, "seed {seed}: the others have all shards");

@@ -195,6 +195,7 @@ fn a_gray_node_is_neither_dead_nor_alive() {
 #[test]
 fn a_node_that_refuses_its_callers_is_told_of() {
     with(Kind::Deaf, 0b1, 2_000, 0);
+    assert!(told(&with(Kind::Shut, 0b10, 2_000, 0), "all streams are reset") > 0);
     let outcome = with(Kind::Reject, 0b1, 2_000, 0);
     assert!(told(&outcome, "fail") > 0, "nobody hears it");
 }

@@ -72,6 +72,16 @@ impl Liveness {
         true
     }
 
+    /// When the datagram of this counter went to that peer, if that is remembered.
+    pub fn sent_at(&self, to: RaftId, counter: u64) -> Option<Timestamp> {
+        self.links.get(&to)?.sent.get(counter)
+    }
+
+    /// When this leader heard the member last.
+    pub fn last_seen(&self, id: RaftId) -> Option<Timestamp> {
+        Some(self.authority.as_ref()?.members.get(&id)?.last_seen)
+    }
+
     /// Tells these voters that this node leads no more.
     pub fn resign(&mut self, now: Timestamp, term: crate::id::Term, voters: impl IntoIterator<Item = RaftId>) {
         for voter in voters.into_iter().filter(|&id| id != self.me).collect::<Vec<_>>() {

@@ -125,6 +125,7 @@ impl Node {
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
             Change::Dead(id, boot) => {
+                self.evidence.close_case(Owner { id: *id, boot: *boot });
                 let Some(name) = self.name_of(*id) else { return };
                 self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
@@ -263,6 +264,7 @@ impl Node {
         let leads = role == RaftRole::Leader;
         if leads && self.leading.as_ref().is_none_or(|leading| leading.term != term) {
             self.liveness.lead(now, term);
+            self.evidence.forget_cases();
             self.leading = Some(Leading::new(now, term, self.consensus.voters(), &self.config.timing));
         } else if !leads {
             self.leading = None;
@@ -279,6 +281,7 @@ impl Node {
             let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
             self.event(Event::Leader { leader, term });
             self.handover.handle_new_leader(now);
+            self.bear_witness_again(now);
             self.mend_own_record(now);
         }
     }

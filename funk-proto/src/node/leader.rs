@@ -205,7 +205,10 @@ impl Node {
     /// Members that are silent, while a quorum still backs this leader: one
     /// that is cut off itself must not call the others dead.
     fn deaths(&mut self, now: Timestamp) -> Vec<Op> {
-        let gone = self.gone();
+        let gone = self.gone(now);
+        if let (Some(due), Some(leading)) = (self.evidence_due(now), &mut self.leading) {
+            leading.look_again(due);
+        }
         if gone.is_empty() {
             return Vec::new();
         }
@@ -219,12 +222,16 @@ impl Node {
         gone.into_iter().map(Op::Dead).collect()
     }
 
-    fn gone(&self) -> Vec<BootName> {
+    fn gone(&self, now: Timestamp) -> Vec<BootName> {
         let members = self.state.iter().flat_map(|state| state.members.iter());
         let gone = members.filter_map(|member| {
             let boot = member.boot?;
-            let ended = self.endings.has_ended(Owner { id: member.id, boot });
-            let is_gone = ended || self.liveness.is_silent(member.id) || self.has_restarted(member.id, boot);
+            let owner = Owner { id: member.id, boot };
+            let found = || self.dead_by_evidence_at(owner).is_some_and(|at| now >= at);
+            let is_gone = self.endings.has_ended(owner)
+                || found()
+                || self.liveness.is_silent(member.id)
+                || self.has_restarted(member.id, boot);
             is_gone.then(|| BootName { id: member.id.get(), boot: boot.get() })
         });
         gone.collect()

@@ -5,17 +5,21 @@
 //! to send, a node uses the stream that it dialled, else one that the peer
 //! dialled, else it dials.
 
+mod broken;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use broken::Broken;
 use bytes::Bytes;
 
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ClusterName, ConnId, DialNumbers, NodeName, RaftId};
-use crate::io::Channel;
+use crate::io::{Channel, CloseReason};
 use crate::limits::CLUSTER_STREAMS_MAX;
 use crate::rng::Rng;
+use crate::shards::Owner;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, Refused};
 use crate::wire::liveness::Key;
@@ -57,6 +61,8 @@ pub(super) enum PeerNews {
     Replaced(RaftId),
     /// The last stream to the peer ended.
     Lost(RaftId),
+    /// The streams of that boot broke, and where it listened a fresh dial is refused.
+    Gone(Owner),
     /// The peer, or this node, refused the other.
     Refused { address: Option<SocketAddr>, refusal: Refusal },
 }
@@ -74,6 +80,7 @@ struct Peer {
     introduced: bool,
     retry_at: Timestamp,
     backoff: Duration,
+    broken: Option<Broken>,
 }
 
 /// What a hello said of its sender.
@@ -86,12 +93,14 @@ struct Said {
     cluster: Option<ClusterId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Stream {
     peer: Option<RaftId>,
     /// The other side's last hello.
     said: Option<Said>,
     opened: Timestamp,
+    /// What was dialled for it.
+    to: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -246,7 +255,7 @@ impl Peers {
         let address = peer.raft?;
         let conn = self.dials.next();
         peer.dialled = Some(conn);
-        self.streams.insert(conn, Stream { peer: Some(to), said: None, opened: now });
+        self.streams.insert(conn, Stream { peer: Some(to), said: None, opened: now, to: Some(address) });
         self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
         let hello = self.hello(None);
         self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
@@ -284,7 +293,7 @@ impl Peers {
                 self.outputs.push_back(PeersOutput::Close { conn });
                 return Ok(None);
             }
-            self.streams.insert(conn, Stream { peer: None, said: None, opened: now });
+            self.streams.insert(conn, Stream { peer: None, said: None, opened: now, to: None });
         }
         let result = Frame::parse(bytes).and_then(|body| self.handle_body(now, conn, body));
         if result.is_err() {
@@ -351,7 +360,7 @@ impl Peers {
         self.routes_version += 1;
         let peer = self.peers.entry(id).or_default();
         peer.believe(said);
-        (peer.backoff, peer.introduced) = (Duration::ZERO, true);
+        (peer.backoff, peer.introduced, peer.broken) = (Duration::ZERO, true, None);
         let replaced = if conn.is_accepted() { peer.accepted.replace(conn) } else { peer.dialled.replace(conn) };
         let stream = self.streams.get_mut(&conn).expect("the caller looked it up");
         (stream.peer, stream.said) = (Some(id), Some(said));
@@ -384,8 +393,9 @@ impl Peers {
         self.news.push_back(PeerNews::Refused { address, refusal });
     }
 
-    /// The driver lost a stream.
-    pub(super) fn handle_closed(&mut self, now: Timestamp, conn: ConnId) {
+    /// A stream ended.
+    pub(super) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
+        let stream = self.streams.get(&conn).copied();
         let Some(id) = self.forget(conn) else { return };
         let low = self.peers.get(&id).map_or(BACKOFF_MIN, |peer| (peer.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX));
         let pause = self.rng.between(low / 2, low);
@@ -394,13 +404,17 @@ impl Peers {
         if peer.dialled.is_none() && peer.accepted.is_none() {
             peer.introduced = false;
             self.news.push_back(PeerNews::Lost(id));
+            if let Some(stream) = stream {
+                self.note_end(now, id, &stream, why);
+            }
         }
     }
 
     fn close(&mut self, now: Timestamp, conn: ConnId) {
         if self.streams.contains_key(&conn) {
             self.outputs.push_back(PeersOutput::Close { conn });
-            self.handle_closed(now, conn);
+            // By this side: that says nothing of the other.
+            self.handle_closed(now, conn, CloseReason::Malformed);
         }
     }
 
@@ -429,12 +443,14 @@ impl Peers {
         for id in self.wanted.clone() {
             self.stream_to(now, id);
         }
+        self.look_after_broken(now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         let mute =
             self.streams.values().filter(|stream| stream.said.is_none()).map(|stream| stream.opened + HELLO_TIMEOUT);
-        let retries = self.wanted.iter().filter_map(|id| self.peers.get(id)).filter_map(|peer| {
+        let wanted = |&(id, peer): &(&RaftId, &Peer)| self.wanted.contains(id) || peer.is_open_question();
+        let retries = self.peers.iter().filter(wanted).filter_map(|(_, peer)| {
             let idle = peer.dialled.is_none() && peer.accepted.is_none() && peer.raft.is_some();
             idle.then_some(peer.retry_at)
         });

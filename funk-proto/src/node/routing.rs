@@ -168,9 +168,13 @@ impl Node {
 
     fn route_peer_news(&mut self, now: Timestamp, news: PeerNews) {
         match news {
-            PeerNews::Introduced(id) => self.ask_to_join_through(now, id),
+            PeerNews::Introduced(id) => {
+                self.evidence.peer_is_back(id);
+                self.ask_to_join_through(now, id);
+            }
             PeerNews::Replaced(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
             PeerNews::Replaced(_) => {}
+            PeerNews::Gone(ended) => self.handle_gone(now, ended),
             PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
             PeerNews::Refused { address, refusal } => {
                 let address = address.unwrap_or(self.config.raft);
@@ -214,6 +218,7 @@ impl Node {
             FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
             FrameBody::Update(record) => self.handle_update(from, record),
             FrameBody::Carry(carry) => self.handle_carry(now, from, &carry),
+            FrameBody::Gone(name) => self.handle_witness(now, from, name),
             FrameBody::Carried(carried) => {
                 self.giver.handle_carried(now, from, &carried);
                 Ok(())
@@ -311,6 +316,9 @@ impl Node {
                 self.consensus.handle_heartbeat_ack(now, from, term);
                 if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
                     let before = self.liveness.is_current(from);
+                    if let Some(sent) = self.liveness.sent_at(from, echo) {
+                        self.evidence.refute(Owner { id: from, boot: header.boot }, sent);
+                    }
                     self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
                     if let Some(leading) = self.leading.as_mut().filter(|_| !before && self.liveness.is_current(from)) {
                         leading.wake();

@@ -12,7 +12,7 @@ use crate::limits::FRAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Message)]
 pub struct Frame {
     /// What it says.
-    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: Option<FrameBody>,
 }
 
@@ -58,6 +58,9 @@ pub enum FrameBody {
     /// How much of it has come.
     #[prost(message, tag = "13")]
     Carried(Carried),
+    /// To the leader: the sender's streams of that boot broke, and where it listened a dial was refused.
+    #[prost(message, tag = "14")]
+    Gone(BootName),
 }
 
 impl Frame {

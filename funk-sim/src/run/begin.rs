@@ -68,6 +68,10 @@ impl Runner<'_> {
             }
             Kind::Gray => self.gray(index, hosts, true),
             Kind::Deaf => self.listen(index, hosts, false),
+            Kind::Shut => {
+                self.listen(index, hosts, false);
+                hosts.iter().for_each(|&host| self.world.break_streams(host));
+            }
             Kind::Reject => self.reject(index, hosts, true),
             Kind::Stutter | Kind::Flap | Kind::Forge | Kind::FalseGoodbye | Kind::Malformed | Kind::Flood => {
                 self.hits[index].hosts = hosts.to_vec();
@@ -118,7 +122,7 @@ impl Runner<'_> {
             }
             Kind::FullDisk => self.empty_disks(&hosts),
             Kind::Gray => self.gray(index, &hosts, false),
-            Kind::Deaf => self.listen(index, &hosts, true),
+            Kind::Deaf | Kind::Shut => self.listen(index, &hosts, true),
             Kind::Reject => self.reject(index, &hosts, false),
             Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Corrupt | Kind::Replay => {
                 set_condition(&mut self.world.network.conditions, fault.kind, 0);

@@ -130,6 +130,18 @@ impl World {
         }
     }
 
+    /// Resets all streams of a process that lives on, at both ends.
+    pub fn break_streams(&mut self, at: usize) {
+        let conns: Vec<ConnId> = self.hosts[at].streams.keys().copied().collect();
+        self.tell(Some(at), Topic::Stream, || "all streams are reset".into());
+        self.reset_all(at, true);
+        let (generation, why) = (self.hosts[at].generation, CloseReason::Reset);
+        for conn in conns {
+            let soon = self.now + Duration::from_micros(50);
+            self.queue.push(soon, Happening::Closed { to: at, generation, conn, why });
+        }
+    }
+
     /// To be called when links were mended: what waited for them is sent.
     pub fn flush_streams(&mut self) {
         for at in 0..self.hosts.len() {

@@ -28,6 +28,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
+    ("a process that was found dead starts again", cuts::another_boot),
 ];
 
 /// Those that try many worlds.

@@ -122,7 +122,7 @@ fn a_lost_stream_is_dialled_again_later_and_later() {
     let mut pauses = Vec::new();
     for _ in 0..12 {
         let conn = *a.streams.keys().next().unwrap();
-        a.handle_closed(now, conn);
+        a.handle_closed(now, conn, CloseReason::Failed);
         let due = a.poll_timeout().unwrap();
         pauses.push(due - now);
         now = due;
@@ -164,7 +164,7 @@ fn a_forged_hello_is_forgotten_with_its_stream() {
     let before = (a.boot(id(2)), a.datagram_route(id(2)));
     let strange = ConnId::accepted(77);
     a.handle_frame(at(2), strange, &hello_of(2, 999)).unwrap();
-    a.handle_closed(at(3), strange);
+    a.handle_closed(at(3), strange, CloseReason::Failed);
     assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
     assert!(a.is_connected(id(2)));
 }
@@ -174,7 +174,7 @@ fn a_restarted_peer_is_believed_while_the_stream_to_its_former_process_ends() {
     let (mut a, _) = introduced();
     let old = *a.streams.keys().next().unwrap();
     a.handle_frame(at(2), ConnId::accepted(5), &hello_of(2, 202)).unwrap();
-    a.handle_closed(at(3), old);
+    a.handle_closed(at(3), old, CloseReason::Failed);
     assert_eq!(a.boot(id(2)), BootId::new(202));
     assert_eq!(a.datagram_route(id(2)), Some((address(9, 3), Key([7; 16]))));
 }
