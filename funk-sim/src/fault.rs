@@ -105,7 +105,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 45] = [
+    pub const ALL: [(Kind, &'static str); 46] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
