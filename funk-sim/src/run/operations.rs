@@ -37,6 +37,12 @@ impl Runner<'_> {
         self.world.hosts()[host].config.name.clone()
     }
 
+    /// Who is meant by the name of this host: an impostor may have taken its place.
+    fn bearer(&self, host: usize) -> usize {
+        let name = self.name(host);
+        self.regular().into_iter().find(|&at| self.name(at) == name).unwrap_or(host)
+    }
+
     /// Asks whoever leads; true if it took the request on.
     fn operate(&mut self, request: Request) -> bool {
         self.leader().is_some_and(|leader| self.world.request(leader, request).is_ok())
@@ -45,6 +51,7 @@ impl Runner<'_> {
     /// An operation on the first of these hosts.
     pub(super) fn begin_operation(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
         let host = hosts.first().copied().unwrap_or(0);
+        let host = if matches!(fault.kind, Kind::Drain | Kind::Evict) { self.bearer(host) } else { host };
         let on = match fault.kind {
             Kind::StepDown => self.operate(Request::StepDown),
             Kind::Pin => {
