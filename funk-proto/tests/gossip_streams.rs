@@ -15,14 +15,21 @@ use serde_json::Value;
 struct Captured {
     name: String,
     bytes: Bytes,
+    label: Option<String>,
     decoded: Value,
 }
 
+/// Those without a label, which this implementation does not take.
 fn captured() -> Vec<Captured> {
+    all().into_iter().filter(|c| c.label.is_none()).collect()
+}
+
+fn all() -> Vec<Captured> {
     let file: Value = serde_json::from_str(include_str!("data/gossip_streams.json")).unwrap();
     let message = |message: &Value| Captured {
         name: message["name"].as_str().unwrap().into(),
         bytes: unhex(&message["hex"]),
+        label: message["label"].as_str().map(Into::into),
         decoded: message["decoded"].clone(),
     };
     file["messages"].as_array().unwrap().iter().map(message).collect()
@@ -32,6 +39,10 @@ fn unhex(text: &Value) -> Bytes {
     let Some(text) = text.as_str() else { return Bytes::new() };
     let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digit).collect()
+}
+
+fn text(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).unwrap()
 }
 
 fn cut(pieces: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
@@ -47,9 +58,39 @@ fn cut(pieces: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
 }
 
 #[test]
+fn a_stream_of_a_labelled_cluster_is_refused_and_holds_what_it_says() {
+    let labelled: Vec<_> = all().into_iter().filter(|c| c.label.is_some()).collect();
+    assert_eq!(labelled.len(), 2);
+    for Captured { name, bytes, label, decoded } in labelled {
+        let mut decoder = StreamDecoder::new();
+        decoder.push(&bytes);
+        assert!(decoder.next().is_err(), "{name}");
+        let [inside] = &cut([bytes.slice(2 + label.unwrap().len()..)].into_iter())[..] else {
+            panic!("{name} is one message")
+        };
+        if decoded["ml"] == "user" {
+            assert!(inside.ends_with(&unhex(&decoded["payload_hex"])), "{name}");
+            continue;
+        }
+        let message = PushPull::decode(inside).unwrap();
+        let [record] = &message.nodes[..] else { panic!("{name} has one node") };
+        let node = &decoded["nodes"][0];
+        assert_eq!(message.join, decoded["header"]["Join"].as_bool().unwrap());
+        assert_eq!(
+            (text(&record.name), record.addr.clone()),
+            (node["Name"].as_str().unwrap(), unhex(&node["Addr"]["hex"]))
+        );
+        assert_eq!(
+            (u64::from(record.port), record.vsn.clone()),
+            (node["Port"].as_u64().unwrap(), unhex(&node["Vsn"]["hex"]))
+        );
+    }
+}
+
+#[test]
 fn captured_push_pulls_decode_to_what_they_say() {
     let mut seen = 0;
-    for Captured { name, bytes, decoded } in captured().iter().filter(|c| c.decoded["ml"] == "pushPull") {
+    for Captured { name, bytes, decoded, .. } in captured().iter().filter(|c| c.decoded["ml"] == "pushPull") {
         seen += 1;
         let message = PushPull::decode(&decompress(bytes).unwrap()).unwrap();
         assert_eq!(message.join, decoded["header"]["Join"].as_bool().unwrap(), "{name}");
