@@ -30,7 +30,8 @@ fn story(u: &mut Unstructured<'_>) -> Result<()> {
     let mut near = Near { term: 1, last: 1, commit: 1 };
     for count in 0..u.int_in_range(0..=RECORDS_MAX)? {
         let record = record(u, &mut near, count == 0)?.encode_to_vec();
-        if !record.is_empty() {
+        // No writer makes an empty record, and none counts beyond what a number holds.
+        if !record.is_empty() && batch <= sequence {
             journal::put_record(&mut log, sequence, batch, &record);
         }
         sequence = sequence.wrapping_add(1);
@@ -47,8 +48,10 @@ fn story(u: &mut Unstructured<'_>) -> Result<()> {
     if u.ratio(1, 4)? {
         let number = draw::number(u, first)?;
         let snapshot = record(u, &mut near, true)?.encode_to_vec();
-        let file = journal::single(FileKind::Snapshot, number, &snapshot);
-        files.insert(journal::snapshot_name(number), Bytes::from(file));
+        if !snapshot.is_empty() {
+            let file = journal::single(FileKind::Snapshot, number, &snapshot);
+            files.insert(journal::snapshot_name(number), Bytes::from(file));
+        }
     }
     if let Ok(journal) = journal::open(&files) {
         start(journal.records);
