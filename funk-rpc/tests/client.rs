@@ -166,6 +166,42 @@ async fn waiting_for_an_endpoint_ends_with_an_error<R: Runtime>() {
     assert!(!error.why.is_empty(), "{error}");
 }
 
+/// A gossip address that was free a moment ago: nobody answers there.
+fn unused() -> std::net::SocketAddr {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+async fn dead_seeds_are_named_and_asked_until_a_node_comes<R: Runtime>() {
+    let (never, later) = (unused(), unused());
+    let seeds = [never, later].map(|at| Seed::Gossip(JoinAddress::Address(at)));
+    let client = Client::<R>::start(Options::new("later", seeds.to_vec()));
+    let service = unused();
+    let other =
+        Client::<R>::start(Options::new("later", vec![Seed::Cluster(JoinAddress::Address(service)), seeds[1].clone()]));
+    for (client, named) in [(&client, [never, later]), (&other, [service, later])] {
+        loop {
+            let changed = client.changed();
+            let why = client.trouble().unwrap_or_default();
+            if named.iter().all(|at| why.contains(&at.to_string())) {
+                break;
+            }
+            changed.await;
+        }
+    }
+    let any = (Ipv4Addr::LOCALHOST, 0).into();
+    let node = Node::new("later".parse().unwrap(), Ipv4Addr::LOCALHOST.into())
+        .named("n1".parse().unwrap())
+        .mdns(false)
+        .settings(|settings| settings.shards = SHARDS)
+        .cluster_at(later, any, any)
+        .bootstrap();
+    let _node = node.start::<R, _>("ep.t", Routes::new(), |cluster| Named(cluster.name().to_string())).unwrap();
+    for client in [&client, &other] {
+        until(client, rests_at(&["n1"])).await;
+        assert_eq!(client.trouble(), None);
+    }
+}
+
 async fn a_cluster_service_alone_is_enough_to_begin<R: Runtime>() {
     let first = node::<R>("nogossip", 1, None);
     let begin = client::<R>("nogossip", &[&first]);
@@ -188,4 +224,5 @@ on_each_runtime! {
     another_cluster_of_the_name_is_refused
     waiting_for_an_endpoint_ends_with_an_error
     a_cluster_service_alone_is_enough_to_begin
+    dead_seeds_are_named_and_asked_until_a_node_comes
 }

@@ -39,13 +39,17 @@ const GOOD: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause at all.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Rounds in vain after which a client that knows nobody asks its seeds less often.
+const QUICK_ROUNDS: u32 = 50;
+/// Failures of one round that are told.
+const TOLD_MAX: usize = 8;
 /// Longest pause while gossip alone is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn start<N: Net>(shared: &Arc<Shared<N>>) {
     let weak = Arc::downgrade(shared);
     let random = RandomState::new().build_hasher().finish();
-    N::spawn(async move { Follower { weak, random, last: None }.run().await });
+    N::spawn(async move { Follower { weak, random, last: None, tried: Vec::new() }.run().await });
 }
 
 struct Follower<N> {
@@ -53,6 +57,8 @@ struct Follower<N> {
     random: u64,
     /// The node that was followed last.
     last: Option<SocketAddr>,
+    /// What was tried in this round and why it did not do.
+    tried: Vec<String>,
 }
 
 /// How the following of one node ended.
@@ -68,6 +74,7 @@ impl<N: Net> Follower<N> {
         let mut pause = Duration::ZERO;
         let mut rounds = 0_u32;
         loop {
+            self.tried.clear();
             // Every other round asks without a floor: a node of another cluster then shows who it is.
             let floor = rounds.is_multiple_of(2);
             let ended = match self.known() {
@@ -86,8 +93,9 @@ impl<N: Net> Follower<N> {
                     pause = if length >= GOOD { PAUSE } else { (2 * pause).clamp(PAUSE, PAUSE_MAX) };
                 }
                 Err(()) => {
-                    rounds += 1;
-                    pause = (2 * pause).clamp(PAUSE, self.longest());
+                    self.tell_what_was_tried();
+                    rounds = rounds.saturating_add(1);
+                    pause = (2 * pause).clamp(PAUSE, self.longest(rounds));
                 }
             }
             N::sleep(pause.mul_f64(self.fraction())).await;
@@ -129,7 +137,7 @@ impl<N: Net> Follower<N> {
                     }
                     return Ok(ended);
                 }
-                Err(why) => self.failed_with(format!("{address}: {why}")),
+                Err(why) => self.note(format!("{address}: {why}")),
             }
         }
     }
@@ -138,12 +146,14 @@ impl<N: Net> Follower<N> {
     async fn search(&mut self, floor: bool) -> Result<Ended, ()> {
         let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
         let cluster = shared.options.cluster.clone();
-        let mut seeds: Vec<_> = gossip(&shared.picture()).collect();
-        seeds.extend(shared.options.seeds.iter().cloned());
+        let known = gossip(&shared.picture()).collect();
+        let given = shared.options.seeds.clone();
         drop(shared);
+        // Both come first in turn: many known nodes that are dead leave time for a seed, and the other way round.
+        let seeds = if floor { [known, given] } else { [given, known] }.concat();
         let (mut found, why) = services(&seeds).await;
         if let Some(why) = why {
-            self.failed_with(why);
+            self.note(why);
         }
         let mut shown = None;
         if seeds.iter().any(|seed| !matches!(seed, Seed::Cluster(_))) {
@@ -153,7 +163,7 @@ impl<N: Net> Follower<N> {
                     found.extend(picture.serving(ENDPOINT).map(|(_, address)| address));
                     shown = Some(picture);
                 }
-                Err(why) => self.failed_with(why),
+                Err(why) => self.note(why),
             }
         }
         self.shuffle(&mut found);
@@ -168,14 +178,32 @@ impl<N: Net> Follower<N> {
         ended
     }
 
-    fn failed_with(&self, why: String) {
-        if let Some(shared) = self.weak.upgrade() {
+    /// Notes what was tried in vain.
+    fn note(&mut self, why: String) {
+        if !self.tried.contains(&why) {
+            self.tried.push(why);
+        }
+    }
+
+    /// Tells once a round, and of the whole round: otherwise each address would ring for its own failure.
+    fn tell_what_was_tried(&mut self) {
+        let more = self.tried.len().saturating_sub(TOLD_MAX);
+        // The order of the known is random; the same failures are to read the same.
+        self.tried.sort_unstable();
+        self.tried.truncate(TOLD_MAX);
+        let mut why = self.tried.join("; ");
+        if more > 0 {
+            why.push_str(&format!("; and {more} more"));
+        }
+        if let Some(shared) = self.weak.upgrade()
+            && !why.is_empty()
+        {
             shared.failed_with(why);
         }
     }
 
-    /// The longest pause: short as long as there is nothing to go by.
-    fn longest(&self) -> Duration {
+    /// The longest pause after so many rounds in vain: short as long as a first node may just be starting.
+    fn longest(&self, rounds: u32) -> Duration {
         match self.weak.upgrade() {
             Some(shared) if !shared.picture().nodes().is_empty() => {
                 if shared.lock().cluster_id.is_empty() {
@@ -184,7 +212,8 @@ impl<N: Net> Follower<N> {
                     PAUSE_MAX
                 }
             }
-            _ => 2 * PAUSE,
+            _ if rounds < QUICK_ROUNDS => 2 * PAUSE,
+            _ => PAUSE_MAX,
         }
     }
 

@@ -16,6 +16,8 @@ use crate::net::{Net, within};
 const ASK_FOR: Duration = Duration::from_millis(150);
 /// Time for one look at a node's members.
 const LOOK_MAX: Duration = Duration::from_millis(500);
+/// Failures of one search that are told.
+const TOLD_MAX: usize = 8;
 /// Addresses that one search looks at; one that answers is enough.
 const LOOKS_MAX: usize = 64;
 
@@ -43,18 +45,24 @@ impl fmt::Display for Seed {
 /// The members that gossip shows at the first node that answers. The asker becomes none.
 ///
 /// # Errors
-/// Nobody answers; what stood in the way last, for people.
+/// Nobody answers; what was tried and what stood in the way, for people.
 pub async fn members<N: Net>(cluster: &str, seeds: &[Seed]) -> Result<Vec<GossipMember>, String> {
     let (cluster, seeds) = (cluster.to_owned(), seeds.to_vec());
-    let (addresses, mut why) = on_a_thread(move || addresses(&cluster, &seeds)).await?;
+    let (addresses, mut tried) = on_a_thread(move || addresses(&cluster, &seeds)).await?;
     for address in addresses.into_iter().take(LOOKS_MAX) {
-        match within::<N, _>(LOOK_MAX, look::<N>(address)).await {
+        tried.push(match within::<N, _>(LOOK_MAX, look::<N>(address)).await {
             Some(Ok(members)) => return Ok(members),
-            Some(Err(error)) => why = format!("{address}: {error}"),
-            None => why = format!("{address} does not answer within {LOOK_MAX:?}"),
-        }
+            Some(Err(error)) => format!("{address}: {error}"),
+            None => format!("{address} does not answer within {LOOK_MAX:?}"),
+        });
     }
-    Err(why)
+    if tried.is_empty() {
+        return Err("no seed says where a node is".into());
+    }
+    let more = tried.len().saturating_sub(TOLD_MAX);
+    tried.truncate(TOLD_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Err(tried.join("; ") + &more)
 }
 
 /// Where the seeds say that a cluster service is, and why there may be none.
@@ -81,16 +89,16 @@ pub(super) async fn services(seeds: &[Seed]) -> (Vec<SocketAddr>, Option<String>
     looked.await.unwrap_or_else(|why| (Vec::new(), Some(why)))
 }
 
-/// Gossip addresses of all seeds, and why there may be none. Blocks.
-fn addresses(cluster: &str, seeds: &[Seed]) -> (Vec<SocketAddr>, String) {
+/// Gossip addresses of all seeds, and the seeds that gave none. Blocks.
+fn addresses(cluster: &str, seeds: &[Seed]) -> (Vec<SocketAddr>, Vec<String>) {
     let mut found = Vec::new();
-    let mut why = "no seed says where a node is".to_owned();
+    let mut tried = Vec::new();
     for seed in seeds {
         match seed {
             Seed::Mdns(_) | Seed::Cluster(_) => {}
             Seed::Gossip(join) => match resolve(join) {
                 Ok(addresses) => found.extend(addresses),
-                Err(error) => why = format!("{join}: {error}"),
+                Err(error) => tried.push(format!("{join}: {error}")),
             },
         }
     }
@@ -104,13 +112,13 @@ fn addresses(cluster: &str, seeds: &[Seed]) -> (Vec<SocketAddr>, String) {
         let asking: Vec<_> = interfaces.map(ask_there).collect();
         asking.into_iter().filter_map(|asking| asking.join().ok()).collect::<Vec<_>>()
     });
-    if !asked.is_empty() && found.is_empty() {
-        why = format!("no node of cluster {cluster} answers by mDNS");
+    if !asked.is_empty() && !asked.iter().flatten().any(|found| !found.is_empty()) {
+        tried.push(format!("no node of cluster {cluster} answers by mDNS"));
     }
     let serf = |found: Vec<Instance>| found.into_iter().filter(|instance| instance.kind == Kind::Serf);
     found.extend(asked.into_iter().flatten().flat_map(serf).flat_map(|instance| instance.addresses));
     found.dedup();
-    (found, why)
+    (found, tried)
 }
 
 /// Runs what blocks beside the caller's runtime.
@@ -152,8 +160,8 @@ mod tests {
     #[test]
     fn a_name_that_is_not_there_is_named() {
         let seeds = [Seed::Gossip("no-such-host.invalid:1".parse().unwrap())];
-        let (found, why) = addresses("c", &seeds);
-        assert!(found.is_empty() && why.contains("no-such-host.invalid:1"), "{why}");
+        let (found, tried) = addresses("c", &seeds);
+        assert!(found.is_empty() && tried[0].contains("no-such-host.invalid:1"), "{tried:?}");
     }
 
     #[test]
