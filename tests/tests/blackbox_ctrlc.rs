@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::load::Load;
 use funk_tests::blackbox::{Tested, program, wait_for};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn ctrlc(arguments: &[&str]) -> Result<Output, String> {
@@ -146,6 +147,29 @@ fn a_node_is_emptied_and_taken_out_without_a_lost_request() -> Tested {
     load.finish()?;
     let status = cluster.nodes[gone].process.wait(GENEROUS)?;
     assert_eq!(status.code(), Some(1), "the process of a removed node says so and ends");
+    Ok(())
+}
+
+#[test]
+fn a_drain_follows_the_leader_that_comes_after_a_killed_one() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-drain-follows", 5)?;
+    let leader = cluster.leader()?;
+    let followers: Vec<_> = (0..5).filter(|&node| node != leader).collect();
+    let [asked, drained, ..] = followers[..] else { return Err("five nodes have four followers".into()) };
+    let status = cluster.status(asked)?;
+    let endpoints = status.members.get(&cluster.nodes[asked].id).map(|member| &member.endpoints);
+    let endpoint = endpoints.and_then(|all| all.get("ep.clusterfunk.management")).ok_or("no management endpoint")?;
+    let endpoint = endpoint.to_string();
+
+    // The node that is asked still takes the dead one for its leader.
+    cluster.nodes[leader].process.signal(Signal::KILL);
+    let id = cluster.nodes[drained].id.clone();
+    let output = ctrlc(&["node", "drain", &id, "-n", cluster.name(), "--endpoint", &endpoint])?;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_for("the map to reach the asked node", GENEROUS, || match cluster.status(asked)?.members.get(&id) {
+        Some(member) if member.shards == 0 => Ok(()),
+        member => Err(format!("{member:?}")),
+    })?;
     Ok(())
 }
 

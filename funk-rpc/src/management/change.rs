@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use funk_io::{Cluster, OperationError};
 use funk_proto::id::NodeName;
@@ -18,6 +18,9 @@ use crate::reply::time_for;
 /// Marks a call that was passed on: it is not passed on again.
 const HOP_KEY: &str = "x-funk-hop";
 
+/// Pause before the leader that comes next is looked for.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Something that only the leader can do.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -28,7 +31,24 @@ pub(super) enum Change {
     StepDown,
 }
 
+/// How far a change came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Asking again brings nothing new.
+    Final,
+    /// Whoever was asked does not lead: nothing was done.
+    NotDone,
+    /// The leader was lost meanwhile.
+    Unknown,
+}
+
 impl Change {
+    /// Whether doing it twice comes to the same as once. A second removal would find nobody, a second
+    /// step down would unseat the new leader.
+    fn may_repeat(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Drain(_) | Self::Pin(..))
+    }
+
     async fn carry_out(&self, cluster: &Cluster) -> Result<(), OperationError> {
         match self {
             Self::Add(name) => cluster.add_member(name).await,
@@ -97,25 +117,57 @@ fn late(who: impl fmt::Display, time: Duration) -> Answer {
 }
 
 impl<N: Net> Management<N> {
-    /// Carries `change` out, here or at the leader, within the time that `request` leaves.
+    /// Carries `change` out, here or at the leader, within the time that `request` leaves. When the leader
+    /// changes meanwhile the next one is asked, where that is safe.
     /// Gives the leader's id, and why it was not done.
     pub(super) async fn change<T>(&self, change: &Change, request: &Request<T>) -> Result<(String, Answer), Status> {
-        let status = self.look().await?;
-        let leader = text(status.leader.as_ref());
-        let time = time_for(request);
-        if status.leader.as_ref() == Some(self.cluster.name()) {
-            return Ok((leader, self.change_here(change, time).await));
-        }
         let was_passed_on = request.metadata().contains_key(HOP_KEY);
-        let Some(address) = leader_at(&status).filter(|_| !was_passed_on) else {
-            return Ok((self.me(), error(Code::NoLeader, "no leader is known here")));
-        };
-        let answer = match within::<N, _>(time, change.call(self, address, time)).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(why)) => error(Code::Generic, format!("the leader at {address}: {}", why.message())),
-            None => late(format_args!("the call to the leader at {address}"), time),
-        };
-        Ok((leader, answer))
+        let deadline = Instant::now() + time_for(request);
+        let mut led = false;
+        loop {
+            let status = self.look().await?;
+            let leader = text(status.leader.as_ref());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (how, answer) = if status.leader.as_ref() == Some(self.cluster.name()) {
+                self.change_here(change, left).await
+            } else if let Some(address) = leader_at(&status).filter(|_| !was_passed_on) {
+                self.change_there(change, address, left).await
+            } else {
+                (How::NotDone, error(Code::NoLeader, "no leader is known here"))
+            };
+            // Only a leader that was there can have changed: a cluster without one is told of at once.
+            led |= status.leader.is_some();
+            let again = match how {
+                How::Final => false,
+                How::NotDone => true,
+                How::Unknown => change.may_repeat(),
+            };
+            let time_left = deadline.saturating_duration_since(Instant::now()) > 2 * AGAIN;
+            if !again || !led || was_passed_on || !time_left {
+                // Who answers without a leader is this node.
+                return Ok((if leader.is_empty() { self.me() } else { leader }, answer));
+            }
+            N::sleep(AGAIN).await;
+        }
+    }
+
+    async fn change_there(&self, change: &Change, address: SocketAddr, time: Duration) -> (How, Answer) {
+        match within::<N, _>(time, change.call(self, address, time)).await {
+            Some(Ok(None)) => (How::Final, None),
+            Some(Ok(Some(why))) => {
+                let how = match why.error_code() {
+                    Code::NoLeader => How::NotDone,
+                    // The leader's word for an outcome that it does not know is a text, as for all that it refuses.
+                    Code::Generic => How::Unknown,
+                    _ => How::Final,
+                };
+                (how, Some(why))
+            }
+            Some(Err(why)) => {
+                (How::Unknown, error(Code::Generic, format!("the leader at {address}: {}", why.message())))
+            }
+            None => (How::Final, late(format_args!("the call to the leader at {address}"), time)),
+        }
     }
 
     /// Carries out what `kind` makes of the node `id`, and gives why it was not done.
@@ -131,11 +183,18 @@ impl<N: Net> Management<N> {
         }
     }
 
-    async fn change_here(&self, change: &Change, time: Duration) -> Answer {
+    async fn change_here(&self, change: &Change, time: Duration) -> (How, Answer) {
         match within::<N, _>(time, change.carry_out(&self.cluster)).await {
-            Some(Ok(())) => None,
-            Some(Err(why)) => refused(&why),
-            None => late("the change", time),
+            Some(Ok(())) => (How::Final, None),
+            Some(Err(why)) => {
+                let how = match why {
+                    OperationError::NotLeader { .. } => How::NotDone,
+                    OperationError::Unknown => How::Unknown,
+                    _ => How::Final,
+                };
+                (how, refused(&why))
+            }
+            None => (How::Final, late("the change", time)),
         }
     }
 }
