@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use funk_proto::consensus::{Consensus, ConsensusConfig};
 use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId, ShardId, Term};
 use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
 use funk_proto::rng::{Rng, Stream};
@@ -25,6 +26,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a clock stands still in a pause", clock_stood_still),
     ("entries and releases are about another time", other_times),
     ("both halves of a joint configuration back a leader", joint_authority),
+    ("a leader of a term that is over goes on", former_leader),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
@@ -122,6 +124,18 @@ fn joint_authority() -> Option<String> {
     }
     let backed = leader.authority_until() > now;
     backed.then(|| "half of a joint configuration backs a leader".to_owned())
+}
+
+/// A node follows a leader, and then hears one of an earlier term.
+fn former_leader() -> Option<String> {
+    let now = Timestamp::from_millis(5_000);
+    let config = ConsensusConfig { id: id(2), bootstrap: None };
+    let mut voter = Consensus::new(config, Seed::from_u64(1), now);
+    if voter.handle_heartbeat(now, id(3), Term(5), LogIndex(1)) != Ok(true) {
+        return Some("a leader is not believed".into());
+    }
+    let acked = voter.handle_heartbeat(now, id(1), Term(4), LogIndex(1)) == Ok(true);
+    acked.then(|| "an ack backs a leader whose term is over".to_owned())
 }
 
 /// A map that has moved on, a boot that is gone, a move that is over.
