@@ -386,6 +386,14 @@ impl Liveness {
         }
     }
 
+    /// The leader or a member is given up before its silence was long enough: notes how long that was.
+    pub fn given_up(&mut self, now: Timestamp, id: RaftId) {
+        let followed = self.followed.filter(|followed| followed.leader == id).map(|followed| followed.last_heard);
+        if let Some(heard) = followed.or_else(|| self.last_seen(id)) {
+            self.silence = Some(now.since(heard));
+        }
+    }
+
     /// How long the leader or the member had been silent that was given up
     /// last; each is told once. For measurements only.
     pub fn take_silence(&mut self) -> Option<Duration> {

@@ -127,6 +127,7 @@ impl Node {
         }
         tracing::debug!(peer = %ended.id, "a member's streams broke, and it refuses to be dialled");
         if self.consensus.leader() == Some(ended.id) {
+            self.liveness.given_up(now, ended.id);
             self.liveness.leader_has_ended(ended.id);
             self.give_up_leader(now, ended.id);
         } else {

@@ -218,6 +218,13 @@ impl Node {
             }
             return Vec::new();
         }
+        for name in &gone {
+            let Some((id, boot)) = RaftId::new(name.id).zip(BootId::new(name.boot)) else { continue };
+            let found = self.dead_by_evidence_at(Owner { id, boot }).is_some_and(|at| now >= at);
+            if found && !self.liveness.is_silent(id) {
+                self.liveness.given_up(now, id);
+            }
+        }
         self.counters.members_declared_dead += gone.len() as u64;
         gone.into_iter().map(Op::Dead).collect()
     }
