@@ -2,6 +2,7 @@
 //! of the programs, checks of the structure.
 
 pub mod blackbox;
+pub mod clients;
 pub mod cuts;
 pub mod deploy;
 pub mod embedded;
@@ -9,6 +10,7 @@ pub mod fuzz;
 pub mod harness;
 pub mod leases;
 pub mod ledger;
+pub mod lines;
 pub mod mutants;
 pub mod ownership;
 pub mod pages;

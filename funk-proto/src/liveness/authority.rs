@@ -143,10 +143,8 @@ impl Authority {
 
     /// The newest send time that a majority of `half` echoed.
     fn majority_ack(&self, half: &BTreeSet<RaftId>) -> Option<Timestamp> {
-        let mut times: Vec<Timestamp> = half.iter().filter_map(|id| self.acks.get(id).copied()).collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        let enough = half.len() / 2 - usize::from(planted(Mutant::QuorumOffByOne) && half.len() > 1);
-        times.get(enough).copied()
+        let less = usize::from(planted(Mutant::QuorumOffByOne) && half.len() > 1);
+        nth_newest(half, half.len() / 2 + 1 - less, |id| self.acks.get(&id).copied())
     }
 
     /// A member answered: note what it shows. False if it is another boot than the table's.
@@ -231,6 +229,17 @@ impl Authority {
         }
         self.next_beat = now;
     }
+}
+
+/// The newest time that `count` of these members reached; a member without a time reached none.
+pub(super) fn nth_newest(
+    members: &BTreeSet<RaftId>,
+    count: usize,
+    time: impl Fn(RaftId) -> Option<Timestamp>,
+) -> Option<Timestamp> {
+    let mut times: Vec<Timestamp> = members.iter().filter_map(|&id| time(id)).collect();
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    times.get(count.checked_sub(1)?).copied()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::authority::Authority;
+use super::authority::{Authority, nth_newest};
 use super::{Liveness, LivenessOutput};
 use crate::config::Timing;
 use crate::id::RaftId;
@@ -47,14 +47,11 @@ impl Authority {
         }
         let halves = self.voters.iter().filter(|half| !half.is_empty());
         let heard = halves.filter_map(|half| {
-            let own = half.contains(&me);
-            let others = half.iter().filter(|&&id| id != me);
-            let mut times: Vec<Timestamp> =
-                others.map(|id| self.hearing.heard.get(id).copied().unwrap_or_default()).collect();
-            times.sort_unstable_by(|a, b| b.cmp(a));
-            // A sole voter hears itself.
-            let others_needed = half.len() / 2 + 1 - usize::from(own);
-            times.get(others_needed.checked_sub(1)?).copied()
+            // It hears itself; as a sole voter it needs nobody else.
+            let others_needed = half.len() / 2 + 1 - usize::from(half.contains(&me));
+            nth_newest(half, others_needed, |id| {
+                (id != me).then(|| self.hearing.heard.get(&id).copied().unwrap_or_default())
+            })
         });
         Some(heard.min()?.max(self.hearing.since) + timing.leader_timeout)
     }

@@ -128,7 +128,6 @@ impl Node {
         tracing::debug!(peer = %ended.id, "a member's streams broke, and it refuses to be dialled");
         if self.consensus.leader() == Some(ended.id) {
             self.liveness.given_up(now, ended.id);
-            self.liveness.leader_has_ended(ended.id);
             self.give_up_leader(now, ended.id);
         } else {
             self.bear_witness(now, ended);
@@ -139,8 +138,7 @@ impl Node {
         if self.leading.is_some() {
             self.take_evidence(now, self.me.id, ended);
         } else if let Some(leader) = self.consensus.leader().filter(|&leader| leader != ended.id) {
-            let name = BootName { id: ended.id.get(), boot: ended.boot.get() };
-            self.peers.send(now, leader, FrameBody::Gone(name));
+            self.peers.send(now, leader, FrameBody::Gone(ended.into()));
         }
     }
 
@@ -158,9 +156,8 @@ impl Node {
 
     pub(super) fn handle_witness(&mut self, now: Timestamp, from: RaftId, name: BootName) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("evidence");
-        let id = RaftId::new(name.id).filter(|&id| id != from).ok_or(WHAT)?;
-        let boot = BootId::new(name.boot).ok_or(WHAT)?;
-        self.take_evidence(now, from, Owner { id, boot });
+        let ended = Owner::named(name).filter(|ended| ended.id != from).ok_or(WHAT)?;
+        self.take_evidence(now, from, ended);
         Ok(())
     }
 
@@ -173,8 +170,13 @@ impl Node {
         }
     }
 
-    /// When that boot counts as dead by what the voters found, if it is not heard before.
-    pub(super) fn dead_by_evidence_at(&self, boot: Owner) -> Option<Timestamp> {
+    /// Whether that boot counts as dead by what the voters found.
+    pub(super) fn is_dead_by_evidence(&self, now: Timestamp, boot: Owner) -> bool {
+        self.dead_by_evidence_at(boot).is_some_and(|at| now >= at)
+    }
+
+    /// When it does, if it is not heard before.
+    fn dead_by_evidence_at(&self, boot: Owner) -> Option<Timestamp> {
         let voters = [self.consensus.voters(), self.consensus.outgoing_voters()];
         if !self.evidence.convinces(boot, &voters) {
             return None;

@@ -78,7 +78,6 @@ impl Node {
         if let Some(leading) = &mut self.leading {
             leading.wake();
         } else if self.consensus.leader() == Some(ended.id) {
-            self.liveness.leader_has_ended(ended.id);
             self.give_up_leader(now, ended.id);
         }
     }

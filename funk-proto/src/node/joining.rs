@@ -248,13 +248,12 @@ impl Node {
 
     fn ask_to_leave(&mut self, now: Timestamp) {
         self.joining.ask_at = Some(now + ASK_AGAIN);
-        let name = BootName { id: self.me.id.get(), boot: self.me.boot.get() };
         // A leader without the frame's detour; a follower through whom it follows.
-        let _ = self.handle_leave(now, name);
+        let _ = self.handle_leave(now, self.me.into());
     }
 
     pub(super) fn handle_farewell(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
-        let ours = name.id == self.me.id.get() && name.boot == self.me.boot.get();
+        let ours = Owner::named(name) == Some(self.me);
         if ours && self.joining.leaving {
             self.leave_is_done(now);
         } else if ours {
@@ -275,9 +274,9 @@ impl Node {
     /// A boot of a member is dead: perhaps one that asked for it, and waits to be told.
     pub(super) fn member_has_stopped(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
         if id != self.me.id {
-            if self.leading.as_ref().is_some_and(|leading| leading.asked_to_leave(Owner { id, boot })) {
-                let farewell = BootName { id: id.get(), boot: boot.get() };
-                self.peers.send(now, id, FrameBody::Farewell(farewell));
+            let stopped = Owner { id, boot };
+            if self.leading.as_ref().is_some_and(|leading| leading.asked_to_leave(stopped)) {
+                self.peers.send(now, id, FrameBody::Farewell(stopped.into()));
             }
         } else if self.joining.leaving && boot == self.me.boot {
             self.leave_is_done(now);
@@ -294,8 +293,7 @@ impl Node {
         if left {
             self.event(Event::MemberLeft { name, id });
             if let (true, Some(boot)) = (self.leading.is_some(), member.boot) {
-                let farewell = BootName { id: id.get(), boot: boot.get() };
-                self.peers.send(now, id, FrameBody::Farewell(farewell));
+                self.peers.send(now, id, FrameBody::Farewell(Owner { id, boot }.into()));
             }
         }
         if id == self.me.id && self.joining.leaving {

@@ -218,28 +218,24 @@ impl Node {
             }
             return Vec::new();
         }
-        for name in &gone {
-            let Some((id, boot)) = RaftId::new(name.id).zip(BootId::new(name.boot)) else { continue };
-            let found = self.dead_by_evidence_at(Owner { id, boot }).is_some_and(|at| now >= at);
-            if found && !self.liveness.is_silent(id) {
-                self.liveness.given_up(now, id);
+        for &dead in &gone {
+            if self.is_dead_by_evidence(now, dead) && !self.liveness.is_silent(dead.id) {
+                self.liveness.given_up(now, dead.id);
             }
         }
         self.counters.members_declared_dead += gone.len() as u64;
-        gone.into_iter().map(Op::Dead).collect()
+        gone.into_iter().map(|dead| Op::Dead(dead.into())).collect()
     }
 
-    fn gone(&self, now: Timestamp) -> Vec<BootName> {
+    fn gone(&self, now: Timestamp) -> Vec<Owner> {
         let members = self.state.iter().flat_map(|state| state.members.iter());
         let gone = members.filter_map(|member| {
-            let boot = member.boot?;
-            let owner = Owner { id: member.id, boot };
-            let found = || self.dead_by_evidence_at(owner).is_some_and(|at| now >= at);
+            let owner = Owner { id: member.id, boot: member.boot? };
             let is_gone = self.endings.has_ended(owner)
-                || found()
-                || self.liveness.is_silent(member.id)
-                || self.has_restarted(member.id, boot);
-            is_gone.then(|| BootName { id: member.id.get(), boot: boot.get() })
+                || self.is_dead_by_evidence(now, owner)
+                || self.liveness.is_silent(owner.id)
+                || self.has_restarted(owner.id, owner.boot);
+            is_gone.then_some(owner)
         });
         gone.collect()
     }
@@ -346,8 +342,7 @@ impl Node {
     /// A node asks to leave; its request is passed on to the leader.
     pub(super) fn handle_leave(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("leave request");
-        let id = RaftId::new(name.id).ok_or(WHAT)?;
-        let boot = BootId::new(name.boot).ok_or(WHAT)?;
+        let leaver = Owner::named(name).ok_or(WHAT)?;
         let Some(leading) = &mut self.leading else {
             if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
                 self.peers.send(now, leader, FrameBody::Leave(name));
@@ -357,11 +352,11 @@ impl Node {
         if !leading.ready {
             return Ok(());
         }
-        if self.state.as_ref().is_some_and(|state| state.members.is_up(id, boot)) {
-            leading.leaves.insert(Owner { id, boot });
+        if self.state.as_ref().is_some_and(|state| state.members.is_up(leaver.id, leaver.boot)) {
+            leading.leaves.insert(leaver);
             leading.wake();
         } else {
-            self.peers.send(now, id, FrameBody::Farewell(name));
+            self.peers.send(now, leaver.id, FrameBody::Farewell(name));
         }
         Ok(())
     }

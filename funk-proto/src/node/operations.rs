@@ -280,8 +280,7 @@ impl Node {
             &Goal::Removed(id) => self.removal_step(state.members.get(id)?),
             &Goal::Drained(owner) => {
                 let member = state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot))?;
-                let name = BootName { id: owner.id.get(), boot: owner.boot.get() };
-                member.may_own().then_some(Op::Idle(name))
+                member.may_own().then(|| Op::Idle(owner.into()))
             }
         };
         self.operations.0.iter().filter_map(step).collect()

@@ -6,9 +6,10 @@ use crate::id::{RaftId, Term};
 use crate::time::Timestamp;
 
 impl Node {
-    /// The leader is silent: forget it, and campaign in the order of the
-    /// voters that still have a stream to here.
+    /// The leader is silent, has ended or leads no more: forget it, and campaign
+    /// in the order of the voters that still have a stream to here.
     pub(super) fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
+        self.liveness.leader_has_ended(leader);
         let voters = self.consensus.voters();
         let me = self.me.id;
         let unsuspected =
@@ -29,7 +30,6 @@ impl Node {
     /// The leader says that it leads no more.
     pub(super) fn handle_resign(&mut self, now: Timestamp, from: RaftId, term: Term) {
         if self.consensus.leader() == Some(from) && self.consensus.term() == term {
-            self.liveness.leader_has_ended(from);
             self.give_up_leader(now, from);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assign::Seat;
 use crate::id::{BootId, Epoch, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
+use crate::wire::cluster::BootName;
 
 /// One boot of one node, as an owner: a restart is a death and a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,19 @@ pub struct Owner {
     pub id: RaftId,
     /// Its boot.
     pub boot: BootId,
+}
+
+impl Owner {
+    /// Whom the wire names so; `None` if an id is none.
+    pub fn named(name: BootName) -> Option<Self> {
+        Some(Self { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? })
+    }
+}
+
+impl From<Owner> for BootName {
+    fn from(owner: Owner) -> Self {
+        Self { id: owner.id.get(), boot: owner.boot.get() }
+    }
 }
 
 /// Index into the owner table that stands for "nobody".

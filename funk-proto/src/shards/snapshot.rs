@@ -14,7 +14,7 @@ use super::members::Members;
 use super::pins::Pins;
 use super::state::{ClusterValues, State, pin_record, pinned};
 use super::workers::Workers;
-use crate::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, WorkerId};
+use crate::id::{BootId, ClusterId, Epoch, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
 use crate::wire::varint;
@@ -77,7 +77,7 @@ pub(super) fn encode(state: &State) -> Bytes {
         drift_ppm: state.cluster.drift_ppm,
         applied: state.applied.0,
         members: state.members.iter().map(SavedMember::new).collect(),
-        owners: state.map.owners.iter().map(|owner| BootName { id: owner.id.get(), boot: owner.boot.get() }).collect(),
+        owners: state.map.owners.iter().map(|&owner| owner.into()).collect(),
         shards: state.map.shards(),
         epoch: state.map.epoch.0,
         cells: encode_cells(&state.map.cells, state.map.kinds.len()),
@@ -177,8 +177,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         return None;
     }
     let removed = saved.removed.into_iter().map(BootId::new).collect::<Option<_>>()?;
-    let owner = |name: BootName| Some(Owner { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? });
-    let owners: Vec<Owner> = saved.owners.into_iter().map(owner).collect::<Option<_>>()?;
+    let owners: Vec<Owner> = saved.owners.into_iter().map(Owner::named).collect::<Option<_>>()?;
     let kinds = decode_kinds(&saved.kinds)?;
     let (cells, uses) = decode_cells(&saved.cells, saved.shards, kinds.len())?;
     let mut pins = Pins::default();
@@ -190,7 +189,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     }
     let mut workers = Workers::default();
     for worker in saved.workers {
-        let holder = owner(BootName { id: worker.id, boot: worker.boot })?;
+        let holder = Owner::named(BootName { id: worker.id, boot: worker.boot })?;
         if !workers.restore(WorkerId(u16::try_from(worker.worker).ok()?), holder) {
             return None;
         }

@@ -157,7 +157,7 @@ impl State {
     }
 
     fn boot_of(&mut self, name: BootName) -> Option<(&mut Member, BootId)> {
-        let (id, boot) = (RaftId::new(name.id)?, BootId::new(name.boot)?);
+        let Owner { id, boot } = Owner::named(name)?;
         let same = |member: &&mut Member| member.boot == Some(boot) || planted(Mutant::BootNotCompared);
         Some((self.members.get_mut(id).filter(same)?, boot))
     }

@@ -28,26 +28,42 @@ pub(super) struct Watchers(Arc<All>);
 #[derive(Default)]
 struct All {
     count: AtomicUsize,
-    /// Most watchers are shown the same: it is drawn once.
-    whole: Mutex<Option<Whole>>,
-    change: Mutex<Option<Change>>,
+    whole: Drawn<(Table, Option<ClusterId>)>,
+    change: Drawn<(Table, Table)>,
 }
 
-/// A picture as it was drawn last.
-struct Whole {
-    of: Arc<RouteTable>,
-    id: Option<ClusterId>,
-    messages: Messages,
-}
-
-/// What led from one picture to the next, as it was drawn last.
-struct Change {
-    from: Arc<RouteTable>,
-    to: Arc<RouteTable>,
-    messages: Messages,
-}
+/// What was drawn last, and of what: most watchers are shown the same.
+struct Drawn<K>(Mutex<Option<(K, Messages)>>);
 
 type Messages = Arc<[WatchResponse]>;
+
+impl<K> Default for Drawn<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: PartialEq> Drawn<K> {
+    fn get(&self, of: K, draw: impl FnOnce(&K) -> Vec<WatchResponse>) -> Messages {
+        let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, messages)) = drawn.as_ref().filter(|(last, _)| *last == of) {
+            return Arc::clone(messages);
+        }
+        let messages: Messages = draw(&of).into();
+        *drawn = Some((of, Arc::clone(&messages)));
+        messages
+    }
+}
+
+/// A published table; another one of the same content is another.
+#[derive(Clone)]
+struct Table(Arc<RouteTable>);
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 /// One watcher's place; its task and its stream share it.
 struct Slot(Watchers);
@@ -68,38 +84,16 @@ impl Watchers {
         Ok(slot)
     }
 
-    fn whole(&self, table: &Arc<RouteTable>, name: &ClusterName, id: Option<ClusterId>) -> Messages {
-        let mut drawn = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(drawn) = drawn.as_ref().filter(|drawn| Arc::ptr_eq(&drawn.of, table) && drawn.id == id) {
-            return Arc::clone(&drawn.messages);
-        }
-        let messages: Messages = picture::whole(table, name, id).into();
-        *drawn = Some(Whole { of: Arc::clone(table), id, messages: Arc::clone(&messages) });
-        messages
-    }
-
-    fn change(&self, from: &Arc<RouteTable>, to: &Arc<RouteTable>) -> Messages {
-        let mut drawn = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |drawn: &&Change| Arc::ptr_eq(&drawn.from, from) && Arc::ptr_eq(&drawn.to, to);
-        if let Some(drawn) = drawn.as_ref().filter(same) {
-            return Arc::clone(&drawn.messages);
-        }
-        let messages: Messages = picture::change(from, to).into();
-        *drawn = Some(Change { from: Arc::clone(from), to: Arc::clone(to), messages: Arc::clone(&messages) });
-        messages
-    }
-
     /// Begins to send what `cluster` looks like, from `epoch` on.
     pub(super) fn start<N: Net>(&self, cluster: Cluster, name: ClusterName, epoch: u64) -> Result<Stream, Status> {
         let slot = self.enter()?;
         let (messages, taken) = async_channel::bounded(1);
         let (end, ended) = async_channel::bounded(1);
-        let held = Arc::clone(&slot);
+        let watcher = Watcher { slot: Arc::clone(&slot), cluster, name, epoch, to: messages };
         N::spawn(async move {
-            let why = held.0.tell::<N>(&cluster, &name, epoch, &messages).await;
+            let why = watcher.tell::<N>().await;
             // Whoever went away wants no reason.
             let _ = end.try_send(Err(why));
-            drop(held);
         });
         Ok(Box::pin(stream::unfold((taken, ended, slot), |(taken, ended, slot)| async move {
             let message = match taken.recv().await {
@@ -109,38 +103,38 @@ impl Watchers {
             Some((message, (taken, ended, slot)))
         })))
     }
+}
 
+/// What one watcher's task sends, and where.
+struct Watcher {
+    slot: Arc<Slot>,
+    cluster: Cluster,
+    name: ClusterName,
+    /// The watcher has seen this one: it is not led back.
+    epoch: u64,
+    to: Sender<WatchResponse>,
+}
+
+impl Watcher {
     /// Sends until something ends it, and says what did.
-    async fn tell<N: Net>(
-        &self,
-        cluster: &Cluster,
-        name: &ClusterName,
-        epoch: u64,
-        to: &Sender<WatchResponse>,
-    ) -> Status {
+    async fn tell<N: Net>(&self) -> Status {
         let over = async {
-            future::or(async { to.closed().await }, async {
-                cluster.stopped().await;
+            future::or(async { self.to.closed().await }, async {
+                self.cluster.stopped().await;
             })
             .await;
             Status::unavailable("the node stops")
         };
-        future::or(over, self.follow::<N>(cluster, name, epoch, to)).await
+        future::or(over, self.follow::<N>()).await
     }
 
-    async fn follow<N: Net>(
-        &self,
-        cluster: &Cluster,
-        name: &ClusterName,
-        epoch: u64,
-        to: &Sender<WatchResponse>,
-    ) -> Status {
-        let mut watch = cluster.watch();
+    async fn follow<N: Net>(&self) -> Status {
+        let mut watch = self.cluster.watch();
         let first = within::<N, _>(WATCH_BEHIND_MAX, async {
             loop {
-                let table = cluster.routes();
-                if table.shards() > 0 && table.epoch().0 >= epoch {
-                    return table;
+                let table = self.cluster.routes();
+                if table.shards() > 0 && table.epoch().0 >= self.epoch {
+                    return Table(table);
                 }
                 watch.changed().await;
             }
@@ -148,21 +142,22 @@ impl Watchers {
         let Some(mut shown) = first.await else {
             return Status::unavailable("this node is not in the cluster, or behind");
         };
-        let id = match cluster.status().await {
+        let id = match self.cluster.status().await {
             Ok(status) => status.cluster,
             Err(_) => return Status::unavailable("the node stops"),
         };
-        let mut messages = self.whole(&shown, name, id);
+        let all = &self.slot.0.0;
+        let mut messages = all.whole.get((shown.clone(), id), |(table, id)| picture::whole(&table.0, &self.name, *id));
         loop {
             for message in messages.iter().cloned() {
-                if !sent::<N>(to.send(message)).await {
+                if !sent::<N>(self.to.send(message)).await {
                     return Status::resource_exhausted("nothing was read for too long");
                 }
             }
             watch.changed().await;
-            let table: Arc<RouteTable> = cluster.routes();
-            messages = self.change(&shown, &table);
-            shown = table;
+            let next = Table(self.cluster.routes());
+            messages = all.change.get((shown, next.clone()), |(from, to)| picture::change(&from.0, &to.0));
+            shown = next;
         }
     }
 }

@@ -1,27 +1,14 @@
 //! Stops, cuts off and kills real nodes that write to a store, and checks that no shard ever has two owners.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
+use funk_tests::embedded;
 use funk_tests::ownership::Plant;
-use funk_tests::ownership::node::{Node, run};
+use funk_tests::ownership::node::run;
 use funk_tests::ownership::round::Trial;
-
-#[derive(Parser, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Arguments {
-    #[command(subcommand)]
-    node: Option<Part>,
-    #[command(flatten)]
-    check: Check,
-}
-
-#[derive(Subcommand, Debug)]
-enum Part {
-    /// One node of the cluster under test.
-    Node(Node),
-}
 
 #[derive(Args, Debug)]
 struct Check {
@@ -37,24 +24,11 @@ struct Check {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.node {
-        Some(Part::Node(node)) => run(node).map(|()| true),
-        None => check(&arguments.check),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("ownership: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    embedded::main(run, check)
 }
 
-fn check(check: &Check) -> Result<bool, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut trial = Trial::start(&program, "ownership", check.plant)?;
+fn check(check: &Check, program: &Path) -> Result<bool, String> {
+    let mut trial = Trial::start(program, "ownership", check.plant)?;
     println!("round  fault   of  acknowledged  refused");
     let outcome = trial.run(check.rounds, Duration::from_secs_f64(check.pause), |line| println!("{line}"))?;
     println!("{} writes acknowledged, {} met a move of their shard", outcome.acknowledged, outcome.moves);

@@ -1,26 +1,13 @@
 //! Kills all nodes of a cluster at once under load, again and again.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use funk_tests::blackbox::statistics::Sample;
-use funk_tests::ledger::node::{Node, run};
+use funk_tests::embedded;
+use funk_tests::ledger::node::run;
 use funk_tests::ledger::round::Trial;
-
-#[derive(Parser, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Arguments {
-    #[command(subcommand)]
-    node: Option<Part>,
-    #[command(flatten)]
-    check: Check,
-}
-
-#[derive(Subcommand, Debug)]
-enum Part {
-    /// One node of the cluster under test.
-    Node(Node),
-}
 
 /// Kills and restarts a cluster with data directories.
 #[derive(Args, Debug)]
@@ -40,23 +27,11 @@ struct Check {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.node {
-        Some(Part::Node(node)) => run(node),
-        None => check(&arguments.check),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("restart: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    embedded::main(run, check)
 }
 
-fn check(check: &Check) -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut trial = Trial::start(&program, "restart", check.nodes, check.forgets)?;
+fn check(check: &Check, program: &Path) -> Result<bool, String> {
+    let mut trial = Trial::start(program, "restart", check.nodes, check.forgets)?;
     let (mut times, mut late) = (Vec::new(), 0);
     for number in 1..=check.rounds {
         let round = trial.round(check.writes).map_err(|error| format!("round {number}: {error}"))?;
@@ -73,5 +48,5 @@ fn check(check: &Check) -> Result<(), String> {
     println!("{} rounds with the map of before, {late} in which a node started too late for it", check.rounds - late);
     println!("milliseconds from the last start to one map on all nodes\n{}", Sample::head());
     println!("{}", Sample::new(times).row());
-    Ok(())
+    Ok(true)
 }

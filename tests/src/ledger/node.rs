@@ -1,9 +1,5 @@
 //! A node that proposes what it is told to, and says what it holds.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-
 use funk_io::Cluster;
 use funk_proto::id::ShardId;
 use tokio::runtime::{Handle, Runtime};
@@ -11,6 +7,7 @@ use tokio::runtime::{Handle, Runtime};
 use super::SHARDS;
 use super::state::Ledger;
 use crate::embedded::Embedded;
+use crate::lines;
 
 /// What a node says once it runs.
 pub const STARTED: &str = "started";
@@ -21,9 +18,6 @@ pub struct Node {
     /// The node itself.
     #[command(flatten)]
     pub embedded: Embedded,
-    /// Where its socket is.
-    #[arg(long)]
-    pub dir: PathBuf,
     /// It forgets one number in a hundred.
     #[arg(long)]
     pub forgets: bool,
@@ -39,18 +33,12 @@ pub fn run(node: &Node) -> Result<(), String> {
     let ledger = Ledger::new(node.forgets);
     let cluster = node.embedded.start("ledger", SHARDS, Some(Box::new(ledger.clone())))?;
     drop(inside);
-    let path = node.dir.join(format!("{}.sock", node.embedded.name));
-    // The socket of the life before, if there was one.
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("{STARTED}");
     let handler = Handler { cluster: cluster.clone(), ledger, runtime: runtime.handle().clone() };
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let handler = handler.clone();
-            std::thread::spawn(move || handler.serve(&stream));
-        }
-    });
+    lines::serve(&node.embedded.socket(), move || {
+        let handler = handler.clone();
+        Some(move |question: &str| Some(handler.answer(question)))
+    })?;
+    println!("{STARTED}");
     Err(runtime.block_on(cluster.stopped()).to_string())
 }
 
@@ -63,19 +51,13 @@ struct Handler {
 }
 
 impl Handler {
-    /// A line is a question: `propose NUMBER`, `ledger` or `map`.
-    fn serve(&self, mut stream: &UnixStream) {
-        let Ok(reading) = stream.try_clone() else { return };
-        for line in BufReader::new(reading).lines().map_while(Result::ok) {
-            let answer = match (line.as_str(), line.strip_prefix("propose ")) {
-                (_, Some(number)) => number.parse().map_or_else(|_| "what number?".to_owned(), |n| self.propose(n)),
-                ("ledger", _) => words(self.ledger.numbers().iter()),
-                ("map", _) => self.map(),
-                _ => "what?".to_owned(),
-            };
-            if stream.write_all(format!("{answer}\n").as_bytes()).is_err() {
-                return;
-            }
+    /// A question is `propose NUMBER`, `ledger` or `map`.
+    fn answer(&self, question: &str) -> String {
+        match (question, question.strip_prefix("propose ")) {
+            (_, Some(number)) => number.parse().map_or_else(|_| "what number?".to_owned(), |n| self.propose(n)),
+            ("ledger", _) => words(self.ledger.numbers().iter()),
+            ("map", _) => self.map(),
+            _ => "what?".to_owned(),
         }
     }
 

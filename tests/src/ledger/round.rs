@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::node::STARTED;
-use super::writers::{Writers, ask};
+use super::writers::{self, PATIENCE};
 use crate::blackbox::cluster::GENEROUS;
 use crate::blackbox::process::Process;
 use crate::blackbox::{ports, scratch, wait_for};
+use crate::clients::Clients;
+use crate::lines::Asker;
 
 /// Clients of each node.
 const CLIENTS: usize = 2;
@@ -31,7 +33,7 @@ pub struct Trial {
     forgets: bool,
     addresses: Vec<SocketAddr>,
     nodes: Vec<Process>,
-    writers: Writers,
+    writers: Clients<u64>,
 }
 
 /// What came of a round.
@@ -54,7 +56,7 @@ impl Trial {
         let dir = scratch(label)?;
         let addresses = (0..nodes).map(|_| ports::free()).collect::<Result<Vec<_>, _>>()?;
         let sockets: Vec<_> = (0..nodes).map(|node| dir.join(format!("n{node}.sock"))).collect();
-        let writers = Writers::start(&sockets, CLIENTS);
+        let writers = writers::start(&sockets, CLIENTS);
         let mut trial = Self { program: program.to_owned(), dir, forgets, addresses, nodes: Vec::new(), writers };
         for node in 0..nodes {
             let process = trial.node(node, node == 0)?;
@@ -81,7 +83,8 @@ impl Trial {
     }
 
     fn ask(&self, node: usize, question: &str) -> Result<String, String> {
-        ask(&self.dir.join(format!("n{node}.sock")), question).map_err(|error| error.to_string())
+        let socket = self.dir.join(format!("n{node}.sock"));
+        Asker::new(&socket, Some(PATIENCE)).ask(question).map_err(|error| error.to_string())
     }
 
     /// Waits until all nodes have one map, in which each of them owns its share.
@@ -125,7 +128,7 @@ impl Trial {
         let began = Instant::now();
         let (first, last) = (starts.iter().map(|line| line.at).min(), starts.iter().map(|line| line.at).max());
         // What a client heard before its node ended, and perhaps a little of afterwards.
-        let acknowledged = self.writers.acknowledged();
+        let acknowledged: BTreeSet<_> = self.writers.acknowledged().into_iter().collect();
         let after = self.map()?;
         let took = began.elapsed();
         let moved = moved(&before, &after)?;

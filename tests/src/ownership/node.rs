@@ -1,8 +1,7 @@
 //! A small sharded service on funk's handle: it writes to the store under guards.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use funk_proto::id::ShardId;
 use super::record::Held;
 use super::{Plant, SHARDS, boot_time};
 use crate::embedded::Embedded;
+use crate::lines::{self, Asker};
 
 /// The watcher looks at its guards this often.
 const LOOK: Duration = Duration::from_millis(1);
@@ -29,9 +29,6 @@ pub struct Node {
     /// The node itself.
     #[command(flatten)]
     pub embedded: Embedded,
-    /// Where the sockets of the store and the nodes are.
-    #[arg(long)]
-    pub dir: PathBuf,
     /// The file for its times under guards.
     #[arg(long)]
     pub record: PathBuf,
@@ -59,66 +56,48 @@ pub fn run(node: &Node) -> Result<(), String> {
 }
 
 fn serve(node: &Node, cluster: &Cluster, sender: &Sender<Held>) -> Result<(), String> {
-    let path = node.dir.join(format!("{}.sock", node.embedded.name));
-    // The socket of the life before, if there was one.
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let (cluster, sender, plant) = (cluster.clone(), sender.clone(), node.plant);
-    let store = node.dir.join("store");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let Ok(store) = UnixStream::connect(&store) else { continue };
-            let handler = Handler { cluster: cluster.clone(), store, sender: sender.clone(), plant };
-            std::thread::spawn(move || handler.serve(&stream));
-        }
-    });
-    Ok(())
+    let store = node.embedded.dir.join("store");
+    lines::serve(&node.embedded.socket(), move || {
+        let store = Asker::new(&store, None);
+        let mut handler = Handler { cluster: cluster.clone(), store, sender: sender.clone(), plant };
+        Some(move |question: &str| handler.answer(question))
+    })
 }
 
 /// Serves one connection.
 struct Handler {
     cluster: Cluster,
-    store: UnixStream,
+    store: Asker,
     sender: Sender<Held>,
     plant: Plant,
 }
 
 impl Handler {
-    /// Each line is `SHARD NUMBER`.
-    fn serve(&self, mut stream: &UnixStream) {
-        let (Ok(reading), Ok(stored)) = (stream.try_clone(), self.store.try_clone()) else { return };
-        let mut stored = BufReader::new(stored);
-        for line in BufReader::new(reading).lines().map_while(Result::ok) {
-            let Some((shard, number)) = line.split_once(' ') else { return };
-            let (Ok(shard), Ok(number)) = (shard.parse(), number.parse()) else { return };
-            let Ok(answer) = self.write(shard, number, &mut stored) else { return };
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
+    /// A question is `SHARD NUMBER`.
+    fn answer(&mut self, question: &str) -> Option<String> {
+        let (shard, number) = question.split_once(' ')?;
+        self.write(shard.parse().ok()?, number.parse().ok()?).ok().map(str::to_owned)
     }
 
-    fn write(&self, shard: u32, number: u64, stored: &mut impl BufRead) -> std::io::Result<&'static str> {
-        let Ok(guard) = self.cluster.guard(ShardId(shard)) else { return Ok("elsewhere\n") };
+    fn write(&mut self, shard: u32, number: u64) -> std::io::Result<&'static str> {
+        let Ok(guard) = self.cluster.guard(ShardId(shard)) else { return Ok("elsewhere") };
         let from = boot_time();
         // Of each shard and of each row of shards, so that some wait at every moment.
         if (number / u64::from(SHARDS) + u64::from(shard)).is_multiple_of(DAWDLES) {
             std::thread::sleep(DAWDLE);
         }
         let epoch = guard.epoch().0;
-        (&self.store).write_all(format!("{shard} {epoch} {number}\n").as_bytes())?;
-        let mut answer = String::new();
-        stored.read_line(&mut answer)?;
-        if answer != "ok\n" {
-            return Ok("stale\n");
+        if self.store.ask(&format!("{shard} {epoch} {number}"))? != "ok" {
+            return Ok("stale");
         }
         let until = boot_time();
         if !holds(&guard, self.plant) {
-            return Ok("late\n");
+            return Ok("late");
         }
         // The watcher ends with the process only.
         let _ = self.sender.send(Held { shard, epoch, from, until });
-        Ok("ok\n")
+        Ok("ok")
     }
 }
 

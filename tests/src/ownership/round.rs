@@ -10,12 +10,13 @@ use rustix::process::Signal;
 
 use super::record::{overlaps, read};
 use super::store::Store;
-use super::writers::Writers;
+use super::writers::{self, Written};
 use super::{Plant, SHARDS};
 use crate::blackbox::cluster::GENEROUS;
 use crate::blackbox::namespaces::Network;
 use crate::blackbox::process::Process;
 use crate::blackbox::{scratch, wait_for};
+use crate::clients::Clients;
 
 /// Nodes; the last has no data directory.
 const NODES: usize = 3;
@@ -131,7 +132,7 @@ impl Trial {
     /// When the cluster does not serve again after a fault.
     pub fn run(&mut self, rounds: usize, pause: Duration, mut tell: impl FnMut(&str)) -> Result<Outcome, String> {
         let names: Vec<_> = (0..NODES).map(|node| format!("n{node}")).collect();
-        let writers = Writers::start(&self.dir, &names, CLIENTS);
+        let writers = writers::start(&self.dir, &names, CLIENTS);
         self.all_own()?;
         self.serves(&writers)?;
         for round in 0..rounds {
@@ -184,7 +185,7 @@ impl Trial {
     }
 
     /// Waits until a write of every shard, begun after this call, is acknowledged.
-    fn serves(&self, writers: &Writers) -> Result<(), String> {
+    fn serves(&self, writers: &Clients<Written>) -> Result<(), String> {
         // What is acknowledged from here on may have been begun before, by one write of each client.
         let before = writers.acknowledged().len() + CLIENTS;
         let served = wait_for("all shards to be served", GENEROUS * 2, || {

@@ -1,12 +1,11 @@
 //! A store that keeps the highest epoch of each shard and refuses lower ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Plant;
+use crate::lines;
 
 /// A shard's writes in the order of their effect: epoch and number.
 pub type Log = Vec<(u64, u64)>;
@@ -34,15 +33,12 @@ impl Store {
     /// # Errors
     /// When the socket cannot be made.
     pub fn start(path: &Path, plant: Plant) -> Result<Self, String> {
-        let listener = UnixListener::bind(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let store = Self { state: Arc::default(), plant };
         let serving = store.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let store = serving.clone();
-                std::thread::spawn(move || store.serve(&stream));
-            }
-        });
+        lines::serve(path, move || {
+            let store = serving.clone();
+            Some(move |question: &str| store.answer(question))
+        })?;
         Ok(store)
     }
 
@@ -51,18 +47,12 @@ impl Store {
         self.state.lock().expect("no thread panics with it")
     }
 
-    /// Each line is `SHARD EPOCH NUMBER`; the answer is `ok` or `stale`.
-    fn serve(&self, mut stream: &UnixStream) {
-        let Ok(reading) = stream.try_clone() else { return };
-        for line in BufReader::new(reading).lines().map_while(Result::ok) {
-            let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-            let [shard, epoch, number] = words[..] else { return };
-            let Ok(shard) = u32::try_from(shard) else { return };
-            let answer = if self.write(shard, epoch, number) { "ok\n" } else { "stale\n" };
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
+    /// A question is `SHARD EPOCH NUMBER`; the answer is `ok` or `stale`.
+    fn answer(&self, question: &str) -> Option<String> {
+        let words: Vec<u64> = question.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [shard, epoch, number] = words[..] else { return None };
+        let taken = self.write(u32::try_from(shard).ok()?, epoch, number);
+        Some(if taken { "ok" } else { "stale" }.to_owned())
     }
 
     /// Whether the write was taken.
