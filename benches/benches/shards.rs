@@ -34,19 +34,19 @@ fn assignments(c: &mut Criterion) {
         let equal: Vec<Share> = (0..nodes).map(|_| Share { weight: 1, capacity: None }).collect();
         let none = vec![Seat::NOBODY; shards as usize];
         group.bench_function(BenchmarkId::new("from nothing", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&none), &equal, &[]));
+            b.iter(|| assign(black_box(&none), &equal, &[], |_| 0));
         });
-        let settled = assign(&none, &equal, &[]);
+        let settled = assign(&none, &equal, &[], |_| 0);
         // The last member died: its shards go to the others.
         let lost = Seat::of(usize::try_from(nodes - 1).expect("small"));
         let orphaned: Vec<Seat> = settled.iter().map(|&seat| if seat == lost { Seat::NOBODY } else { seat }).collect();
         group.bench_function(BenchmarkId::new("one node lost", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&orphaned), &equal[1..], &[]));
+            b.iter(|| assign(black_box(&orphaned), &equal[1..], &[], |_| 0));
         });
         let more: Vec<Share> =
             (0..=nodes).map(|n| Share { weight: 1 + u32::from(n == nodes), capacity: None }).collect();
         group.bench_function(BenchmarkId::new("one node of weight two joined", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&settled), &more, &[]));
+            b.iter(|| assign(black_box(&settled), &more, &[], |_| 0));
         });
     }
     group.finish();

@@ -31,8 +31,7 @@ pub fn losses(requests: &[Ended]) -> Option<String> {
     let lost: Vec<_> = requests.iter().filter_map(|request| Some((request.shard.0, request.lost.as_ref()?))).collect();
     let some: Vec<_> =
         lost.iter().take(TOLD_MAX).map(|(shard, why)| format!("  a request for shard {shard}: {why}")).collect();
-    (!lost.is_empty())
-        .then(|| format!("{} of {} requests were lost:\n{}", lost.len(), requests.len(), some.join("\n")))
+    (!lost.is_empty()).then(|| format!("{} of {} requests were lost:\n{}", lost.len(), requests.len(), some.join("\n")))
 }
 
 /// Writes `figures` to `path`, whose folder is made if missing.

@@ -93,8 +93,7 @@ struct Pair {
 fn measure(arguments: &Arguments) -> Result<(), String> {
     let length = Duration::try_from_secs_f64(arguments.seconds).map_err(|error| format!("--seconds: {error}"))?;
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
-    let cluster =
-        DemoCluster::start_with("moves", arguments.nodes, &["--shards", &arguments.shards.to_string()])?;
+    let cluster = DemoCluster::start_with("moves", arguments.nodes, &["--shards", &arguments.shards.to_string()])?;
     let seeds = cluster.nodes.iter().map(|node| Seed::Gossip(JoinAddress::Address(node.serf))).collect();
     let entered = runtime.enter();
     let client = Client::<Tokio>::start(Options::new(cluster.name(), seeds));
@@ -191,10 +190,7 @@ fn row(history: &History, node: &str, count: u32) -> Option<Range<u32>> {
 }
 
 /// Does something and lets the rest of the time pass; when that was, and what was done.
-fn window<T>(
-    length: Duration,
-    act: impl FnOnce() -> Result<T, String>,
-) -> Result<(Range<Instant>, T), String> {
+fn window<T>(length: Duration, act: impl FnOnce() -> Result<T, String>) -> Result<(Range<Instant>, T), String> {
     let began = Instant::now();
     let done = act()?;
     std::thread::sleep(length.saturating_sub(began.elapsed()));
@@ -213,9 +209,7 @@ struct Figures {
 impl Figures {
     fn new(pair: &Pair, requests: &[Ended]) -> Self {
         let took = |window: &Range<Instant>, moved: bool| {
-            let of = |request: &&Ended| {
-                window.contains(&request.began) && pair.moved.contains(&request.shard) == moved
-            };
+            let of = |request: &&Ended| window.contains(&request.began) && pair.moved.contains(&request.shard) == moved;
             Sample::new(requests.iter().filter(of).map(|request| request.took).collect())
         };
         let (rest, others) = (took(&pair.rest, false), took(&pair.moves, false));
@@ -268,9 +262,7 @@ fn tell(arguments: &Arguments, pairs: &[Figures], requests: &[Ended]) -> Result<
 }
 
 fn figures(arguments: &Arguments, pairs: &[Figures], requests: &Value) -> Value {
-    let sample = |sample: &Sample| {
-        json!({"count": sample.len(), "p50_ms": ms(sample.percentile(50)), "p99_ms": ms(sample.percentile(99)), "max_ms": ms(sample.max())})
-    };
+    let sample = |sample: &Sample| json!({"count": sample.len(), "p50_ms": ms(sample.percentile(50)), "p99_ms": ms(sample.percentile(99)), "max_ms": ms(sample.max())});
     let pair = |pair: &Figures| {
         json!({
             "rest": sample(&pair.rest),

@@ -154,7 +154,10 @@ fn too_often(history: &History, shards: u32, before: u64) -> Vec<String> {
 }
 
 fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(), String> {
-    println!("{:>5} {:>5} {:>8} {:>9} {:>9} {:>10} {:>8} {:>10}", "round", "node", "role", "stop ms", "back ms", "requests", "again", "slowest");
+    println!(
+        "{:>5} {:>5} {:>8} {:>9} {:>9} {:>10} {:>8} {:>10}",
+        "round", "node", "role", "stop ms", "back ms", "requests", "again", "slowest"
+    );
     let mut figures = Vec::new();
     for (number, round) in (1..).zip(rounds) {
         for restart in &round.restarts {

@@ -1,5 +1,6 @@
 //! Who should own what: a pure function with the fewest moves.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A member that may own shards.
@@ -49,18 +50,22 @@ pub struct Pinned {
 /// keep it. `pins` are ascending and do not overlap. Pinned shards go where
 /// they are pinned, the first of them if the capacity there is too small for
 /// all. The others stay where they are unless their owner is over its quota,
-/// so the moves are the fewest that reach the quotas. A quota is the member's
+/// so the moves are the fewest that reach the quotas. An owner that is over it
+/// gives those that it got last: where a member was away for a while, that is what it
+/// had before. `since(s)` is when the owner of `s` got it, in any order that grows with
+/// time. A quota is the member's
 /// exact share by weight or a neighbouring number, unless its capacity is
 /// below that or its pins are above; what these add or take is shared by the
 /// others by weight. If all capacities together are too small, what is over is
 /// spread by weight. The same input gives the same result, and the result as
 /// `present` gives itself.
 ///
-/// Time O(shards + members²), members × log members without pins and capacities.
+/// Time O(shards + members²), members × log members without pins and capacities; if a member has
+/// to give more than it got at one time, O(its shards × log its shards) besides.
 ///
 /// # Panics
 /// If an index or range is out of range, or a weight is zero.
-pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> {
+pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned], since: impl Fn(usize) -> u64) -> Vec<Seat> {
     if shares.is_empty() {
         return vec![Seat::NOBODY; present.len()];
     }
@@ -71,14 +76,13 @@ pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> 
     let quotas = quotas(present.len(), shares, &pinned, &held);
     let mut result = present.to_vec();
     if held.iter().zip(&quotas).any(|(held, quota)| held > quota) {
-        let mut keeps: Vec<usize> = quotas.iter().zip(&pinned).map(|(quota, pinned)| quota - pinned).collect();
-        for gap in gaps(&pins, present.len()) {
-            for seat in &mut result[gap] {
-                let Some(owner) = seat.get() else { continue };
-                match keeps[owner].checked_sub(1) {
-                    Some(left) => keeps[owner] = left,
-                    None => *seat = Seat::NOBODY,
-                }
+        let gives: Vec<usize> = held.iter().zip(&quotas).map(|(held, quota)| held.saturating_sub(*quota)).collect();
+        let free = || gaps(&pins, present.len()).flatten();
+        let mut limits = limits(&gives, free().filter_map(|shard| Some((present[shard].get()?, since(shard)))));
+        for shard in free() {
+            let Some(owner) = present[shard].get() else { continue };
+            if gives[owner] > 0 && limits[owner].gives(since(shard)) {
+                result[shard] = Seat::NOBODY;
             }
         }
     }
@@ -88,6 +92,56 @@ pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> 
     let room: Vec<usize> = quotas.iter().zip(&held).map(|(quota, held)| quota.saturating_sub(*held)).collect();
     fill(&mut result, &room);
     result
+}
+
+/// Which of its shards a member gives: those that it got after `after`, and of those that it got then
+/// all but the first `keeps`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limit {
+    after: u64,
+    keeps: usize,
+}
+
+impl Limit {
+    /// Whether the next shard, which the member got at `since`, goes.
+    fn gives(&mut self, since: u64) -> bool {
+        if since != self.after {
+            return since > self.after;
+        }
+        let keeps = self.keeps > 0;
+        self.keeps = self.keeps.saturating_sub(1);
+        !keeps
+    }
+}
+
+/// The limits by which each member gives as many shards as `gives` says. `held` names the owner
+/// of each shard that may go, and since when.
+fn limits(gives: &[usize], held: impl Iterator<Item = (usize, u64)> + Clone) -> Vec<Limit> {
+    // Mostly all that a member gives came to it at one time, the last: no need to sort.
+    let mut last = vec![(0, 0); gives.len()];
+    for (owner, since) in held.clone() {
+        let (latest, count) = &mut last[owner];
+        match since.cmp(latest) {
+            Ordering::Greater => (*latest, *count) = (since, 1),
+            Ordering::Equal => *count += 1,
+            Ordering::Less => {}
+        }
+    }
+    let short = |owner: usize| gives[owner] > last[owner].1;
+    let mut sorted = vec![Vec::new(); gives.len()];
+    if (0..gives.len()).any(short) {
+        held.filter(|&(owner, _)| short(owner)).for_each(|(owner, since)| sorted[owner].push(since));
+    }
+    let limit = |(owner, times): (usize, &mut Vec<u64>)| {
+        if !short(owner) {
+            let (after, count) = last[owner];
+            return Limit { after, keeps: count - gives[owner] };
+        }
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let after = times[gives[owner] - 1];
+        Limit { after, keeps: times[gives[owner]..].iter().take_while(|&&since| since == after).count() }
+    };
+    sorted.iter_mut().enumerate().map(limit).collect()
 }
 
 /// The pins without those that are over a member's capacity.
@@ -102,7 +156,7 @@ fn within_capacity(shares: &[Share], pins: &[Pinned]) -> Vec<Pinned> {
 }
 
 /// The shards that are not pinned, in ranges.
-fn gaps(pins: &[Pinned], shards: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+fn gaps(pins: &[Pinned], shards: usize) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
     let starts = std::iter::once(0).chain(pins.iter().map(|pin| pin.shards.end));
     let ends = pins.iter().map(|pin| pin.shards.start).chain(std::iter::once(shards));
     starts.zip(ends).map(|(start, end)| start..end)
@@ -213,7 +267,7 @@ mod tests {
 
     fn assign_pinned(present: &[Option<usize>], shares: &[Share], pins: &[Pinned]) -> Vec<Option<usize>> {
         let seats: Vec<Seat> = present.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
-        super::assign(&seats, shares, pins).into_iter().map(Seat::get).collect()
+        super::assign(&seats, shares, pins, |_| 0).into_iter().map(Seat::get).collect()
     }
 
     fn counts(assigned: &[Option<usize>], members: usize) -> Vec<usize> {
@@ -240,6 +294,64 @@ mod tests {
         assert_eq!(counts(&next, 4), [3, 3, 3, 3]);
         let moved: Vec<_> = present.iter().zip(&next).filter(|(a, b)| a != b).map(|(_, to)| to.unwrap()).collect();
         assert_eq!(moved, [3, 3, 3]);
+    }
+
+    /// What `shards` come to when all members leave and come back, one after the other: how often each moved.
+    fn rolling(shards: usize, members: usize) -> Vec<usize> {
+        let shares = equal(members);
+        let mut present: Vec<Seat> = super::assign(&vec![Seat::NOBODY; shards], &shares, &[], |_| 0);
+        let (mut since, mut moves) = (vec![0; shards], vec![0; shards]);
+        let mut now = 0;
+        for away in 0..members {
+            let others: Vec<usize> = (0..members).filter(|&member| member != away).collect();
+            let all: Vec<usize> = (0..members).collect();
+            for there in [others, all] {
+                let seat = |seat: &Seat| {
+                    there.iter().position(|&member| seat.get() == Some(member)).map_or(Seat::NOBODY, Seat::of)
+                };
+                let seats: Vec<Seat> = present.iter().map(seat).collect();
+                let next = super::assign(&seats, &shares[..there.len()], &[], |shard| since[shard]);
+                now += 1;
+                for (shard, to) in next.iter().enumerate() {
+                    let to = Seat::of(there[to.get().unwrap()]);
+                    if to != present[shard] {
+                        (present[shard], since[shard]) = (to, now);
+                        moves[shard] += 1;
+                    }
+                }
+            }
+        }
+        moves
+    }
+
+    #[test]
+    fn a_member_that_was_away_gets_back_what_it_had() {
+        for (shards, members) in [(1_000, 5), (10_000, 5), (12, 3), (60, 6)] {
+            assert_eq!(rolling(shards, members), vec![2; shards], "{shards} shards of {members} members");
+        }
+    }
+
+    #[test]
+    fn where_shares_are_unequal_few_shards_move_more_than_there_and_back() {
+        for (shards, members) in [(1_001, 5), (10_000, 3), (999, 7)] {
+            let often = rolling(shards, members).into_iter().filter(|&moves| moves > 2).count();
+            assert!(often <= members * members, "{often} of {shards} shards of {members} members");
+        }
+    }
+
+    #[test]
+    fn what_came_last_goes_first() {
+        let present = [Some(0); 6];
+        let since = [3, 9, 5, 9, 1, 9];
+        let seats: Vec<Seat> = present.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
+        let gone = |weights: &[u32]| {
+            let next = super::assign(&seats, &shares(weights), &[], |shard| since[shard]);
+            (0..6).filter(|&shard| next[shard] != Seat::of(0)).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&[2, 1]), [3, 5], "two of three that came at one time");
+        assert_eq!(gone(&[1, 1]), [1, 3, 5]);
+        assert_eq!(gone(&[1, 2]), [1, 2, 3, 5], "and the one that came before them");
+        assert_eq!(gone(&[1, 5]), [0, 1, 2, 3, 5]);
     }
 
     #[test]
@@ -327,9 +439,12 @@ mod tests {
         fn moves_are_minimal_and_quotas_met(
             owners in proptest::collection::vec(proptest::option::of(0usize..7), 0..400),
             weights in proptest::collection::vec(1u32..5, 7),
+            since in proptest::collection::vec(0u64..6, 400),
         ) {
             let shares = shares(&weights);
-            let next = assign(&owners, &shares);
+            let seats: Vec<Seat> = owners.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
+            let next = super::assign(&seats, &shares, &[], |shard| since[shard]);
+            let next: Vec<_> = next.into_iter().map(Seat::get).collect();
             let (before, after) = (counts(&owners, 7), counts(&next, 7));
             prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
             let total: u32 = weights.iter().sum();
@@ -339,8 +454,11 @@ mod tests {
             }
             // A shard leaves a member only if that member is over its quota.
             for n in 0..7 {
-                let left = owners.iter().zip(&next).filter(|&(a, b)| *a == Some(n) && a != b).count();
-                prop_assert_eq!(left, before[n].saturating_sub(after[n]));
+                let had = |shard: &usize| owners[*shard] == Some(n);
+                let (left, kept): (Vec<_>, Vec<_>) = (0..owners.len()).filter(had).partition(|&shard| next[shard] != Some(n));
+                prop_assert_eq!(left.len(), before[n].saturating_sub(after[n]));
+                let (first, last) = (left.iter().map(|&shard| since[shard]).min(), kept.iter().map(|&shard| since[shard]).max());
+                prop_assert!(first.zip(last).is_none_or(|(first, last)| first >= last), "older ones went");
             }
         }
 

@@ -172,6 +172,11 @@ impl ShardMap {
         }
     }
 
+    /// Index of the last entry that changed a shard.
+    pub(super) fn changed_at(&self, shard: usize) -> u64 {
+        self.kinds[self.cells[shard] as usize].change
+    }
+
     /// For each shard the seat of whoever has it, or is about to.
     pub(super) fn seats(&self, seat: impl Fn(Owner) -> Seat) -> Vec<Seat> {
         let by_kind = self.kinds.iter().map(|kind| {

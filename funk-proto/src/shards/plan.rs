@@ -191,7 +191,7 @@ pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
         Some(Pinned { shards: shards.start as usize..shards.end as usize, to })
     };
     let pins: Vec<Pinned> = state.pins.iter().filter_map(pin).collect();
-    let seats = assign(&present, &shares, &pins);
+    let seats = assign(&present, &shares, &pins, |shard| state.map.changed_at(shard));
     Targets { owners, seats }
 }
 
