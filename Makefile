@@ -8,8 +8,9 @@ FUZZ_SECONDS ?= 600
 PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
+BENCH_TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
-.PHONY: all build demo test check failover startup restart ownership churn idle bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership churn moves rolling idle bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -52,6 +53,14 @@ churn: build
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.
 ownership:
 	@$(TOOL) ownership -- --rounds $(or $(ROUNDS),100) $(OWNERSHIP)
+
+# What clients of the other shards notice while 10 of 1,000 move, in PAIRS pairs of windows: MOVES="--seconds 2" for longer ones.
+moves: build
+	@$(BENCH_TOOL) moves -- --pairs $(or $(PAIRS),10) --json "$(TARGET)/bench/moves.json" $(MOVES)
+
+# Five nodes with data directories are restarted one after the other under load, ROUNDS times; ROLLING="--nodes 3" for fewer.
+rolling: build
+	@$(BENCH_TOOL) rolling -- --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build

@@ -98,12 +98,13 @@ async fn send(
     let mut tick = tokio::time::interval(TICK);
     while !end.load(Ordering::Acquire) {
         tick.tick().await;
-        for number in sent..due(began.elapsed(), rate) {
+        let now = due(began.elapsed(), rate);
+        for number in sent..now {
             let shard = number.wrapping_mul(STRIDE) % u64::from(shards.max(1));
             let shard = ShardId(u32::try_from(shard).expect("less than the shard count"));
             under_way.spawn(ask(service.clone(), shard));
-            sent = number + 1;
         }
+        sent = now;
         while let Some(request) = under_way.try_join_next() {
             ended.extend(request.ok());
             answered.fetch_add(1, Ordering::AcqRel);

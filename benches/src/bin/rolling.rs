@@ -5,6 +5,7 @@
 //! twice: away from its owner, and back.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ struct Arguments {
     /// Requests a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
+    /// Seconds between the end of a node and its start.
+    #[arg(long, default_value_t = 0.0)]
+    pause: f64,
     /// Writes the figures to this file, too.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -64,7 +68,8 @@ fn main() -> ExitCode {
 struct Restart {
     id: String,
     leader: bool,
-    began: Instant,
+    /// From the signal until it was back.
+    whole: Range<Instant>,
     /// From the signal until its process had ended.
     end: Duration,
     /// From its start until all nodes served under one map with equal shares.
@@ -80,6 +85,7 @@ struct Round {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), String> {
+    let pause = Duration::try_from_secs_f64(arguments.pause).map_err(|error| format!("--pause: {error}"))?;
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
     let mut cluster = DemoCluster::empty("rolling", &["--shards", &arguments.shards.to_string()])?;
     cluster.set_durable();
@@ -96,7 +102,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         if ended >= warm { Ok(()) } else { Err(format!("{ended} of {warm}")) }
     })?;
     let rounds: Result<Vec<_>, String> =
-        (0..arguments.rounds).map(|_| round(&mut cluster, &historian, arguments.shards)).collect();
+        (0..arguments.rounds).map(|_| round(&mut cluster, &historian, arguments.shards, pause)).collect();
     let rounds = rounds?;
     let requests = runtime.block_on(flow.stop())?;
     tell(arguments, &rounds, &requests)?;
@@ -105,11 +111,11 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
 }
 
-fn round(cluster: &mut DemoCluster, historian: &Historian, shards: u32) -> Result<Round, String> {
+fn round(cluster: &mut DemoCluster, historian: &Historian, shards: u32, pause: Duration) -> Result<Round, String> {
     let before = historian.get().epoch();
     let mut restarts = Vec::new();
     for node in 0..cluster.nodes.len() {
-        restarts.push(restart(cluster, node)?);
+        restarts.push(restart(cluster, node, pause)?);
     }
     let history = historian.get().clone();
     let mut moves = BTreeMap::new();
@@ -119,7 +125,7 @@ fn round(cluster: &mut DemoCluster, historian: &Historian, shards: u32) -> Resul
     Ok(Round { restarts, moves, broken: too_often(&history, shards, before) })
 }
 
-fn restart(cluster: &mut DemoCluster, node: usize) -> Result<Restart, String> {
+fn restart(cluster: &mut DemoCluster, node: usize, pause: Duration) -> Result<Restart, String> {
     let leader = cluster.leader()? == node;
     let began = Instant::now();
     cluster.nodes[node].process.signal(Signal::TERM);
@@ -128,13 +134,14 @@ fn restart(cluster: &mut DemoCluster, node: usize) -> Result<Restart, String> {
         return Err(format!("{} ended with {status}\n{}", cluster.nodes[node].id, cluster.tails(&[node])));
     }
     let end = began.elapsed();
+    std::thread::sleep(pause);
     let started = Instant::now();
     cluster.start_again(node)?;
     cluster.converged(GENEROUS)?;
-    let back = started.elapsed();
+    let (back, until) = (started.elapsed(), Instant::now());
     // One node at a time: before the next one stops, this one counts for the majority again.
     cluster.all_voters(GENEROUS)?;
-    Ok(Restart { id: cluster.nodes[node].id.clone(), leader, began, end, back })
+    Ok(Restart { id: cluster.nodes[node].id.clone(), leader, whole: began..until, end, back })
 }
 
 fn too_often(history: &History, shards: u32, before: u64) -> Vec<String> {
@@ -161,8 +168,8 @@ fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(
     let mut figures = Vec::new();
     for (number, round) in (1..).zip(rounds) {
         for restart in &round.restarts {
-            let window = restart.began..restart.began + restart.end + restart.back;
-            let within: Vec<_> = requests.iter().filter(|request| window.contains(&request.began)).collect();
+            let within = requests.iter().filter(|request| restart.whole.contains(&request.began));
+            let within: Vec<_> = within.collect();
             let again = within.iter().filter(|request| request.tries > 1).count();
             let took = Sample::new(within.iter().map(|request| request.took).collect());
             let role = if restart.leader { "leader" } else { "follower" };
