@@ -24,6 +24,7 @@
 //! | `choose` | whom to call: the owner, else one after the other |
 //! | `channel` | one request: its tries and its end |
 //! | `budget` | how many tries all requests may cost |
+//! | `stats` | what became of the requests, counted |
 
 mod budget;
 mod channel;
@@ -33,6 +34,7 @@ mod look;
 mod map;
 mod picture;
 mod seeds;
+mod stats;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,9 +49,11 @@ pub use channel::{Channel, Idempotent, Target};
 pub use look::look;
 pub use picture::{Node, Picture};
 pub use seeds::{Seed, members};
+pub use stats::Stats;
 
 use self::budget::Budget;
 use self::choose::{Choice, Failed};
+use self::stats::Counters;
 use crate::cluster_service::ENDPOINT;
 use crate::net::{Net, within};
 use crate::pb::cluster::EndpointsRequest;
@@ -123,6 +127,7 @@ struct Shared<N> {
     changed: Arc<Event>,
     failed: Failed,
     budget: Budget,
+    counters: Counters,
     /// Rings when the node that is watched seems dead, and at the end.
     doubt: Arc<Event>,
 }
@@ -221,6 +226,7 @@ impl<N: Net> Client<N> {
             changed: Arc::default(),
             failed: Failed::default(),
             budget: Budget::default(),
+            counters: Counters::default(),
             doubt: Arc::default(),
         });
         follow::start(&shared);
@@ -303,6 +309,12 @@ impl<N: Net> Client<N> {
     /// Addresses that this client holds connections for.
     pub fn connections(&self) -> usize {
         self.shared.pool.connections()
+    }
+
+    /// What became of the requests of all channels so far, [`Client::all_endpoints`] included,
+    /// and how many connections are open.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.stats(self.shared.pool.open())
     }
 
     /// A channel to whoever serves the endpoint `name`.

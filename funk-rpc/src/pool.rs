@@ -128,6 +128,21 @@ impl<N> Pool<N> {
     }
 }
 
+impl<N> Pool<N> {
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        let slots: Vec<_> = self.lock().by_address.values().map(Arc::clone).collect();
+        slots.iter().filter(|slot| slot.is_open()).count()
+    }
+}
+
+impl Slot {
+    fn is_open(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+}
+
 impl<N: Net> Pool<N> {
     /// No connection yet.
     pub fn new() -> Self {

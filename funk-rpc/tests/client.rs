@@ -131,6 +131,40 @@ async fn the_owner_is_called_directly_wherever_it_is<R: Runtime>() {
     assert!(client.connections() <= 2, "connections to nodes that left are dropped");
 }
 
+async fn a_client_counts_what_became_of_its_requests<R: Runtime>() {
+    let first = node::<R>("counts", 1, None);
+    let second = node::<R>("counts", 2, Some(&first));
+    let client = client::<R>("counts", &[&first, &second]);
+    until(&client, rests_at(&["n1", "n2"])).await;
+    let channel = client.channel("ep.t");
+    for shard in 0..SHARDS {
+        ask(&channel, shard, true).await;
+    }
+    let stats = client.stats();
+    let counted = [stats.requests, stats.direct, stats.passed_on, stats.failed, stats.retried];
+    assert_eq!(counted, [u64::from(SHARDS), u64::from(SHARDS), 0, 0, 0], "each owner was called");
+    assert_eq!(stats.connections, 2, "one to each owner");
+
+    // The service has the shard from the header, and the client does not know where it is.
+    let mut passed_on = 0;
+    for shard in 0..SHARDS {
+        let request = Request::post(PATH).header("x-shard", shard).body(Body::new(Full::new(Bytes::new()))).unwrap();
+        let response = channel.clone().call(request).await.unwrap();
+        passed_on += u64::from(response.headers()["x-hop"] == "1");
+    }
+    let stats = client.stats();
+    assert!(passed_on > 0, "the nodes took turns");
+    assert_eq!((stats.passed_on, stats.direct), (passed_on, 2 * u64::from(SHARDS) - passed_on));
+
+    let nowhere = client.channel("ep.nobody").deadline(Duration::from_millis(20));
+    let request = Request::post(PATH).body(Body::empty()).unwrap();
+    nowhere.clone().call(request).await.unwrap();
+    let given_up = nowhere.clone().call(Request::post(PATH).body(Body::empty()).unwrap());
+    drop(given_up);
+    let stats = client.stats();
+    assert_eq!((stats.failed, stats.requests), (1, 2 * u64::from(SHARDS) + 1), "a call that nobody polled never began");
+}
+
 async fn another_cluster_of_the_name_is_refused<R: Runtime>() {
     let (ours, other) = (node::<R>("twin", 1, None), node::<R>("twin", 2, None));
     let client = client::<R>("twin", &[&ours]);
@@ -221,6 +255,7 @@ async fn a_cluster_service_alone_is_enough_to_begin<R: Runtime>() {
 
 on_each_runtime! {
     the_owner_is_called_directly_wherever_it_is
+    a_client_counts_what_became_of_its_requests
     another_cluster_of_the_name_is_refused
     waiting_for_an_endpoint_ends_with_an_error
     a_cluster_service_alone_is_enough_to_begin

@@ -22,6 +22,9 @@ fn at_rest_the_owner_is_called_directly() -> Tested {
     assert!(counted.all >= report.total, "each request came in somewhere: {counted}");
     // Nothing moves, so nothing needs a second node.
     assert!(counted.passed_on * 100 < counted.all, "{counted}");
+    // The client counts the same from its side.
+    assert_eq!(report.direct + report.passed_on, report.total);
+    assert!(report.passed_on <= counted.passed_on, "{} passed on, {counted}", report.passed_on);
     Ok(())
 }
 

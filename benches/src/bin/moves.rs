@@ -111,6 +111,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         pairs.push(scene.pair(number, length)?);
     }
     let requests = scene.runtime.block_on(flow.stop())?;
+    println!("the client: {}", client.stats());
     let figures: Vec<_> = pairs.iter().map(|pair| Figures::new(pair, &requests)).collect();
     let broken = tell(arguments, &figures, &requests)?;
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }

@@ -105,6 +105,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         (0..arguments.rounds).map(|_| round(&mut cluster, &historian, arguments.shards, pause)).collect();
     let rounds = rounds?;
     let requests = runtime.block_on(flow.stop())?;
+    println!("the client: {}", client.stats());
     tell(arguments, &rounds, &requests)?;
     let broken = losses(&requests).into_iter().chain(rounds.into_iter().flat_map(|round| round.broken));
     let broken: Vec<_> = broken.collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use funk_rpc::client::Stats;
 use serde_json::{Value, json};
 
 use super::check::Epochs;
@@ -35,6 +36,8 @@ pub struct Report {
     pub epochs: Epochs,
     /// How long the run took.
     pub took: Duration,
+    /// What the client library counted.
+    pub calls: Stats,
 }
 
 impl Report {
@@ -89,6 +92,14 @@ impl Report {
             "epoch_regressions": self.epochs.regressions,
             "seconds": self.took.as_secs_f64(),
             "last_loss": self.last_loss,
+            "client": {
+                "requests": self.calls.requests,
+                "direct": self.calls.direct,
+                "passed_on": self.calls.passed_on,
+                "failed": self.calls.failed,
+                "retried": self.calls.retried,
+                "connections": self.calls.connections,
+            },
         })
     }
 }
@@ -118,7 +129,8 @@ impl fmt::Display for Report {
             self.retries,
             self.errors
         )?;
-        write!(f, "epoch regressions: {}", self.epochs.regressions)
+        writeln!(f, "epoch regressions: {}", self.epochs.regressions)?;
+        write!(f, "client: {}", self.calls)
     }
 }
 
@@ -140,7 +152,12 @@ mod tests {
         assert_eq!(json["nodes"]["b"]["count"], 1);
         assert_eq!((json["total"].as_u64(), json["retries"].as_u64()), (Some(101), Some(2)));
         assert!(report.good());
-        assert_eq!(report.to_string().lines().count(), 5);
+        assert_eq!(json["client"]["direct"], 0);
+        let text = report.to_string();
+        assert_eq!(text.lines().count(), 6);
+        assert!(text.ends_with(
+            "\nclient: 0 requests: 0 direct, 0 passed on by another node, 0 failed; 0 tries again, 0 connections open"
+        ));
         report.lost = 1;
         assert!(!report.good());
     }

@@ -71,6 +71,7 @@ pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
     shared.watch().await;
     let mut report = std::mem::take(&mut *shared.report.lock().unwrap_or_else(PoisonError::into_inner));
     report.finish(shared.began.elapsed());
+    report.calls = client.stats();
     Ok(report)
 }
 

@@ -29,6 +29,7 @@ use tower_service::Service;
 
 use super::Shared;
 use super::choose::Choice;
+use super::stats::Counted;
 use crate::key::{Key, shard_of};
 use crate::layer::{HopBody, find_key};
 use crate::message::Replay;
@@ -143,11 +144,12 @@ impl<N: Net> Channel<N> {
     async fn send(self, request: Request<Body>) -> Response<Body> {
         let left = reply::parse_timeout(request.headers()).unwrap_or(self.settings.deadline);
         let deadline = Instant::now() + left;
-        let sent = within::<N, _>(left, self.send_by(request, deadline)).await;
+        let mut counted = self.shared.counters.begin();
+        let sent = within::<N, _>(left, self.send_by(request, deadline, &mut counted)).await;
         sent.unwrap_or_else(|| error(Code::DeadlineExceeded, "the deadline went by before a node answered"))
     }
 
-    async fn send_by(&self, request: Request<Body>, deadline: Instant) -> Response<Body> {
+    async fn send_by(&self, request: Request<Body>, deadline: Instant, counted: &mut Counted<'_>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let idempotent =
             parts.extensions.get::<Idempotent>().is_some() || self.settings.idempotent.contains(parts.uri.path());
@@ -162,12 +164,12 @@ impl<N: Net> Channel<N> {
         };
         let job = Job { parts, body, target, idempotent, deadline };
         let mut tries = 0;
-        let mut response = self.try_again_and_again(&job, &mut tries).await;
+        let mut response = self.try_again_and_again(&job, &mut tries, counted).await;
         response.headers_mut().insert(reply::TRIES, HeaderValue::from(tries));
         response
     }
 
-    async fn try_again_and_again(&self, job: &Job, tries: &mut u32) -> Response<Body> {
+    async fn try_again_and_again(&self, job: &Job, tries: &mut u32, counted: &mut Counted<'_>) -> Response<Body> {
         let mut last: Option<SocketAddr> = None;
         loop {
             // Listening comes before the look: no picture can slip in between.
@@ -183,10 +185,14 @@ impl<N: Net> Channel<N> {
                 continue;
             };
             *tries += 1;
+            if *tries > 1 {
+                counted.again();
+            }
             let (ran, why) = match self.try_once(job, &choice).await {
                 Outcome::Answered(response) => {
                     self.shared.failed.forgive(choice.address);
                     self.shared.budget.earn();
+                    counted.answered(served_by(&response, &choice.node));
                     return response;
                 }
                 Outcome::Refused(response) => (Ran::No, response),
@@ -283,6 +289,11 @@ fn judge(response: Response<Body>) -> Outcome {
     }
     let status = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
     if status == Some(Code::Unavailable) { Outcome::Unknown(response) } else { Outcome::Answered(response) }
+}
+
+/// Whether `node` served it itself. An answer that names nobody is its own: nodes pass on only what has a shard.
+fn served_by(response: &Response<Body>, node: &str) -> bool {
+    response.headers().get(reply::NODE).is_none_or(|served| served.as_bytes() == node.as_bytes())
 }
 
 /// Ends when this boot of the node is no longer there.

@@ -37,6 +37,10 @@ pub struct Report {
     pub slowest: Duration,
     /// Nodes that answered.
     pub nodes: usize,
+    /// Requests that the client counts as answered by the very node that it called.
+    pub direct: u64,
+    /// Requests that it counts as passed on by that node.
+    pub passed_on: u64,
 }
 
 impl Load {
@@ -178,6 +182,8 @@ impl Report {
             retries: json["retries"].as_u64()?,
             slowest: Duration::from_secs_f64(slowest / 1e3),
             nodes: nodes.len(),
+            direct: json["client"]["direct"].as_u64()?,
+            passed_on: json["client"]["passed_on"].as_u64()?,
         })
     }
 }
