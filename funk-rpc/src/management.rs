@@ -143,29 +143,29 @@ impl<N: Net> ClusterManagement for Management<N> {
     }
 
     async fn step_down(&self, request: Request<pb::StepDownRequest>) -> Result<Response<pb::StepDownResponse>, Status> {
-        let (node_id, error) = self.change(&Change::StepDown, &request).await?;
-        Ok(Response::new(pb::StepDownResponse { node_id, error }))
+        let done = self.change(&Change::StepDown, &request).await?;
+        Ok(done.response(|done| pb::StepDownResponse { node_id: done.node_id, error: done.error }))
     }
 
     async fn add_node(&self, request: Request<pb::AddNodeRequest>) -> Result<Response<pb::AddNodeResponse>, Status> {
-        let error = self.change_node(Change::Add, &request.get_ref().node_id, &request).await?;
-        Ok(Response::new(pb::AddNodeResponse { node_id: request.into_inner().node_id, error }))
+        let done = self.change_node(Change::Add, &request.get_ref().node_id, &request).await?;
+        Ok(done.response(|done| pb::AddNodeResponse { node_id: request.into_inner().node_id, error: done.error }))
     }
 
     async fn remove_node(
         &self,
         request: Request<pb::RemoveNodeRequest>,
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
-        let error = self.change_node(Change::Remove, &request.get_ref().node_id, &request).await?;
-        Ok(Response::new(pb::RemoveNodeResponse { node_id: request.into_inner().node_id, error }))
+        let done = self.change_node(Change::Remove, &request.get_ref().node_id, &request).await?;
+        Ok(done.response(|done| pb::RemoveNodeResponse { node_id: request.into_inner().node_id, error: done.error }))
     }
 
     async fn drain_node(
         &self,
         request: Request<pb::DrainNodeRequest>,
     ) -> Result<Response<pb::DrainNodeResponse>, Status> {
-        let error = self.change_node(Change::Drain, &request.get_ref().node_id, &request).await?;
-        Ok(Response::new(pb::DrainNodeResponse { node_id: request.into_inner().node_id, error }))
+        let done = self.change_node(Change::Drain, &request.get_ref().node_id, &request).await?;
+        Ok(done.response(|done| pb::DrainNodeResponse { node_id: request.into_inner().node_id, error: done.error }))
     }
 
     async fn plan_shards(
@@ -186,10 +186,10 @@ impl<N: Net> ClusterManagement for Management<N> {
         &self,
         request: Request<pb::PinShardsRequest>,
     ) -> Result<Response<pb::PinShardsResponse>, Status> {
-        let (node_id, error) = match shards::pin(request.get_ref()) {
+        let done = match shards::pin(request.get_ref()) {
             Ok((shards, node)) => self.change(&Change::Pin(shards, node), &request).await?,
-            Err(why) => (self.me(), error(Code::Invalid, why)),
+            Err(why) => self.invalid(why),
         };
-        Ok(Response::new(pb::PinShardsResponse { node_id, error }))
+        Ok(done.response(|done| pb::PinShardsResponse { node_id: done.node_id, error: done.error }))
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use funk_io::{Cluster, OperationError};
-use funk_proto::id::NodeName;
-use tonic::{Request, Status};
+use funk_proto::id::{LogIndex, NodeName};
+use tonic::{Request, Response, Status};
 
 use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
 use crate::net::{Net, within};
@@ -18,8 +18,17 @@ use crate::reply::time_for;
 /// Marks a call that was passed on: it is not passed on again.
 const HOP_KEY: &str = "x-funk-hop";
 
+/// Log index up to which the leader had applied when it answered a call that was passed on.
+const APPLIED_KEY: &str = "x-funk-applied";
+
 /// Pause before the leader that comes next is looked for.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// Time for which a cluster without a leader is taken for one that elects: more than an election takes.
+const ELECTION: Duration = Duration::from_secs(1);
+
+/// Pause before this node looks again whether it has applied what the leader did.
+const CATCH_UP: Duration = Duration::from_millis(2);
 
 /// Something that only the leader can do.
 #[derive(Debug)]
@@ -61,32 +70,63 @@ impl Change {
     }
 
     /// The same call at another node, with the time that is left for it.
-    async fn call<N: Net>(&self, node: &Management<N>, at: SocketAddr, time: Duration) -> Result<Answer, Status> {
+    async fn call<N: Net>(&self, node: &Management<N>, at: SocketAddr, time: Duration) -> Result<Told, Status> {
         let mut leader = ClusterManagementClient::new(node.pool.at(at));
         Ok(match self {
             Self::Add(name) => {
                 let asked = passed_on(pb::AddNodeRequest { node_id: name.to_string() }, time);
-                leader.add_node(asked).await?.into_inner().error
+                told(leader.add_node(asked).await?, |answer| answer.error)
             }
             Self::Remove(name) => {
                 let asked = passed_on(pb::RemoveNodeRequest { node_id: name.to_string() }, time);
-                leader.remove_node(asked).await?.into_inner().error
+                told(leader.remove_node(asked).await?, |answer| answer.error)
             }
             Self::Drain(name) => {
                 let asked = passed_on(pb::DrainNodeRequest { node_id: name.to_string() }, time);
-                leader.drain_node(asked).await?.into_inner().error
+                told(leader.drain_node(asked).await?, |answer| answer.error)
             }
             Self::Pin(shards, node) => {
                 let asked = passed_on(pb::PinShardsRequest::of(shards, node.as_ref()), time);
-                leader.pin_shards(asked).await?.into_inner().error
+                told(leader.pin_shards(asked).await?, |answer| answer.error)
             }
-            Self::StepDown => leader.step_down(passed_on(pb::StepDownRequest {}, time)).await?.into_inner().error,
+            Self::StepDown => {
+                let asked = passed_on(pb::StepDownRequest {}, time);
+                told(leader.step_down(asked).await?, |answer| answer.error)
+            }
         })
     }
 }
 
 /// Why it was not done, if it was not.
 pub(super) type Answer = Option<pb::Error>;
+
+/// What the leader answered, and what it had applied by then.
+type Told = (Answer, Option<LogIndex>);
+
+fn told<T>(response: Response<T>, error: fn(T) -> Answer) -> Told {
+    let applied = response.metadata().get(APPLIED_KEY).and_then(|index| index.to_str().ok()?.parse().ok());
+    (error(response.into_inner()), applied.map(LogIndex))
+}
+
+/// How a change ended.
+pub(super) struct Changed {
+    /// The leader, else whoever answers.
+    pub(super) node_id: String,
+    /// Why it was not done.
+    pub(super) error: Answer,
+    /// What this node had applied when it was done.
+    applied: LogIndex,
+}
+
+impl Changed {
+    /// The answer to the call, with what a node that passed it on has to wait for.
+    pub(super) fn response<T>(self, message: impl FnOnce(Self) -> T) -> Response<T> {
+        let applied = self.applied.0;
+        let mut response = Response::new(message(self));
+        response.metadata_mut().insert(APPLIED_KEY, applied.into());
+        response
+    }
+}
 
 fn passed_on<T>(message: T, time: Duration) -> Request<T> {
     let mut request = Request::new(message);
@@ -118,43 +158,58 @@ fn late(who: impl fmt::Display, time: Duration) -> Answer {
 
 impl<N: Net> Management<N> {
     /// Carries `change` out, here or at the leader, within the time that `request` leaves. When the leader
-    /// changes meanwhile the next one is asked, where that is safe.
-    /// Gives the leader's id, and why it was not done.
-    pub(super) async fn change<T>(&self, change: &Change, request: &Request<T>) -> Result<(String, Answer), Status> {
+    /// changes meanwhile the next one is asked, where that is safe. What the leader did, this node has
+    /// applied too when it answers: whoever asks it next sees the change.
+    pub(super) async fn change<T>(&self, change: &Change, request: &Request<T>) -> Result<Changed, Status> {
         let was_passed_on = request.metadata().contains_key(HOP_KEY);
-        let deadline = Instant::now() + time_for(request);
+        let began = Instant::now();
+        let deadline = began + time_for(request);
         let mut led = false;
         loop {
             let status = self.look().await?;
             let leader = text(status.leader.as_ref());
             let left = deadline.saturating_duration_since(Instant::now());
-            let (how, answer) = if status.leader.as_ref() == Some(self.cluster.name()) {
+            let (how, error) = if status.leader.as_ref() == Some(self.cluster.name()) {
                 self.change_here(change, left).await
             } else if let Some(address) = leader_at(&status).filter(|_| !was_passed_on) {
-                self.change_there(change, address, left).await
+                self.change_there(change, address, deadline).await
             } else {
                 (How::NotDone, error(Code::NoLeader, "no leader is known here"))
             };
-            // Only a leader that was there can have changed: a cluster without one is told of at once.
             led |= status.leader.is_some();
             let again = match how {
                 How::Final => false,
                 How::NotDone => true,
                 How::Unknown => change.may_repeat(),
             };
+            // A cluster that is without a leader for longer than it elects is told of.
+            let elects = led || began.elapsed() < ELECTION;
             let time_left = deadline.saturating_duration_since(Instant::now()) > 2 * AGAIN;
-            if !again || !led || was_passed_on || !time_left {
+            if !again || !elects || was_passed_on || !time_left {
                 // Who answers without a leader is this node.
-                return Ok((if leader.is_empty() { self.me() } else { leader }, answer));
+                let node_id = if leader.is_empty() { self.me() } else { leader };
+                return Ok(Changed { node_id, error, applied: self.look().await?.applied_index });
             }
             N::sleep(AGAIN).await;
         }
     }
 
-    async fn change_there(&self, change: &Change, address: SocketAddr, time: Duration) -> (How, Answer) {
+    /// Waits until this node has applied `index` too, or until the deadline.
+    async fn catch_up(&self, index: Option<LogIndex>, deadline: Instant) {
+        let Some(index) = index else { return };
+        while Instant::now() < deadline && self.look().await.is_ok_and(|status| status.applied_index < index) {
+            N::sleep(CATCH_UP).await;
+        }
+    }
+
+    async fn change_there(&self, change: &Change, address: SocketAddr, deadline: Instant) -> (How, Answer) {
+        let time = deadline.saturating_duration_since(Instant::now());
         match within::<N, _>(time, change.call(self, address, time)).await {
-            Some(Ok(None)) => (How::Final, None),
-            Some(Ok(Some(why))) => {
+            Some(Ok((None, applied))) => {
+                self.catch_up(applied, deadline).await;
+                (How::Final, None)
+            }
+            Some(Ok((Some(why), _))) => {
                 let how = match why.error_code() {
                     Code::NoLeader => How::NotDone,
                     // The leader's word for an outcome that it does not know is a text, as for all that it refuses.
@@ -170,17 +225,22 @@ impl<N: Net> Management<N> {
         }
     }
 
-    /// Carries out what `kind` makes of the node `id`, and gives why it was not done.
+    /// Carries out what `kind` makes of the node `id`.
     pub(super) async fn change_node<T>(
         &self,
         kind: fn(NodeName) -> Change,
         id: &str,
         request: &Request<T>,
-    ) -> Result<Answer, Status> {
+    ) -> Result<Changed, Status> {
         match id.parse() {
-            Ok(name) => Ok(self.change(&kind(name), request).await?.1),
-            Err(_) => Ok(error(Code::Invalid, format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -"))),
+            Ok(name) => self.change(&kind(name), request).await,
+            Err(_) => Ok(self.invalid(format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -"))),
         }
+    }
+
+    /// What was asked for makes no sense, and nothing was done.
+    pub(super) fn invalid(&self, why: String) -> Changed {
+        Changed { node_id: self.me(), error: error(Code::Invalid, why), applied: LogIndex(0) }
     }
 
     async fn change_here(&self, change: &Change, time: Duration) -> (How, Answer) {
