@@ -122,6 +122,8 @@ fn state(shards: u32, nodes: u64) -> State {
         created_ns: 5,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        generation: 1,
+        former: Vec::new(),
     };
     let mut state = State::new(cluster, shards);
     state.apply(LogIndex(2), command((1..=nodes).map(|n| Op::Up(record(n))).collect()));

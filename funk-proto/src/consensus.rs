@@ -26,6 +26,7 @@
 mod change;
 mod convert;
 mod election;
+mod generation;
 mod guard;
 mod heartbeat;
 mod inspect;
@@ -41,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfState, Entry, Message, MessageType};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType, Snapshot};
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
 use crate::error::Misbehaviour;
@@ -181,14 +182,21 @@ impl fmt::Debug for Consensus {
 impl Consensus {
     /// A node that begins a cluster, or that waits to be taken into one.
     pub fn new(config: ConsensusConfig, seed: Seed, now: Timestamp) -> Consensus {
-        let bootstrap = config.bootstrap.map(|state| convert::first_snapshot(config.id.get(), state));
-        let mirror = bootstrap.clone().map(Mirror::starting_from).unwrap_or_default();
-        let applied = mirror.snapshot_index();
-        let mut consensus = Consensus::over(config.id, mirror, seed, now);
-        if let Some(snapshot) = bootstrap {
-            consensus.configurations.push_back((applied, snapshot.get_metadata().get_conf_state().clone()));
-            consensus.persist_bootstrap(&snapshot);
+        match config.bootstrap {
+            Some(state) => {
+                let first = convert::first_snapshot(config.id.get(), state);
+                Consensus::beginning_with(config.id, &first, 1, seed, now)
+            }
+            None => Consensus::over(config.id, Mirror::default(), seed, now),
         }
+    }
+
+    fn beginning_with(id: RaftId, snapshot: &Snapshot, next_token: u64, seed: Seed, now: Timestamp) -> Consensus {
+        let mut consensus = Consensus::over(id, Mirror::starting_from(snapshot.clone()), seed, now);
+        consensus.next_token = next_token;
+        let meta = snapshot.get_metadata();
+        consensus.configurations.push_back((meta.index, meta.get_conf_state().clone()));
+        consensus.persist_bootstrap(snapshot);
         consensus
     }
 

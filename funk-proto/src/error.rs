@@ -194,6 +194,16 @@ pub enum Refusal {
     TableFull,
     /// An operator took this node out of the cluster.
     Removed,
+    /// The cluster was recovered from the loss of its majority, as another
+    /// generation than that of the node that is refused.
+    FormerGeneration {
+        /// The id of the node that is refused.
+        former: ClusterId,
+        /// The id of the present generation.
+        present: ClusterId,
+        /// Which generation that is.
+        generation: u64,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -220,6 +230,11 @@ impl fmt::Display for Refusal {
             Self::Removed => {
                 f.write_str("this node was removed from the cluster: start it again if it is to come back")
             }
+            Self::FormerGeneration { former, present, generation } => write!(
+                f,
+                "cluster {former} lost its majority and was recovered as generation {generation}, {present}: \
+                 a node of before is out; start it anew with an empty data directory to join"
+            ),
         }
     }
 }

@@ -99,6 +99,13 @@ pub enum Event {
         /// A node of the other.
         node: String,
     },
+    /// This node leads the cluster's next generation, which it began alone.
+    Recovered {
+        /// Which generation it is.
+        generation: u64,
+        /// Its id.
+        cluster: ClusterId,
+    },
     /// Discovery found addresses where nodes may be; the node tries to join through them.
     Found {
         /// What found them, for people.

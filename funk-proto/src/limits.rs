@@ -178,6 +178,16 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.
 pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
+/// Time that a survivor looks for a majority before it goes on without: twice the longest pause between two
+/// dials, and one dial's time.
+pub const RECOVERY_LOOK_ROUND: Duration = Duration::from_secs(3);
+/// Log indexes between the beginnings of two generations: epochs are log indexes, and those of a later generation
+/// are above all that an earlier one can reach.
+pub const GENERATION_INDEXES: u64 = 1 << 40;
+/// Former generations whose nodes are told so; older ones are strangers.
+pub const FORMER_CLUSTERS_MAX: usize = 16;
+/// Former generations that a node shows in gossip, whose tags have few bytes: the latest ones.
+pub const FORMER_CLUSTERS_SHOWN: usize = 3;
 /// Time that a process which ends waits for requests inside before it goes without a goodbye.
 pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Time that a write may take; past it the disk counts as lost, and the node stops.

@@ -8,6 +8,7 @@
 //! | `operations` | what an operator asks of the leader: add, remove, drain, step down |
 //! | `voters` | which members vote, a pure function |
 //! | `joining` | how a node gets in, and out |
+//! | `generation` | how a survivor goes on when the majority is lost for good |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `evidence` | what broken streams and refused dials tell of a process |
 //! | `twins` | two clusters of one name |
@@ -22,6 +23,7 @@
 mod apply;
 mod endpoints;
 mod evidence;
+mod generation;
 mod goodbye;
 mod inspect;
 mod joining;
@@ -42,6 +44,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use endpoints::EndpointView;
 use evidence::Evidence;
+use generation::Recovery;
 use goodbye::Endings;
 pub use goodbye::LastWord;
 use joining::Joining;
@@ -94,6 +97,7 @@ pub struct Node {
     operations: Operations,
     endings: Endings,
     evidence: Evidence,
+    recovery: Option<Recovery>,
     view: View,
     endpoints: EndpointView,
     /// The cluster's state at the index at which the application was asked for its own.
@@ -121,16 +125,7 @@ impl Node {
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
         secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
-        let identity = Identity {
-            cluster_name: config.cluster.clone(),
-            cluster: None,
-            id: me.id,
-            boot: me.boot,
-            name: config.name.clone(),
-            raft: config.raft,
-            liveness: config.liveness,
-            secret,
-        };
+        let identity = Identity::new(&config, me, secret);
         let gossip = MembershipConfig {
             name: config.name.clone(),
             cluster: config.cluster.clone(),
@@ -158,6 +153,7 @@ impl Node {
             operations: Operations::default(),
             endings: Endings::default(),
             evidence: Evidence::default(),
+            recovery: None,
             view: View::default(),
             endpoints: EndpointView::default(),
             snapshot_at: None,
@@ -236,6 +232,7 @@ impl Node {
             Request::Drain(name) => self.begin_operation(now, id, Target::Drained(name))?,
             Request::Pin { shards, node } => self.begin_operation(now, id, Target::Pinned(shards, node))?,
             Request::SetWeight(name, weight) => self.begin_operation(now, id, Target::Weighed(name, weight))?,
+            Request::Recover => self.begin_recovery(now, id),
         }
         self.settle(now);
         Ok(id)
@@ -267,6 +264,9 @@ impl Node {
         if due(self.joining.poll_timeout()) {
             self.handle_joining_timeout(now);
         }
+        if due(self.recovery.as_ref().and_then(Recovery::poll_timeout)) {
+            self.end_look_round(now);
+        }
     }
 
     /// The next thing to do.
@@ -288,6 +288,7 @@ impl Node {
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
             self.operations.poll_timeout(),
+            self.recovery.as_ref().and_then(Recovery::poll_timeout),
             self.leading.as_ref().and_then(Leading::poll_timeout),
             self.stalls_at(),
             self.view.poll_timeout(),
@@ -363,6 +364,8 @@ impl Node {
             created_ns: self.config.wall_clock_ns,
             lease: self.config.timing.lease,
             drift_ppm: self.config.timing.drift_ppm,
+            generation: 1,
+            former: Vec::new(),
         };
         let state = State::bootstrap(values, self.config.shards, self.own_member());
         let bootstrap = Some(apply::snapshot(&state, Bytes::new()));

@@ -51,4 +51,9 @@ pub enum Request {
     /// Give a member another weight, until it is started again. Done when the
     /// log says so; shards move after that.
     SetWeight(NodeName, u32),
+    /// For a survivor of a cluster that lost more than half of its voters for
+    /// good: go on alone, as the cluster's next generation, under a new
+    /// [`ClusterId`](crate::id::ClusterId). Done when this node leads it;
+    /// refused while a majority can be reached.
+    Recover,
 }

@@ -261,6 +261,9 @@ pub struct Status {
     pub shards_owned: u32,
     /// Bootstrap time, Unix nanoseconds; 0 before it is known.
     pub created_ns: i64,
+    /// The cluster's generation: 1, and one more with each recovery from the
+    /// loss of its majority. 0 while this node is in none.
+    pub generation: u64,
     /// Shards beyond the capacity of all members; they are spread by weight.
     pub over_capacity: u32,
     /// This boot's worker id; it may be used only while the lease holds.

@@ -117,7 +117,8 @@ fn user() -> impl Strategy<Value = UserEntry> {
 }
 
 fn body() -> impl Strategy<Value = FrameBody> {
-    let refused = any::<(u32, String, u64, u64)>().prop_map(|(reason, name, cluster, boot)| Refused {
+    let refused = any::<(u32, String, u64, u64, u64)>().prop_map(|(reason, name, cluster, boot, generation)| Refused {
+        generation,
         reason,
         name,
         cluster,
@@ -319,6 +320,8 @@ proptest! {
             created_ns: -5,
             lease: Duration::from_millis(150),
             drift_ppm: 10_000,
+            generation: 1,
+            former: Vec::new(),
         };
         let mut state = State::new(cluster, 20);
         let mut epochs = [0; 20];

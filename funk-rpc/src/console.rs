@@ -162,6 +162,7 @@ impl<V: Observe> Console<V> {
             "funk_boot": status.boot.to_string(),
             "funk_cluster": status.cluster.map(|id| id.to_string()),
             "funk_created_ns": status.created_ns,
+            "funk_generation": status.generation,
             "funk_uptime_ms": self.view.now().as_nanos() / 1_000_000,
             "funk_lease_ms": lease_ms(status.lease_until, self.view.now()),
             "funk_now_ms": hub::unix_ns() / 1_000_000,

@@ -67,6 +67,7 @@ impl Node {
                 leading.wake();
                 self.refresh_members(now);
                 self.liveness.set_ready(now);
+                self.generation_has_begun();
             }
         }
         if changed {
@@ -192,6 +193,8 @@ impl Node {
         if self.restarting {
             self.liveness.honour_former_boot(now);
         }
+        self.peers.identity.generation = state.cluster.generation;
+        self.peers.identity.former.clone_from(&state.cluster.former);
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before = self.up_members();
@@ -254,6 +257,9 @@ impl Node {
 
     /// The application's state after `index`, which was the last that was asked for.
     pub(super) fn handle_snapshot_taken(&mut self, now: Timestamp, index: LogIndex, user: &Bytes) {
+        if self.take_recovered_state(now, index, user) {
+            return;
+        }
         if let Some((_, state)) = self.snapshot_at.take_if(|(asked, _)| *asked == index) {
             let body = SnapshotBody { state, user: user.clone() }.encode_to_vec();
             self.consensus.provide_snapshot(now, index, body.into());

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, twins};
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
@@ -152,7 +152,7 @@ impl Node {
         if self.joining.looks_round() {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(refusal);
-        } else if !self.sees_twin(now, &member.name, &cluster.clone()) {
+        } else if !self.sees_twin(now, &member, cluster) {
             self.ask_to_join(now);
         }
     }
@@ -225,10 +225,20 @@ impl Node {
         let cluster = state.cluster.id;
         if self.peers.identity.cluster != Some(cluster) {
             self.peers.enter_cluster(now, cluster);
-            self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
+            self.show_cluster(now);
         }
         // An endpoint may have changed since the record was handed in.
         self.mend_own_record(now);
+    }
+
+    /// Shows in gossip which cluster this node is in. Those before it come first:
+    /// whoever saw another cluster of the name without them would take it for a twin.
+    pub(super) fn show_cluster(&mut self, now: Timestamp) {
+        if let Some((name, shown)) = twins::tag(&self.peers.identity) {
+            self.membership.set_tag(now, name, Some(shown));
+        }
+        let cluster = self.peers.identity.cluster.map(|cluster| cluster.to_string());
+        self.membership.set_tag(now, "funk.cluster", cluster);
     }
 
     // ---- getting out ----

@@ -6,6 +6,7 @@
 //! dialled, else it dials.
 
 mod broken;
+mod identity;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -13,15 +14,16 @@ use std::time::Duration;
 
 use broken::Broken;
 use bytes::Bytes;
+pub(super) use identity::Identity;
 
 use crate::error::{Misbehaviour, Refusal};
-use crate::id::{BootId, ClusterId, ClusterName, ConnId, DialNumbers, NodeName, RaftId};
+use crate::id::{BootId, ClusterId, ConnId, DialNumbers, RaftId};
 use crate::io::{Channel, CloseReason};
 use crate::limits::CLUSTER_STREAMS_MAX;
 use crate::rng::Rng;
 use crate::shards::Owner;
 use crate::time::Timestamp;
-use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, Refused};
+use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, Refused};
 use crate::wire::liveness::Key;
 
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
@@ -29,20 +31,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A stream that said no hello in this time is ended.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Who this node is to its peers.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) cluster_name: ClusterName,
-    pub(super) cluster: Option<ClusterId>,
-    pub(super) id: RaftId,
-    pub(super) boot: BootId,
-    pub(super) name: NodeName,
-    pub(super) raft: SocketAddr,
-    pub(super) liveness: SocketAddr,
-    /// From which the keys of incoming datagrams are derived.
-    pub(super) secret: [u8; 16],
-}
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PeersOutput {
@@ -230,6 +218,17 @@ impl Peers {
         }
     }
 
+    /// Ends all streams and dials anew: only who says hello again is there. A
+    /// stream to a host that was cut off or lost its power may stand for minutes.
+    pub(super) fn ask_who_is_there(&mut self, now: Timestamp) {
+        let conns: Vec<ConnId> = self.streams.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.close(now, conn));
+        for peer in self.peers.values_mut() {
+            (peer.retry_at, peer.backoff) = (now, Duration::ZERO);
+        }
+        self.handle_timeout(now);
+    }
+
     /// The peers to which a stream is kept up. Others' addresses are kept, their streams not renewed.
     pub(super) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
         self.wanted = wanted;
@@ -329,8 +328,8 @@ impl Peers {
         let liveness: SocketAddr = hello.liveness.parse().map_err(|_| WHAT)?;
         let stream = self.streams.get(&conn).ok_or(WHAT)?;
         let (expected, again) = (stream.peer, stream.said.is_some());
-        if let Some(refusal) = self.refusal(hello) {
-            let refused = refused(&self.identity, &refusal);
+        if let Some(refusal) = self.identity.refusal(hello) {
+            let refused = self.identity.refused(&refusal);
             self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
             self.forget(conn);
             self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
@@ -372,22 +371,13 @@ impl Peers {
         self.news.push_back(PeerNews::Introduced(id));
     }
 
-    /// Why this node will not talk to the other.
-    fn refusal(&self, hello: &Hello) -> Option<Refusal> {
-        if hello.cluster_name != self.identity.cluster_name.as_str() {
-            let theirs = hello.cluster_name.chars().take(64).collect();
-            return Some(Refusal::ClusterName { theirs });
-        }
-        match (self.identity.cluster, ClusterId::new(hello.cluster)) {
-            (Some(ours), Some(theirs)) if ours != theirs => Some(Refusal::ClusterId { ours, theirs }),
-            _ => None,
-        }
-    }
-
     fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
         let address = self.streams.get(&conn).and_then(|stream| self.peers.get(&stream.peer?)?.raft);
         let refusal = match (refused.reason, self.identity.cluster, ClusterId::new(refused.cluster)) {
             (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
+            (REASON_GENERATION, Some(former), Some(present)) => {
+                Refusal::FormerGeneration { former, present, generation: refused.generation }
+            }
             _ => Refusal::ClusterName { theirs: refused.name.chars().take(64).collect() },
         };
         self.news.push_back(PeerNews::Refused { address, refusal });
@@ -456,12 +446,6 @@ impl Peers {
         });
         mute.chain(retries).min()
     }
-}
-
-fn refused(identity: &Identity, refusal: &Refusal) -> Refused {
-    let reason = if matches!(refusal, Refusal::ClusterId { .. }) { REASON_CLUSTER_ID } else { REASON_CLUSTER_NAME };
-    let cluster = identity.cluster.map_or(0, ClusterId::get);
-    Refused { reason, name: identity.cluster_name.to_string(), cluster, boot: 0 }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Node {
         tracing::info!(%cluster, members, applied = %state.applied, "the data directory's cluster is resumed");
         self.peers.identity.cluster = Some(cluster);
         self.membership.join(now, others);
-        self.membership.set_tag(now, "funk.cluster", Some(cluster.to_string()));
+        self.show_cluster(now);
         let rejoins = self.config.participation != Participation::NonMember;
         self.joining.resume(rejoins.then_some(now));
         // Nobody is heard yet. If a leader is there, the others hold to it and

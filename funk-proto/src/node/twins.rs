@@ -1,47 +1,90 @@
-//! Two clusters of one name, from two bootstraps at one moment. Neither can
-//! know which one was meant, so nobody decides it but the operator: members of
-//! both say so and go on, a node that is in neither goes away.
+//! Two clusters of one name.
+//!
+//! From two bootstraps at one moment: neither can know which one was meant, so
+//! nobody decides it but the operator: members of both say so and go on, a
+//! node that is in neither goes away.
+//!
+//! From a recovery: the later generation shows the ids of those before it, so
+//! newcomers pass these by, and their nodes learn that they are out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
+use super::peers::Identity;
 use crate::config::Participation;
 use crate::error::Refusal;
 use crate::event::Event;
-use crate::limits::TWIN_CLUSTERS_MAX;
+use crate::id::ClusterId;
+use crate::limits::{FORMER_CLUSTERS_SHOWN, TWIN_CLUSTERS_MAX};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::gossip::GossipMember;
 
+/// The tag of a recovered cluster's members: its generation, and the ids of those before it.
+const TAG: &str = "funk.former";
+
+/// What [`TAG`] shows, the latest of the former generations first; `None` in a cluster that was never recovered.
+pub(super) fn tag(identity: &Identity) -> Option<(&'static str, String)> {
+    let former = identity.former.iter().rev().take(FORMER_CLUSTERS_SHOWN);
+    let shown = former.fold(identity.generation.to_string(), |shown, id| format!("{shown},{id}"));
+    (!identity.former.is_empty()).then_some((TAG, shown))
+}
+
+/// The generation, and the ids of those before it.
+fn former(member: &GossipMember) -> Option<(u64, impl Iterator<Item = &str>)> {
+    let (generation, ids) = member.tags.get(TAG)?.split_once(',')?;
+    Some((generation.parse().ok()?, ids.split(',').take(FORMER_CLUSTERS_SHOWN)))
+}
+
 impl Node {
     /// Alive nodes of this cluster's name that are in a cluster, and the id of
-    /// that, as gossip shows them. This node is not among them.
+    /// that, as gossip shows them. This node is not among them, and none of a
+    /// generation that another one took the place of.
     pub(super) fn in_clusters(&self) -> impl Iterator<Item = (GossipMember, String)> + '_ {
-        let alive = self.membership.members().filter(|member| {
-            let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
-            same && member.status == GossipStatus::Alive && member.name != self.config.name.as_str()
-        });
-        alive.filter_map(|member| member.tags.get("funk.cluster").cloned().map(|cluster| (member, cluster)))
+        let alive = || {
+            self.membership.members().filter(|member| {
+                let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
+                same && member.status == GossipStatus::Alive && member.name != self.config.name.as_str()
+            })
+        };
+        let mut over = BTreeSet::new();
+        for member in alive() {
+            over.extend(former(&member).into_iter().flat_map(|(_, ids)| ids).map(str::to_owned));
+        }
+        let placed = alive().filter_map(|member| member.tags.get("funk.cluster").cloned().map(|id| (member, id)));
+        placed.filter(move |(_, cluster)| !over.contains(cluster))
     }
 
     /// A node is seen in `cluster`. True if this node cannot join because of it.
-    pub(super) fn sees_twin(&mut self, now: Timestamp, node: &str, cluster: &str) -> bool {
+    pub(super) fn sees_twin(&mut self, now: Timestamp, member: &GossipMember, cluster: &str) -> bool {
         match self.peers.identity.cluster {
-            Some(ours) => {
+            Some(ours) if cluster != ours.to_string() => {
+                let former = self.peers.identity.former.iter().any(|former| cluster == former.to_string());
                 let twins = &mut self.joining.twins;
-                let room = twins.len() < TWIN_CLUSTERS_MAX;
-                if cluster != ours.to_string() && room && twins.insert(cluster.to_owned()) {
-                    tracing::error!(
-                        ours = %ours, theirs = cluster, node,
-                        "two clusters have this name: stop the nodes of one of them"
-                    );
-                    self.event(Event::TwinCluster { ours, theirs: cluster.to_owned(), node: node.to_owned() });
+                if !former && twins.len() < TWIN_CLUSTERS_MAX && twins.insert(cluster.to_owned()) {
+                    self.tell_of_twin(ours, member, cluster);
                 }
                 false
             }
+            Some(_) => false,
             None if self.config.participation == Participation::NonMember => false,
             None => self.refuse_twins(now),
         }
+    }
+
+    fn tell_of_twin(&mut self, ours: ClusterId, member: &GossipMember, theirs: &str) {
+        let later = former(member).and_then(|(generation, mut ids)| {
+            let present = ClusterId::new(u64::from_str_radix(theirs, 16).ok()?)?;
+            let us = ids.any(|id| id == ours.to_string());
+            us.then_some(Refusal::FormerGeneration { former: ours, present, generation })
+        });
+        if let Some(refusal) = later {
+            tracing::error!("{refusal}");
+            self.event(Event::JoinFailed { address: member.addr, reason: refusal.to_string() });
+            return;
+        }
+        tracing::error!(%ours, theirs, node = member.name, "two clusters have this name: stop the nodes of one of them");
+        self.event(Event::TwinCluster { ours, theirs: theirs.to_owned(), node: member.name.clone() });
     }
 
     fn refuse_twins(&mut self, now: Timestamp) -> bool {

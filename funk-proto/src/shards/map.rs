@@ -98,6 +98,11 @@ impl ShardMap {
         Self { cells: vec![0; shards as usize], kinds, uses, ..Self::default() }
     }
 
+    /// A map of `shards` shards that lost their owners with the entry `epoch`.
+    pub(super) fn vacated(shards: u32, epoch: Epoch) -> Self {
+        Self { epoch, ..Self::new(shards) }
+    }
+
     /// The map from its parts; `None` if a state names an owner that is not
     /// there, or a shard a state. `uses` counts the shards in each state.
     pub(super) fn restore(

@@ -15,7 +15,7 @@ use super::pins::Pins;
 use super::state::{ClusterValues, State, pin_record, pinned};
 use super::workers::Workers;
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, WorkerId};
-use crate::limits::{DRIFT_PPM_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
+use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
 use crate::wire::varint;
 
@@ -60,6 +60,12 @@ struct SavedState {
     /// Worker ids that are taken, ascending.
     #[prost(message, repeated, tag = "16")]
     workers: Vec<WorkerRecord>,
+    /// Generation of the cluster; 0 stands for 1.
+    #[prost(uint64, tag = "17")]
+    generation: u64,
+    /// Ids of the former generations, oldest first.
+    #[prost(fixed64, repeated, tag = "18")]
+    former: Vec<u64>,
 }
 
 const VERSION: u32 = 2;
@@ -85,6 +91,8 @@ pub(super) fn encode(state: &State) -> Bytes {
         kinds: encode_kinds(&state.map.kinds),
         pins: state.pins.iter().map(|(shards, node)| pin_record(&shards, Some(node))).collect(),
         workers: state.workers.iter().map(|(worker, owner)| worker_record(worker, owner)).collect(),
+        generation: state.cluster.generation,
+        former: state.cluster.former.iter().map(|former| former.get()).collect(),
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -173,7 +181,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     if saved.owners.len() > OWNERS_MAX {
         return None;
     }
-    if saved.removed.len() > REMOVED_BOOTS_MAX {
+    if saved.removed.len() > REMOVED_BOOTS_MAX || saved.former.len() > FORMER_CLUSTERS_MAX {
         return None;
     }
     let removed = saved.removed.into_iter().map(BootId::new).collect::<Option<_>>()?;
@@ -201,6 +209,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             created_ns: saved.created_ns,
             lease: Duration::from_nanos(saved.lease_ns),
             drift_ppm: saved.drift_ppm.min(DRIFT_PPM_MAX),
+            generation: saved.generation.max(1),
+            former: saved.former.into_iter().map(ClusterId::new).collect::<Option<_>>()?,
         },
         members,
         map: ShardMap::restore(owners, kinds, cells, uses, Epoch(saved.epoch))?,

@@ -13,7 +13,7 @@ use super::pins::Pins;
 use super::set;
 use super::workers::Workers;
 use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId, WorkerId};
-use crate::limits::{REMOVED_BOOTS_MAX, WEIGHT_MAX};
+use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord};
 
@@ -30,6 +30,23 @@ pub struct ClusterValues {
     pub lease: Duration,
     /// The drift bound, parts per million.
     pub drift_ppm: u32,
+    /// 1, and one more with each recovery from the loss of the majority.
+    pub generation: u64,
+    /// Ids of the former generations, oldest first.
+    pub former: Vec<ClusterId>,
+}
+
+impl ClusterValues {
+    /// The next generation, under the id `id`.
+    #[must_use]
+    pub fn recovered(mut self, id: ClusterId) -> Self {
+        if self.former.len() >= FORMER_CLUSTERS_MAX {
+            self.former.remove(0);
+        }
+        self.former.push(std::mem::replace(&mut self.id, id));
+        self.generation += 1;
+        self
+    }
 }
 
 /// What applying an entry changed.
@@ -114,6 +131,19 @@ impl State {
         let owner = member.boot.map(|boot| Owner { id: member.id, boot });
         let entered = state.members.enter(LogIndex(1), member);
         assert!(entered, "an empty table takes any member");
+        owner.and_then(|owner| state.workers.give(owner));
+        state
+    }
+
+    /// The state with which `member` alone begins the cluster's next generation, at `index`, under the id `id`.
+    /// No shard has an owner: whatever was granted before is over, and who owns one next has a new epoch.
+    #[must_use]
+    pub fn recovered(self, id: ClusterId, index: LogIndex, member: Member) -> Self {
+        let owner = member.boot.map(|boot| Owner { id: member.id, boot });
+        let mut members = Members::default();
+        assert!(members.enter(index, member), "an empty table takes any member");
+        let map = ShardMap::vacated(self.map.shards(), index.into());
+        let mut state = Self { cluster: self.cluster.recovered(id), members, map, applied: index, ..self };
         owner.and_then(|owner| state.workers.give(owner));
         state
     }
@@ -335,6 +365,8 @@ pub(super) mod tests {
             created_ns: 5,
             lease: Duration::from_millis(150),
             drift_ppm: 10_000,
+            generation: 1,
+            former: Vec::new(),
         };
         State::new(cluster, shards)
     }

@@ -123,6 +123,9 @@ pub struct Refused {
     /// Boot of the node that is refused, where the refusal is forwarded.
     #[prost(fixed64, tag = "4")]
     pub boot: u64,
+    /// The other side's generation, where it refuses a node of a former one.
+    #[prost(uint64, tag = "5")]
+    pub generation: u64,
 }
 
 /// The cluster has another name.
@@ -135,6 +138,8 @@ pub const REASON_NAME_TAKEN: u32 = 3;
 pub const REASON_TABLE_FULL: u32 = 4;
 /// An operator took that boot out of the cluster.
 pub const REASON_REMOVED: u32 = 5;
+/// The cluster went on without the sender, as another generation.
+pub const REASON_GENERATION: u32 = 6;
 
 /// One boot of one node.
 #[derive(Clone, Copy, PartialEq, Message)]

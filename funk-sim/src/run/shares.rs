@@ -79,7 +79,10 @@ mod tests {
     fn state(weights: [u32; 2], capacity: u32, first: u32) -> State {
         let (lease, drift_ppm) = (std::time::Duration::from_millis(150), 10_000);
         let id = ClusterId::new(1).expect("not zero");
-        let mut state = State::new(ClusterValues { id, name: "c".into(), created_ns: 0, lease, drift_ppm }, 12);
+        let mut state = State::new(
+            ClusterValues { id, name: "c".into(), created_ns: 0, lease, drift_ppm, generation: 1, former: Vec::new() },
+            12,
+        );
         let mut apply = |op| {
             let index = LogIndex(state.applied.0 + 1);
             state.apply(index, Command { operations: vec![Operation { op: Some(op) }] });

@@ -23,6 +23,8 @@ fn empty() -> State {
         created_ns: 5,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        generation: 1,
+        former: Vec::new(),
     };
     State::new(cluster, SHARDS)
 }

@@ -146,6 +146,8 @@ fn other_times() -> Option<String> {
         created_ns: 0,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        generation: 1,
+        former: Vec::new(),
     };
     let mut state = State::new(values, 4);
     let all: Vec<ShardId> = (0..4).map(ShardId).collect();

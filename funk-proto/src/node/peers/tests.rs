@@ -23,6 +23,8 @@ fn peers(n: u64, cluster_name: &str) -> Peers {
         raft: address(n, 2),
         liveness: address(n, 3),
         secret: [u8::try_from(n).unwrap(); 16],
+        former: Vec::new(),
+        generation: 1,
     };
     Peers::new(identity, DialNumbers::new(1, 2), Rng::new(Seed::from_u64(n), RngStream::Peers))
 }

@@ -287,16 +287,18 @@ impl Peers {
                 ..Self::hello(about)
             }),
             7 => FrameBody::Refused(Refused {
-                reason: u.int_in_range(0..=5)?,
+                reason: u.int_in_range(0..=6)?,
                 name: "x".into(),
                 cluster,
                 boot: name.boot,
+                generation: u.int_in_range(0..=3)?,
             }),
             8 => FrameBody::JoinRefused(Refused {
                 reason: u.int_in_range(0..=5)?,
                 name: "x".into(),
                 cluster,
                 boot: name.boot,
+                generation: 0,
             }),
             9 => FrameBody::Leave(name),
             10 => FrameBody::Farewell(name),

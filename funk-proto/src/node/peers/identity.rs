@@ -1,0 +1,72 @@
+//! Who this node is to its peers, and with whom it will have nothing to do.
+
+use std::net::SocketAddr;
+
+use crate::config::NodeConfig;
+use crate::error::Refusal;
+use crate::id::{BootId, ClusterId, ClusterName, NodeName, RaftId};
+use crate::shards::Owner;
+use crate::wire::cluster::{Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, Refused};
+
+/// Who this node is to its peers.
+#[derive(Debug)]
+pub(in crate::node) struct Identity {
+    pub(in crate::node) cluster_name: ClusterName,
+    pub(in crate::node) cluster: Option<ClusterId>,
+    pub(in crate::node) id: RaftId,
+    pub(in crate::node) boot: BootId,
+    pub(in crate::node) name: NodeName,
+    pub(in crate::node) raft: SocketAddr,
+    pub(in crate::node) liveness: SocketAddr,
+    /// From which the keys of incoming datagrams are derived.
+    pub(in crate::node) secret: [u8; 16],
+    /// Ids of the cluster's former generations.
+    pub(in crate::node) former: Vec<ClusterId>,
+    /// The cluster's generation.
+    pub(in crate::node) generation: u64,
+}
+
+impl Identity {
+    /// A node that is in no cluster yet.
+    pub(in crate::node) fn new(config: &NodeConfig, me: Owner, secret: [u8; 16]) -> Self {
+        Self {
+            cluster_name: config.cluster.clone(),
+            cluster: None,
+            id: me.id,
+            boot: me.boot,
+            name: config.name.clone(),
+            raft: config.raft,
+            liveness: config.liveness,
+            secret,
+            former: Vec::new(),
+            generation: 1,
+        }
+    }
+
+    /// Why this node will not talk to the other.
+    pub(super) fn refusal(&self, hello: &Hello) -> Option<Refusal> {
+        if hello.cluster_name != self.cluster_name.as_str() {
+            let theirs = hello.cluster_name.chars().take(64).collect();
+            return Some(Refusal::ClusterName { theirs });
+        }
+        match (self.cluster, ClusterId::new(hello.cluster)) {
+            (Some(present), Some(former)) if self.former.contains(&former) => {
+                Some(Refusal::FormerGeneration { former, present, generation: self.generation })
+            }
+            (Some(ours), Some(theirs)) if ours != theirs => Some(Refusal::ClusterId { ours, theirs }),
+            _ => None,
+        }
+    }
+
+    /// How the other is told of it.
+    pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
+        let reason = match refusal {
+            Refusal::ClusterId { .. } => REASON_CLUSTER_ID,
+            Refusal::FormerGeneration { .. } => REASON_GENERATION,
+            _ => REASON_CLUSTER_NAME,
+        };
+        let cluster = self.cluster.map_or(0, ClusterId::get);
+        let generation = self.generation;
+        Refused { reason, name: self.cluster_name.to_string(), cluster, boot: 0, generation }
+    }
+}
