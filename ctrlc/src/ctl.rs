@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat};
 
-/// How to bring a cluster back that lost its majority for good; no node can help with it.
+/// How to bring a cluster back that lost its majority for good.
 const RECOVER: &str = include_str!("ctl/recover.txt");
 
 /// Why a command failed: a line for stderr.
@@ -73,7 +73,7 @@ impl Answer {
 /// What needs no cluster: text for stdout, or `None` where the command needs one.
 pub fn offline(flags: &CtrlFlags) -> Option<String> {
     match &flags.command {
-        Command::Recover => Some(RECOVER.into()),
+        Command::Recover { from: None } => Some(RECOVER.into()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CtrlFlags::command(), "ctrlc", &mut script);

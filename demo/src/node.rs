@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 
 use funk_cli::{Failure, Stop, close, leave, say};
 use funk_io::reaper::Reporter;
-use funk_io::{Cluster, DataDir, Discovery, EventsEnd, Options, Runtime, Sockets, StopReason, random_name, start};
+use funk_io::{
+    Cluster, DataDir, Discovery, EventsEnd, OperationError, Options, Runtime, Sockets, StopReason, random_name, start,
+};
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig};
@@ -39,15 +41,20 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     }
     say(&format!("status http://{}/", node.http));
     R::spawn(follow(node.cluster.clone()));
-    let ended = future::or(async { Some(node.cluster.stopped().await) }, async {
+    let stopped = async { End::Stopped(node.cluster.stopped().await) };
+    let told = async {
         stop.rung().await;
-        None
-    })
-    .await;
+        End::Told
+    };
+    let ended = future::or(future::or(stopped, told), recover(&node.cluster, flags.recover)).await;
     let result = match ended {
-        Some(StopReason::Left) => Ok(()),
-        Some(why) => Err(Failure(why.to_string())),
-        None => {
+        End::Stopped(StopReason::Left) => Ok(()),
+        End::Stopped(why) => Err(Failure(why.to_string())),
+        End::Unrecovered(why) => {
+            leave::<R>(&node.cluster).await;
+            Err(Failure(format!("--recover: {why}")))
+        }
+        End::Told => {
             tracing::info!("leaving");
             leave::<R>(&node.cluster).await;
             Ok(())
@@ -55,6 +62,24 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     };
     close::<R>(&node.servers).await;
     result
+}
+
+/// Why a node ends.
+enum End {
+    Stopped(StopReason),
+    Told,
+    Unrecovered(OperationError),
+}
+
+/// Ends only if a recovery was asked for and there is nothing to recover.
+async fn recover(cluster: &Cluster, asked: bool) -> End {
+    if asked {
+        match cluster.recover().await {
+            Ok(()) => say("recovered"),
+            Err(why) => return End::Unrecovered(why),
+        }
+    }
+    future::pending().await
 }
 
 fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {

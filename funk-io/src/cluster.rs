@@ -332,6 +332,21 @@ impl Cluster {
         self.operate(Request::StepDown).await
     }
 
+    /// On a survivor of a cluster that lost more than half of its voters for
+    /// good: goes on alone with what this node has, as the cluster's next
+    /// generation. Nodes of the former one are refused, and join anew with an
+    /// empty data directory; each shard's next epoch is above all that the former
+    /// one granted. Takes [`limits::RECOVERY_LOOK_ROUND`] and a lease. What was
+    /// acknowledged to others and never reached this node is lost: ask the
+    /// survivor with the highest applied index.
+    ///
+    /// # Errors
+    /// [`OperationError::Refused`] while the cluster has a leader or a majority of
+    /// its voters answers, and where this node has nothing to go on with.
+    pub async fn recover(&self) -> Result<(), OperationError> {
+        self.operate(Request::Recover).await
+    }
+
     async fn operate(&self, request: Request) -> Result<(), OperationError> {
         let (reply, answer) = async_channel::bounded(1);
         self.shared.send(Command::Operate(request, reply)).await.map_err(|Stopped| OperationError::Stopped)?;

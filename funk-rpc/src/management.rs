@@ -168,6 +168,11 @@ impl<N: Net> ClusterManagement for Management<N> {
         Ok(done.response(|done| pb::DrainNodeResponse { node_id: request.into_inner().node_id, error: done.error }))
     }
 
+    async fn recover(&self, request: Request<pb::RecoverRequest>) -> Result<Response<pb::RecoverResponse>, Status> {
+        let (error, generation) = self.recover_here(&request).await?;
+        Ok(Response::new(pb::RecoverResponse { node_id: self.me(), error, generation }))
+    }
+
     async fn plan_shards(
         &self,
         request: Request<pb::PlanShardsRequest>,

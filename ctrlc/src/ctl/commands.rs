@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::{Response, Status};
 
 use super::change::{Pin, Shards};
-use super::find::{Stage, find};
+use super::find::{MANAGEMENT, Stage, find};
 use super::node::{self, Management};
 use super::shards;
 use super::table::{date, pairs, table};
@@ -67,7 +67,10 @@ pub(super) async fn run(flags: &CtrlFlags, stage: &Stage) -> Result<Answer, Fail
         Command::Shards { .. } => shards::owned(&asked).await,
         Command::StepDown => step_down(&asked).await,
         Command::Diag => diag::run(&asked).await,
-        Command::Recover | Command::Completions { .. } => Err(Failure::Usage("this command needs no cluster".into())),
+        Command::Recover { from: Some(survivor) } => recover(&asked, survivor).await,
+        Command::Recover { from: None } | Command::Completions { .. } => {
+            Err(Failure::Usage("this command needs no cluster".into()))
+        }
     }
 }
 
@@ -167,6 +170,20 @@ async fn drain(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
 
 fn changed(what: &str, id: &NodeName) -> Answer {
     good(json!({ "done": what, "node": id.as_str() }), format!("{id} {what}\n"))
+}
+
+/// Only the survivor itself can do it, so it is looked up first.
+async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failure> {
+    let all = all_endpoints(asked).await?;
+    let managed = all.iter().find(|(node, name, _)| node == survivor.as_str() && name == MANAGEMENT);
+    let address = managed.and_then(|(_, _, address)| address.parse().ok());
+    let address: SocketAddr = address
+        .ok_or_else(|| Failure::Refused(format!("no live node is called {survivor}; `ctrlc nodes` lists them")))?;
+    let survivor = Asked { addresses: vec![address], stage: asked.stage };
+    let (_, done) = survivor.call(async |node| node.recover(pb::RecoverRequest {}).await).await?;
+    no_error("recover", done.error.as_ref())?;
+    let json = json!({ "done": "recovered", "node": done.node_id, "generation": done.generation });
+    Ok(good(json, format!("{} goes on alone, as generation {}\n", done.node_id, done.generation)))
 }
 
 async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {

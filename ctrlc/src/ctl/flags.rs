@@ -94,8 +94,12 @@ pub enum Command {
     },
     /// Let another voter lead
     StepDown,
-    /// How to bring back a cluster that lost its majority; works offline
-    Recover,
+    /// How to bring back a cluster that lost its majority; with --from, do it
+    Recover {
+        /// The survivor that goes on alone, as the cluster's next generation
+        #[arg(long, value_name = "ID")]
+        from: Option<NodeName>,
+    },
     /// Ask every node and say where they differ; ends with 1 if something is wrong
     Diag,
     /// Write a completion script for a shell
@@ -139,7 +143,7 @@ impl CtrlFlags {
         if let Some((flag, _)) = later.iter().find(|(_, given)| *given) {
             return Err(format!("{flag} is not available in this version"));
         }
-        let offline = matches!(self.command, Command::Recover | Command::Completions { .. });
+        let offline = matches!(self.command, Command::Recover { from: None } | Command::Completions { .. });
         if !offline && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
             return Err("--zeroconf=false leaves no way to find a node: give --endpoint or --join HOST:PORT".into());
         }

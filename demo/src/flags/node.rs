@@ -37,6 +37,9 @@ pub struct NodeFlags {
     /// Start a new cluster
     #[arg(long, env = "FUNK_BOOTSTRAP")]
     pub bootstrap: bool,
+    /// Go on alone with what is in the data directory, when more than half of the voters are lost for good
+    #[arg(long, env = "FUNK_RECOVER", requires = "data_dir", conflicts_with = "bootstrap")]
+    pub recover: bool,
     /// Name of the cluster; clusters of different names never mix
     #[arg(long, env = "FUNK_CLUSTER_NAME", value_name = "NAME", default_value = "clusterfunk")]
     pub cluster_name: ClusterName,

@@ -238,6 +238,17 @@ impl<N: Net> Management<N> {
         }
     }
 
+    /// Goes on alone: why not, or the generation.
+    pub(super) async fn recover_here<T>(&self, request: &Request<T>) -> Result<(Answer, u64), Status> {
+        let time = time_for(request);
+        let error = match within::<N, _>(time, self.cluster.recover()).await {
+            Some(Ok(())) => None,
+            Some(Err(why)) => refused(&why),
+            None => late("the recovery", time),
+        };
+        Ok((error, self.look().await?.generation))
+    }
+
     /// What was asked for makes no sense, and nothing was done.
     pub(super) fn invalid(&self, why: String) -> Changed {
         Changed { node_id: self.me(), error: error(Code::Invalid, why), applied: LogIndex(0) }
