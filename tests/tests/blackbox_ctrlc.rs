@@ -192,7 +192,7 @@ fn what_cannot_be_done_is_said_in_one_line() -> Tested {
 #[test]
 fn help_that_needs_no_cluster_works_without_one() -> Tested {
     let output = ctrlc(&["recover"])?;
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--bootstrap"));
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--from"));
     for shell in ["bash", "zsh", "fish"] {
         let output = ctrlc(&["completions", shell])?;
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("step-down"));
