@@ -31,7 +31,8 @@ struct Arguments {
     /// Sizes of the clusters.
     #[arg(long, value_delimiter = ',', default_value = "3,5")]
     nodes: Vec<usize>,
-    /// How a node is lost: kill, stop, reap (a kill that a guard process reports).
+    /// How a node is lost: kill, stop, reap (a kill that a guard process reports), leave (SIGTERM),
+    /// cut (its host's cable is pulled; takes root).
     #[arg(long, value_delimiter = ',', default_value = "kill,stop")]
     fault: Vec<Fault>,
     /// Which node is lost: leader, follower.
@@ -185,7 +186,7 @@ fn figure(plan: &Plan, outcomes: &[Outcome]) -> Value {
 }
 
 fn print_cell(plan: &Plan, outcomes: &[Outcome]) {
-    println!("\n{plan}: milliseconds from the signal");
+    println!("\n{plan}: milliseconds from the fault");
     println!("{:>10} {}", "", Sample::head());
     let row = |name: &str, values: Vec<Duration>| println!("{name:>10} {}", Sample::new(values).row());
     row("detect", outcomes.iter().filter_map(|outcome| outcome.times.detect).collect());
@@ -194,7 +195,7 @@ fn print_cell(plan: &Plan, outcomes: &[Outcome]) {
     }
     row("map", outcomes.iter().map(|outcome| outcome.times.map).collect());
     row("serve", outcomes.iter().map(|outcome| outcome.times.serve).collect());
-    if plan.fault == Fault::Stop {
+    if plan.fault.passes() {
         row("rejoined", outcomes.iter().filter_map(|outcome| outcome.rejoined).collect());
     }
     let moved = outcomes.iter().map(|outcome| outcome.moved).max().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A cluster of demo nodes on the loopback address.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::http::{self, Answer, Client};
+use super::namespaces::Network;
 use super::process::Process;
 use super::status::{self, Status};
 use super::{ports, program, scratch, wait_for};
@@ -60,6 +61,8 @@ pub struct DemoCluster {
     dir: PathBuf,
     extra: Vec<String>,
     durable: bool,
+    /// Each node is on a host of its own there.
+    network: Option<Network>,
 }
 
 /// One demo node.
@@ -94,6 +97,28 @@ impl DemoCluster {
         Ok(cluster)
     }
 
+    /// As [`DemoCluster::start`], with each node on a host of its own, whose cable can be
+    /// pulled. The calling thread moves to where it reaches them.
+    ///
+    /// # Errors
+    /// As [`DemoCluster::start`], and when the machine does not allow such hosts.
+    pub fn start_on_hosts(label: &str, nodes: usize) -> Result<Self, String> {
+        let mut cluster = Self::empty(label, &[])?;
+        let network = Network::new()?;
+        network.enter()?;
+        cluster.network = Some(network);
+        cluster.fill(nodes)?;
+        Ok(cluster)
+    }
+
+    /// Pulls the cable of a node's host, or plugs it in.
+    ///
+    /// # Errors
+    /// When the node has no host of its own.
+    pub fn plug(&self, node: usize, plugged: bool) -> Result<(), String> {
+        self.network.as_ref().ok_or("all nodes are on one host")?.plug(node, plugged)
+    }
+
     /// Starts the first `nodes` nodes and waits until they have converged.
     ///
     /// # Errors
@@ -122,6 +147,7 @@ impl DemoCluster {
             dir,
             extra: extra.iter().map(|&text| text.to_owned()).collect(),
             durable: false,
+            network: None,
         })
     }
 
@@ -186,18 +212,26 @@ impl DemoCluster {
     fn spawn(&mut self, arguments: &[&str]) -> Result<usize, String> {
         let node = self.nodes.len();
         let id = format!("n{node}");
-        let serf = ports::free()?;
+        let mut serf = ports::free()?;
+        if let Some(network) = &mut self.network {
+            network.add()?;
+            serf.set_ip(Network::ip(node).into());
+        }
         let process = self.process(node, &id, serf, arguments)?;
         self.nodes.push(DemoNode { id, process, serf, page: None });
         Ok(node)
     }
 
     fn process(&self, node: usize, id: &str, serf: SocketAddr, arguments: &[&str]) -> Result<Process, String> {
-        let mut command = demo_command(&self.name)?;
+        let mut command = demo_command_at(&self.name, serf.ip())?;
         command.args(["--node-id", id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
         if self.durable {
             command.arg("--data-dir").arg(self.data_dir(node));
         }
+        let command = match &self.network {
+            Some(network) => network.on(node, &command),
+            None => command,
+        };
         Process::start(id, command, &self.dir)
     }
 
@@ -336,9 +370,13 @@ pub fn voters_of(members: usize) -> usize {
 /// # Errors
 /// When the program is missing.
 pub fn demo_command(cluster: &str) -> Result<Command, String> {
+    demo_command_at(cluster, Ipv4Addr::LOCALHOST.into())
+}
+
+fn demo_command_at(cluster: &str, ip: IpAddr) -> Result<Command, String> {
     let mut command = Command::new(program("demo")?);
     command.env_clear();
-    command.args(["--cluster-name", cluster, "--interface", "127.0.0.1"]);
+    command.args(["--cluster-name", cluster, "--interface", &ip.to_string()]);
     if discovery() == Discovery::Join {
         command.arg("--zeroconf=false");
     }

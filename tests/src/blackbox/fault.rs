@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use rustix::process::Signal;
 
+use super::cluster::DemoCluster;
+
 /// How a node is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -14,6 +16,10 @@ pub enum Fault {
     Stop,
     /// SIGKILL for the child of a guard, which tells the others.
     Reap,
+    /// SIGTERM: the node hands over, leaves and says goodbye.
+    Leave,
+    /// The cable of its host is pulled, and plugged in when the settling is over.
+    Cut,
 }
 
 /// Which node is lost.
@@ -26,12 +32,25 @@ pub enum Victim {
 }
 
 impl Fault {
-    /// The signal that does it.
-    pub fn signal(self) -> Signal {
+    /// Does it to a node.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    pub fn strike(self, cluster: &DemoCluster, node: usize) -> Result<(), String> {
+        let process = &cluster.nodes[node].process;
         match self {
-            Self::Kill | Self::Reap => Signal::KILL,
-            Self::Stop => Signal::STOP,
+            Self::Kill => process.signal(Signal::KILL),
+            Self::Stop => process.signal(Signal::STOP),
+            Self::Leave => process.signal(Signal::TERM),
+            Self::Reap => process.signal_child(Signal::KILL)?,
+            Self::Cut => cluster.plug(node, false)?,
         }
+        Ok(())
+    }
+
+    /// Whether it passes: the node goes on, and is back at the end.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Stop | Self::Cut)
     }
 }
 
@@ -41,6 +60,8 @@ impl fmt::Display for Fault {
             Self::Kill => "kill",
             Self::Stop => "stop",
             Self::Reap => "reap",
+            Self::Leave => "leave",
+            Self::Cut => "cut",
         })
     }
 }
@@ -62,7 +83,9 @@ impl FromStr for Fault {
             "kill" => Ok(Self::Kill),
             "stop" => Ok(Self::Stop),
             "reap" => Ok(Self::Reap),
-            _ => Err(format!("`{text}` is none of kill, stop and reap")),
+            "leave" => Ok(Self::Leave),
+            "cut" => Ok(Self::Cut),
+            _ => Err(format!("`{text}` is none of kill, stop, reap, leave and cut")),
         }
     }
 }

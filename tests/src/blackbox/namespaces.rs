@@ -4,8 +4,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use rustix::thread::LinkNameSpaceType;
 
 use super::{Tested, wait_for};
 
@@ -89,6 +92,19 @@ impl Network {
     /// The address of a host.
     pub fn ip(host: usize) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, u8::try_from(host + 1).expect("few hosts"))
+    }
+
+    /// Moves the calling thread onto the bridge, with the threads and processes that it
+    /// starts from then on: it reaches every host that is plugged in, and nothing else.
+    ///
+    /// # Errors
+    /// When the machine does not allow it; it takes root.
+    pub fn enter(&self) -> Result<(), String> {
+        self.switch.run(&["ip", "address", "add", "10.77.0.254/24", "dev", "br0"])?;
+        let path = format!("/proc/{}/ns/net", self.switch.child.id());
+        let space = std::fs::File::open(&path).map_err(|error| format!("{path}: {error}"))?;
+        rustix::thread::move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| format!("a thread cannot move into a namespace here: {error}"))
     }
 
     /// Pulls a host's cable, or plugs it in.

@@ -49,7 +49,7 @@ pub struct Outcome {
     pub moved: usize,
     /// How many of them are allowed.
     pub moved_max: usize,
-    /// From SIGCONT until all nodes have converged again, the woken one among them.
+    /// From SIGCONT, or the cable, until all nodes have converged again, the former victim among them.
     pub rejoined: Option<Duration>,
     /// What the clients saw.
     pub load: Option<Report>,
@@ -73,8 +73,11 @@ pub struct Times {
 /// # Errors
 /// What went wrong, with the ends of the logs; slow is not wrong.
 pub fn run(plan: &Plan, label: &str) -> Result<Outcome, String> {
-    let extra: &[&str] = if plan.fault == Fault::Reap { &["--guard"] } else { &[] };
-    let mut cluster = DemoCluster::start_with(label, plan.nodes, extra)?;
+    let mut cluster = match plan.fault {
+        Fault::Cut => DemoCluster::start_on_hosts(label, plan.nodes)?,
+        Fault::Reap => DemoCluster::start_with(label, plan.nodes, &["--guard"])?,
+        _ => DemoCluster::start(label, plan.nodes)?,
+    };
     let outcome = run_on(plan, &mut cluster);
     outcome.map_err(|error| {
         let all: Vec<_> = (0..cluster.nodes.len()).collect();
@@ -108,10 +111,7 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let mut scene = Scene::new(&before, cluster.nodes[victim].id.clone(), plan.victim, survivors.len());
     scene.prime(&watch)?;
     std::thread::sleep(any_phase());
-    match plan.fault {
-        Fault::Kill | Fault::Stop => cluster.nodes[victim].process.signal(plan.fault.signal()),
-        Fault::Reap => cluster.nodes[victim].process.signal_child(plan.fault.signal())?,
-    }
+    plan.fault.strike(cluster, victim)?;
     let struck = Instant::now();
     scene.observe(&watch, struck, plan.settle)?;
     drop(watch);
@@ -121,7 +121,8 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let now_owned = fetch_owners(pages[0])?.1;
     let moved = owners.iter().zip(&now_owned).filter(|(old, new)| old != new).count();
     let rejoined = match plan.fault {
-        Fault::Kill | Fault::Reap => None,
+        Fault::Kill | Fault::Reap | Fault::Leave => None,
+        Fault::Cut => Some(plug_in(cluster, victim)?),
         Fault::Stop => Some(wake(cluster, victim, victim_page, before.epoch)?),
     };
     Ok(Outcome {
@@ -184,6 +185,14 @@ fn wake(cluster: &mut DemoCluster, victim: usize, page: SocketAddr, epoch: u64) 
     }
     cluster.converged(GENEROUS)?;
     Ok(woken.elapsed())
+}
+
+/// Plugs a node's cable in and waits until it is a member that serves like the others.
+fn plug_in(cluster: &mut DemoCluster, victim: usize) -> Result<Duration, String> {
+    cluster.plug(victim, true)?;
+    let plugged = Instant::now();
+    cluster.converged(GENEROUS)?;
+    Ok(plugged.elapsed())
 }
 
 fn ask_status(mut stream: TcpStream) -> Result<Status, String> {
