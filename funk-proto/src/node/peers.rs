@@ -31,6 +31,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A stream that said no hello in this time is ended.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for a dial to where the peer is not any more, as was learnt meanwhile: it stands in the way of one to
+/// where the peer is. It is not ended at once, for what is learnt may be wrong, and may change again and again.
+const STRAY_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PeersOutput {
@@ -423,9 +426,19 @@ impl Peers {
         Some(id)
     }
 
+    /// Until when the other side of a stream may still say its first hello.
+    fn mute_until(&self, stream: &Stream) -> Option<Timestamp> {
+        if stream.said.is_some() {
+            return None;
+        }
+        let known = stream.peer.and_then(|id| self.peers.get(&id)?.raft);
+        let stray = stream.to.zip(known).is_some_and(|(to, known)| to != known);
+        Some(stream.opened + if stray { STRAY_TIMEOUT } else { HELLO_TIMEOUT })
+    }
+
     /// Dials the wanted peers that have no stream, ends streams that never said hello.
     pub(super) fn handle_timeout(&mut self, now: Timestamp) {
-        let late = |stream: &Stream| stream.said.is_none() && now >= stream.opened + HELLO_TIMEOUT;
+        let late = |stream: &Stream| self.mute_until(stream).is_some_and(|until| now >= until);
         let mute: Vec<ConnId> = self.streams.iter().filter(|(_, stream)| late(stream)).map(|(&conn, _)| conn).collect();
         for conn in mute {
             self.close(now, conn);
@@ -437,8 +450,7 @@ impl Peers {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let mute =
-            self.streams.values().filter(|stream| stream.said.is_none()).map(|stream| stream.opened + HELLO_TIMEOUT);
+        let mute = self.streams.values().filter_map(|stream| self.mute_until(stream));
         let wanted = |&(id, peer): &(&RaftId, &Peer)| self.wanted.contains(id) || peer.is_open_question();
         let retries = self.peers.iter().filter(wanted).filter_map(|(_, peer)| {
             let idle = peer.dialled.is_none() && peer.accepted.is_none() && peer.raft.is_some();

@@ -188,3 +188,21 @@ fn a_stream_that_takes_the_place_of_another_is_told_of() {
     b.handle_frame(at(2), ConnId::accepted(2), &hello_of(1, 101)).unwrap();
     assert!(matches!(news(&mut b)[..], [PeerNews::Replaced(one), PeerNews::Introduced(_)] if one == id(1)));
 }
+
+#[test]
+fn a_dial_to_where_the_peer_was_gives_way_to_one_to_where_it_is() {
+    let mut a = peers(1, "c");
+    a.learn(id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    while a.poll_output().is_some() {}
+    a.learn(id(2), address(7, 2));
+    let mut dials = Vec::new();
+    while dials.is_empty() {
+        let now = a.poll_timeout().unwrap();
+        assert!(now < Timestamp::ZERO + HELLO_TIMEOUT, "nothing was dialled");
+        a.handle_timeout(now);
+        dials
+            .extend(std::iter::from_fn(|| a.poll_output()).filter(|output| matches!(output, PeersOutput::Dial { .. })));
+    }
+    assert!(matches!(dials[..], [PeersOutput::Dial { to, .. }] if to == address(7, 2)), "{dials:?}");
+}
