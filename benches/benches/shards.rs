@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use funk_proto::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, ShardId};
 use funk_proto::rng::{Rng, Seed, Stream};
-use funk_proto::shards::assign::{Seat, Share, assign};
+use funk_proto::shards::assign::{Group, Seat, Share, assign};
 use funk_proto::shards::state::{ClusterValues, State};
 use funk_proto::shards::{RouteNode, RouteTable, set};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
@@ -28,25 +28,41 @@ fn spread(shards: u32, nodes: u64) -> Vec<usize> {
     (0..shards).map(|_| usize::try_from(rng.below(nodes)).expect("small")).collect()
 }
 
+/// Owners as groups: each has got all of its shards at one time.
+fn grouped(owners: &[Seat], nodes: u64) -> (Vec<u32>, Vec<Group>) {
+    let group = |owner: usize| Group { owner: Seat::of(owner), since: 1, shards: 0 };
+    let mut groups: Vec<Group> = (0..usize::try_from(nodes).expect("small")).map(group).collect();
+    let cells: Vec<u32> = owners.iter().map(|seat| u32::try_from(seat.get().expect("owned")).expect("small")).collect();
+    cells.iter().for_each(|&cell| groups[cell as usize].shards += 1);
+    (cells, groups)
+}
+
 fn assignments(c: &mut Criterion) {
     let mut group = c.benchmark_group("assign");
     for (shards, nodes) in SIZES {
         let equal: Vec<Share> = (0..nodes).map(|_| Share { weight: 1, capacity: None }).collect();
-        let none = vec![Seat::NOBODY; shards as usize];
+        let count = shards as usize;
+        let (cells, nobody) = (vec![0; count], [Group { owner: Seat::NOBODY, since: 0, shards: count }]);
         group.bench_function(BenchmarkId::new("from nothing", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&none), &equal, &[], |_| 0));
+            b.iter(|| assign(black_box(&cells), &nobody, &equal, &[]));
         });
-        let settled = assign(&none, &equal, &[], |_| 0);
-        // The last member died: its shards go to the others.
-        let lost = Seat::of(usize::try_from(nodes - 1).expect("small"));
-        let orphaned: Vec<Seat> = settled.iter().map(|&seat| if seat == lost { Seat::NOBODY } else { seat }).collect();
-        group.bench_function(BenchmarkId::new("one node lost", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&orphaned), &equal[1..], &[], |_| 0));
-        });
+        let settled = assign(&cells, &nobody, &equal, &[]);
+        let (cells, mut groups) = grouped(&settled, nodes);
         let more: Vec<Share> =
             (0..=nodes).map(|n| Share { weight: 1 + u32::from(n == nodes), capacity: None }).collect();
         group.bench_function(BenchmarkId::new("one node of weight two joined", label(shards, nodes)), |b| {
-            b.iter(|| assign(black_box(&settled), &more, &[], |_| 0));
+            b.iter(|| assign(black_box(&cells), &groups, &more, &[]));
+        });
+        // The last member died: its shards go to the others.
+        groups.last_mut().expect("there are members").owner = Seat::NOBODY;
+        group.bench_function(BenchmarkId::new("one node lost", label(shards, nodes)), |b| {
+            b.iter(|| assign(black_box(&cells), &groups, &equal[1..], &[]));
+        });
+        // As it is after a long life.
+        let mixed: Vec<Seat> = spread(shards, nodes).into_iter().map(Seat::of).collect();
+        let (cells, groups) = grouped(&mixed, nodes);
+        group.bench_function(BenchmarkId::new("owners spread at random", label(shards, nodes)), |b| {
+            b.iter(|| assign(black_box(&cells), &groups, &equal, &[]));
         });
     }
     group.finish();

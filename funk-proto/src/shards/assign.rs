@@ -1,6 +1,5 @@
 //! Who should own what: a pure function with the fewest moves.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A member that may own shards.
@@ -35,6 +34,17 @@ impl Seat {
     }
 }
 
+/// Shards that came to one owner at one time: there are far fewer such groups than shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Their owner, or nobody if they have none that may keep them.
+    pub owner: Seat,
+    /// When they came to it, in any order that grows with time.
+    pub since: u64,
+    /// How many they are.
+    pub shards: usize,
+}
+
 /// Shards that one member is to own, whoever owns them now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
@@ -46,102 +56,102 @@ pub struct Pinned {
 
 /// Assigns every shard to one of `shares`.
 ///
-/// `present[s]` is the owner of shard `s`, or nobody if it has none that may
-/// keep it. `pins` are ascending and do not overlap. Pinned shards go where
+/// `cells[s]` is the index of shard `s`' group in `groups`. `pins` are ascending and
+/// do not overlap. Pinned shards go where
 /// they are pinned, the first of them if the capacity there is too small for
 /// all. The others stay where they are unless their owner is over its quota,
 /// so the moves are the fewest that reach the quotas. An owner that is over it
 /// gives those that it got last: where a member was away for a while, that is what it
-/// had before. `since(s)` is when the owner of `s` got it, in any order that grows with
-/// time. A quota is the member's
+/// had before. A quota is the member's
 /// exact share by weight or a neighbouring number, unless its capacity is
 /// below that or its pins are above; what these add or take is shared by the
 /// others by weight. If all capacities together are too small, what is over is
 /// spread by weight. The same input gives the same result, and the result as
-/// `present` gives itself.
+/// present owners gives itself.
 ///
-/// Time O(shards + members²), members × log members without pins and capacities; if a member has
-/// to give more than it got at one time, O(its shards × log its shards) besides.
+/// Time O(shards + groups × log groups + members²), members × log members without pins and capacities.
 ///
 /// # Panics
 /// If an index or range is out of range, or a weight is zero.
-pub fn assign(present: &[Seat], shares: &[Share], pins: &[Pinned], since: impl Fn(usize) -> u64) -> Vec<Seat> {
+pub fn assign(cells: &[u32], groups: &[Group], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> {
+    let mut result = vec![Seat::NOBODY; cells.len()];
     if shares.is_empty() {
-        return vec![Seat::NOBODY; present.len()];
+        return result;
     }
     let pins = within_capacity(shares, pins);
     let mut pinned = vec![0; shares.len()];
     pins.iter().for_each(|pin| pinned[pin.to] += pin.shards.len());
-    let held = held(present, shares.len(), &pinned, &pins);
-    let quotas = quotas(present.len(), shares, &pinned, &held);
-    let mut result = present.to_vec();
-    if held.iter().zip(&quotas).any(|(held, quota)| held > quota) {
-        let gives: Vec<usize> = held.iter().zip(&quotas).map(|(held, quota)| held.saturating_sub(*quota)).collect();
-        let free = || gaps(&pins, present.len()).flatten();
-        let mut limits = limits(&gives, free().filter_map(|shard| Some((present[shard].get()?, since(shard)))));
-        for shard in free() {
-            let Some(owner) = present[shard].get() else { continue };
-            if gives[owner] > 0 && limits[owner].gives(since(shard)) {
-                result[shard] = Seat::NOBODY;
-            }
+    let free = free(cells, groups, &pins);
+    let mut held = pinned.clone();
+    for (group, free) in groups.iter().zip(&free) {
+        if let Some(owner) = group.owner.get() {
+            held[owner] += free;
         }
     }
+    let quotas = quotas(cells.len(), shares, &pinned, &held);
+    let mut fates = fates(groups, &free, &held, &quotas);
+    let room = quotas.iter().zip(&held).map(|(quota, held)| quota.saturating_sub(*held));
+    let mut takers = (0..).zip(room).flat_map(|(taker, room)| std::iter::repeat_n(Seat::of(taker), room));
     for pin in &pins {
         result[pin.shards.clone()].fill(Seat::of(pin.to));
     }
-    let room: Vec<usize> = quotas.iter().zip(&held).map(|(quota, held)| quota.saturating_sub(*held)).collect();
-    fill(&mut result, &room);
+    for gap in gaps(&pins, cells.len()) {
+        for (seat, &cell) in result[gap.clone()].iter_mut().zip(&cells[gap]) {
+            let fate = &mut fates[cell as usize];
+            *seat = match fate.all {
+                Seat::NOBODY => match fate.first.checked_sub(1) {
+                    Some(left) => {
+                        fate.first = left;
+                        groups[cell as usize].owner
+                    }
+                    None => takers.next().expect("the quotas sum up to the shard count"),
+                },
+                all => all,
+            };
+        }
+    }
+    debug_assert_eq!(takers.next(), None, "the quotas sum up to the shard count");
     result
 }
 
-/// Which of its shards a member gives: those that it got after `after`, and of those that it got then
-/// all but the first `keeps`.
-#[derive(Clone, Copy, Debug, Default)]
-struct Limit {
-    after: u64,
-    keeps: usize,
+/// Shards of each group that are not pinned.
+fn free(cells: &[u32], groups: &[Group], pins: &[Pinned]) -> Vec<usize> {
+    let mut free: Vec<usize> = groups.iter().map(|group| group.shards).collect();
+    debug_assert_eq!(free.iter().sum::<usize>(), cells.len(), "each shard is in one group");
+    for &cell in pins.iter().flat_map(|pin| &cells[pin.shards.clone()]) {
+        free[cell as usize] -= 1;
+    }
+    free
 }
 
-impl Limit {
-    /// Whether the next shard, which the member got at `since`, goes.
-    fn gives(&mut self, since: u64) -> bool {
-        if since != self.after {
-            return since > self.after;
-        }
-        let keeps = self.keeps > 0;
-        self.keeps = self.keeps.saturating_sub(1);
-        !keeps
-    }
+/// What becomes of the free shards of a group.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    /// Who keeps all of them; nobody if some go.
+    all: Seat,
+    /// Then its owner keeps the first so many.
+    first: usize,
 }
 
-/// The limits by which each member gives as many shards as `gives` says. `held` names the owner
-/// of each shard that may go, and since when.
-fn limits(gives: &[usize], held: impl Iterator<Item = (usize, u64)> + Clone) -> Vec<Limit> {
-    // Mostly all that a member gives came to it at one time, the last: no need to sort.
-    let mut last = vec![(0, 0); gives.len()];
-    for (owner, since) in held.clone() {
-        let (latest, count) = &mut last[owner];
-        match since.cmp(latest) {
-            Ordering::Greater => (*latest, *count) = (since, 1),
-            Ordering::Equal => *count += 1,
-            Ordering::Less => {}
+/// What becomes of each group when every owner gives what is over its quota, what came last first.
+fn fates(groups: &[Group], free: &[usize], held: &[usize], quotas: &[usize]) -> Vec<Fate> {
+    let mut fates: Vec<Fate> = groups.iter().map(|group| Fate { all: group.owner, first: 0 }).collect();
+    let mut gives: Vec<usize> = held.iter().zip(quotas).map(|(held, quota)| held.saturating_sub(*quota)).collect();
+    if gives.iter().all(|&gives| gives == 0) {
+        return fates;
+    }
+    let over = |group: &usize| groups[*group].owner.get().is_some_and(|owner| gives[owner] > 0 && free[*group] > 0);
+    let mut order: Vec<usize> = (0..groups.len()).filter(over).collect();
+    order.sort_unstable_by_key(|&group| (std::cmp::Reverse(groups[group].since), group));
+    for group in order {
+        let gives = &mut gives[groups[group].owner.get().expect("somebody has too many")];
+        if *gives > 0 {
+            let first = free[group].saturating_sub(*gives);
+            *gives -= free[group] - first;
+            fates[group] = Fate { all: Seat::NOBODY, first };
         }
     }
-    let short = |owner: usize| gives[owner] > last[owner].1;
-    let mut sorted = vec![Vec::new(); gives.len()];
-    if (0..gives.len()).any(short) {
-        held.filter(|&(owner, _)| short(owner)).for_each(|(owner, since)| sorted[owner].push(since));
-    }
-    let limit = |(owner, times): (usize, &mut Vec<u64>)| {
-        if !short(owner) {
-            let (after, count) = last[owner];
-            return Limit { after, keeps: count - gives[owner] };
-        }
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        let after = times[gives[owner] - 1];
-        Limit { after, keeps: times[gives[owner]..].iter().take_while(|&&since| since == after).count() }
-    };
-    sorted.iter_mut().enumerate().map(limit).collect()
+    fates
 }
 
 /// The pins without those that are over a member's capacity.
@@ -160,27 +170,6 @@ fn gaps(pins: &[Pinned], shards: usize) -> impl Iterator<Item = Range<usize>> + 
     let starts = std::iter::once(0).chain(pins.iter().map(|pin| pin.shards.end));
     let ends = pins.iter().map(|pin| pin.shards.start).chain(std::iter::once(shards));
     starts.zip(ends).map(|(start, end)| start..end)
-}
-
-/// Shards that each member has now or that are pinned to it.
-fn held(present: &[Seat], members: usize, pinned: &[usize], pins: &[Pinned]) -> Vec<usize> {
-    let mut held = pinned.to_vec();
-    debug_assert_eq!(held.len(), members);
-    for gap in gaps(pins, present.len()) {
-        for owner in present[gap].iter().filter_map(|seat| seat.get()) {
-            held[owner] += 1;
-        }
-    }
-    held
-}
-
-/// Gives the shards without owner to those with room, which have it for exactly as many.
-fn fill(result: &mut [Seat], room: &[usize]) {
-    let takers = (0..).zip(room).flat_map(|(taker, &room)| std::iter::repeat_n(Seat::of(taker), room));
-    for (seat, taker) in result.iter_mut().filter(|seat| **seat == Seat::NOBODY).zip(takers) {
-        *seat = taker;
-    }
-    debug_assert!(!result.contains(&Seat::NOBODY), "the quotas sum up to the shard count");
 }
 
 /// How many shards each member should have, see [`assign`].
@@ -266,8 +255,23 @@ mod tests {
     }
 
     fn assign_pinned(present: &[Option<usize>], shares: &[Share], pins: &[Pinned]) -> Vec<Option<usize>> {
-        let seats: Vec<Seat> = present.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
-        super::assign(&seats, shares, pins, |_| 0).into_iter().map(Seat::get).collect()
+        assign_since(present, &vec![0; present.len()], shares, pins)
+    }
+
+    /// The same with the times at which the shards came to their owners.
+    fn assign_since(present: &[Option<usize>], since: &[u64], shares: &[Share], pins: &[Pinned]) -> Vec<Option<usize>> {
+        let (mut groups, mut cells): (Vec<Group>, _) = (Vec::new(), Vec::new());
+        for (owner, &since) in present.iter().zip(since) {
+            let owner = owner.map_or(Seat::NOBODY, Seat::of);
+            let known = groups.iter().position(|group| (group.owner, group.since) == (owner, since));
+            let at = known.unwrap_or_else(|| {
+                groups.push(Group { owner, since, shards: 0 });
+                groups.len() - 1
+            });
+            groups[at].shards += 1;
+            cells.push(u32::try_from(at).unwrap());
+        }
+        super::assign(&cells, &groups, shares, pins).into_iter().map(Seat::get).collect()
     }
 
     fn counts(assigned: &[Option<usize>], members: usize) -> Vec<usize> {
@@ -299,21 +303,17 @@ mod tests {
     /// What `shards` come to when all members leave and come back, one after the other: how often each moved.
     fn rolling(shards: usize, members: usize) -> Vec<usize> {
         let shares = equal(members);
-        let mut present: Vec<Seat> = super::assign(&vec![Seat::NOBODY; shards], &shares, &[], |_| 0);
+        let mut present = assign(&vec![None; shards], &shares);
         let (mut since, mut moves) = (vec![0; shards], vec![0; shards]);
         let mut now = 0;
         for away in 0..members {
             let others: Vec<usize> = (0..members).filter(|&member| member != away).collect();
-            let all: Vec<usize> = (0..members).collect();
-            for there in [others, all] {
-                let seat = |seat: &Seat| {
-                    there.iter().position(|&member| seat.get() == Some(member)).map_or(Seat::NOBODY, Seat::of)
-                };
-                let seats: Vec<Seat> = present.iter().map(seat).collect();
-                let next = super::assign(&seats, &shares[..there.len()], &[], |shard| since[shard]);
+            for there in [others, (0..members).collect()] {
+                let place = |owner: &Option<usize>| there.iter().position(|member| *owner == Some(*member));
+                let places: Vec<_> = present.iter().map(place).collect();
                 now += 1;
-                for (shard, to) in next.iter().enumerate() {
-                    let to = Seat::of(there[to.get().unwrap()]);
+                for (shard, to) in (0..).zip(assign_since(&places, &since, &shares[..there.len()], &[])) {
+                    let to = Some(there[to.unwrap()]);
                     if to != present[shard] {
                         (present[shard], since[shard]) = (to, now);
                         moves[shard] += 1;
@@ -341,12 +341,9 @@ mod tests {
 
     #[test]
     fn what_came_last_goes_first() {
-        let present = [Some(0); 6];
-        let since = [3, 9, 5, 9, 1, 9];
-        let seats: Vec<Seat> = present.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
         let gone = |weights: &[u32]| {
-            let next = super::assign(&seats, &shares(weights), &[], |shard| since[shard]);
-            (0..6).filter(|&shard| next[shard] != Seat::of(0)).collect::<Vec<_>>()
+            let next = assign_since(&[Some(0); 6], &[3, 9, 5, 9, 1, 9], &shares(weights), &[]);
+            (0..6).filter(|&shard| next[shard] != Some(0)).collect::<Vec<_>>()
         };
         assert_eq!(gone(&[2, 1]), [3, 5], "two of three that came at one time");
         assert_eq!(gone(&[1, 1]), [1, 3, 5]);
@@ -442,9 +439,7 @@ mod tests {
             since in proptest::collection::vec(0u64..6, 400),
         ) {
             let shares = shares(&weights);
-            let seats: Vec<Seat> = owners.iter().map(|owner| owner.map_or(Seat::NOBODY, Seat::of)).collect();
-            let next = super::assign(&seats, &shares, &[], |shard| since[shard]);
-            let next: Vec<_> = next.into_iter().map(Seat::get).collect();
+            let next = assign_since(&owners, &since, &shares, &[]);
             let (before, after) = (counts(&owners, 7), counts(&next, 7));
             prop_assert_eq!(after.iter().sum::<usize>(), owners.len());
             let total: u32 = weights.iter().sum();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assign::Seat;
+use super::assign::{Group, Seat};
 use crate::id::{BootId, Epoch, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
 use crate::wire::cluster::BootName;
@@ -177,19 +177,14 @@ impl ShardMap {
         }
     }
 
-    /// Index of the last entry that changed a shard.
-    pub(super) fn changed_at(&self, shard: usize) -> u64 {
-        self.kinds[self.cells[shard] as usize].change
-    }
-
-    /// For each shard the seat of whoever has it, or is about to.
-    pub(super) fn seats(&self, seat: impl Fn(Owner) -> Seat) -> Vec<Seat> {
-        let by_kind = self.kinds.iter().map(|kind| {
+    /// For each shard the index of its group: those that whoever has them, or is about to, got at one time.
+    pub(super) fn groups(&self, seat: impl Fn(Owner) -> Seat) -> (&[u32], Vec<Group>) {
+        let group = |(kind, &uses): (&Kind, &u32)| {
             let slot = if kind.moving_to == NOBODY { kind.owner } else { kind.moving_to };
-            self.owner(slot).map_or(Seat::NOBODY, &seat)
-        });
-        let by_kind: Vec<Seat> = by_kind.collect();
-        self.cells.iter().map(|&cell| by_kind[cell as usize]).collect()
+            let owner = self.owner(slot).map_or(Seat::NOBODY, &seat);
+            Group { owner, since: kind.change, shards: uses as usize }
+        };
+        (&self.cells, self.kinds.iter().zip(&self.uses).map(group).collect())
     }
 
     /// Who has a shard, or is about to.

@@ -184,14 +184,14 @@ pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
     let share = |member: &&Member| Share { weight: member.weight, capacity: member.capacity.map(NonZeroU32::get) };
     let shares: Vec<Share> = eligible.iter().map(share).collect();
     let index: BTreeMap<RaftId, usize> = owners.iter().map(|owner| owner.id).zip(0..).collect();
-    let present = state.map.seats(|owner| index.get(&owner.id).map_or(Seat::NOBODY, |&at| Seat::of(at)));
+    let (cells, groups) = state.map.groups(|owner| index.get(&owner.id).map_or(Seat::NOBODY, |&at| Seat::of(at)));
     // A pin to a node that is down, drained or away waits for it, and its shards are free meanwhile.
     let pin = |(shards, node): (Range<u32>, &NodeName)| {
         let to = eligible.binary_search_by(|member| member.name.cmp(node)).ok()?;
         Some(Pinned { shards: shards.start as usize..shards.end as usize, to })
     };
     let pins: Vec<Pinned> = state.pins.iter().filter_map(pin).collect();
-    let seats = assign(&present, &shares, &pins, |shard| state.map.changed_at(shard));
+    let seats = assign(cells, &groups, &shares, &pins);
     Targets { owners, seats }
 }
 
