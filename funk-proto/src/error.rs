@@ -135,6 +135,9 @@ impl std::error::Error for OperationRefused {}
 pub enum Misbehaviour {
     /// Bytes that do not decode.
     Malformed(&'static str),
+    /// A frame of a kind that this version does not know. Of a peer that said hello it is no misbehaviour: a later
+    /// version may send it.
+    UnknownKind,
     /// Larger than its limit.
     Oversized(&'static str),
     /// A message before, or at odds with, its hello.
@@ -151,6 +154,7 @@ impl fmt::Display for Misbehaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(what) => write!(f, "{what} does not decode"),
+            Self::UnknownKind => f.write_str("a frame of an unknown kind"),
             Self::Oversized(what) => write!(f, "{what} is over its limit"),
             Self::Unintroduced => f.write_str("a message without a hello"),
             Self::Raft(why) => write!(f, "raft message refused: {why}"),

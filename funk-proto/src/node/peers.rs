@@ -297,7 +297,13 @@ impl Peers {
             }
             self.streams.insert(conn, Stream { peer: None, said: None, opened: now, to: None });
         }
-        let result = Frame::parse(bytes).and_then(|body| self.handle_body(now, conn, body));
+        let result = match Frame::parse(bytes) {
+            // Of a later version. The rest of what comes on the stream is understood.
+            Err(Misbehaviour::UnknownKind) if self.streams.get(&conn).is_some_and(|stream| stream.said.is_some()) => {
+                return Ok(None);
+            }
+            parsed => parsed.and_then(|body| self.handle_body(now, conn, body)),
+        };
         if result.is_err() {
             self.close(now, conn);
         }

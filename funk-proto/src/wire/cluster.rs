@@ -75,7 +75,7 @@ impl Frame {
             return Err(Misbehaviour::Oversized("cluster frame"));
         }
         let frame = Frame::decode(bytes.clone()).map_err(|_| Misbehaviour::Malformed("cluster frame"))?;
-        frame.body.ok_or(Misbehaviour::Malformed("cluster frame"))
+        frame.body.ok_or(Misbehaviour::UnknownKind)
     }
 }
 

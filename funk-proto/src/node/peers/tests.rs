@@ -206,3 +206,16 @@ fn a_dial_to_where_the_peer_was_gives_way_to_one_to_where_it_is() {
     }
     assert!(matches!(dials[..], [PeersOutput::Dial { to, .. }] if to == address(7, 2)), "{dials:?}");
 }
+
+#[test]
+fn a_frame_of_a_later_version_does_not_end_the_stream_of_a_peer_that_said_hello() {
+    // Field 1,000, a number.
+    let later = Bytes::from_static(&[0xc0, 0x3e, 1]);
+    let (mut a, _) = introduced();
+    let conn = *a.streams.keys().next().unwrap();
+    assert_eq!(a.handle_frame(at(2), conn, &later), Ok(None));
+    assert!(a.is_connected(id(2)) && a.poll_output().is_none());
+    let strange = ConnId::accepted(77);
+    assert_eq!(a.handle_frame(at(2), strange, &later), Err(Misbehaviour::UnknownKind));
+    assert_eq!(a.poll_output(), Some(PeersOutput::Close { conn: strange }));
+}
