@@ -37,11 +37,7 @@ fn message(bytes: &Bytes) {
     let _ = parse_members(bytes);
     let Ok(plain) = decompress(bytes) else { return };
     if let Ok(sync) = PushPull::decode(&plain) {
-        // A number without a meaning is written without its sign.
-        let again = PushPull::decode(&sync.encode()).expect("what was encoded decodes");
-        let settled = PushPull::decode(&again.encode()).expect("what was encoded decodes");
-        assert_eq!(settled, again);
-        assert_eq!((again.join, again.nodes.len(), &again.user_state), (sync.join, sync.nodes.len(), &sync.user_state));
+        assert_eq!(PushPull::decode(&sync.encode()).as_ref(), Ok(&sync));
         for record in &sync.nodes {
             tags(&record.meta);
         }

@@ -281,6 +281,27 @@ pub(super) fn put_integer(out: &mut BytesMut, value: u64) {
     }
 }
 
+/// Writes a number that may be below zero, as short as it can be.
+pub(super) fn put_signed(out: &mut BytesMut, value: i64) {
+    if let Ok(value) = u64::try_from(value) {
+        put_integer(out, value);
+    } else if let Ok(value) = i8::try_from(value) {
+        if value < -32 {
+            out.put_u8(0xd0);
+        }
+        out.put_i8(value);
+    } else if let Ok(value) = i16::try_from(value) {
+        out.put_u8(0xd1);
+        out.put_i16(value);
+    } else if let Ok(value) = i32::try_from(value) {
+        out.put_u8(0xd2);
+        out.put_i32(value);
+    } else {
+        out.put_u8(0xd3);
+        out.put_i64(value);
+    }
+}
+
 /// Writes a float, always in eight bytes.
 pub(super) fn put_float(out: &mut BytesMut, value: f64) {
     out.put_u8(0xcb);
@@ -345,6 +366,10 @@ mod tests {
         for value in [0, 127, 128, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX] {
             let wire = written(|out| put_integer(out, value));
             assert_eq!(Reader::new(&wire).integer::<u64>("n").unwrap(), value);
+        }
+        for (value, bytes) in [(7, 1), (-1, 1), (-32, 1), (-33, 2), (-129, 3), (-32_769, 5), (i64::MIN, 9)] {
+            let wire = written(|out| put_signed(out, value));
+            assert_eq!((wire.len(), Reader::new(&wire).integer::<i64>("n").unwrap()), (bytes, value));
         }
         for wire in [&[7][..], &[0xd0, 7], &[0xd1, 0, 7], &[0xd2, 0, 0, 0, 7], &[0xcf, 0, 0, 0, 0, 0, 0, 0, 7]] {
             assert_eq!(Reader::new(wire).integer::<u16>("n").unwrap(), 7);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 
 use super::BadMessage;
-use super::msgpack::{Reader, put_integer, put_map, put_raw, put_slice};
+use super::msgpack::{Reader, put_integer, put_map, put_raw, put_signed, put_slice};
 
 /// Fields in declaration order, as a list-encoded record has them.
 const FIELDS: [&str; 7] = ["Name", "Addr", "Port", "Meta", "Incarnation", "State", "Vsn"];
@@ -41,13 +41,13 @@ impl NodeState {
         }
     }
 
-    fn number(self) -> u64 {
+    fn number(self) -> i64 {
         match self {
             Self::Alive => 0,
             Self::Suspect => 1,
             Self::Dead => 2,
             Self::Left => 3,
-            Self::Unknown(other) => other.unsigned_abs(),
+            Self::Unknown(other) => other,
         }
     }
 }
@@ -132,7 +132,7 @@ impl NodeRecord {
         put_raw(out, b"Port");
         put_integer(out, self.port.into());
         put_raw(out, b"State");
-        put_integer(out, self.state.number());
+        put_signed(out, self.state.number());
         put_raw(out, b"Vsn");
         put_slice(out, &self.vsn);
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::BadMessage;
-use super::msgpack::{Reader, put_boolean, put_integer, put_list, put_map, put_nil, put_raw, put_slice};
+use super::msgpack::{Reader, put_boolean, put_integer, put_list, put_map, put_nil, put_raw, put_signed, put_slice};
 use super::node_record::{octets, socket_address};
 use super::packet::{name, put_field, put_number};
 use super::query::Query;
@@ -304,7 +304,7 @@ impl Holder {
         put_number(out, "ProtocolMax", node_max);
         put_number(out, "ProtocolMin", node_min);
         put_raw(out, b"Status");
-        put_integer(out, self.status.unsigned_abs());
+        put_signed(out, self.status);
         put_raw(out, b"Tags");
         put_map(out, self.tags.len());
         for (tag, value) in &self.tags {

@@ -218,8 +218,8 @@ impl Peers {
     }
 
     fn near(&self, node: &Node) -> Near {
-        let status = node.status();
-        Near { term: status.term.0, last: status.applied_index.0, commit: status.commit_index.0 }
+        let inside = node.inspect();
+        Near { term: inside.term().0, last: inside.applied().0, commit: inside.commit().0 }
     }
 
     /// An authentic datagram with any content.
@@ -333,7 +333,7 @@ impl Peers {
 
 /// A snapshot that the node could have made, so that one reaches the state behind it.
 fn snapshot_body(node: &Node) -> Bytes {
-    crate::fuzz::shards::saved(node.status().applied_index.0)
+    crate::fuzz::shards::saved(node.inspect().applied().0)
 }
 
 /// A piece of a shard's state, or a receipt of one.
