@@ -11,10 +11,12 @@
 //! |---|---|
 //! | `authority` | the leader: authority, grants, waits |
 //! | `deaf` | the leader: whether it is heard, and falls silent if not |
-//! | this file | the member: lease, promise, silence of the leader; and the timers |
+//! | `promise` | the voter: what it promised, and tells with its vote |
+//! | this file | the member: lease, silence of the leader; and the timers |
 
 mod authority;
 mod deaf;
+mod promise;
 mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -86,6 +88,8 @@ pub struct Liveness {
     followed: Option<Followed>,
     /// Until when a leader may count on this node to report its grants.
     promise_until: Timestamp,
+    #[cfg(funk_mutate)]
+    promise_at_pre_vote: Timestamp,
     lease_until: Timestamp,
     /// The latest promise among the votes counted in this term.
     votes: (Term, Timestamp),
@@ -109,6 +113,8 @@ impl Liveness {
             links: BTreeMap::new(),
             followed: None,
             promise_until: Timestamp::ZERO,
+            #[cfg(funk_mutate)]
+            promise_at_pre_vote: Timestamp::ZERO,
             lease_until: Timestamp::ZERO,
             votes: (Term(0), Timestamp::ZERO),
             authority: None,
@@ -189,22 +195,6 @@ impl Liveness {
         }
     }
 
-    fn promise(&mut self, now: Timestamp) {
-        self.promise_until = self.promise_until.max(now + self.timing.waiter(self.timing.lease));
-    }
-
-    /// This process follows one that may have promised until its last moment:
-    /// a later leader must hear of that promise. The lease length is the same
-    /// for the life of a cluster, so nothing need be written per heartbeat.
-    pub fn honour_former_boot(&mut self, now: Timestamp) {
-        self.promise(now);
-    }
-
-    /// What is left of this node's promise: goes out with a granted vote.
-    pub fn promise_remaining(&self, now: Timestamp) -> Duration {
-        self.promise_until.since(now)
-    }
-
     /// This node's shards may be served while the clock reads less.
     pub fn lease_until(&self) -> Timestamp {
         if planted(Mutant::LeaseNeverEnds) && self.lease_until > Timestamp::ZERO {
@@ -282,7 +272,9 @@ impl Liveness {
 
     /// No grant to this member before it has applied `floor`.
     pub fn raise_floor(&mut self, id: RaftId, floor: LogIndex) {
-        if let Some(authority) = &mut self.authority {
+        if let Some(authority) = &mut self.authority
+            && !planted(Mutant::FloorNotRaised)
+        {
             authority.raise_floor(id, floor);
         }
     }

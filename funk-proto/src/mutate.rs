@@ -35,6 +35,12 @@ mutants! {
     OneHalfOfJointBacks,
     /// A voter hides in its vote what it promised to the former leader.
     VoteHidesPromise,
+    /// A voter that voted has no promise left to report with the next vote.
+    VoteClearsPromise,
+    /// A vote reports what was promised when the pre-vote was given.
+    PromiseReadAtPreVote,
+    /// A voter that starts again forgets what its former boot promised.
+    RestartForgetsPromise,
     /// A new leader forgets the promises of its voters.
     PromisesNotInherited,
     /// A new leader forgets its own promise.
@@ -57,6 +63,8 @@ mutants! {
     ReadyBeforeOwnTerm,
     /// A member is granted a lease though it has not applied what was taken from it.
     GrantBelowFloor,
+    /// A member from which a proposed entry takes a shard is granted a lease until the entry is committed.
+    FloorNotRaised,
     /// A dead owner's shards are taken before its last grant has run out.
     TakenBeforeGrantEnd,
     /// A release of any move is taken for one of this move.
@@ -67,6 +75,8 @@ mutants! {
     GateStaysOpen,
     /// A shard that moves is its destination's at once.
     MovedAtOnce,
+    /// A shard that moves to a member which died waits for it for ever.
+    MoveNotRetargeted,
     /// What is said of one boot of a node counts for another.
     BootNotCompared,
     /// A goodbye that comes again is taken for one of the boot that runs now.
@@ -83,6 +93,10 @@ mutants! {
     VotersChangeTooEarly,
     /// A joint configuration ends at once.
     JointLeftAtOnce,
+    /// A leader that is no voter any more goes on leading.
+    RemovedLeaderLeads,
+    /// One voter that misses the leader makes all others vote, although they hear the leader.
+    ForcedByOneWitness,
     /// A granted vote counts for another voter as well.
     VoteCountedTwice,
     /// A leader that hears nobody goes on saying that it leads.

@@ -131,6 +131,11 @@ impl Consensus {
 
     fn campaign(&mut self) {
         self.election.campaigned = self.now;
+        if planted(Mutant::ForcedByOneWitness) {
+            let mut order = Message { from: self.id.get(), to: self.id.get(), ..Message::default() };
+            order.set_msg_type(MessageType::MsgTimeoutNow);
+            let _ = self.raw.raft.step(order);
+        }
         // Refused only to nodes that may not campaign, which were asked above.
         let _ = self.raw.campaign();
         self.after_step();

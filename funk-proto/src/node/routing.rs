@@ -75,9 +75,14 @@ impl Node {
     fn route_consensus(&mut self, now: Timestamp, output: ConsensusOutput) {
         match output {
             ConsensusOutput::Send { to, mut message } => {
+                let pre_vote = message.is_granted_pre_vote();
+                if pre_vote {
+                    self.liveness.tell_promise(now, pre_vote);
+                }
                 if message.is_granted_vote() {
                     let hidden = planted(Mutant::VoteHidesPromise);
-                    let remaining = if hidden { 0 } else { self.liveness.promise_remaining(now).as_nanos() };
+                    let told = self.liveness.tell_promise(now, pre_vote).as_nanos();
+                    let remaining = if hidden { 0 } else { told };
                     message.promise_rem_nanos = Some(u64::try_from(remaining).unwrap_or(u64::MAX));
                 }
                 if !self.peers.send(now, to, FrameBody::Raft(message)) {

@@ -91,6 +91,10 @@ enum Step {
 
 fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits: &Waits<'_>) -> Step {
     let Some(owner) = shard.owner else { return Step::Give };
+    let dead = |to: Owner| !state.members.is_up(to.id, to.boot);
+    if planted(Mutant::MoveNotRetargeted) && shard.moving_to.is_some_and(dead) {
+        return Step::Stay;
+    }
     if released {
         return Step::Give;
     }

@@ -78,6 +78,11 @@ impl RaftMessage {
     pub fn is_granted_vote(&self) -> bool {
         self.kind() == RaftKind::VoteResponse && !self.reject
     }
+
+    /// Whether this says that its sender would vote for the receiver.
+    pub fn is_granted_pre_vote(&self) -> bool {
+        self.kind() == RaftKind::PreVoteResponse && !self.reject
+    }
 }
 
 /// What a [`RaftEntry`] holds.

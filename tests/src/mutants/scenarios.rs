@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("entries and releases are about another time", other_times),
     ("both halves of a joint configuration back a leader", joint_authority),
     ("a leader of a term that is over goes on", former_leader),
+    ("a voter votes after it promised", kept_promises),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
@@ -136,6 +137,23 @@ fn former_leader() -> Option<String> {
     }
     let acked = voter.handle_heartbeat(now, id(1), Term(4), LogIndex(1)) == Ok(true);
     acked.then(|| "an ack backs a leader whose term is over".to_owned())
+}
+
+/// What a voter promised is told with each vote, whatever came before it.
+fn kept_promises() -> Option<String> {
+    let (now, timing) = (Timestamp::from_millis(5_000), Timing::default());
+    let mut voter = Liveness::new(id(2), boot(2), timing);
+    voter.tell_promise(now, true);
+    voter.handle_heartbeat(now, id(1), 1, Term(1), (timing.lease, timing.drift_ppm));
+    if voter.tell_promise(now, false) < timing.lease {
+        return Some("a vote tells of the time before an ack".into());
+    }
+    if voter.tell_promise(now, false) < timing.lease {
+        return Some("a second vote tells nothing of an ack".into());
+    }
+    let mut next = Liveness::new(id(2), boot(3), timing);
+    next.honour_former_boot(now);
+    (next.tell_promise(now, false) < timing.lease).then(|| "a promise ends with its process".to_owned())
 }
 
 /// A map that has moved on, a boot that is gone, a move that is over.
