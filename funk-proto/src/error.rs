@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::id::{ClusterId, NodeName};
+use crate::wire::cluster::Versions;
 
 /// The configuration cannot work. Nothing was started; mend the named setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +209,13 @@ pub enum Refusal {
         /// Which generation that is.
         generation: u64,
     },
+    /// The peer speaks no version of the protocol that this node speaks.
+    Version {
+        /// What this node speaks.
+        ours: Versions,
+        /// What the peer speaks.
+        theirs: Versions,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -238,6 +246,11 @@ impl fmt::Display for Refusal {
                 f,
                 "cluster {former} lost its majority and was recovered as generation {generation}, {present}: \
                  a node of before is out; start it anew with an empty data directory to join"
+            ),
+            Self::Version { ours, theirs } => write!(
+                f,
+                "no common version: this node speaks {ours} of the cluster's protocol, the peer {theirs}; upgrade {}",
+                if ours.newest < theirs.oldest { "this node" } else { "the peer" }
             ),
         }
     }

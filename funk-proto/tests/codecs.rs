@@ -52,8 +52,8 @@ fn record() -> impl Strategy<Value = MemberRecord> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (any::<[u64; 3]>(), any::<[String; 4]>(), bytes()).prop_map(
-        |([cluster, id, boot], [cluster_name, name, raft, liveness], key)| Hello {
+    (any::<[u64; 3]>(), any::<[String; 4]>(), bytes(), any::<[u32; 2]>()).prop_map(
+        |([cluster, id, boot], [cluster_name, name, raft, liveness], key, [oldest, newest])| Hello {
             cluster_name,
             cluster,
             id,
@@ -62,6 +62,8 @@ fn hello() -> impl Strategy<Value = Hello> {
             raft,
             liveness,
             key,
+            oldest,
+            newest,
         },
     )
 }
@@ -117,13 +119,17 @@ fn user() -> impl Strategy<Value = UserEntry> {
 }
 
 fn body() -> impl Strategy<Value = FrameBody> {
-    let refused = any::<(u32, String, u64, u64, u64)>().prop_map(|(reason, name, cluster, boot, generation)| Refused {
-        generation,
-        reason,
-        name,
-        cluster,
-        boot,
-    });
+    let refused = any::<(u32, String, u64, u64, u64, u32, u32)>().prop_map(
+        |(reason, name, cluster, boot, generation, oldest, newest)| Refused {
+            oldest,
+            newest,
+            generation,
+            reason,
+            name,
+            cluster,
+            boot,
+        },
+    );
     let release =
         (any::<[u64; 3]>(), bytes()).prop_map(|([id, boot, change], shards)| Release { id, boot, change, shards });
     prop_oneof![

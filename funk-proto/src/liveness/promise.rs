@@ -23,18 +23,20 @@ impl Liveness {
 
     /// A vote, or a pre-vote, is granted: what is left of this node's promise goes out with a vote.
     pub fn tell_promise(&mut self, now: Timestamp, pre_vote: bool) -> Duration {
+        #[cfg(not(funk_mutate))]
+        let at_pre_vote = self.promise_until;
+        #[cfg(funk_mutate)]
+        let at_pre_vote = self.promise_at_pre_vote;
+        #[cfg(funk_mutate)]
+        if pre_vote {
+            self.promise_at_pre_vote = self.promise_until;
+        }
         let remaining = self.promise_remaining(now);
         if planted(Mutant::VoteClearsPromise) && !pre_vote {
             self.promise_until = Timestamp::ZERO;
         }
-        #[cfg(funk_mutate)]
-        {
-            let known = self.promise_at_pre_vote.since(now);
-            if pre_vote {
-                self.promise_at_pre_vote = self.promise_until;
-            } else if planted(Mutant::PromiseReadAtPreVote) {
-                return known;
-            }
+        if planted(Mutant::PromiseReadAtPreVote) && !pre_vote {
+            return at_pre_vote.since(now);
         }
         remaining
     }

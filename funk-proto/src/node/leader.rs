@@ -269,7 +269,7 @@ impl Node {
         self.peers.learn(member.id, member.raft);
         if let (Some(boot), Some(state)) = (removed, &self.state) {
             let (name, cluster) = (member.name.to_string(), state.cluster.id.get());
-            let refused = Refused { reason: REASON_REMOVED, name, cluster, boot: boot.get(), generation: 0 };
+            let refused = Refused { reason: REASON_REMOVED, name, cluster, boot: boot.get(), ..Refused::default() };
             self.peers.send(now, member.id, FrameBody::JoinRefused(refused));
             return Ok(());
         }
@@ -333,7 +333,8 @@ impl Node {
             leading.look_again(now + self.config.timing.liveness_interval);
         }
         for (id, boot, reason, name) in refused {
-            let refused = Refused { reason, name, cluster: state.cluster.id.get(), boot: boot.get(), generation: 0 };
+            let refused =
+                Refused { reason, name, cluster: state.cluster.id.get(), boot: boot.get(), ..Refused::default() };
             self.peers.send(now, id, FrameBody::JoinRefused(refused));
         }
         ops

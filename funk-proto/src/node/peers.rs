@@ -23,7 +23,9 @@ use crate::limits::CLUSTER_STREAMS_MAX;
 use crate::rng::Rng;
 use crate::shards::Owner;
 use crate::time::Timestamp;
-use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, Refused};
+use crate::wire::cluster::{
+    Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused, Versions,
+};
 use crate::wire::liveness::Key;
 
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
@@ -279,6 +281,8 @@ impl Peers {
             raft: identity.raft.to_string(),
             liveness: identity.liveness.to_string(),
             key: key.unwrap_or_default(),
+            oldest: identity.versions.oldest,
+            newest: identity.versions.newest,
         }))
     }
 
@@ -386,6 +390,10 @@ impl Peers {
             (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
             (REASON_GENERATION, Some(former), Some(present)) => {
                 Refusal::FormerGeneration { former, present, generation: refused.generation }
+            }
+            (REASON_VERSION, ..) => {
+                let theirs = Versions::told(refused.oldest, refused.newest);
+                Refusal::Version { ours: self.identity.versions, theirs }
             }
             _ => Refusal::ClusterName { theirs: refused.name.chars().take(64).collect() },
         };

@@ -106,6 +106,50 @@ pub struct Hello {
     /// The 16-byte key under which the receiver seals its datagrams to the sender.
     #[prost(bytes = "bytes", tag = "8")]
     pub key: Bytes,
+    /// The oldest version of this protocol that the sender speaks.
+    #[prost(uint32, tag = "9")]
+    pub oldest: u32,
+    /// The newest version of this protocol that the sender speaks.
+    #[prost(uint32, tag = "10")]
+    pub newest: u32,
+}
+
+/// The versions of the cluster stream's protocol that a node speaks.
+///
+/// A new version is one that nodes of the version before would misunderstand.
+/// New fields and new kinds of frames are passed over by older nodes and raise
+/// nothing. Hello and refusal keep their form in every version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The oldest.
+    pub oldest: u32,
+    /// The newest.
+    pub newest: u32,
+}
+
+impl Versions {
+    /// Those of this build.
+    pub const OURS: Self = Self { oldest: 1, newest: 1 };
+
+    /// What a peer says that it speaks; one that says nothing speaks the first version.
+    pub fn told(oldest: u32, newest: u32) -> Self {
+        let newest = newest.max(1);
+        Self { oldest: oldest.clamp(1, newest), newest }
+    }
+
+    /// Whether there is a version that both speak.
+    pub fn meet(self, other: Self) -> bool {
+        self.oldest <= other.newest && other.oldest <= self.newest
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self { oldest, newest } if oldest == newest => write!(f, "version {newest}"),
+            Self { oldest, newest } => write!(f, "versions {oldest} to {newest}"),
+        }
+    }
 }
 
 /// A refusal in words; `reason` is one of the `REASON_*` numbers.
@@ -126,6 +170,12 @@ pub struct Refused {
     /// The other side's generation, where it refuses a node of a former one.
     #[prost(uint64, tag = "5")]
     pub generation: u64,
+    /// The oldest version that the other side speaks, where it refuses one that speaks none of its versions.
+    #[prost(uint32, tag = "6")]
+    pub oldest: u32,
+    /// The newest version that it speaks.
+    #[prost(uint32, tag = "7")]
+    pub newest: u32,
 }
 
 /// The cluster has another name.
@@ -140,6 +190,8 @@ pub const REASON_TABLE_FULL: u32 = 4;
 pub const REASON_REMOVED: u32 = 5;
 /// The cluster went on without the sender, as another generation.
 pub const REASON_GENERATION: u32 = 6;
+/// Both sides speak no common version of this protocol.
+pub const REASON_VERSION: u32 = 7;
 
 /// One boot of one node.
 #[derive(Clone, Copy, PartialEq, Message)]

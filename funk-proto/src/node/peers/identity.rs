@@ -6,7 +6,9 @@ use crate::config::NodeConfig;
 use crate::error::Refusal;
 use crate::id::{BootId, ClusterId, ClusterName, NodeName, RaftId};
 use crate::shards::Owner;
-use crate::wire::cluster::{Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, Refused};
+use crate::wire::cluster::{
+    Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, REASON_VERSION, Refused, Versions,
+};
 
 /// Who this node is to its peers.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(in crate::node) struct Identity {
     pub(in crate::node) former: Vec<ClusterId>,
     /// The cluster's generation.
     pub(in crate::node) generation: u64,
+    /// The versions of the protocol that it speaks.
+    pub(in crate::node) versions: Versions,
 }
 
 impl Identity {
@@ -40,6 +44,7 @@ impl Identity {
             secret,
             former: Vec::new(),
             generation: 1,
+            versions: Versions::OURS,
         }
     }
 
@@ -48,6 +53,10 @@ impl Identity {
         if hello.cluster_name != self.cluster_name.as_str() {
             let theirs = hello.cluster_name.chars().take(64).collect();
             return Some(Refusal::ClusterName { theirs });
+        }
+        let (ours, theirs) = (self.versions, Versions::told(hello.oldest, hello.newest));
+        if !ours.meet(theirs) {
+            return Some(Refusal::Version { ours, theirs });
         }
         match (self.cluster, ClusterId::new(hello.cluster)) {
             (Some(present), Some(former)) if self.former.contains(&former) => {
@@ -63,10 +72,11 @@ impl Identity {
         let reason = match refusal {
             Refusal::ClusterId { .. } => REASON_CLUSTER_ID,
             Refusal::FormerGeneration { .. } => REASON_GENERATION,
+            Refusal::Version { .. } => REASON_VERSION,
             _ => REASON_CLUSTER_NAME,
         };
         let cluster = self.cluster.map_or(0, ClusterId::get);
-        let generation = self.generation;
-        Refused { reason, name: self.cluster_name.to_string(), cluster, boot: 0, generation }
+        let (generation, Versions { oldest, newest }) = (self.generation, self.versions);
+        Refused { reason, name: self.cluster_name.to_string(), cluster, boot: 0, generation, oldest, newest }
     }
 }

@@ -25,6 +25,7 @@ fn peers(n: u64, cluster_name: &str) -> Peers {
         secret: [u8::try_from(n).unwrap(); 16],
         former: Vec::new(),
         generation: 1,
+        versions: Versions::OURS,
     };
     Peers::new(identity, DialNumbers::new(1, 2), Rng::new(Seed::from_u64(n), RngStream::Peers))
 }
@@ -105,6 +106,54 @@ fn another_clusters_node_is_refused_and_both_hear_why() {
     }
 }
 
+fn speaking(n: u64, oldest: u32, newest: u32) -> Peers {
+    let mut peers = peers(n, "c");
+    peers.identity.versions = Versions { oldest, newest };
+    peers
+}
+
+#[test]
+fn nodes_without_a_common_version_refuse_each_other_and_both_hear_which_side_to_upgrade() {
+    let (old, new) = ((1, 1), (2, 3));
+    for (dials, accepts) in [(old, new), (new, old)] {
+        let (mut a, mut b) = (speaking(1, dials.0, dials.1), speaking(2, accepts.0, accepts.1));
+        a.learn(id(2), address(2, 2));
+        a.set_wanted(at(0), [id(2)].into());
+        talk(&mut a, &mut b, ConnId::accepted(1));
+        assert!(!a.is_connected(id(2)) && !b.is_connected(id(1)));
+        let (older, newer) = if dials == old { (a, b) } else { (b, a) };
+        for (mut side, words) in [
+            (
+                older,
+                "this node speaks version 1 of the cluster's protocol, the peer versions 2 to 3; upgrade this node",
+            ),
+            (newer, "this node speaks versions 2 to 3 of the cluster's protocol, the peer version 1; upgrade the peer"),
+        ] {
+            let named = |news: &PeerNews| matches!(news, PeerNews::Refused { refusal, .. } if refusal.to_string().ends_with(words));
+            assert!(news(&mut side).iter().any(named), "{words}");
+        }
+    }
+}
+
+#[test]
+fn nodes_that_share_a_version_or_say_none_talk() {
+    for ((one, other), meet) in [
+        (((1, 1), (1, 2)), true),
+        (((1, 2), (2, 3)), true),
+        (((0, 0), (1, 1)), true),
+        (((0, 0), (2, 2)), false),
+        (((9, 2), (2, 2)), true),
+    ] {
+        let (one, other) = (Versions::told(one.0, one.1), Versions::told(other.0, other.1));
+        assert_eq!((one.meet(other), other.meet(one)), (meet, meet), "{one}, {other}");
+    }
+    let (mut a, mut b) = (speaking(1, 1, 2), speaking(2, 2, 4));
+    a.learn(id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    talk(&mut a, &mut b, ConnId::accepted(1));
+    assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
+}
+
 #[test]
 fn a_frame_before_the_hello_and_a_frame_of_garbage_end_the_stream() {
     let mut b = peers(2, "c");
@@ -157,6 +206,7 @@ fn hello_of(n: u64, boot: u64) -> Bytes {
         raft: address(9, 2).to_string(),
         liveness: address(9, 3).to_string(),
         key: Bytes::from_static(&[7; 16]),
+        ..Hello::default()
     }))
 }
 
