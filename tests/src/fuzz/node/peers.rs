@@ -106,6 +106,8 @@ impl Peers {
             raft: address(peer + 2, 2).to_string(),
             liveness: address(peer + 2, 3).to_string(),
             key: Bytes::from_static(&[9; 16]),
+            oldest: 1,
+            newest: 1,
         }
     }
 
@@ -284,21 +286,25 @@ impl Peers {
             6 => FrameBody::Hello(Hello {
                 cluster: if u.ratio(3, 4)? { cluster } else { draw::number(u, cluster)? },
                 boot: boot(about) + u64::from(u.int_in_range(0..=2_u8)?),
+                newest: if own { 3 } else { 1 },
+                oldest: if own { 2 } else { 0 },
                 ..Self::hello(about)
             }),
             7 => FrameBody::Refused(Refused {
-                reason: u.int_in_range(0..=6)?,
+                reason: u.int_in_range(0..=7)?,
                 name: "x".into(),
                 cluster,
                 boot: name.boot,
                 generation: u.int_in_range(0..=3)?,
+                oldest: u32::try_from(about).unwrap_or(0),
+                newest: 1,
             }),
             8 => FrameBody::JoinRefused(Refused {
                 reason: u.int_in_range(0..=5)?,
                 name: "x".into(),
                 cluster,
                 boot: name.boot,
-                generation: 0,
+                ..Refused::default()
             }),
             9 => FrameBody::Leave(name),
             10 => FrameBody::Farewell(name),
