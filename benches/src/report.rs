@@ -46,7 +46,28 @@ pub fn write(path: &Path, figures: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use funk_proto::id::ShardId;
+
     use super::*;
+
+    #[test]
+    fn whatever_was_lost_is_told() {
+        let ended = |shard, lost: Option<&str>| Ended {
+            shard: ShardId(shard),
+            began: Instant::now(),
+            took: Duration::ZERO,
+            tries: 1,
+            lost: lost.map(Into::into),
+        };
+        let mut requests = vec![ended(1, None), ended(2, None)];
+        assert_eq!(losses(&requests), None);
+        requests.extend([7, 8, 9, 10].map(|shard| ended(shard, Some("no answer"))));
+        let told = losses(&requests).unwrap();
+        assert!(told.starts_with("4 of 6 requests were lost:\n  a request for shard 7: no answer"), "{told}");
+        assert_eq!(told.lines().count(), 1 + TOLD_MAX);
+    }
 
     #[test]
     fn the_median_is_the_middle_of_any_order() {
