@@ -93,8 +93,6 @@ mutants! {
     VotersChangeTooEarly,
     /// A joint configuration ends at once.
     JointLeftAtOnce,
-    /// A leader that is no voter any more goes on leading.
-    RemovedLeaderLeads,
     /// One voter that misses the leader makes all others vote, although they hear the leader.
     ForcedByOneWitness,
     /// A granted vote counts for another voter as well.

@@ -8,7 +8,6 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, Conf
 use super::{Consensus, ConsensusOutput, ProposeRefused, convert};
 use crate::id::{LogIndex, RaftId};
 use crate::limits::RAFT_MEMBERS_MAX;
-use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 
 impl Consensus {
@@ -108,7 +107,7 @@ impl Consensus {
 
     /// Raft would go on leading a cluster that it is no longer part of.
     fn step_down_if_removed(&mut self) {
-        let removed = !self.is_voter(self.id.get()) && !planted(Mutant::RemovedLeaderLeads);
+        let removed = !self.is_voter(self.id.get());
         if removed && self.raw.raft.state == raft::StateRole::Leader {
             let term = self.raw.raft.term;
             self.raw.raft.become_follower(term, raft::INVALID_ID);
