@@ -18,6 +18,7 @@ mod map_monotonic;
 mod membership_events;
 mod ownership_exclusivity;
 mod proposals;
+mod snapshots;
 mod stable_records;
 mod state_machine_safety;
 mod term_growth;
@@ -41,6 +42,7 @@ pub use map_monotonic::MapMonotonic;
 pub use membership_events::MembershipEvents;
 pub use ownership_exclusivity::OwnershipExclusivity;
 pub use proposals::Proposals;
+pub use snapshots::Snapshots;
 pub use stable_records::StableRecords;
 pub use state_machine_safety::StateMachineSafety;
 pub use term_growth::TermGrowth;
@@ -56,6 +58,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<LogMatching>::default(),
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
+        Box::<Snapshots>::default(),
         Box::<DurabilityOrder>::default(),
         Box::<StableRecords>::default(),
         Box::<Identity>::default(),

@@ -158,3 +158,22 @@ fn a_life_that_begins_again_by_an_old_word_breaks_gossip_lives() {
     assert!(check(&life(4, true, 1), &life(5, false, 1)).is_ok(), "it answered");
     assert!(check(&life(4, true, 1), &life(1, false, 2)).is_ok(), "it is another process");
 }
+
+#[test]
+fn two_snapshots_of_one_entry_that_differ_break_snapshots() {
+    use funk_proto::wire::raft::{RaftRecord, SnapshotMeta};
+    use prost::Message as _;
+    let mut world = cluster(World::new(1).with_checkers(vec![Box::<super::Snapshots>::default()]));
+    let mut write = |at, index, state: &'static [u8]| {
+        let snapshot = Some(SnapshotMeta { index, term: 2, ..SnapshotMeta::default() });
+        let record = RaftRecord { snapshot, state: state.into(), ..RaftRecord::default() };
+        let record = bytes::Bytes::from(record.encode_to_vec());
+        let persist = funk_proto::Persist { token: funk_proto::Token(9), record, replaces: true };
+        world.check(Some(at), |checker, scene| checker.on_persist(scene, at, &persist));
+        property(&world)
+    };
+    assert_eq!(write(0, 9_000, b"one"), None);
+    assert_eq!(write(1, 9_000, b"one"), None, "it is the same");
+    assert_eq!(write(1, 9_001, b"two"), None, "it is of another entry");
+    assert_eq!(write(2, 9_000, b"two"), Some("snapshots"));
+}
