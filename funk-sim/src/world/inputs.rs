@@ -51,6 +51,12 @@ fn note_input(hash: &mut SipHasher13, now: Timestamp, at: usize, input: &Input) 
         Input::Datagram { bytes, .. } | Input::Message { bytes, .. } => hash.write(bytes),
         Input::Persisted(token) => hash.write_u64(token.0),
         Input::SnapshotTaken { index, .. } => hash.write_u64(index.0),
+        Input::StateGiven { change, shard, state } => {
+            hash.write_u64(change.0);
+            hash.write_u32(shard.0);
+            hash.write_u8(u8::from(state.is_some()));
+            hash.write(state.as_deref().unwrap_or_default());
+        }
         other => hash.write(format!("{other:?}").as_bytes()),
     }
 }
