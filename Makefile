@@ -89,7 +89,7 @@ sim:
 
 # Seeds on all cores for MINUTES, 60 simulated seconds each.
 sim-soak:
-	@$(CARGO) run --release --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
+	@$(CARGO) run --profile sim --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
 
 # The criterion benches (BENCH="--warm-up-time 1 --measurement-time 2" makes them short), then fail-overs of real
 # clusters; ends with one table and target/bench/summary.json.
