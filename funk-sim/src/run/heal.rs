@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use funk_proto::Request;
+
 use super::Runner;
 use crate::checker::Violation;
 use crate::network::{Conditions, Link};
 use crate::story::Topic;
+use crate::world::World;
 
 /// Time in which a healed core agrees and serves: ten of consensus's slowest election timeouts are twice as much.
 const HEAL_BOUND: Duration = Duration::from_secs(12);
@@ -94,6 +97,22 @@ impl Runner<'_> {
             self.world.heal_disk(at);
         }
         self.world.flush_streams();
+        self.show_the_way(core);
+    }
+
+    /// Where somebody has moved, all may have moved since they last heard of each other, and know no address that
+    /// holds. In production discovery, which never stops trying, tells of the new ones.
+    fn show_the_way(&mut self, core: &[usize]) {
+        let hosts = self.world.hosts();
+        if core.iter().all(|&at| hosts[at].address(1) == World::address_of(0, at, 1)) {
+            return;
+        }
+        let addresses: Vec<_> = core.iter().map(|&at| hosts[at].address(1)).collect();
+        for (&at, own) in core.iter().zip(&addresses) {
+            let others = addresses.iter().copied().filter(|address| address != own).collect();
+            // One that has ended needs none: it is started with addresses, if at all.
+            let _ = self.world.request(at, Request::Join(others));
+        }
     }
 
     /// Breaks all that is not of the core for good; true if nothing is heard of it any more.
@@ -217,7 +236,7 @@ impl Runner<'_> {
     /// catches up with what was on its way to it; shards move once it has.
     fn await_members(&mut self, core: &[usize]) -> Result<(), Violation> {
         let start = self.world.now();
-        let settled = |world: &crate::World| {
+        let settled = |world: &World| {
             let here = |&at: &usize| {
                 let node = world.hosts()[at].node();
                 node.is_some_and(|node| node.status().state == funk_proto::status::NodeState::Operational)

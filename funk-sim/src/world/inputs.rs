@@ -29,10 +29,12 @@ impl World {
             return Err(RequestError::Stopping);
         };
         let leaves = matches!(request, Request::Leave);
-        let plain = matches!(request, Request::Propose(_) | Request::Join(_) | Request::SetEndpoint { .. });
-        let ends = !leaves && !plain;
+        // Nodes that could not find each other do, and may have terms and votes to settle.
+        let joins = matches!(request, Request::Join(_));
+        let plain = matches!(request, Request::Propose(_) | Request::SetEndpoint { .. });
+        let ends = !leaves && !joins && !plain;
         let id = node.request(now, request)?;
-        if ends || leaves {
+        if ends || leaves || joins {
             self.disturb_all();
         }
         if ends {
