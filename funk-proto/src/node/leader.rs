@@ -266,7 +266,11 @@ impl Node {
         if member.id == self.me.id || !wanted || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
             return Ok(());
         }
-        self.peers.learn(member.id, member.raft);
+        let joiner = member.boot.map(|boot| Owner { id: member.id, boot });
+        let known = self.state.as_ref().and_then(|state| state.members.get(member.id)).and_then(|known| known.boot);
+        if let Some(joiner) = joiner.filter(|joiner| known.is_none_or(|known| known == joiner.boot)) {
+            self.peers.call(now, joiner, member.raft);
+        }
         if let (Some(boot), Some(state)) = (removed, &self.state) {
             let (name, cluster) = (member.name.to_string(), state.cluster.id.get());
             let refused = Refused { reason: REASON_REMOVED, name, cluster, boot: boot.get(), ..Refused::default() };
@@ -296,7 +300,7 @@ impl Node {
         {
             ops.push(Op::Up(own.record(Some(self.me.boot))));
         }
-        let liveness = &self.liveness;
+        let (liveness, peers) = (&self.liveness, &self.peers);
         let mut refused = Vec::new();
         let mut names = BTreeSet::new();
         let mut room = crate::limits::RAFT_MEMBERS_MAX.saturating_sub(state.members.len());
@@ -324,6 +328,10 @@ impl Node {
             if room == 0 && state.members.get(id).is_none() {
                 refused.push((id, boot, REASON_TABLE_FULL, join.member.name.to_string()));
                 return false;
+            }
+            if !peers.is_connected_to(Owner { id, boot }) {
+                // Whom this leader cannot reach, it would have to declare dead at once.
+                return true;
             }
             room = room.saturating_sub(1);
             ops.push(Op::Up(join.member.record(Some(boot))));

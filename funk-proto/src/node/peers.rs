@@ -50,8 +50,8 @@ pub(super) enum PeersOutput {
 pub(super) enum PeerNews {
     /// The peer said hello.
     Introduced(RaftId),
-    /// A stream from the peer took the place of another: what was under way on that may be lost.
-    Replaced(RaftId),
+    /// This side ended a stream to the peer, or another took its place: what was under way on it may be lost.
+    Interrupted(RaftId),
     /// The last stream to the peer ended.
     Lost(RaftId),
     /// The streams of that boot broke, and where it listened a fresh dial is refused.
@@ -181,6 +181,11 @@ impl Peers {
         self.peers.get(&id).is_some_and(|peer| peer.introduced)
     }
 
+    /// The same, with that boot of the peer.
+    pub(super) fn is_connected_to(&self, peer: Owner) -> bool {
+        self.is_connected(peer.id) && self.boot(peer.id) == Some(peer.boot)
+    }
+
     /// An address that a table or tag gives; a hello's is fresher and replaces it.
     pub(super) fn learn(&mut self, id: RaftId, raft: SocketAddr) {
         if id == self.identity.id {
@@ -191,6 +196,18 @@ impl Peers {
             peer.raft = Some(raft);
             (peer.retry_at, peer.backoff) = (Timestamp::ZERO, Duration::ZERO);
         }
+    }
+
+    /// Sees to a stream to that boot, which is there by its own word. Streams to a former boot stand in the way.
+    pub(super) fn call(&mut self, now: Timestamp, boot: Owner, raft: SocketAddr) {
+        if self.is_connected_to(boot) {
+            return;
+        }
+        let former = self.peers.get(&boot.id).filter(|peer| peer.introduced);
+        let former: Vec<ConnId> = former.into_iter().flat_map(|peer| [peer.dialled, peer.accepted]).flatten().collect();
+        former.into_iter().for_each(|conn| self.close(now, conn));
+        self.learn(boot.id, raft);
+        self.stream_to(now, boot.id);
     }
 
     /// The member table says where the peer is. A restarted peer may have moved
@@ -379,7 +396,7 @@ impl Peers {
         if let Some(old) = replaced.filter(|&old| old != conn) {
             self.streams.remove(&old);
             self.outputs.push_back(PeersOutput::Close { conn: old });
-            self.news.push_back(PeerNews::Replaced(id));
+            self.news.push_back(PeerNews::Interrupted(id));
         }
         self.news.push_back(PeerNews::Introduced(id));
     }
@@ -418,7 +435,8 @@ impl Peers {
     }
 
     fn close(&mut self, now: Timestamp, conn: ConnId) {
-        if self.streams.contains_key(&conn) {
+        if let Some(stream) = self.streams.get(&conn) {
+            self.news.extend(stream.peer.map(PeerNews::Interrupted));
             self.outputs.push_back(PeersOutput::Close { conn });
             // By this side: that says nothing of the other.
             self.handle_closed(now, conn, CloseReason::Malformed);

@@ -175,10 +175,14 @@ impl Node {
         match news {
             PeerNews::Introduced(id) => {
                 self.evidence.peer_is_back(id);
+                if let Some(leading) = &mut self.leading {
+                    // It may be one that waits to be let in.
+                    leading.wake();
+                }
                 self.ask_to_join_through(now, id);
             }
-            PeerNews::Replaced(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
-            PeerNews::Replaced(_) => {}
+            PeerNews::Interrupted(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
+            PeerNews::Interrupted(_) => {}
             PeerNews::Gone(ended) => self.handle_gone(now, ended),
             PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
             PeerNews::Refused { address, refusal } => {

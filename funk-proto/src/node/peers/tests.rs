@@ -236,7 +236,7 @@ fn a_stream_that_takes_the_place_of_another_is_told_of() {
     let (_, mut b) = introduced();
     news(&mut b);
     b.handle_frame(at(2), ConnId::accepted(2), &hello_of(1, 101)).unwrap();
-    assert!(matches!(news(&mut b)[..], [PeerNews::Replaced(one), PeerNews::Introduced(_)] if one == id(1)));
+    assert!(matches!(news(&mut b)[..], [PeerNews::Interrupted(one), PeerNews::Introduced(_)] if one == id(1)));
 }
 
 #[test]
