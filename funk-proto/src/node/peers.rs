@@ -207,6 +207,7 @@ impl Peers {
         let former: Vec<ConnId> = former.into_iter().flat_map(|peer| [peer.dialled, peer.accepted]).flatten().collect();
         former.into_iter().for_each(|conn| self.close(now, conn));
         self.learn(boot.id, raft);
+        self.peers.entry(boot.id).or_default().retry_at = now;
         self.stream_to(now, boot.id);
     }
 

@@ -269,3 +269,26 @@ fn a_frame_of_a_later_version_does_not_end_the_stream_of_a_peer_that_said_hello(
     assert_eq!(a.handle_frame(at(2), strange, &later), Err(Misbehaviour::UnknownKind));
     assert_eq!(a.poll_output(), Some(PeersOutput::Close { conn: strange }));
 }
+
+#[test]
+fn a_stream_that_this_side_ends_is_told_of_like_one_that_is_replaced() {
+    let (mut a, _) = introduced();
+    news(&mut a);
+    let conn = *a.streams.keys().next().unwrap();
+    assert!(a.handle_frame(at(2), conn, &Bytes::from_static(&[0xff; 8])).is_err());
+    assert!(matches!(news(&mut a)[0], PeerNews::Interrupted(peer) if peer == id(2)));
+}
+
+#[test]
+fn a_boot_that_is_called_gets_a_stream_of_its_own_in_place_of_its_predecessors() {
+    let (mut a, _) = introduced();
+    let boot = |boot| Owner { id: id(2), boot: BootId::new(boot).unwrap() };
+    assert!(a.is_connected_to(boot(102)) && !a.is_connected_to(boot(202)));
+    a.call(at(2), boot(102), address(2, 2));
+    assert!(a.poll_output().is_none(), "it is connected already");
+    a.call(at(2), boot(202), address(2, 2));
+    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
+    assert!(matches!(outputs[0], PeersOutput::Close { .. }), "{outputs:?}");
+    assert!(matches!(outputs[1], PeersOutput::Dial { to, .. } if to == address(2, 2)), "{outputs:?}");
+    assert!(!a.is_connected(id(2)));
+}

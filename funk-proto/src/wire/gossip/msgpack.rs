@@ -262,17 +262,6 @@ pub(super) fn put_boolean(out: &mut BytesMut, value: bool) {
     out.put_u8(if value { 0xc3 } else { 0xc2 });
 }
 
-/// Writes a number that may be negative.
-pub(super) fn put_signed(out: &mut BytesMut, value: i64) {
-    match u64::try_from(value) {
-        Ok(value) => put_integer(out, value),
-        Err(_) => {
-            out.put_u8(0xd3);
-            out.put_i64(value);
-        }
-    }
-}
-
 /// Writes a number in the shortest unsigned form.
 pub(super) fn put_integer(out: &mut BytesMut, value: u64) {
     if let Ok(value) = u8::try_from(value) {
@@ -387,10 +376,6 @@ mod tests {
         }
         for wire in [&[0xff][..], &[0xd0, 0x80], &[0xce, 0, 1, 0, 0], &[0xca, 0, 0, 0, 0]] {
             assert!(Reader::new(wire).integer::<u16>("n").is_err(), "{wire:x?}");
-        }
-        for value in [i64::MIN, -64, -1, 0, 64, i64::MAX] {
-            let wire = written(|out| put_signed(out, value));
-            assert_eq!(Reader::new(&wire).integer::<i64>("n").unwrap(), value);
         }
         assert_eq!(Reader::new(&[0xd3, 255, 255, 255, 255, 255, 255, 255, 254]).integer::<i64>("n").unwrap(), -2);
     }
