@@ -24,7 +24,7 @@ impl Worker {
     fn state_of(&mut self, shard: ShardId) -> Option<Bytes> {
         self.given += 1;
         let pieces = (shard.0 % 6).checked_sub(1)? as usize;
-        let bytes = if self.given % 8 == 0 { 50_000 } else { 500 };
+        let bytes = if self.given.is_multiple_of(8) { 50_000 } else { 500 };
         let mut state = vec![0; pieces * bytes];
         state.extend_from_slice(&self.given.to_be_bytes());
         Some(state.into())

@@ -1,4 +1,4 @@
-//! `ctrlc`, against clusters of one node and of three.
+//! `ctrlc`, against clusters of one, three and five nodes.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ fn refused(arguments: &[&str], code: i32) -> Result<String, String> {
 
 #[test]
 fn every_view_of_a_cluster_is_shown_as_text_and_as_json() -> Tested {
-    for nodes in [1_usize, 3] {
+    for nodes in [1_usize, 3, 5] {
         let mut cluster = DemoCluster::start(&format!("ctrlc-{nodes}"), nodes)?;
         let leader = cluster.leader()?;
         let leader = cluster.nodes[leader].id.clone();
@@ -80,6 +80,48 @@ fn every_view_of_a_cluster_is_shown_as_text_and_as_json() -> Tested {
 
         let (text, json) = both(&cluster, &["diag"])?;
         assert_eq!(json["good"], Value::Bool(true), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_change_is_told_as_text_and_as_json() -> Tested {
+    for nodes in [1_usize, 3, 5] {
+        let mut cluster = DemoCluster::start(&format!("ctrlc-changes-{nodes}"), nodes)?;
+        let leader = cluster.leader()?;
+        let (own, away) = (cluster.nodes[leader].id.clone(), cluster.nodes[(leader + 1) % nodes].id.clone());
+        for (change, moves) in [("none", false), ("pin=0-99,", true)] {
+            let change = if moves { format!("{change}{own}") } else { change.to_owned() };
+            let (text, _) = both(&cluster, &["shards", "--plan", &change])?;
+            assert!(text.contains(&own), "{text}");
+        }
+        both(&cluster, &["shards", "--pin", &format!("0-9,{own}")])?;
+        both(&cluster, &["shards", "--unpin", "0-9"])?;
+        let (text, json) = both(&cluster, &["node", "add", &own])?;
+        assert_eq!((text.as_str(), json["done"].as_str()), (format!("{own} added\n").as_str(), Some("added")));
+        if nodes == 1 {
+            // Nobody is there to take over, and both outputs say so alike.
+            let join = cluster.nodes[0].serf.to_string();
+            for change in
+                [&["step-down"][..], &["node", "drain", &own], &["node", "rm", &own], &["recover", "--from", &own]]
+            {
+                let text = refused(&[change, &at(&cluster, &join)].concat(), 1)?;
+                assert_eq!(text, refused(&[change, &at(&cluster, &join), &["--output", "json"]].concat(), 1)?);
+            }
+            continue;
+        }
+        let (_, json) = both(&cluster, &["step-down"])?;
+        assert_eq!(json["done"], "stepped down");
+        let leads = wait_for("one leader", GENEROUS, || cluster.leader());
+        let gone = if cluster.nodes[leads?].id == away { own } else { away };
+        let (text, json) = both(&cluster, &["node", "drain", &gone])?;
+        assert_eq!((text.as_str(), json["done"].as_str()), (format!("{gone} drained\n").as_str(), Some("drained")));
+        let join = cluster.nodes.iter().find(|node| node.id != gone).ok_or("others are there")?.serf.to_string();
+        let removed = ctrlc(&[&["node", "rm", &gone], &at(&cluster, &join)[..], &["--output", "json"]].concat())?;
+        let json: Value = serde_json::from_slice(&removed.stdout).map_err(|error| error.to_string())?;
+        assert_eq!((json["done"].as_str(), json["node"].as_str()), (Some("removed"), Some(gone.as_str())));
+        let error = refused(&[&["node", "rm", &gone], &at(&cluster, &join)[..]].concat(), 1)?;
+        assert!(error.contains("no such node"), "{error}");
     }
     Ok(())
 }
