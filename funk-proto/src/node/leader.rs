@@ -306,7 +306,8 @@ impl Node {
         let mut room = crate::limits::RAFT_MEMBERS_MAX.saturating_sub(state.members.len());
         leading.joins.retain(|&id, join| {
             let boot = join.member.boot.expect("a parsed record has a boot");
-            if state.members.is_up(id, boot) || now >= join.expires {
+            // Whoever was taken out while it asked is refused when it asks again.
+            if state.members.is_up(id, boot) || state.removed.contains(&boot) || now >= join.expires {
                 return false;
             }
             let holder = state.members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
