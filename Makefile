@@ -87,9 +87,9 @@ sim:
 		$(if $(SEEDS),--seeds $(SEEDS) $(if $(SEED),--first $(SEED)),$(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),$(shell git rev-parse HEAD)))) \
 		$(if $(NODE),--node $(NODE)) $(if $(KIND),--kind $(KIND)) $(if $(SHRINK),--shrink)
 
-# Seeds on all cores for MINUTES, 60 simulated seconds each.
+# Seeds on all cores for MINUTES, 60 simulated seconds each; SIM_PROFILE=release is built sooner and runs slower.
 sim-soak:
-	@$(CARGO) run --profile sim --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
+	@$(CARGO) run --profile $(or $(SIM_PROFILE),sim) --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
 
 # The criterion benches (BENCH="--warm-up-time 1 --measurement-time 2" makes them short), then fail-overs of real
 # clusters; ends with one table and target/bench/summary.json.
