@@ -115,7 +115,7 @@ impl Node {
         self.view.routes_changed();
     }
 
-    fn name_of(&self, id: RaftId) -> Option<NodeName> {
+    pub(super) fn name_of(&self, id: RaftId) -> Option<NodeName> {
         Some(self.state.as_ref()?.members.get(id)?.name.clone())
     }
 

@@ -89,9 +89,12 @@ impl Node {
 
     fn who_leads(&self) -> Option<String> {
         let leader = self.consensus.leader().filter(|_| !self.liveness.leader_is_silent())?;
-        let name = self.state.as_ref().and_then(|state| Some(state.members.get(leader)?.name.clone()));
-        let name = name.map_or_else(|| leader.to_string(), |name| name.to_string());
-        Some(format!("the cluster has a leader, {name}: there is nothing to recover"))
+        Some(format!("the cluster has a leader, {}: there is nothing to recover", self.called(leader)))
+    }
+
+    /// A member's name, else its id.
+    fn called(&self, id: RaftId) -> String {
+        self.name_of(id).map_or_else(|| id.to_string(), |name| name.to_string())
     }
 
     /// More than half of the voters that answer, this node among them.
@@ -100,13 +103,9 @@ impl Node {
         let halves = [self.consensus.voters(), self.consensus.outgoing_voters()];
         let majority =
             halves.iter().all(|half| half.is_empty() || half.iter().filter(answers).count() * 2 > half.len());
-        let (voters, _) = (&halves[0], &halves[1]);
-        let name = |id: &RaftId| match self.state.as_ref().and_then(|state| state.members.get(*id)) {
-            Some(member) => member.name.to_string(),
-            None => id.to_string(),
-        };
         majority.then(|| {
-            let names: Vec<String> = voters.iter().filter(answers).map(name).collect();
+            let voters = &halves[0];
+            let names: Vec<String> = voters.iter().filter(answers).map(|&id| self.called(id)).collect();
             format!(
                 "{} of {} voters answer ({}): they elect a leader by themselves, so there is nothing to recover",
                 names.len(),
