@@ -90,6 +90,9 @@ pub struct Node {
     peers: Peers,
     /// The replicated state; `None` until a snapshot or the bootstrap gives it.
     state: Option<State>,
+    /// The cluster of the leader that this node answers, before it has the state that names its own: a leader
+    /// sends the state to those who answer.
+    entering: Option<ClusterId>,
     /// What this node does while it leads.
     leading: Option<Leading>,
     joining: Joining,
@@ -147,6 +150,7 @@ impl Node {
             taker: Taker::default(),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
+            entering: None,
             leading: None,
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),

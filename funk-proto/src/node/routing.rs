@@ -113,7 +113,7 @@ impl Node {
     }
 
     fn send_datagram(&mut self, to: RaftId, counter: u64, mut body: Body) {
-        let Some(cluster) = self.peers.identity.cluster else { return };
+        let Some(cluster) = self.peers.identity.cluster.or(self.entering) else { return };
         let Some((address, key)) = self.peers.datagram_route(to) else { return };
         if let Body::Heartbeat { commit, .. } = &mut body {
             *commit = self.consensus.heartbeat_commit(to);
@@ -316,6 +316,7 @@ impl Node {
                 }
                 self.vouch_for(now, from);
                 if self.consensus.handle_heartbeat(now, from, term, commit)? {
+                    self.entering = Some(header.cluster);
                     self.liveness.handle_heartbeat(now, from, header.counter, term, (lease, drift_ppm));
                 } else if term < self.consensus.term() {
                     self.liveness.handle_stale_heartbeat(now, from, self.consensus.term());
