@@ -65,12 +65,16 @@ mutants! {
     GrantBelowFloor,
     /// A member from which a proposed entry takes a shard is granted a lease until the entry is committed.
     FloorNotRaised,
+    /// What was granted to one boot of a node is waited for before the shards of another are taken.
+    GrantsKeyedByNode,
     /// A dead owner's shards are taken before its last grant has run out.
     TakenBeforeGrantEnd,
     /// A release of any move is taken for one of this move.
     ReleaseOfAnyMove,
     /// An owner releases shards while requests are still inside.
     ReleasedBeforeDrained,
+    /// A release is said once, whoever hears it.
+    ReleaseSaidOnce,
     /// The owner of a shard that moves goes on serving it.
     GateStaysOpen,
     /// A shard that moves is its destination's at once.

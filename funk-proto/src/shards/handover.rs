@@ -167,6 +167,9 @@ impl Handover {
             }
             if now >= closing.resend_at {
                 closing.resend_at = now + RESEND;
+                if planted(Mutant::ReleaseSaidOnce) {
+                    continue;
+                }
                 let shards = closing.released.iter().copied().collect();
                 self.outputs.push_back(HandoverOutput::Release { change, shards });
             }
