@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use funk_proto::id::NodeName;
+use funk_proto::id::{BootId, NodeName};
 use funk_proto::status::Role;
 use funk_proto::{Event, OperationRefused, Outcome, Refusal, Request, Status};
 use funk_tests::harness::World;
@@ -56,6 +56,10 @@ fn shards_of(status: &Status, name: &NodeName) -> Option<u32> {
     status.members.iter().find(|member| member.name == *name && member.boot.is_some()).map(|member| member.shards)
 }
 
+fn boot(status: &Status, name: &NodeName) -> Option<BootId> {
+    status.members.iter().find(|member| member.name == *name)?.boot
+}
+
 fn is_refused(world: &World, at: usize) -> bool {
     world.events(at).contains(&Event::Refused(Refusal::Removed))
 }
@@ -78,6 +82,21 @@ fn a_drained_member_owns_nothing_and_stays_until_it_is_started_again() {
         world.restart(idle);
         world.run_until(secs(10), World::converged).expect("it serves again");
     }
+}
+
+#[test]
+fn a_member_that_has_just_restarted_is_drained_of_what_its_former_boot_held() {
+    let mut world = cluster(6, &[true; 3]);
+    let (first, idle) = (leader(&world), follower(&world));
+    let former = boot(&world.status(first), &name(idle));
+    world.kill(idle);
+    world.resume_from_disk(idle);
+    let back = |world: &World| boot(&world.status(first), &name(idle)).is_some_and(|boot| Some(boot) != former);
+    world.run_until(secs(10), back).expect("it is let in again");
+    let held = shards_of(&world.status(first), &name(idle)).expect("it is a member");
+    assert!(held > 0, "its former boot's shards are nobody else's yet");
+    assert_eq!(ask(&mut world, first, Request::Drain(name(idle))), Outcome::Done);
+    assert_eq!(shards_of(&world.status(first), &name(idle)), Some(0));
 }
 
 #[test]

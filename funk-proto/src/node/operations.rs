@@ -250,8 +250,11 @@ impl Node {
                 state.members.get(id).is_none() && !tracked.iter().any(|ids| ids.contains(&id))
             }
             &Goal::Drained(owner) => {
-                let member = state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot));
-                member.is_none_or(|member| !member.may_own()) && state.map.held_by(owner) == 0
+                match state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot)) {
+                    // What its former boot held waits for promises to run out, and counts as its own until then.
+                    Some(member) => !member.may_own() && state.map.held_by_node(owner.id) == 0,
+                    None => state.map.held_by(owner) == 0,
+                }
             }
             Goal::Pinned(shards, node) => state.pins.holds(shards, node.as_ref()),
             // Its boot may have ended meanwhile, and the weight with it.
