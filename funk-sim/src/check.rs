@@ -2,6 +2,7 @@
 
 mod clocks;
 mod configuration;
+mod disks;
 mod durability_order;
 mod election_safety;
 mod endings;

@@ -1,35 +1,19 @@
 //! Durability order: no message leaves before the write that it speaks of is
 //! stable: a vote, a candidacy, an acknowledged entry.
 
-use std::collections::VecDeque;
-
 use funk_proto::wire::cluster::FrameBody;
-use funk_proto::wire::raft::{RaftKind, RaftRecord};
+use funk_proto::wire::raft::RaftKind;
 use funk_proto::{Persist, Token};
-use prost::Message as _;
 
+use super::disks::Disks;
 use crate::checker::{Checker, Scene, Verdict};
-
-/// What a disk holds, as far as messages speak of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Written {
-    term: u64,
-    voted: bool,
-    last: u64,
-}
-
-#[derive(Debug, Default)]
-struct Disk {
-    stable: Written,
-    newest: Written,
-    on_the_way: VecDeque<(Token, Written)>,
-    next: u64,
-}
 
 /// No message leaves before its write is stable.
 #[derive(Debug, Default)]
 pub struct DurabilityOrder {
-    disks: Vec<Disk>,
+    disks: Disks,
+    /// The last write of each process.
+    tokens: Vec<u64>,
 }
 
 impl Checker for DurabilityOrder {
@@ -38,38 +22,29 @@ impl Checker for DurabilityOrder {
     }
 
     fn on_start(&mut self, scene: Scene<'_>, at: usize) -> Verdict {
-        self.disks.resize_with(scene.hosts.len(), Disk::default);
-        let mut disk = Disk::default();
-        for record in scene.hosts[at].disk.stable() {
-            disk.newest = after(disk.newest, record);
-        }
-        disk.stable = disk.newest;
-        self.disks[at] = disk;
+        self.disks.start(scene, at);
+        self.tokens.resize(scene.hosts.len(), 0);
+        self.tokens[at] = 0;
         Ok(())
     }
 
     fn on_persist(&mut self, scene: Scene<'_>, at: usize, persist: &Persist) -> Verdict {
-        let disk = &mut self.disks[at];
-        if persist.token.0 <= disk.next {
-            return Err(format!("{} writes {} after {}", scene.name(at), persist.token.0, disk.next));
+        let before = std::mem::replace(&mut self.tokens[at], persist.token.0);
+        if persist.token.0 <= before {
+            return Err(format!("{} writes {} after {before}", scene.name(at), persist.token.0));
         }
-        disk.next = persist.token.0;
-        disk.newest = after(disk.newest, &persist.record);
-        disk.on_the_way.push_back((persist.token, disk.newest));
+        self.disks.persist(at, persist);
         Ok(())
     }
 
     fn on_persisted(&mut self, _scene: Scene<'_>, at: usize, token: Token) -> Verdict {
-        let disk = &mut self.disks[at];
-        while disk.on_the_way.front().is_some_and(|(of, _)| *of <= token) {
-            disk.stable = disk.on_the_way.pop_front().map_or(disk.stable, |(_, written)| written);
-        }
+        self.disks.persisted(at, token);
         Ok(())
     }
 
     fn on_frame(&mut self, scene: Scene<'_>, at: usize, frame: &FrameBody) -> Verdict {
         let FrameBody::Raft(message) = frame else { return Ok(()) };
-        let stable = self.disks[at].stable;
+        let stable = self.disks.stable(at);
         let broken = match message.kind() {
             RaftKind::Vote => stable.term < message.term || stable.term == message.term && !stable.voted,
             RaftKind::VoteResponse => {
@@ -92,11 +67,4 @@ impl Checker for DurabilityOrder {
         }
         Ok(())
     }
-}
-
-fn after(before: Written, record: &bytes::Bytes) -> Written {
-    let Some(record) = RaftRecord::decode(record.clone()).ok() else { return before };
-    let entries = record.entries.last().map(|entry| entry.index);
-    let snapshot = record.snapshot.map(|meta| meta.index);
-    Written { term: record.term, voted: record.vote != 0, last: entries.or(snapshot).unwrap_or(before.last) }
 }
