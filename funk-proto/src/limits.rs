@@ -40,6 +40,8 @@ pub const GOSSIP_DECOMPRESSED_BYTES_MAX: usize = 40 << 20;
 pub const GOSSIP_NESTING_MAX: usize = 3;
 /// Bytes of a gossip member's name: DNS-like, and foreign agents may use longer ones than ours.
 pub const GOSSIP_NAME_BYTES_MAX: usize = 255;
+/// Nodes whose names others have in gossip that a joiner keeps as ways in, and that one message tells of.
+pub const NAMESAKES_MAX: usize = 8;
 /// Bytes to which a gossip datagram is filled (memberlist's own): below every
 /// path's MTU. A single message may be longer.
 pub const GOSSIP_DATAGRAM_BYTES: usize = 1_400;

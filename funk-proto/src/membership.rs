@@ -447,6 +447,7 @@ impl Membership {
         for name in &news.changed {
             self.changed(name);
         }
+        self.outputs.extend(news.namesakes.into_iter().map(MembershipOutput::Namesake));
         if news.refuted > 0 {
             self.health.worse(news.refuted);
         }

@@ -65,6 +65,8 @@ pub enum MembershipOutput {
     },
     /// A member is new, or its address, tags or status changed.
     Changed(String),
+    /// A node is not taken in, since a live member at another address has its name. The tags that it shows.
+    Namesake(BTreeMap<String, String>),
     /// A join address did not answer; it is tried again as long as it is needed.
     JoinFailed {
         /// The address.

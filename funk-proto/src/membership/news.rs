@@ -1,7 +1,7 @@
 //! What follows from something heard: the rules change the table and say here
 //! what is to be told to whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(super) struct News {
     pub no_room: u64,
     /// Records of a live member's name at another address.
     pub conflicts: u64,
+    /// What those nodes show: a few of them.
+    pub namesakes: Vec<BTreeMap<String, String>>,
     /// Suspicions that began.
     pub suspected: u64,
     /// Members that were declared dead.

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::member::{Life, Member};
 use super::news::News;
 use super::table::Table;
-use crate::limits::GOSSIP_NAME_BYTES_MAX;
+use crate::limits::{GOSSIP_NAME_BYTES_MAX, NAMESAKES_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -126,6 +126,9 @@ impl Table {
         let moved = !forgotten && known.addr != claim.addr;
         if moved && !may_be_replaced(now, known, self.timing.reclaim) {
             news.conflicts += 1;
+            if news.namesakes.len() < NAMESAKES_MAX {
+                news.namesakes.push(claim.tags);
+            }
             return;
         }
         let stale = claim.incarnation <= known.incarnation && !planted(Mutant::StaleAliveAccepted);

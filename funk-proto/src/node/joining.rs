@@ -15,7 +15,7 @@ use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
 use crate::id::{BootId, NodeName, RaftId};
-use crate::limits::BOOTSTRAP_LOOK_ROUND;
+use crate::limits::{BOOTSTRAP_LOOK_ROUND, NAMESAKES_MAX};
 use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -39,6 +39,8 @@ pub(super) struct Joining {
     pub(super) leaving: bool,
     pub(super) left: bool,
     refused: bool,
+    /// Nodes of a cluster whose names gossip shows at others' addresses, and their clusters.
+    namesakes: BTreeMap<RaftId, String>,
     /// Other clusters of this one's name that were told of.
     pub(super) twins: BTreeSet<String>,
 }
@@ -54,6 +56,7 @@ impl Joining {
             leaving: false,
             left: false,
             refused: false,
+            namesakes: BTreeMap::new(),
             twins: BTreeSet::new(),
         }
     }
@@ -120,6 +123,7 @@ impl Node {
             self.ask_to_join(now);
         } else {
             self.joining.ask_at = Some(now + CUT_OFF);
+            self.joining.namesakes.clear();
             self.mend_own_record(now);
         }
     }
@@ -157,6 +161,23 @@ impl Node {
         }
     }
 
+    /// Two live nodes have one name, and gossip lists the other: this one may be the door all the same.
+    pub(super) fn notice_namesake(&mut self, now: Timestamp, tags: &BTreeMap<String, String>) {
+        let ours = tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
+        let id = tags.get("funk.id").and_then(|id| parse_id(id)).filter(|_| ours);
+        let raft = tags.get("ep.raft").and_then(|at| at.parse().ok());
+        let (Some(id), Some(raft), Some(cluster)) = (id, raft, tags.get("funk.cluster")) else { return };
+        if !self.is_out(now) {
+            return;
+        }
+        if self.joining.namesakes.len() >= NAMESAKES_MAX {
+            self.joining.namesakes.clear();
+        }
+        self.peers.learn(id, raft);
+        self.joining.namesakes.insert(id, cluster.clone());
+        self.ask_to_join(now);
+    }
+
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         if !std::mem::replace(&mut self.joining.refused, true) {
             self.event(Event::Refused(refusal));
@@ -168,9 +189,11 @@ impl Node {
     fn doors(&self) -> Vec<RaftId> {
         let table = self.state.iter().flat_map(|state| state.members.iter()).map(|member| member.id);
         let ours = self.peers.identity.cluster.map(|cluster| cluster.to_string());
-        let gossip = self.in_clusters().filter(|(_, cluster)| ours.as_ref().is_none_or(|ours| ours == cluster));
+        let is_ours = |cluster: &String| ours.as_ref().is_none_or(|ours| ours == cluster);
+        let gossip = self.in_clusters().filter(|(_, cluster)| is_ours(cluster));
         let gossip = gossip.filter_map(|(member, _)| parse_id(member.tags.get("funk.id")?));
-        let doors: BTreeSet<RaftId> = table.chain(gossip).filter(|&id| id != self.me.id).collect();
+        let namesakes = self.joining.namesakes.iter().filter(|(_, cluster)| is_ours(cluster)).map(|(&id, _)| id);
+        let doors: BTreeSet<RaftId> = table.chain(gossip).chain(namesakes).filter(|&id| id != self.me.id).collect();
         doors.into_iter().collect()
     }
 

@@ -5,6 +5,7 @@
 //! to send, a node uses the stream that it dialled, else one that the peer
 //! dialled, else it dials.
 
+mod belief;
 mod broken;
 mod identity;
 
@@ -91,20 +92,11 @@ struct Stream {
     peer: Option<RaftId>,
     /// The other side's last hello.
     said: Option<Said>,
+    /// What the stream before it said, which this one puts to the test.
+    doubted: Option<Said>,
     opened: Timestamp,
     /// What was dialled for it.
     to: Option<SocketAddr>,
-}
-
-impl Peer {
-    /// Believes a hello. A key is of one boot, and goes with it.
-    fn believe(&mut self, said: Said) {
-        if self.boot != Some(said.boot) {
-            self.key = None;
-        }
-        (self.boot, self.raft, self.liveness) = (Some(said.boot), Some(said.raft), Some(said.liveness));
-        self.key = said.key.or(self.key);
-    }
 }
 
 /// The streams and addresses of all peers.
@@ -267,21 +259,24 @@ impl Peers {
     }
 
     fn stream_to(&mut self, now: Timestamp, to: RaftId) -> Option<ConnId> {
-        let peer = self.peers.get_mut(&to)?;
-        if let Some(conn) = peer.dialled.or(peer.accepted) {
+        let peer = self.peers.get(&to)?;
+        if let Some(conn) = self.standing(peer) {
             return Some(conn);
         }
         if now < peer.retry_at {
             return None;
         }
-        let address = peer.raft?;
+        Some(self.dial(now, to, peer.raft?))
+    }
+
+    fn dial(&mut self, now: Timestamp, to: RaftId, address: SocketAddr) -> ConnId {
         let conn = self.dials.next();
-        peer.dialled = Some(conn);
-        self.streams.insert(conn, Stream { peer: Some(to), said: None, opened: now, to: Some(address) });
+        self.peers.entry(to).or_default().dialled = Some(conn);
+        self.streams.insert(conn, Stream { peer: Some(to), said: None, doubted: None, opened: now, to: Some(address) });
         self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
         let hello = self.hello(None);
         self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
-        Some(conn)
+        conn
     }
 
     /// Our hello. The key can be derived only for a boot that is known, so the
@@ -317,7 +312,7 @@ impl Peers {
                 self.outputs.push_back(PeersOutput::Close { conn });
                 return Ok(None);
             }
-            self.streams.insert(conn, Stream { peer: None, said: None, opened: now, to: None });
+            self.streams.insert(conn, Stream { peer: None, said: None, doubted: None, opened: now, to: None });
         }
         let result = match Frame::parse(bytes) {
             // Of a later version. The rest of what comes on the stream is understood.
@@ -376,7 +371,7 @@ impl Peers {
             return Ok(());
         }
         let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
-        self.introduce(conn, id, Said { boot, raft, liveness, key, cluster: ClusterId::new(hello.cluster) });
+        self.introduce(now, conn, id, Said { boot, raft, liveness, key, cluster: ClusterId::new(hello.cluster) });
         // The dialler speaks first and without a key, the acceptor answers with
         // one, and the dialler then says hello again, with its own.
         if !again {
@@ -384,22 +379,6 @@ impl Peers {
             self.outputs.push_back(PeersOutput::Message { conn, bytes: answer });
         }
         Ok(())
-    }
-
-    fn introduce(&mut self, conn: ConnId, id: RaftId, said: Said) {
-        self.routes_version += 1;
-        let peer = self.peers.entry(id).or_default();
-        peer.believe(said);
-        (peer.backoff, peer.introduced, peer.broken) = (Duration::ZERO, true, None);
-        let replaced = if conn.is_accepted() { peer.accepted.replace(conn) } else { peer.dialled.replace(conn) };
-        let stream = self.streams.get_mut(&conn).expect("the caller looked it up");
-        (stream.peer, stream.said) = (Some(id), Some(said));
-        if let Some(old) = replaced.filter(|&old| old != conn) {
-            self.streams.remove(&old);
-            self.outputs.push_back(PeersOutput::Close { conn: old });
-            self.news.push_back(PeerNews::Interrupted(id));
-        }
-        self.news.push_back(PeerNews::Introduced(id));
     }
 
     fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
@@ -442,21 +421,6 @@ impl Peers {
             // By this side: that says nothing of the other.
             self.handle_closed(now, conn, CloseReason::Malformed);
         }
-    }
-
-    fn forget(&mut self, conn: ConnId) -> Option<RaftId> {
-        let id = self.streams.remove(&conn)?.peer?;
-        let peer = self.peers.get_mut(&id)?;
-        peer.dialled.take_if(|dialled| *dialled == conn);
-        peer.accepted.take_if(|accepted| *accepted == conn);
-        // What ended may have been a stranger's hello, or an old process's. The
-        // stream that stands says who the peer is, and says no hello again.
-        let standing = peer.dialled.or(peer.accepted).and_then(|conn| self.streams.get(&conn)?.said);
-        if let Some(said) = standing {
-            self.routes_version += 1;
-            peer.believe(said);
-        }
-        Some(id)
     }
 
     /// Until when the other side of a stream may still say its first hello.

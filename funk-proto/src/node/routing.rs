@@ -163,6 +163,7 @@ impl Node {
                 self.notice_gossip_member(now, &name);
                 self.endpoints.node_changed(name);
             }
+            MembershipOutput::Namesake(tags) => self.notice_namesake(now, &tags),
             MembershipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
             MembershipOutput::Joined { .. } => self.ask_to_join(now),
             MembershipOutput::TagsDropped(tags) => {

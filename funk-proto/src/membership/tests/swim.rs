@@ -143,8 +143,15 @@ fn a_name_that_failed_comes_back_from_another_address() {
 #[test]
 fn of_two_nodes_of_one_name_everybody_knows_the_first() {
     let mut net = ready(4, 18);
-    net.start(&config("n2", 99, &[1]));
+    let mut second = config("n2", 99, &[1]);
+    second.tags.insert("funk.id".into(), "second".into());
+    net.start(&second);
     net.run_secs(60);
+    let namesake = |output: &MembershipOutput| match output {
+        MembershipOutput::Namesake(tags) => tags.get("funk.id").is_some_and(|id| id == "second"),
+        _ => false,
+    };
+    assert!(net.seen.iter().any(|(who, output)| *who == at(1) && namesake(output)), "what it shows is told");
     for port in [1, 2, 3, 4] {
         let seen = net.node(port).members().find(|member| member.name == "n2").unwrap();
         assert_eq!((seen.addr, seen.status), (at(2), GossipStatus::Alive));

@@ -232,6 +232,38 @@ fn a_restarted_peer_is_believed_while_the_stream_to_its_former_process_ends() {
 }
 
 #[test]
+fn a_strangers_hello_of_another_boot_is_put_to_the_test_where_the_peer_was() {
+    let (mut a, b) = introduced();
+    let before = (a.boot(id(2)), a.datagram_route(id(2)));
+    let strange = ConnId::accepted(77);
+    a.handle_frame(at(2), strange, &hello_of(2, 999)).unwrap();
+    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
+    let dialled = |output: &PeersOutput| match output {
+        &PeersOutput::Dial { conn, to, .. } => Some((conn, to)),
+        _ => None,
+    };
+    let Some((again, to)) = outputs.iter().find_map(dialled) else { panic!("{outputs:?}") };
+    assert_eq!(to, address(2, 2), "not where the stranger says");
+    assert!(a.send(at(2), id(2), FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })));
+    assert!(
+        matches!(a.poll_output(), Some(PeersOutput::Message { conn, .. }) if conn == strange),
+        "who may have restarted is spoken to meanwhile"
+    );
+    a.handle_frame(at(3), again, &b.hello(Some((id(1), a.identity.boot)))).unwrap();
+    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before, "the peer itself has answered");
+    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
+    assert!(outputs.contains(&PeersOutput::Close { conn: strange }), "{outputs:?}");
+}
+
+#[test]
+fn a_strangers_hello_of_the_same_boot_changes_nothing_while_the_peers_stream_stands() {
+    let (mut a, _) = introduced();
+    let before = (a.boot(id(2)), a.datagram_route(id(2)));
+    a.handle_frame(at(2), ConnId::accepted(77), &hello_of(2, 102)).unwrap();
+    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
+}
+
+#[test]
 fn a_stream_that_takes_the_place_of_another_is_told_of() {
     let (_, mut b) = introduced();
     news(&mut b);
