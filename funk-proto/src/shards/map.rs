@@ -187,10 +187,12 @@ impl ShardMap {
         (&self.cells, self.kinds.iter().zip(&self.uses).map(group).collect())
     }
 
-    /// Who has a shard, or is about to.
-    pub(super) fn involved(&self) -> BTreeSet<Owner> {
+    /// The nodes that have a shard, of whatever boot, and those to which one is on its way since an entry
+    /// that `counts`.
+    pub(super) fn involved(&self, counts: impl Fn(Owner, LogIndex) -> bool) -> BTreeSet<RaftId> {
         let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0);
-        used.flat_map(|(kind, _)| [kind.owner, kind.moving_to]).filter_map(|slot| self.owner(slot)).collect()
+        let on_its_way = |kind: &Kind| self.owner(kind.moving_to).filter(|&to| counts(to, LogIndex(kind.change)));
+        used.flat_map(|(kind, _)| [self.owner(kind.owner), on_its_way(kind)]).flatten().map(|owner| owner.id).collect()
     }
 
     /// How many shards a node has, of whatever boot.

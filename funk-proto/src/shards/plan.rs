@@ -4,7 +4,7 @@
 //! that could make it believe in a lease has run out: a takeover. Or the owner
 //! was told to move it, closed its gate and released it: a planned move.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
@@ -115,7 +115,10 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
 
 /// Plans the next entry for the shard map.
 pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
-    let busy: BTreeSet<RaftId> = state.map.involved().into_iter().map(|owner| owner.id).collect();
+    // What was on its way to a member when it was declared dead does not wait for its return.
+    let stayed =
+        |to: Owner, since| state.members.get(to.id).is_some_and(|it| it.boot == Some(to.boot) && it.up_index <= since);
+    let busy = state.map.involved(stayed);
     let ready = |owner: Owner| owner == waits.me || busy.contains(&owner.id) || (waits.answers)(owner);
     let Targets { owners, seats } = targets(state, &ready);
     let mut plan = Plan::default();
@@ -305,6 +308,30 @@ mod tests {
         let unheard = plan(&state, &Releases::default(), &Waits { answers: &|_| false, ..waits(0, 0, &granted) });
         let unheard = Plan { again_at: None, ..unheard };
         assert_eq!(unheard, Plan::default());
+    }
+
+    #[test]
+    fn a_member_that_comes_back_unheard_does_not_get_what_was_on_its_way_to_it() {
+        let mut state = thirds();
+        state.apply(LogIndex(9), command([Op::Up(record(4))]));
+        let moving = plan(&state, &Releases::default(), &waits(0, 0, &none));
+        apply(&mut state, &moving);
+        state.apply(LogIndex(11), command([Op::Dead(BootName { id: 4, boot: 104 })]));
+        state.apply(LogIndex(12), command([Op::Up(record(4))]));
+        let mut releases = Releases::default();
+        for n in 1..=3 {
+            let given: Vec<ShardId> =
+                (0..9).map(ShardId).filter(|&shard| state.map.get(shard).unwrap().owner == Some(owner(n))).collect();
+            releases.insert(owner(n), LogIndex(10), &given);
+        }
+        let next = |answers| plan(&state, &releases, &Waits { answers, ..waits(0, 0, &none) });
+        let unheard = next(&|of: Owner| of != owner(4));
+        let heard = next(&|_| true);
+        let mut after = state.clone();
+        apply(&mut after, &unheard);
+        assert_eq!(counts(&after), [3, 3, 3, 0], "it goes back to those who had it");
+        apply(&mut state, &heard);
+        assert!(counts(&state)[3] > 0);
     }
 
     #[test]
