@@ -118,11 +118,27 @@ fn every_change_is_told_as_text_and_as_json() -> Tested {
         assert_eq!((text.as_str(), json["done"].as_str()), (format!("{gone} drained\n").as_str(), Some("drained")));
         let join = cluster.nodes.iter().find(|node| node.id != gone).ok_or("others are there")?.serf.to_string();
         let removed = ctrlc(&[&["node", "rm", &gone], &at(&cluster, &join)[..], &["--output", "json"]].concat())?;
-        let json: Value = serde_json::from_slice(&removed.stdout).map_err(|error| error.to_string())?;
+        let error = String::from_utf8_lossy(&removed.stderr);
+        let json: Value = serde_json::from_slice(&removed.stdout).map_err(|why| format!("{why}: {error}"))?;
         assert_eq!((json["done"].as_str(), json["node"].as_str()), (Some("removed"), Some(gone.as_str())));
         let error = refused(&[&["node", "rm", &gone], &at(&cluster, &join)[..]].concat(), 1)?;
         assert!(error.contains("no such node"), "{error}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_asked_to_take_itself_out_tells_that_it_did() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-own-end", 3)?;
+    let gone = cluster.follower()?;
+    let id = cluster.nodes[gone].id.clone();
+    let (_, json) = both(&cluster, &["endpoints", "management"])?;
+    let all = json["endpoints"].as_array().ok_or("no management endpoints")?;
+    let own = all.iter().find(|endpoint| endpoint["node"] == id.as_str()).ok_or("it has none")?;
+    let own = own["address"].as_str().ok_or("no address")?;
+    let output = ctrlc(&["node", "rm", &id, "-e", own])?;
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{id} removed\n"));
     Ok(())
 }
 

@@ -340,7 +340,13 @@ impl DemoCluster {
         let live = self.live();
         let first = *live.first().ok_or("no node is live")?;
         let leader = self.status(first)?.leader.ok_or("no leader is known")?;
-        self.nodes.iter().position(|node| node.id == leader).ok_or_else(|| format!("`{leader}` leads, who is that?"))
+        let at = self.nodes.iter().position(|node| node.id == leader);
+        let at = at.ok_or_else(|| format!("`{leader}` leads, who is that?"))?;
+        // The others may not have heard yet that it leads no longer.
+        if self.status(at)?.leader.as_ref() != Some(&leader) {
+            return Err(format!("`{leader}` is said to lead, and does not say so itself"));
+        }
+        Ok(at)
     }
 
     /// A live node that does not lead.

@@ -26,7 +26,8 @@ impl Peer {
 impl Peers {
     pub(super) fn introduce(&mut self, now: Timestamp, conn: ConnId, id: RaftId, said: Said) {
         self.routes_version += 1;
-        let (dialled, accepted) = self.said_of(id);
+        let (dialled, accepted) = self.peers.get(&id).map_or((None, None), |peer| (peer.dialled, peer.accepted));
+        let (dialled, accepted) = (self.heard(dialled), self.heard(accepted));
         let peer = self.peers.entry(id).or_default();
         match dialled.filter(|_| conn.is_accepted()) {
             Some((_, before)) if before.boot == said.boot => peer.key = peer.key.or(said.key),
@@ -53,10 +54,10 @@ impl Peers {
         self.news.push_back(PeerNews::Introduced(id));
     }
 
-    /// The streams to a peer that said hello: the one that was dialled, and the one that was accepted.
-    fn said_of(&self, id: RaftId) -> (Option<(ConnId, Said)>, Option<(ConnId, Said)>) {
-        let said = |conn: Option<ConnId>| conn.and_then(|conn| Some((conn, self.streams.get(&conn)?.said?)));
-        self.peers.get(&id).map_or((None, None), |peer| (said(peer.dialled), said(peer.accepted)))
+    /// A stream, and what was said on it, if that was said.
+    fn heard(&self, conn: Option<ConnId>) -> Option<(ConnId, Said)> {
+        let conn = conn?;
+        Some((conn, self.streams.get(&conn)?.said?))
     }
 
     /// The stream on which frames go to the peer: one that said hello, if there is one.
