@@ -476,8 +476,11 @@ impl Consensus {
     fn after_step(&mut self) {
         let (term, leads) = (self.raw.raft.term, self.raw.raft.state == StateRole::Leader);
         if !leads {
-            self.own_start = None;
+            let led = self.own_start.take().is_some();
             self.outgoing.clear();
+            if led && self.raw.raft.leader_id == 0 {
+                self.election.leave_to_others(self.now);
+            }
         } else if self.own_start.is_none_or(|(started, _)| started != term) {
             self.own_start = Some((term, self.raw.raft.raft_log.last_index()));
         }

@@ -33,8 +33,8 @@ const RETRY_MAX: Duration = Duration::from_millis(45);
 /// short with a new campaign could go on for ever. A vote that is split goes
 /// unnoticed for this long.
 const CANDIDATE_PATIENCE: Duration = Duration::from_millis(75);
-/// A leader that resigned leaves the others this long to elect one.
-const RESIGNED_PATIENCE: Duration = CANDIDATE_PATIENCE;
+/// A leader that leads no more leaves the others this long to elect one.
+const FORMER_PATIENCE: Duration = CANDIDATE_PATIENCE;
 
 pub(super) struct Election {
     seed: Seed,
@@ -59,6 +59,12 @@ impl Election {
     pub(super) fn leader_found(&mut self) {
         self.campaign_at = None;
         self.made_way = false;
+    }
+
+    /// This node led until now, and there is no other leader yet. Nobody's silence would tell it that nobody
+    /// came: a late word of a higher term may have come from a candidate that cannot win.
+    pub(super) fn leave_to_others(&mut self, now: Timestamp) {
+        self.campaign_at = Some(now + FORMER_PATIENCE);
     }
 
     fn retry(&mut self, now: Timestamp) {
@@ -112,7 +118,6 @@ impl Consensus {
         let term = self.raw.raft.term;
         self.raw.raft.become_follower(term, raft::INVALID_ID);
         self.after_step();
-        self.election.campaign_at = Some(self.now + RESIGNED_PATIENCE);
     }
 
     pub(super) fn campaign_again(&mut self) {

@@ -82,6 +82,29 @@ fn one_wrong_node_that_forgets_a_healthy_leader_deposes_nobody() {
 }
 
 #[test]
+fn a_leader_deposed_by_a_late_word_campaigns_when_nobody_else_can_win() {
+    let mut net = Net::voters(3, 20);
+    net.converge(1..=3);
+    net.dead.extend([2, 3]);
+    let now = net.now;
+    net.machine(1).propose(now, "only here".into()).unwrap();
+    net.drain(1);
+    net.run(Duration::from_millis(20));
+    net.dead.remove(&2);
+    let (then, term) = (net.now, net.machine(1).term());
+    net.machine(1).handle_heartbeat_ack(then, id(2), Term(term.0 + 1));
+    assert_eq!(net.machine(1).role(), Role::Follower);
+    net.drain(1);
+    net.run(Duration::from_millis(10));
+    let now = net.now;
+    net.machine(2).forget_leader(now, &ids([1, 2]));
+    net.drain(2);
+    net.until("a leader again", |net| net.leader().is_some());
+    assert_eq!(net.leader(), Some(1), "the other's log is shorter");
+    assert!(net.now - then < NO_FALLBACK, "{:?}", net.now - then);
+}
+
+#[test]
 fn leadership_moves_on_request() {
     let mut net = Net::voters(3, 16);
     net.propose("x");
