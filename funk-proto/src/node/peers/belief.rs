@@ -24,6 +24,7 @@ impl Peer {
 }
 
 impl Peers {
+    /// The other side of a stream said who it is.
     pub(super) fn introduce(&mut self, now: Timestamp, conn: ConnId, id: RaftId, said: Said) {
         self.routes_version += 1;
         let (dialled, accepted) = self.peers.get(&id).map_or((None, None), |peer| (peer.dialled, peer.accepted));
@@ -66,6 +67,7 @@ impl Peers {
         peer.dialled.filter(said).or(peer.accepted).or(peer.dialled)
     }
 
+    /// A stream is gone. Tells whose it was.
     pub(super) fn forget(&mut self, conn: ConnId) -> Option<RaftId> {
         let id = self.streams.remove(&conn)?.peer?;
         let peer = self.peers.get_mut(&id)?;
