@@ -233,7 +233,8 @@ impl Runner<'_> {
     }
 
     /// The others may agree and serve all shards while one of the core still
-    /// catches up with what was on its way to it; shards move once it has.
+    /// catches up with what was on its way to it; shards move once it has. A
+    /// release waits like any message until a stream that was cut is tried again.
     fn await_members(&mut self, core: &[usize]) -> Result<(), Violation> {
         let start = self.world.now();
         let settled = |world: &World| {
@@ -241,7 +242,7 @@ impl Runner<'_> {
                 let node = world.hosts()[at].node();
                 node.is_some_and(|node| node.status().state == funk_proto::status::NodeState::Operational)
             };
-            core.iter().all(here) && world.agrees(core)
+            core.iter().all(here) && world.agrees(core) && !world.is_moving(core[0])
         };
         while !settled(&self.world) && self.world.now() - start < HEAL_BOUND {
             self.world.run(Duration::from_millis(5))?;
