@@ -200,6 +200,8 @@ impl Runner<'_> {
     fn await_rest(&mut self, core: &[usize]) -> Result<(), Violation> {
         self.await_members(core)?;
         self.world.run(REST)?;
+        // A member that was taken in since gets its shards.
+        self.await_members(core)?;
         if self.accepted(core).len() < core.len() {
             // Its process would end by now, and the others would see it fail.
             return Ok(());
