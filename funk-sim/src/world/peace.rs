@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use funk_proto::Node;
-use funk_proto::id::{BootId, LogIndex, RaftId, ShardId};
-use funk_proto::shards::{Place, RouteTable};
+use funk_proto::id::{BootId, LogIndex, RaftId};
 
 use super::World;
 use crate::host::Host;
@@ -119,14 +118,6 @@ impl World {
         };
         let full = |word: usize| if (word + 1) * 64 <= shards { u64::MAX } else { (1 << (shards % 64)) - 1 };
         shards > 0 && (0..words).all(|word| served(word) == full(word))
-    }
-
-    /// Whether a shard of a host's table is on its way.
-    pub fn is_moving(&self, at: usize) -> bool {
-        let routes = self.hosts[at].node().map(|node| node.routes());
-        let moves =
-            |routes: &RouteTable| (0..routes.shards()).any(|shard| routes.place(ShardId(shard)) == Place::Pending);
-        routes.is_some_and(|routes| moves(&routes))
     }
 
     /// Whether all that run agree, serve, and have shares that differ by at most one.
