@@ -92,7 +92,7 @@ impl<R: Runtime> Driver<'_, R> {
                     self.stop_for(error);
                 }
             }
-            Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, shards)),
+            Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, &shards)),
             // It was told, and answers in its own time.
             Output::StateWanted { .. } | Output::SnapshotWanted { .. } if self.service.is_some() => {}
             Output::StateWanted { change, shards } => {

@@ -93,16 +93,18 @@ impl Publisher {
 
     /// Starts to wait for the guards of a drain that was published as closing.
     /// Tells which of its shards have none.
-    pub(crate) fn drain(&mut self, change: LogIndex, shards: Vec<ShardId>) -> Option<Input> {
+    pub(crate) fn drain(&mut self, change: LogIndex, shards: &[ShardId]) -> Option<Input> {
         // The table was published before: see the head of the parent file.
         fence(Ordering::SeqCst);
         let inflight = &self.inflight;
         let busy =
             |shard: &ShardId| inflight.get(shard.0 as usize).is_some_and(|guards| guards.load(Ordering::SeqCst) > 0);
-        let (waiting, free): (Vec<ShardId>, Vec<ShardId>) = shards.into_iter().partition(busy);
-        if let Some(drain) = self.drains.iter_mut().rev().find(|waiting| waiting.drain.change == change) {
-            drain.shards.extend(waiting);
-            drain.begun = true;
+        // One move may have several drains, one for each destination.
+        let is_this = |it: &&mut Waiting| !it.begun && it.drain.change == change && it.drain.shards == shards;
+        let drain = self.drains.iter_mut().find(is_this);
+        let (waiting, free): (Vec<ShardId>, Vec<ShardId>) = shards.iter().copied().partition(busy);
+        if let Some(drain) = drain {
+            (drain.shards, drain.begun) = (waiting, true);
         }
         self.forget_done();
         (!free.is_empty()).then_some(Input::Drained { change, shards: free })

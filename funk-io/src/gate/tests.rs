@@ -56,7 +56,7 @@ impl Rig {
     }
 
     fn drain(&mut self, change: LogIndex) -> Option<Input> {
-        self.publisher.drain(change, vec![SHARD])
+        self.publisher.drain(change, &[SHARD])
     }
 
     fn sweep(&mut self) -> Vec<Input> {
@@ -132,6 +132,41 @@ fn a_closed_shards_guards_keep_the_end_they_froze_with() {
     assert_eq!(guard.valid_until(), first);
     rig.publish(table(1, 6, false), first + HOUR * 2, &[]);
     assert!(!guard.is_valid());
+}
+
+/// Four shards of node 0, or of whom they are on their way from.
+fn four(moving: &[u32]) -> RouteTable {
+    let of_one = table(0, 1, false);
+    let nodes = vec![of_one.owner(SHARD).unwrap().0.clone()];
+    let moving: Vec<ShardId> = moving.iter().map(|&shard| ShardId(shard)).collect();
+    RouteTable::new(Epoch(1), nodes, Some(0), [Some(0); 4], vec![1; 4], moving)
+}
+
+#[test]
+fn the_drains_of_a_move_to_several_nodes_end_one_by_one_and_are_forgotten() {
+    let mut rig = Rig::new();
+    rig.publish(four(&[]), rig.lease(), &[]);
+    let guards: Vec<_> = (0..4).map(|shard| rig.gate.guard(ShardId(shard)).unwrap()).collect();
+    let change = LogIndex(5);
+    let (one, two) = ([ShardId(1), ShardId(3)], [ShardId(0), ShardId(2)]);
+    rig.version += 1;
+    let lease_until = rig.lease();
+    let closing: [(LogIndex, &[ShardId]); 2] = [(change, &one), (change, &two)];
+    rig.publisher.publish(rig.gate.now(), rig.version, || Arc::new(four(&[0, 1, 2, 3])), lease_until, &closing);
+    assert_eq!((rig.publisher.drain(change, &one), rig.publisher.drain(change, &two)), (None, None));
+    let mut told = Vec::new();
+    for guard in guards {
+        drop(guard);
+        told.extend(rig.sweep());
+        assert_eq!(rig.sweep(), [], "nothing is told twice");
+    }
+    let each = |shard| Input::Drained { change, shards: vec![ShardId(shard)] };
+    assert_eq!(told, [0, 1, 2, 3].map(each));
+    // Nobody waits for these shards any more: a guard that is dropped when they are back wakes nobody.
+    rig.publish(four(&[]), rig.lease(), &[]);
+    rig.woken.0.store(false, Ordering::SeqCst);
+    (0..4).for_each(|shard| drop(rig.gate.guard(ShardId(shard)).unwrap()));
+    assert!(!rig.woken.0.load(Ordering::SeqCst));
 }
 
 #[test]
@@ -263,7 +298,7 @@ impl Mover {
     fn close_and_drain(&mut self, epoch: u64) {
         let change = LogIndex(epoch);
         self.publish(table(0, epoch, true), &[(change, &[SHARD])]);
-        let mut free = self.publisher.drain(change, vec![SHARD]).is_some();
+        let mut free = self.publisher.drain(change, &[SHARD]).is_some();
         while !free {
             std::thread::yield_now();
             self.publisher.sweep(|input| free |= input == drained(change));
