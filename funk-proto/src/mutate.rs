@@ -73,6 +73,8 @@ mutants! {
     ReleaseOfAnyMove,
     /// An owner releases shards while requests are still inside.
     ReleasedBeforeDrained,
+    /// An owner waits for nobody who is inside under the lease of before its gate closed.
+    FrozenLeaseForgotten,
     /// A release is said once, whoever hears it.
     ReleaseSaidOnce,
     /// The owner of a shard that moves goes on serving it.
@@ -93,6 +95,8 @@ mutants! {
     GapKeepsLease,
     /// A node that did not run takes the time for passed in its waits.
     GapEndsWaits,
+    /// A node whose clock stood still without a trace does not learn it from others' clocks.
+    StoppedClockUnnoticed,
     /// Voters change although a promise of a former set still runs.
     VotersChangeTooEarly,
     /// A joint configuration ends at once.
@@ -103,6 +107,8 @@ mutants! {
     VoteCountedTwice,
     /// A leader that hears nobody goes on saying that it leads.
     DeafLeaderBeats,
+    /// A leader that leaves takes its own vote away and goes on leading.
+    RemovedLeaderLeads,
     /// What was found of one boot by refused dials counts for the next.
     EvidenceOfAnyBoot,
     /// Votes and acks leave before the writes that they speak of are stable.

@@ -85,7 +85,7 @@ impl Handover {
             draining: BTreeMap::new(),
             giving: BTreeSet::new(),
             released: BTreeSet::new(),
-            frozen_until: lease_until.max(now),
+            frozen_until: if planted(Mutant::FrozenLeaseForgotten) { now } else { lease_until.max(now) },
             resend_at: Timestamp::MAX,
         });
         closing.draining.extend(shards.iter().map(|&shard| (shard, to)));

@@ -47,9 +47,11 @@ impl Node {
             return;
         }
         let present = self.consensus.voters();
-        let mut voters = voters::choose(&self.candidates(state), &present);
+        let mut voters = voters::choose(&self.candidates(state), &present, self.me.id);
         // This leader goes only after another leads.
-        voters.insert(self.me.id);
+        if !planted(Mutant::RemovedLeaderLeads) {
+            voters.insert(self.me.id);
+        }
         let members = state.members.iter().filter(|member| member.boot.is_some() && !member.non_member);
         let mut learners: BTreeSet<RaftId> = members.map(|member| member.id).collect();
         learners = &learners - &voters;
@@ -111,7 +113,7 @@ impl Node {
         // and whoever leads next refuses it.
         let holder = state.members.up_by_name(&self.config.name);
         let replaced = holder.is_some_and(|holder| holder.id != self.me.id);
-        let goes = leaves || replaced || self.operations.yield_leadership();
+        let goes = (leaves || replaced || self.operations.yield_leadership()) && !planted(Mutant::RemovedLeaderLeads);
         if !goes && !stalled {
             return;
         }
