@@ -48,14 +48,17 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// This node was refused. False if it has said so of this boot before.
-    fn find(&mut self, ended: Owner) -> bool {
-        let room = |len: usize, known: bool| known || len < RAFT_MEMBERS_MAX;
-        if !room(self.found.len(), self.found.contains_key(&ended.id)) {
-            return false;
+    /// This node was refused.
+    fn meet_refusal(&mut self, by: RaftId) {
+        if self.refusing.len() < RAFT_MEMBERS_MAX {
+            self.refusing.insert(by);
         }
-        self.refusing.insert(ended.id);
-        self.found.insert(ended.id, ended.boot) != Some(ended.boot)
+    }
+
+    /// This node holds that boot for ended. False if it has said so before.
+    fn find(&mut self, ended: Owner) -> bool {
+        let room = self.found.len() < RAFT_MEMBERS_MAX || self.found.contains_key(&ended.id);
+        room && self.found.insert(ended.id, ended.boot) != Some(ended.boot)
     }
 
     /// A peer said hello.
@@ -118,11 +121,15 @@ impl Node {
         let Some(state) = &self.state else { return };
         let up = state.members.iter().filter(|member| member.boot.is_some() && member.id != self.me.id);
         let peers = up.count();
-        if !state.members.is_up(ended.id, ended.boot) || !self.evidence.find(ended) {
+        if !state.members.is_up(ended.id, ended.boot) {
             return;
         }
+        self.evidence.meet_refusal(ended.id);
         if self.evidence.is_cut_off(peers) {
             tracing::warn!("most members refuse this node: it takes itself for cut off");
+            return;
+        }
+        if !self.evidence.find(ended) {
             return;
         }
         tracing::debug!(peer = %ended.id, "a member's streams broke, and it refuses to be dialled");
@@ -251,8 +258,9 @@ mod tests {
     fn a_node_says_so_once_of_a_boot_and_nothing_when_most_refuse_it() {
         let mut evidence = Evidence::default();
         assert!(evidence.find(owner(4, 40)) && !evidence.find(owner(4, 40)) && evidence.find(owner(4, 41)));
+        evidence.meet_refusal(id(4));
         assert!(!evidence.is_cut_off(1), "one peer says nothing of this node");
-        evidence.find(owner(5, 50));
+        evidence.meet_refusal(id(5));
         assert!(evidence.is_cut_off(3) && !evidence.is_cut_off(4));
         evidence.peer_is_back(id(4));
         assert!(!evidence.is_cut_off(3));
