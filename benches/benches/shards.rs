@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use funk_proto::Ownership;
 use funk_proto::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, ShardId};
 use funk_proto::rng::{Rng, Seed, Stream};
 use funk_proto::shards::assign::{Group, Seat, Share, assign};
@@ -138,6 +139,7 @@ fn state(shards: u32, nodes: u64) -> State {
         created_ns: 5,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        ownership: Ownership::default(),
         generation: 1,
         former: Vec::new(),
     };

@@ -21,6 +21,33 @@ pub enum Participation {
     NonMember,
 }
 
+/// What keeps a former owner of a shard from having an effect on it.
+///
+/// A value of the cluster: only the bootstrap's counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Ownership {
+    /// Its lease: nobody takes the shard before that has run out, so at every
+    /// instant at most one process serves it. The default.
+    #[default]
+    Leased,
+    /// The application's store, which refuses writes of older epochs: the
+    /// shards of a member that was declared dead are taken at once, though its
+    /// process may live and serve on for the rest of its lease. Two processes
+    /// may then *run* one shard; only effects that the epoch fences are
+    /// exclusive. Nothing else is different: a planned move still waits for its release.
+    Fenced,
+}
+
+impl Ownership {
+    /// The word for it, as `--ownership` takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Leased => "leased",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
 /// Intervals and limits of liveness and leases.
 ///
 /// `lease` and `drift_ppm` are cluster values: a joiner takes them from the
@@ -152,6 +179,8 @@ pub struct NodeConfig {
     pub auto_join: bool,
     /// Shards of the cluster; read only at bootstrap. 1 to [`limits::SHARDS_MAX`].
     pub shards: u32,
+    /// What keeps a former owner from having an effect; read only at bootstrap.
+    pub ownership: Ownership,
     /// Share of the shards relative to the other members. 1 to [`limits::WEIGHT_MAX`].
     pub weight: u32,
     /// It is to own no more shards than this. If all members together have
@@ -190,6 +219,7 @@ impl NodeConfig {
             bootstrap: false,
             auto_join: true,
             shards: 10_000,
+            ownership: Ownership::default(),
             weight: 1,
             capacity: None,
             zone: String::new(),

@@ -29,7 +29,7 @@ pub mod status;
 pub mod time;
 pub mod wire;
 
-pub use config::{NodeConfig, Participation, Timing};
+pub use config::{NodeConfig, Ownership, Participation, Timing};
 pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, OperationRefused, Refusal, RequestError};
 pub use event::{Event, Outcome};

@@ -11,11 +11,15 @@
 //! |---|---|
 //! | `authority` | the leader: authority, grants, waits |
 //! | `deaf` | the leader: whether it is heard, and falls silent if not |
+//! | `link` | what was sent to a peer and heard of it |
+//! | `pace` | whether this node's clock stood still, by those of others |
 //! | `promise` | the voter: what it promised, and tells with its vote |
 //! | this file | the member: lease, silence of the leader; and the timers |
 
 mod authority;
 mod deaf;
+mod link;
+mod pace;
 mod promise;
 mod sent;
 
@@ -24,7 +28,7 @@ use std::time::Duration;
 
 use authority::Authority;
 pub use authority::MemberView;
-use sent::SentTimes;
+use link::Link;
 
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
@@ -58,14 +62,6 @@ pub enum LivenessOutput {
     },
     /// No majority of the voters was heard for the leader timeout: this node leads nobody.
     Unheard,
-}
-
-/// Datagrams to and from one peer.
-#[derive(Clone, Debug, Default)]
-struct Link {
-    sent: SentTimes,
-    boot: Option<BootId>,
-    received: u64,
 }
 
 /// The leader that this node follows, and when it was heard.
@@ -134,16 +130,21 @@ impl Liveness {
     /// Whether a datagram is new: of the newest boot of its sender, and with a
     /// higher counter than any before.
     pub fn admit(&mut self, from: RaftId, boot: BootId, counter: u64) -> bool {
-        let link = self.links.entry(from).or_default();
-        if link.boot != Some(boot) {
-            link.boot = Some(boot);
-            link.received = 0;
-        }
-        if counter <= link.received {
-            return false;
-        }
-        link.received = counter;
-        true
+        self.links.entry(from).or_default().admit(boot, counter)
+    }
+
+    /// A datagram came that its sender stamped `theirs`; it answers the one of
+    /// ours with this counter, if any. Tells for how long this node's clock
+    /// stood still, if it did.
+    pub fn compare_clocks(
+        &mut self,
+        now: Timestamp,
+        from: RaftId,
+        theirs: Timestamp,
+        answers: Option<u64>,
+    ) -> Option<Duration> {
+        let lost = self.links.get_mut(&from)?.compare(now, theirs, answers, self.timing.drift_ppm);
+        lost.filter(|_| !planted(Mutant::StoppedClockUnnoticed))
     }
 
     /// Forgets a peer that is no longer in any table.
@@ -408,7 +409,7 @@ impl Liveness {
             self.promise_until = self.promise_until + gap;
         }
         for link in self.links.values_mut() {
-            link.sent.clear();
+            link.forget_sent();
         }
         if let Some(followed) = &mut self.followed {
             followed.last_heard = (followed.last_heard + gap).min(now);

@@ -40,6 +40,7 @@ mod voters;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use endpoints::EndpointView;
@@ -203,13 +204,22 @@ impl Node {
             Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
             Input::Drained { change, shards } => self.handover.handle_drained(now, change, &shards),
             Input::StateGiven { change, shard, state } => self.giver.handle_state(now, change, shard, state),
-            Input::ClockGap { gap } => {
-                self.counters.clock_gaps += 1;
-                self.liveness.handle_clock_gap(now, gap);
-                self.membership.handle_clock_gap(now, gap);
-            }
+            Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }
         self.settle(now);
+    }
+
+    /// This process did not run for so long, or its clock did not: what is held is dropped, what is waited for prolonged.
+    fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
+        self.counters.clock_gaps += 1;
+        self.liveness.handle_clock_gap(now, gap);
+        self.membership.handle_clock_gap(now, gap);
+        if let Some(leading) = &mut self.leading {
+            leading.handle_clock_gap(gap);
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.handle_clock_gap(gap);
+        }
     }
 
     /// Takes a request of the application.
@@ -329,7 +339,7 @@ impl Node {
 
     /// How long the leader or the member had been silent that this node gave
     /// up last; each is told once. For measurements only.
-    pub fn take_silence(&mut self) -> Option<std::time::Duration> {
+    pub fn take_silence(&mut self) -> Option<Duration> {
         self.liveness.take_silence()
     }
 
@@ -368,6 +378,7 @@ impl Node {
             created_ns: self.config.wall_clock_ns,
             lease: self.config.timing.lease,
             drift_ppm: self.config.timing.drift_ppm,
+            ownership: self.config.ownership,
             generation: 1,
             former: Vec::new(),
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term, WorkerId};
 use crate::time::Timestamp;
 
@@ -264,6 +265,8 @@ pub struct Status {
     /// The cluster's generation: 1, and one more with each recovery from the
     /// loss of its majority. 0 while this node is in none.
     pub generation: u64,
+    /// What keeps a former owner from having an effect; `None` while this node is in no cluster.
+    pub ownership: Option<Ownership>,
     /// Shards beyond the capacity of all members; they are spread by weight.
     pub over_capacity: u32,
     /// This boot's worker id; it may be used only while the lease holds.

@@ -17,6 +17,7 @@ use funk_proto::wire::gossip::{NodeRecord, NodeState, PushPull, SerfState, Strea
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
 use funk_proto::wire::raft::{RaftEntry, RaftMessage, RaftRecord, SnapshotChunk, SnapshotMeta};
 use funk_proto::wire::{frame, varint};
+use funk_proto::{Ownership, Timestamp};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -261,7 +262,7 @@ proptest! {
 
     #[test]
     fn liveness_datagrams_survive_and_no_changed_bit_passes(
-        ids in any::<[u64; 4]>(), counter in 1..u64::MAX, body in datagram(), key: [u8; 16],
+        ids in any::<[u64; 4]>(), counter in 1..u64::MAX, micros in 0..u64::MAX / 1_000, body in datagram(), key: [u8; 16],
         at: prop::sample::Index, bit in 0..8u32,
     ) {
         let [cluster, from, boot, to] = ids.map(|id| id.max(1));
@@ -271,6 +272,7 @@ proptest! {
             boot: BootId::new(boot).unwrap(),
             to: RaftId::new(to).unwrap(),
             counter,
+            at: Timestamp::from_nanos(micros * 1_000),
         };
         let key = Key(key);
         let sealed = seal(&key, &header, &body);
@@ -326,6 +328,7 @@ proptest! {
             created_ns: -5,
             lease: Duration::from_millis(150),
             drift_ppm: 10_000,
+            ownership: Ownership::default(),
             generation: 1,
             former: Vec::new(),
         };

@@ -47,10 +47,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use funk_proto::Status;
 use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState, PinStatus};
 use funk_proto::time::Timestamp;
+use funk_proto::{Ownership, Status};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -163,6 +163,7 @@ impl<V: Observe> Console<V> {
             "funk_cluster": status.cluster.map(|id| id.to_string()),
             "funk_created_ns": status.created_ns,
             "funk_generation": status.generation,
+            "funk_ownership": status.ownership.map(Ownership::word),
             "funk_uptime_ms": self.view.now().as_nanos() / 1_000_000,
             "funk_lease_ms": lease_ms(status.lease_until, self.view.now()),
             "funk_now_ms": hub::unix_ns() / 1_000_000,

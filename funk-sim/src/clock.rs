@@ -26,6 +26,11 @@ impl Clock {
         *self = Self { true_base: now.as_nanos(), local_base: local.as_nanos(), rate: rate(ppm) };
     }
 
+    /// It stood still, and goes on at `local`.
+    pub fn go_on(&mut self, now: Timestamp, local: Timestamp) {
+        *self = Self { true_base: now.as_nanos(), local_base: local.as_nanos(), rate: self.rate };
+    }
+
     /// Its error in parts per million.
     pub fn drift(&self) -> i64 {
         i64::try_from(self.rate).expect("small") - MILLION.cast_signed()

@@ -101,11 +101,13 @@ pub enum Kind {
     Endpoint,
     /// The process ends in order and is started as one of a later version, or of this one again.
     Upgrade,
+    /// A machine stands still, and all of its clocks with it (a virtual machine that is stopped and resumed): no gap is to be seen.
+    Freeze,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 46] = [
+    pub const ALL: [(Kind, &'static str); 47] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -152,6 +154,7 @@ impl Kind {
         (Kind::Evict, "evict"),
         (Kind::Endpoint, "endpoint"),
         (Kind::Upgrade, "upgrade"),
+        (Kind::Freeze, "freeze"),
     ];
 
     /// Its word.

@@ -104,6 +104,8 @@ pub(crate) struct Pause {
     /// On the host's own clock, whose rate may change meanwhile.
     pub(crate) since: Timestamp,
     pub(crate) waiting: Vec<Happening>,
+    /// Its clock stands still, too.
+    pub(crate) frozen: bool,
 }
 
 /// One virtual host.

@@ -39,6 +39,8 @@ pub struct Plan {
     pub states: bool,
     /// Whether hosts differ in weight, capacity, zone and part.
     pub mixed: bool,
+    /// Whether the store fences: shards of the dead are taken at once.
+    pub fenced: bool,
     /// What goes wrong, by its beginning.
     pub faults: Vec<Fault>,
 }
@@ -67,6 +69,7 @@ impl Plan {
             durable: false,
             states: false,
             mixed: false,
+            fenced: false,
             faults,
         }
     }
@@ -85,6 +88,7 @@ impl Plan {
         plan.states = rng.below(2) == 0;
         plan.draw_kinds(&mut rng, later, share);
         plan.mixed = rng.below(3) == 0;
+        plan.fenced = rng.below(6) == 0;
         plan.faults.sort_by_key(|fault| fault.at);
         plan
     }
@@ -126,6 +130,7 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::RestartStorm => (one, 500 + rng.below(4_000), 2 + rng.below(8)),
         Kind::MassKill => (some, 1 + rng.below(3_000), 0),
         Kind::Pause => (if rng.below(4) == 0 { some } else { one }, 10 + skewed(rng, 5_000), 0),
+        Kind::Freeze => (one, 10 + skewed(rng, 3_000), 0),
         Kind::Stutter => (one, 500 + rng.below(5_000), 5 + rng.below(120)),
         Kind::Partition | Kind::Outbound | Kind::Inbound => {
             (if rng.below(2) == 0 { some } else { one }, 50 + skewed(rng, 8_000), 0)
@@ -179,6 +184,7 @@ impl fmt::Display for Plan {
         writeln!(f, "durable {}", self.durable)?;
         writeln!(f, "states {}", self.states)?;
         writeln!(f, "mixed {}", self.mixed)?;
+        writeln!(f, "fenced {}", self.fenced)?;
         for fault in &self.faults {
             writeln!(f, "fault {fault}")?;
         }
@@ -208,6 +214,7 @@ impl FromStr for Plan {
                 "end" => plan.end_at = number()?,
                 "states" => plan.states = rest.parse().map_err(|error| bad(&error))?,
                 "mixed" => plan.mixed = rest.parse().map_err(|error| bad(&error))?,
+                "fenced" => plan.fenced = rest.parse().map_err(|error| bad(&error))?,
                 "durable" => plan.durable = rest.parse().map_err(|error| bad(&error))?,
                 "fault" => plan.faults.push(rest.parse()?),
                 _ => return Err(format!("{line:?} begins with no word of a plan")),

@@ -50,6 +50,9 @@ pub fn run(plan: &Plan, story: bool) -> Outcome {
     if plan.states {
         world = world.with_states();
     }
+    if plan.fenced {
+        world = world.with_fenced_ownership();
+    }
     run_in(world, plan)
 }
 

@@ -36,7 +36,7 @@ use funk_proto::id::{ClusterId, ConnId, LogIndex, ShardId};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
 use funk_proto::{Channel, CloseReason, DatagramSocket, Event, Input, LastWord, Node, Seed};
-use funk_proto::{Status, Timestamp};
+use funk_proto::{Ownership, Status, Timestamp};
 use peace::Voters;
 use siphasher::sip::SipHasher13;
 
@@ -149,6 +149,7 @@ pub struct World {
     /// Disks outlive the processes.
     durable: bool,
     states: bool,
+    ownership: Ownership,
     hash: SipHasher13,
     seed: u64,
     old_datagrams: Vec<(usize, Happening)>,
@@ -185,6 +186,7 @@ impl World {
             keep_events: false,
             durable: false,
             states: false,
+            ownership: Ownership::default(),
             hash: SipHasher13::new(),
             seed,
             old_datagrams: Vec::new(),
@@ -228,6 +230,12 @@ impl World {
     /// Owners hand over what they have of a shard when it moves as planned.
     pub fn with_states(mut self) -> Self {
         self.states = true;
+        self
+    }
+
+    /// A store refuses writes of older epochs: shards of the dead are taken at once.
+    pub fn with_fenced_ownership(mut self) -> Self {
+        self.ownership = Ownership::Fenced;
         self
     }
 

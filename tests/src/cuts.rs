@@ -89,6 +89,26 @@ pub fn boot_after_evidence(seed: u64) -> Result<Option<&'static str>, Violation>
     Ok(dead.map(|_| "a process is dead for what was found of its former boot"))
 }
 
+/// A machine of this role stands still, and its clock with it, until others have
+/// its shards. Says what is wrong with what it does when it goes on.
+///
+/// # Errors
+/// A property that is broken.
+pub fn clock_stands_still(seed: u64, role: Role) -> Result<Option<&'static str>, Violation> {
+    let mut world = cluster(seed, 3)?;
+    let victim = with_role(&world, role);
+    let had = shards_of(&world, victim);
+    world.freeze(victim);
+    world.run(Duration::from_millis(400))?;
+    world.resume(victim);
+    let serves = |shard| world.hosts()[victim].right(world.now(), ShardId(shard)).is_some();
+    let serves_on = (0..SHARDS).any(|shard| had[shard as usize] && serves(shard));
+    if world.run_until(Duration::from_secs(12), World::converged)?.is_none() {
+        return Ok(Some("it does not come back"));
+    }
+    Ok(serves_on.then_some("a machine whose clock stood still serves what is others' by now"))
+}
+
 /// A running host of this role.
 ///
 /// # Panics

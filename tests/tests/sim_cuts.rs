@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, cluster, cut, mend, shards_of, watch, with_role};
+use funk_tests::cuts::{
+    Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, mend, shards_of, watch, with_role,
+};
 
 /// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
 fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
@@ -36,6 +38,15 @@ fn a_node_that_hears_nobody_or_is_heard_by_nobody_pauses_no_shard_of_the_others(
                 // Its lease holds on for a while; a deaf leader's voters promise more until it knows that it is deaf.
                 assert!(pauses.all < Duration::from_millis(110), "{nodes} nodes, {role:?}, {which:?}: {pauses:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_machine_whose_clock_stood_still_learns_it_from_the_others_before_it_serves() {
+    for role in [Role::Leader, Role::Follower] {
+        for seed in 1..=5 {
+            assert_eq!(clock_stands_still(seed, role), Ok(None), "{role:?}, seed {seed}");
         }
     }
 }

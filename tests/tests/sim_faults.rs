@@ -66,6 +66,14 @@ fn a_stopped_process_goes_on_and_has_lost_its_lease() {
 }
 
 #[test]
+fn a_machine_stands_still_with_its_clock_and_sees_no_gap() {
+    let outcome = with(Kind::Freeze, 0b11, 900, 0);
+    assert!(outcome.tally.resumes >= 4);
+    assert!(told(&outcome, "the machine and its clock stand still") >= 4);
+    assert!(told(&outcome, "the process goes on after 0ns") >= 4);
+}
+
+#[test]
 fn a_stuttering_process_stops_again_and_again() {
     assert!(with(Kind::Stutter, 0b100, 1_500, 40).tally.resumes > 10);
 }

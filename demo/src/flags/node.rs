@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
-use funk_proto::{NodeConfig, Participation, Timing};
+use funk_proto::{NodeConfig, Ownership, Participation, Timing};
 
-use super::{LogFlags, addresses, duration};
+use super::{LogFlags, addresses, boolean, duration};
 
 /// Async runtimes a node can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,15 +30,24 @@ pub enum Transport {
     Quic,
 }
 
+/// What keeps a former owner of a shard from having an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OwnershipName {
+    /// Its lease, which ends before anyone else may serve.
+    Leased,
+    /// The service's store, which refuses older epochs: the dead are replaced at once.
+    Fenced,
+}
+
 /// One node of a funk cluster, with the demo service on it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "demo", version)]
 pub struct NodeFlags {
     /// Start a new cluster
-    #[arg(long, env = "FUNK_BOOTSTRAP")]
+    #[arg(long, env = "FUNK_BOOTSTRAP", value_parser = boolean())]
     pub bootstrap: bool,
     /// Go on alone with what is in the data directory, when more than half of the voters are lost for good
-    #[arg(long, env = "FUNK_RECOVER", requires = "data_dir", conflicts_with = "bootstrap")]
+    #[arg(long, env = "FUNK_RECOVER", value_parser = boolean(), requires = "data_dir", conflicts_with = "bootstrap")]
     pub recover: bool,
     /// Name of the cluster; clusters of different names never mix
     #[arg(long, env = "FUNK_CLUSTER_NAME", value_name = "NAME", default_value = "clusterfunk")]
@@ -51,14 +60,14 @@ pub struct NodeFlags {
     pub interface: Option<IpAddr>,
     /// mDNS registration and discovery
     #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set)]
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub zeroconf: bool,
     /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
     /// The leader adds nodes that appear in Serf by itself
     #[arg(long, env = "FUNK_AUTO_JOIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set)]
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub auto_join: bool,
     /// Directory for log and snapshots
     #[arg(long, env = "FUNK_DATA_DIR", value_name = "DIR")]
@@ -67,6 +76,9 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_SHARDS", value_name = "N", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub shards: u32,
+    /// What keeps a former owner of a shard from having an effect, read only at bootstrap
+    #[arg(long, env = "FUNK_OWNERSHIP", value_enum, default_value = "leased")]
+    pub ownership: OwnershipName,
     /// Share of the shards relative to the other nodes
     #[arg(long, env = "FUNK_WEIGHT", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -78,10 +90,10 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_ZONE", value_name = "NAME", default_value = "")]
     pub zone: String,
     /// Learner: owns shards, never votes
-    #[arg(long, env = "FUNK_NON_VOTING", conflicts_with = "non_member")]
+    #[arg(long, env = "FUNK_NON_VOTING", value_parser = boolean(), conflicts_with = "non_member")]
     pub non_voting: bool,
     /// Serf-only observer
-    #[arg(long, env = "FUNK_NON_MEMBER")]
+    #[arg(long, env = "FUNK_NON_MEMBER", value_parser = boolean())]
     pub non_member: bool,
     /// Gossip, UDP and TCP
     #[arg(long, env = "FUNK_SERF_ENDPOINT", value_name = "HOST:PORT")]
@@ -138,7 +150,7 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_TRANSPORT", value_enum, default_value = "tcp")]
     pub transport: Transport,
     /// Guard the node: run it in a child process, and report its death to the others at once
-    #[arg(long, env = "FUNK_GUARD")]
+    #[arg(long, env = "FUNK_GUARD", value_parser = boolean())]
     pub guard: bool,
     /// Async runtime
     #[arg(long, env = "FUNK_RUNTIME", value_enum, default_value = "tokio")]
@@ -208,6 +220,10 @@ impl NodeFlags {
         config.bootstrap = self.bootstrap;
         config.auto_join = self.auto_join;
         config.shards = self.shards;
+        config.ownership = match self.ownership {
+            OwnershipName::Leased => Ownership::Leased,
+            OwnershipName::Fenced => Ownership::Fenced,
+        };
         config.weight = self.weight;
         config.capacity = self.capacity;
         config.zone.clone_from(&self.zone);

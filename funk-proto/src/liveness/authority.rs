@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::deaf::Hearing;
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
+use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 use crate::wire::liveness::Grant;
@@ -106,6 +107,8 @@ impl Authority {
             tracked.floor = tracked.floor.max(view.floor);
             self.members.insert(view.id, tracked);
         }
+        // Shards wait for the end of a grant, worker ids for a guard time more; then nobody does.
+        self.grant_end.retain(|_, end| *end + WORKER_ID_GUARD * 2 > now);
     }
 
     /// The voters whose promises count: the majority of each non-empty half.

@@ -66,6 +66,7 @@ impl Node {
                 leading.ready = true;
                 leading.wake();
                 self.refresh_members(now);
+                self.take_up_moves(now);
                 self.liveness.set_ready(now);
                 self.generation_has_begun();
             }

@@ -12,6 +12,8 @@
 //! that the former one ever granted: a store that compares epochs refuses a
 //! survivor of the other side, should the majority not have been lost at all.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Node;
@@ -45,6 +47,13 @@ enum Phase {
 }
 
 impl Recovery {
+    /// Nobody can have answered while this process did not run.
+    pub(super) fn handle_clock_gap(&mut self, gap: Duration) {
+        if let Phase::LookRound { until } = &mut self.phase {
+            *until = *until + gap;
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::LookRound { until } => Some(until),

@@ -58,7 +58,7 @@ impl Node {
         let Some(cluster) = self.peers.identity.cluster else { return Vec::new() };
         let (from, boot) = (self.me.id, self.me.boot);
         let words = self.peers.datagram_routes().map(|(to, address, key)| {
-            let header = Header { cluster, from, boot, to, counter: LAST_COUNTER };
+            let header = Header { cluster, from, boot, to, counter: LAST_COUNTER, at: Timestamp::ZERO };
             let sealed = |reaped| liveness::seal(&key, &header, &Body::Goodbye { reaped });
             LastWord { to: address, goodbye: sealed(false), reaped: sealed(true) }
         });

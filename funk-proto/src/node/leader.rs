@@ -2,6 +2,7 @@
 //! the voters. It acts by entries alone; nothing here takes effect before it
 //! is committed.
 
+mod map;
 mod voting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use crate::error::Misbehaviour;
 use crate::id::{BootId, LogIndex, RaftId, ShardId, Term};
 use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
-use crate::shards::plan::{Plan, Releases, Waits, plan};
+use crate::shards::plan::Releases;
 use crate::shards::{Member, Owner, worker_record};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{
@@ -74,6 +75,13 @@ impl Leading {
             voters_not_before: now + voters_wait(timing),
             transfer_at: now,
             moves: Vec::new(),
+        }
+    }
+
+    /// Promises of a former set of voters may run for so much longer.
+    pub(super) fn handle_clock_gap(&mut self, gap: Duration) {
+        if !planted(Mutant::GapEndsWaits) {
+            self.voters_not_before = self.voters_not_before + gap;
         }
     }
 
@@ -434,54 +442,6 @@ impl Node {
         if let (Some(leading), Some(id)) = (&mut self.leading, RaftId::new(record.id)) {
             leading.updates.insert(id, record);
             leading.wake();
-        }
-    }
-
-    // ---- the shard map ----
-
-    fn write_map(&mut self, now: Timestamp) {
-        let Some(next) = self.plan_map(now) else { return };
-        if let (Some(leading), Some(at)) = (&mut self.leading, next.again_at) {
-            leading.look_again(at);
-        }
-        if next.operations.is_empty() {
-            return;
-        }
-        let Some(index) = self.propose_operations(now, next.operations) else { return };
-        for loser in next.losers {
-            self.liveness.raise_floor(loser, index);
-        }
-        // A move gets a grace to be applied, or an owner that gives up shards
-        // one after another would never be up to date.
-        let grace_ends = now + self.config.timing.liveness_interval * 3;
-        if let Some(leading) = &mut self.leading {
-            leading.moves.extend(next.movers.into_iter().map(|id| (id, index, grace_ends)));
-            if next.incomplete {
-                leading.wake();
-            }
-        }
-    }
-
-    fn plan_map(&mut self, now: Timestamp) -> Option<Plan> {
-        let (state, leading) = (self.state.as_ref()?, self.leading.as_mut()?);
-        leading.releases.prune(state);
-        let liveness = &self.liveness;
-        let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
-        let inherited_until = liveness.inherited_until();
-        let ended = |owner: Owner| self.endings.has_ended(owner);
-        let answers = |owner: Owner| liveness.is_current(owner.id);
-        let waits =
-            Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end, answers: &answers };
-        Some(plan(state, &leading.releases, &waits))
-    }
-
-    fn enforce_moves(&mut self, now: Timestamp) {
-        let Some(leading) = &mut self.leading else { return };
-        let (due, later) = std::mem::take(&mut leading.moves).into_iter().partition(|&(_, _, at)| now >= at);
-        leading.moves = later;
-        let due: Vec<(RaftId, LogIndex, Timestamp)> = due;
-        for (id, index, _) in due {
-            self.liveness.raise_floor(id, index);
         }
     }
 }

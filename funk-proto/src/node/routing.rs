@@ -118,7 +118,7 @@ impl Node {
         if let Body::Heartbeat { commit, .. } = &mut body {
             *commit = self.consensus.heartbeat_commit(to);
         }
-        let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter };
+        let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter, at: self.now };
         let bytes = liveness::seal(&key, &header, &body);
         self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Liveness, to: address, bytes });
     }
@@ -310,6 +310,15 @@ impl Node {
             return Err(Misbehaviour::Replayed);
         }
         let from = header.from;
+        let answers = match body {
+            Body::Heartbeat { grant: Some(grant), .. } | Body::Grant(grant) => Some(grant.echo),
+            Body::Ack { echo, .. } => Some(echo),
+            Body::Heartbeat { grant: None, .. } | Body::Goodbye { .. } | Body::Resign { .. } => None,
+        };
+        if let Some(lost) = self.liveness.compare_clocks(now, from, header.at, answers) {
+            tracing::warn!(peer = %from, ?lost, "this machine's clock stood still, by that peer's");
+            self.handle_clock_gap(now, lost);
+        }
         match body {
             Body::Heartbeat { term, commit, lease, drift_ppm, grant } => {
                 if let Some(grant) = grant {

@@ -161,6 +161,7 @@ impl Node {
             shards_owned: state.map_or(0, |state| state.map.held_by(self.me)),
             created_ns: state.map_or(0, |state| state.cluster.created_ns),
             generation: state.map_or(0, |state| state.cluster.generation),
+            ownership: state.map(|state| state.cluster.ownership),
             over_capacity: state.map_or(0, State::over_capacity),
             worker_id: self.worker_id(),
             pins: state.map_or_else(Vec::new, pin_statuses),

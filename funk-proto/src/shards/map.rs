@@ -195,6 +195,19 @@ impl ShardMap {
         used.flat_map(|(kind, _)| [self.owner(kind.owner), on_its_way(kind)]).flatten().map(|owner| owner.id).collect()
     }
 
+    /// The owners that are to give shards up, each with the last entry that says so.
+    pub fn movers(&self) -> BTreeMap<Owner, LogIndex> {
+        let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0).map(|(kind, _)| kind);
+        let mut movers = BTreeMap::new();
+        for kind in used.filter(|kind| self.owner(kind.moving_to).is_some()) {
+            if let Some(owner) = self.owner(kind.owner) {
+                let last = movers.entry(owner).or_insert(LogIndex(0));
+                *last = (*last).max(LogIndex(kind.change));
+            }
+        }
+        movers
+    }
+
     /// How many shards a node has, of whatever boot.
     pub fn held_by_node(&self, id: RaftId) -> u32 {
         self.owners.iter().zip(&self.held).filter(|(owner, _)| owner.id == id).map(|(_, held)| held).sum()

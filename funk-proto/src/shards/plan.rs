@@ -13,6 +13,7 @@ use super::map::{Owner, ShardState};
 use super::members::Member;
 use super::set;
 use super::state::State;
+use crate::config::Ownership;
 use crate::id::{LogIndex, NodeName, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
 use crate::mutate::{Mutant, planted};
@@ -105,7 +106,8 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
     if owner == waits.me {
         return Step::Stay;
     }
-    if (waits.ended)(owner) {
+    let fenced = state.cluster.ownership == Ownership::Fenced;
+    if (waits.ended)(owner) || fenced && !live {
         return Step::Give;
     }
     let grant_end = if planted(Mutant::TakenBeforeGrantEnd) { Timestamp::ZERO } else { (waits.grant_end)(owner) };
@@ -291,6 +293,23 @@ mod tests {
         assert_eq!(plan_with(&ended).losers, [owner(3).id]);
         let other_boot = |of: Owner| of == Owner { boot: BootId::new(999).unwrap(), ..owner(3) };
         assert_eq!((plan_with(&other_boot).operations.len(), plan_with(&other_boot).again_at), (0, Some(at(150))));
+    }
+
+    #[test]
+    fn where_a_store_fences_the_shards_of_the_dead_wait_for_nothing_and_those_of_the_living_for_their_release() {
+        let mut state = thirds();
+        state.cluster.ownership = Ownership::Fenced;
+        let grants = |_| at(150);
+        state.apply(LogIndex(9), command([Op::Dead(BootName { id: 3, boot: 103 })]));
+        let next = plan(&state, &Releases::default(), &waits(100, 120, &grants));
+        assert_eq!((&next.losers[..], next.again_at), (&[owner(3).id][..], None));
+        apply(&mut state, &next);
+        state.apply(LogIndex(20), command([Op::Drain(BootName { id: 2, boot: 102 })]));
+        let moving = plan(&state, &Releases::default(), &waits(100, 120, &grants));
+        apply(&mut state, &moving);
+        let held = counts(&state)[1];
+        let waiting = plan(&state, &Releases::default(), &waits(100, 120, &grants));
+        assert_eq!((held > 0, waiting.operations.len(), waiting.again_at), (true, 0, Some(at(150))));
     }
 
     #[test]

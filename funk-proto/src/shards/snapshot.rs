@@ -14,6 +14,7 @@ use super::members::Members;
 use super::pins::Pins;
 use super::state::{ClusterValues, State, pin_record, pinned};
 use super::workers::Workers;
+use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
@@ -66,6 +67,9 @@ struct SavedState {
     /// Ids of the former generations, oldest first.
     #[prost(fixed64, repeated, tag = "18")]
     former: Vec<u64>,
+    /// Shards of the dead are taken at once: the application's store refuses older epochs.
+    #[prost(bool, tag = "19")]
+    fenced: bool,
 }
 
 const VERSION: u32 = 2;
@@ -93,6 +97,7 @@ pub(super) fn encode(state: &State) -> Bytes {
         workers: state.workers.iter().map(|(worker, owner)| worker_record(worker, owner)).collect(),
         generation: state.cluster.generation,
         former: state.cluster.former.iter().map(|former| former.get()).collect(),
+        fenced: state.cluster.ownership == Ownership::Fenced,
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -234,6 +239,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             created_ns: saved.created_ns,
             lease: Duration::from_nanos(saved.lease_ns),
             drift_ppm: saved.drift_ppm.min(DRIFT_PPM_MAX),
+            ownership: if saved.fenced { Ownership::Fenced } else { Ownership::Leased },
             generation: saved.generation.max(1),
             former: saved.former.into_iter().map(ClusterId::new).collect::<Option<_>>()?,
         },

@@ -12,6 +12,7 @@ use super::members::{Member, Members};
 use super::pins::Pins;
 use super::set;
 use super::workers::Workers;
+use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId, WorkerId};
 use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
@@ -30,6 +31,8 @@ pub struct ClusterValues {
     pub lease: Duration,
     /// The drift bound, parts per million.
     pub drift_ppm: u32,
+    /// What keeps a former owner from having an effect.
+    pub ownership: Ownership,
     /// 1, and one more with each recovery from the loss of the majority.
     pub generation: u64,
     /// Ids of the former generations, oldest first.
@@ -365,6 +368,7 @@ pub(super) mod tests {
             created_ns: 5,
             lease: Duration::from_millis(150),
             drift_ppm: 10_000,
+            ownership: Ownership::default(),
             generation: 1,
             former: Vec::new(),
         };

@@ -1,7 +1,7 @@
 //! Liveness datagrams: heartbeats, their answers, and grants.
 //!
 //! ```text
-//! kind u8 | cluster u64 | from u64 | boot u64 | to u64 | counter varint | body varints | tag u64
+//! kind u8 | cluster u64 | from u64 | boot u64 | to u64 | counter varint | at varint | body varints | tag u64
 //! ```
 //! All integers are big endian. The tag is SipHash-2-4 over everything before
 //! it, under the 128-bit key that the receiver handed to this boot of the
@@ -17,6 +17,7 @@ use super::varint;
 use crate::error::Misbehaviour;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
 use crate::limits::{DRIFT_PPM_MAX, LEASE_MAX, LIVENESS_DATAGRAM_BYTES_MAX};
+use crate::time::Timestamp;
 
 /// The key under which one boot sends to one receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub struct Header {
     pub to: RaftId,
     /// Grows with each datagram of this boot; never 0.
     pub counter: u64,
+    /// When it was sent by the sender's clock, which began with its boot; to the microsecond.
+    pub at: Timestamp,
 }
 
 const HEADER_BYTES: usize = 1 + 4 * 8;
@@ -147,6 +150,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
     out.put_u64(header.boot.get());
     out.put_u64(header.to.get());
     varint::put(&mut out, header.counter);
+    varint::put(&mut out, header.at.as_nanos() / 1_000);
     match *body {
         Body::Heartbeat { term, commit, lease, drift_ppm, grant } => {
             varint::put(&mut out, term.0);
@@ -192,7 +196,7 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
         return Err(Misbehaviour::Unauthentic);
     }
     let mut next = || varint::take(&mut rest).ok_or(WHAT);
-    let counter = next()?;
+    let (counter, at) = (next()?, Timestamp::from_nanos(next()?.saturating_mul(1_000)));
     let body = match kind {
         1 | 2 => Body::Heartbeat {
             term: Term(next()?),
@@ -213,7 +217,7 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
         return Err(WHAT);
     }
-    Ok((Header { cluster, from, boot, to, counter }, body))
+    Ok((Header { cluster, from, boot, to, counter, at }, body))
 }
 
 /// Whether a heartbeat's cluster values are such as a configuration may have.
@@ -237,6 +241,7 @@ mod tests {
             boot: BootId::new(3).unwrap(),
             to: RaftId::new(4).unwrap(),
             counter: 70_000,
+            at: Timestamp::from_nanos(3_600_000_001_000),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Ownership exclusivity: at every instant of true time at most one process
-//! may serve a shard, while every clock keeps to the drift bound.
+//! may serve a shard, while every clock keeps to the drift bound; unless the
+//! cluster leaves it to a store that refuses older epochs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use funk_proto::Timestamp;
 use funk_proto::id::{Epoch, ShardId};
+use funk_proto::{Ownership, Timestamp};
 
 use super::clocks::Clocks;
 use crate::checker::{Checker, Scene, Verdict};
@@ -21,8 +22,9 @@ pub struct OwnershipExclusivity {
     served: BTreeMap<ShardId, Epoch>,
 }
 
+/// Hosts of a cluster that has exclusive owners.
 fn is_ours(host: &Host) -> bool {
-    !host.foreign
+    !host.foreign && host.config.ownership == Ownership::Leased
 }
 
 /// Whether a host may serve one of the shards in `word` number `place`.
@@ -73,7 +75,7 @@ impl Checker for OwnershipExclusivity {
     }
 
     fn on_served(&mut self, scene: Scene<'_>, at: usize, shard: ShardId, epoch: Epoch) -> Verdict {
-        let applies = self.clocks.are_trusted(scene.now);
+        let applies = self.clocks.are_trusted(scene.now) && is_ours(&scene.hosts[at]);
         let newest = self.served.entry(shard).or_insert(epoch);
         if epoch < *newest && applies {
             let name = scene.name(at);

@@ -46,6 +46,13 @@ impl Runner<'_> {
                 hosts.iter().for_each(|&host| self.stop(host));
                 self.hits[index].hosts = hosts.to_vec();
             }
+            Kind::Freeze => {
+                for &host in hosts {
+                    self.stopped[host] += 1;
+                    self.world.freeze(host);
+                }
+                self.hits[index].hosts = hosts.to_vec();
+            }
             Kind::Partition | Kind::Outbound | Kind::Inbound | Kind::Partial | Kind::Ring => {
                 self.cut_links(index, fault.kind, hosts);
             }
@@ -112,7 +119,7 @@ impl Runner<'_> {
             | Kind::Upgrade => {
                 hosts.iter().for_each(|&host| self.bring_up(host, fault.kind));
             }
-            Kind::Pause => hosts.iter().for_each(|&host| self.let_go(host)),
+            Kind::Pause | Kind::Freeze => hosts.iter().for_each(|&host| self.let_go(host)),
             Kind::Drift | Kind::DriftPast => hosts.iter().for_each(|&host| self.world.set_drift(host, 0)),
             Kind::SlowDisk => {
                 for &host in &hosts {

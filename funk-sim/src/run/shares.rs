@@ -68,6 +68,7 @@ fn shares(state: &State) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use funk_proto::Ownership;
     use funk_proto::id::{ClusterId, LogIndex};
     use funk_proto::shards::set;
     use funk_proto::shards::state::ClusterValues;
@@ -79,10 +80,9 @@ mod tests {
     fn state(weights: [u32; 2], capacity: u32, first: u32) -> State {
         let (lease, drift_ppm) = (std::time::Duration::from_millis(150), 10_000);
         let id = ClusterId::new(1).expect("not zero");
-        let mut state = State::new(
-            ClusterValues { id, name: "c".into(), created_ns: 0, lease, drift_ppm, generation: 1, former: Vec::new() },
-            12,
-        );
+        let (ownership, name, former) = (Ownership::Leased, "c".into(), Vec::new());
+        let values = ClusterValues { id, name, created_ns: 0, lease, drift_ppm, ownership, generation: 1, former };
+        let mut state = State::new(values, 12);
         let mut apply = |op| {
             let index = LogIndex(state.applied.0 + 1);
             state.apply(index, Command { operations: vec![Operation { op: Some(op) }] });

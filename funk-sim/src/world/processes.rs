@@ -27,7 +27,7 @@ impl World {
         let (name, cluster) = (format!("n{at}").parse().expect("legal"), "sim".parse().expect("legal"));
         let mut config = NodeConfig::new(name, cluster, ip(at, 1), ip(at, 2), ip(at, 3));
         config.bootstrap = at == 0;
-        (config.hands_over_state, config.durable) = (self.states, self.durable);
+        (config.hands_over_state, config.durable, config.ownership) = (self.states, self.durable, self.ownership);
         config.join = if at == 0 { vec![] } else { vec![ip(0, 1)] };
         change(&mut config);
         self.hosts.push(Host::new(config, Disk::new(self.durable)));
@@ -126,25 +126,45 @@ impl World {
         }
         let host = &mut self.hosts[at];
         host.disk.crash(&mut self.rng);
+        let was_frozen = host.paused.as_ref().is_some_and(|pause| pause.frozen);
         (host.node, host.service, host.paused) = (None, None, None);
         host.drains.clear();
         host.service_inputs.clear();
         host.proposals.clear();
         host.refresh();
+        if was_frozen {
+            self.check_rates(at);
+        }
     }
 
     /// Stops a host's process; its sockets still take what comes.
     pub fn pause(&mut self, at: usize) {
+        self.stop(at, false);
+    }
+
+    /// Stops a host's machine with its clock: when it goes on, its process sees no gap.
+    pub fn freeze(&mut self, at: usize) {
+        self.stop(at, true);
+        self.check_rates(at);
+    }
+
+    fn stop(&mut self, at: usize, frozen: bool) {
         if self.hosts[at].runs() {
-            self.tell(Some(at), Topic::Process, || "the process stands still".into());
+            let what = if frozen { "the machine and its clock stand still" } else { "the process stands still" };
+            self.tell(Some(at), Topic::Process, || what.into());
             let since = self.hosts[at].clock.local(self.now);
-            self.hosts[at].paused = Some(Pause { since, waiting: Vec::new() });
+            self.hosts[at].paused = Some(Pause { since, waiting: Vec::new(), frozen });
         }
     }
 
     /// Lets a stopped process go on. After a long stop it sees first that time has passed.
     pub fn resume(&mut self, at: usize) {
-        let Some(Pause { since, waiting }) = self.hosts[at].paused.take() else { return };
+        let Some(Pause { since, waiting, frozen }) = self.hosts[at].paused.take() else { return };
+        if frozen {
+            let now = self.now;
+            self.hosts[at].clock.go_on(now, since);
+            self.check_rates(at);
+        }
         let host = &self.hosts[at];
         let gap = host.clock.local(self.now) - since;
         self.tell(Some(at), Topic::Process, || format!("the process goes on after {gap:?}"));
@@ -167,13 +187,21 @@ impl World {
     pub fn set_drift(&mut self, at: usize, ppm: i64) {
         let now = self.now;
         self.hosts[at].set_drift(now, ppm);
-        let spread = |host: &Host| u64::from(host.config.timing.drift_ppm) >= host.drift.unsigned_abs();
-        let within = self.hosts.iter().all(spread);
-        self.check_any(Some(at), |checker, scene| checker.on_drift(scene, within));
+        self.check_rates(at);
         let alarm = self.hosts[at].wake_at.take();
         if alarm.is_some() && self.hosts[at].runs() {
             self.set_alarm(at);
         }
+    }
+
+    /// Tells the checkers whether every clock keeps to the bound.
+    fn check_rates(&mut self, at: usize) {
+        let keeps = |host: &Host| {
+            let drifts = host.drift.unsigned_abs() > u64::from(host.config.timing.drift_ppm);
+            !drifts && host.paused.as_ref().is_none_or(|pause| !pause.frozen)
+        };
+        let within = self.hosts.iter().all(keeps);
+        self.check_any(Some(at), |checker, scene| checker.on_drift(scene, within));
     }
 
     /// Closes one of a host's streams as if the far side had reset it, drawn by `rng`.

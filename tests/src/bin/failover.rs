@@ -31,8 +31,8 @@ struct Arguments {
     /// Sizes of the clusters.
     #[arg(long, value_delimiter = ',', default_value = "3,5")]
     nodes: Vec<usize>,
-    /// How a node is lost: kill, stop, reap (a kill that a guard process reports), leave (SIGTERM),
-    /// cut (its host's cable is pulled; takes root).
+    /// How a node is lost: kill, stop, reap (a kill that a guard process reports), fence (a kill where
+    /// the service's store refuses older epochs), leave (SIGTERM), cut (its host's cable is pulled; takes root).
     #[arg(long, value_delimiter = ',', default_value = "kill,stop")]
     fault: Vec<Fault>,
     /// Which node is lost: leader, follower.

@@ -16,6 +16,8 @@ pub enum Fault {
     Stop,
     /// SIGKILL for the child of a guard, which tells the others.
     Reap,
+    /// SIGKILL in a cluster whose store refuses older epochs.
+    Fence,
     /// SIGTERM: the node hands over, leaves and says goodbye.
     Leave,
     /// The cable of its host is pulled, and plugged in when the settling is over.
@@ -39,7 +41,7 @@ impl Fault {
     pub fn strike(self, cluster: &DemoCluster, node: usize) -> Result<(), String> {
         let process = &cluster.nodes[node].process;
         match self {
-            Self::Kill => process.signal(Signal::KILL),
+            Self::Kill | Self::Fence => process.signal(Signal::KILL),
             Self::Stop => process.signal(Signal::STOP),
             Self::Leave => process.signal(Signal::TERM),
             Self::Reap => process.signal_child(Signal::KILL)?,
@@ -60,6 +62,7 @@ impl fmt::Display for Fault {
             Self::Kill => "kill",
             Self::Stop => "stop",
             Self::Reap => "reap",
+            Self::Fence => "fence",
             Self::Leave => "leave",
             Self::Cut => "cut",
         })
@@ -83,9 +86,10 @@ impl FromStr for Fault {
             "kill" => Ok(Self::Kill),
             "stop" => Ok(Self::Stop),
             "reap" => Ok(Self::Reap),
+            "fence" => Ok(Self::Fence),
             "leave" => Ok(Self::Leave),
             "cut" => Ok(Self::Cut),
-            _ => Err(format!("`{text}` is none of kill, stop, reap, leave and cut")),
+            _ => Err(format!("`{text}` is none of kill, stop, reap, fence, leave and cut")),
         }
     }
 }

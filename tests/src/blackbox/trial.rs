@@ -76,6 +76,7 @@ pub fn run(plan: &Plan, label: &str) -> Result<Outcome, String> {
     let mut cluster = match plan.fault {
         Fault::Cut => DemoCluster::start_on_hosts(label, plan.nodes)?,
         Fault::Reap => DemoCluster::start_with(label, plan.nodes, &["--guard"])?,
+        Fault::Fence => DemoCluster::start_with(label, plan.nodes, &["--ownership", "fenced"])?,
         _ => DemoCluster::start(label, plan.nodes)?,
     };
     let outcome = run_on(plan, &mut cluster);
@@ -121,7 +122,7 @@ fn run_on(plan: &Plan, cluster: &mut DemoCluster) -> Result<Outcome, String> {
     let now_owned = fetch_owners(pages[0])?.1;
     let moved = owners.iter().zip(&now_owned).filter(|(old, new)| old != new).count();
     let rejoined = match plan.fault {
-        Fault::Kill | Fault::Reap | Fault::Leave => None,
+        Fault::Kill | Fault::Reap | Fault::Fence | Fault::Leave => None,
         Fault::Cut => Some(plug_in(cluster, victim)?),
         Fault::Stop => Some(wake(cluster, victim, victim_page, before.epoch)?),
     };

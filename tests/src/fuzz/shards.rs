@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::Timestamp;
 use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId};
 use funk_proto::shards::plan::{Releases, Waits, plan};
 use funk_proto::shards::state::{ClusterValues, State};
 use funk_proto::shards::{Owner, set};
 use funk_proto::wire::cluster::{Command, Op};
+use funk_proto::{Ownership, Timestamp};
 use prost::Message;
 
 /// Entries applied from one input.
@@ -23,6 +23,7 @@ fn empty() -> State {
         created_ns: 5,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        ownership: Ownership::default(),
         generation: 1,
         former: Vec::new(),
     };

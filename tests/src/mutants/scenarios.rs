@@ -12,7 +12,7 @@ use funk_proto::shards::state::{ClusterValues, State};
 use funk_proto::shards::{Owner, set};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
 use funk_proto::wire::liveness::Grant;
-use funk_proto::{Seed, Timestamp, Timing};
+use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
 use super::{cuts, rumours, storms, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
@@ -32,6 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
     ("a process that was found dead starts again", cuts::another_boot),
+    ("a machine stands still with its clock", cuts::stopped_clock),
 ];
 
 /// Those that try many worlds.
@@ -164,6 +165,7 @@ fn other_times() -> Option<String> {
         created_ns: 0,
         lease: Duration::from_millis(150),
         drift_ppm: 10_000,
+        ownership: Ownership::default(),
         generation: 1,
         former: Vec::new(),
     };

@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{
 };
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, LAST_COUNTER, open, seal};
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
-use funk_proto::{Channel, DatagramSocket, Input, Node};
+use funk_proto::{Channel, DatagramSocket, Input, Node, Timestamp};
 
 use crate::fuzz::draw::{self, Near};
 
@@ -199,12 +199,12 @@ impl Peers {
         }
         for (echo, term) in std::mem::take(&mut self.peers[peer].beats) {
             let applied = LogIndex(self.peers[peer].log);
-            answers.extend(self.datagram(peer, Body::Ack { term, echo, applied }));
+            answers.extend(self.datagram(peer, Timestamp::ZERO, Body::Ack { term, echo, applied }));
         }
         answers
     }
 
-    fn datagram(&mut self, peer: usize, body: Body) -> Option<Input> {
+    fn datagram(&mut self, peer: usize, at: Timestamp, body: Body) -> Option<Input> {
         let (id, _, cluster) = self.node?;
         let key = self.peers[peer].key?;
         self.peers[peer].counter += 1;
@@ -214,6 +214,7 @@ impl Peers {
             boot: BootId::new(boot(peer))?,
             to: RaftId::new(id)?,
             counter: self.peers[peer].counter,
+            at,
         };
         let (socket, from) = (DatagramSocket::Liveness, address(peer + 2, 3));
         Some(Input::Datagram { socket, from, bytes: seal(&key, &header, &body) })
@@ -252,7 +253,8 @@ impl Peers {
         };
         let (socket, from) = (DatagramSocket::Liveness, address(peer + 2, 3));
         let unknown = Input::Datagram { socket, from, bytes: Bytes::from_static(&[1; 60]) };
-        Ok(self.datagram(peer, body).unwrap_or(unknown))
+        let at = if u.ratio(1, 8)? { u64::arbitrary(u)? >> u.int_in_range(0..=63)? } else { 0 };
+        Ok(self.datagram(peer, Timestamp::from_nanos(at), body).unwrap_or(unknown))
     }
 
     /// A goodbye of this peer, which may go on speaking after it, or of a boot that it never had.
@@ -262,7 +264,7 @@ impl Peers {
         let counter = if u.ratio(3, 4)? { LAST_COUNTER } else { draw::number(u, self.peers[peer].counter)?.max(1) };
         let ids = (ClusterId::new(cluster), RaftId::new(raft_id(peer)), BootId::new(boot), RaftId::new(id));
         let (Some(cluster), Some(from), Some(boot), Some(to)) = ids else { return Ok(Input::Timeout) };
-        let header = Header { cluster, from, boot, to, counter };
+        let header = Header { cluster, from, boot, to, counter, at: Timestamp::ZERO };
         let bytes = seal(&key, &header, &Body::Goodbye { reaped: u.arbitrary()? });
         Ok(Input::Datagram { socket: DatagramSocket::Liveness, from: address(peer + 2, 3), bytes })
     }

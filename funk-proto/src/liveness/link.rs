@@ -1,0 +1,49 @@
+//! Datagrams to and from one peer.
+
+use std::time::Duration;
+
+use super::pace::Pace;
+use super::sent::SentTimes;
+use crate::id::BootId;
+use crate::time::Timestamp;
+
+/// What is remembered of one peer's datagrams, and of those to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) sent: SentTimes,
+    pace: Pace,
+    boot: Option<BootId>,
+    received: u64,
+}
+
+impl Link {
+    /// Whether a datagram is of the newest boot, with a higher counter than any before.
+    pub(super) fn admit(&mut self, boot: BootId, counter: u64) -> bool {
+        if self.boot != Some(boot) {
+            self.boot = Some(boot);
+            self.received = 0;
+            self.pace.forget();
+        }
+        let is_new = counter > self.received;
+        self.received = self.received.max(counter);
+        is_new
+    }
+
+    /// A datagram left at `theirs` by the peer's clock and answers ours of this counter: for how long our clock stood still.
+    pub(super) fn compare(
+        &mut self,
+        now: Timestamp,
+        theirs: Timestamp,
+        answers: Option<u64>,
+        drift_ppm: u32,
+    ) -> Option<Duration> {
+        let answered = answers.and_then(|counter| self.sent.get(counter));
+        self.pace.compare(now, theirs, answered, drift_ppm)
+    }
+
+    /// What was sent before a gap proves nothing.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent.clear();
+        self.pace.forget();
+    }
+}

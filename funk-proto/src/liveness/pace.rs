@@ -1,0 +1,117 @@
+//! Whether this node's clock stood still without a trace, by the clock of a peer.
+//!
+//! Leases rely on clocks that count every pause. A machine that is stopped and
+//! resumed with all of its clocks standing still has no gap to see; but the
+//! next datagram of a peer shows that time has passed there. Each datagram
+//! says when it left by its sender's clock. One that answers a datagram of ours left after
+//! that was sent, so ours was ahead of the peer's by so much *at least*; any datagram
+//! left before it came, so ours is ahead by so much *at most*. When the most of now is below the
+//! least of before, and the drift bound does not explain it, our clock lost time.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Below the length of a pause that matters, above how exact stamps are.
+const SLACK_NANOS: i128 = 1_000_000;
+
+/// What is known of how far this node's clock is ahead of one peer's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    least: Option<Least>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    since: Timestamp,
+    ahead_nanos: i128,
+}
+
+impl Pace {
+    /// A datagram came `now` that left at `theirs`, and that answers one which
+    /// left here at `answers`, if it answers any. Tells for how long this
+    /// node's clock stood still since, at least.
+    pub(super) fn compare(
+        &mut self,
+        now: Timestamp,
+        theirs: Timestamp,
+        answers: Option<Timestamp>,
+        drift_ppm: u32,
+    ) -> Option<Duration> {
+        let ahead = |ours: Timestamp| i128::from(ours.as_nanos()) - i128::from(theirs.as_nanos());
+        let drifted = |length_nanos: i128| length_nanos * i128::from(drift_ppm) * 21 / 10_000_000;
+        let most = ahead(now);
+        let least = self.least.map(|least| {
+            let since = i128::try_from(now.since(least.since).as_nanos()).unwrap_or(i128::MAX >> 64);
+            least.ahead_nanos - drifted(since)
+        });
+        if let Some(lost) = least.map(|least| least - most).filter(|&lost| lost > SLACK_NANOS + drifted(lost)) {
+            self.least = None;
+            return Some(Duration::from_nanos(u64::try_from(lost).unwrap_or(u64::MAX)));
+        }
+        if let Some(sent) = answers.filter(|&sent| least.is_none_or(|least| ahead(sent) >= least)) {
+            self.least = Some(Least { since: now, ahead_nanos: ahead(sent) });
+        }
+        None
+    }
+
+    /// What was known says nothing about a clock that was set anew.
+    pub(super) fn forget(&mut self) {
+        self.least = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PPM: u32 = 10_000;
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp::from_nanos(micros * 1_000)
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_is_found_by_the_first_datagram_and_once() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
+        assert_eq!(pace.compare(at(120_200), at(920_100), Some(at(120_000)), PPM), None);
+        // The machine sleeps for 130 ms; what the peer sent meanwhile waits in the socket.
+        let lost = pace.compare(at(120_300), at(940_000), None, PPM).unwrap();
+        assert!(lost > Duration::from_millis(19) && lost < Duration::from_millis(20), "{lost:?}");
+        let mut pace = Pace::default();
+        pace.compare(at(120_200), at(920_100), Some(at(120_000)), PPM);
+        let lost = pace.compare(at(120_300), at(1_050_000), None, PPM).unwrap();
+        assert!(lost > Duration::from_millis(129) && lost < Duration::from_millis(130), "{lost:?}");
+        assert_eq!(pace.compare(at(120_400), at(1_050_100), None, PPM), None);
+    }
+
+    #[test]
+    fn delay_in_either_way_and_drift_within_the_bound_are_no_loss() {
+        let mut pace = Pace::default();
+        // It takes half a second to come; the next ones nothing.
+        assert_eq!(pace.compare(at(600_000), at(1_000_000), Some(at(99_000)), PPM), None);
+        assert_eq!(pace.compare(at(600_010), at(1_500_000), None, PPM), None);
+        // A minute in which ours is as slow and the peer's as fast as they may be.
+        let (mut ours, mut theirs) = (700_000, 1_600_000);
+        for _ in 0..3_000 {
+            (ours, theirs) = (ours + 19_800, theirs + 20_200);
+            assert_eq!(pace.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM), None);
+        }
+        // And one in which only every hundredth answers.
+        for n in 0..3_000 {
+            (ours, theirs) = (ours + 19_800, theirs + 20_200);
+            let answers = (n % 100 == 0).then_some(at(ours));
+            assert_eq!(pace.compare(at(ours + 100), at(theirs), answers, PPM), None);
+        }
+    }
+
+    #[test]
+    fn a_peer_whose_clock_stood_still_is_not_taken_for_our_own() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
+        assert_eq!(pace.compare(at(900_200), at(900_200), Some(at(900_000)), PPM), None);
+        // From now on it is measured by where it stands.
+        assert!(pace.compare(at(900_300), at(950_000), None, PPM).is_some());
+    }
+}
