@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
 BENCH_TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
-.PHONY: all build demo test check failover startup restart ownership churn moves rolling idle bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -48,6 +48,10 @@ restart:
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
 	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --nocapture no_request
+
+# Twelve nodes lose a voter every PAUSE seconds, eight times, and nobody is started again.
+attrition: build
+	@FUNK_PAUSE=$(or $(PAUSE),20) $(CARGO) test --locked -p funk-tests --test blackbox_attrition -- --nocapture
 
 # Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.
