@@ -257,8 +257,24 @@ impl Cluster {
     /// # Errors
     /// [`ProposeError::Rejected`]: surely not applied. The others: perhaps.
     pub async fn propose(&self, bytes: Bytes) -> Result<LogIndex, ProposeError> {
+        self.append(|reply| Command::Propose(bytes, reply)).await
+    }
+
+    /// Waits until this node has applied all that was committed anywhere before the call: what
+    /// the application reads of its replicated state afterwards is linearizable. Costs one entry of the log.
+    ///
+    /// # Errors
+    /// As [`Cluster::propose`]; nothing changes in any case.
+    pub async fn barrier(&self) -> Result<LogIndex, ProposeError> {
+        self.append(|reply| Command::Operate(Request::Barrier, reply)).await
+    }
+
+    async fn append(
+        &self,
+        command: impl FnOnce(Sender<Result<Outcome, RequestError>>) -> Command,
+    ) -> Result<LogIndex, ProposeError> {
         let (reply, answer) = async_channel::bounded(1);
-        let sent = self.shared.send(Command::Propose(bytes, reply)).await;
+        let sent = self.shared.send(command(reply)).await;
         sent.map_err(|Stopped| ProposeError::Rejected(RequestError::Stopping))?;
         match answer.recv().await {
             Ok(Ok(Outcome::Committed(index))) => Ok(index),

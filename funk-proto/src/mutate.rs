@@ -123,6 +123,8 @@ mutants! {
     RefutationLost,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
+    /// A barrier tells what its node has applied, and asks nobody.
+    BarrierWithoutLog,
     /// A user's proposal is appended twice.
     ProposedTwice,
     /// A proposal in flight is forgotten when the leader changes, and its request never ends.

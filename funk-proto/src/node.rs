@@ -232,6 +232,7 @@ impl Node {
         let id = self.proposals.next_id();
         match request {
             Request::Propose(bytes) => self.propose(now, id, bytes)?,
+            Request::Barrier => self.barrier(now, id)?,
             Request::Join(addresses) => {
                 if addresses.len() > limits::JOIN_ADDRESSES_MAX {
                     return Err(RequestError::Busy);

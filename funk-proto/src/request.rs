@@ -18,6 +18,10 @@ pub enum Request {
     /// Append `bytes` to the replicated log. Ends with
     /// [`Event::RequestDone`](crate::event::Event::RequestDone).
     Propose(Bytes),
+    /// Append an entry that holds nothing. When it ends with
+    /// [`Outcome::Committed`](crate::event::Outcome::Committed), this node has applied all that was
+    /// committed anywhere before it was asked: what the application reads then is linearizable.
+    Barrier,
     /// Join through these gossip addresses, in addition to the configured ones.
     Join(Vec<SocketAddr>),
     /// Drain, hand leadership over, leave. Ends with [`Event::Left`](crate::event::Event::Left).

@@ -116,7 +116,13 @@ fn raft() -> impl Strategy<Value = RaftMessage> {
 }
 
 fn user() -> impl Strategy<Value = UserEntry> {
-    (any::<[u64; 3]>(), bytes()).prop_map(|([id, boot, request], bytes)| UserEntry { id, boot, request, bytes })
+    (any::<[u64; 3]>(), bytes(), any::<bool>()).prop_map(|([id, boot, request], bytes, barrier)| UserEntry {
+        id,
+        boot,
+        request,
+        bytes,
+        barrier,
+    })
 }
 
 fn body() -> impl Strategy<Value = FrameBody> {

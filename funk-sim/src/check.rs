@@ -14,6 +14,7 @@ mod handed_states;
 mod identity;
 mod leader_completeness;
 mod lease_containment;
+mod linearizable_reads;
 mod log_matching;
 mod map_monotonic;
 mod membership_events;
@@ -38,6 +39,7 @@ pub use handed_states::HandedStates;
 pub use identity::Identity;
 pub use leader_completeness::LeaderCompleteness;
 pub use lease_containment::LeaseContainment;
+pub use linearizable_reads::LinearizableReads;
 pub use log_matching::LogMatching;
 pub use map_monotonic::MapMonotonic;
 pub use membership_events::MembershipEvents;
@@ -72,6 +74,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<MembershipEvents>::default(),
         Box::<Endings>::default(),
         Box::<Proposals>::default(),
+        Box::<LinearizableReads>::default(),
         Box::<WorkerIds>::default(),
         Box::<Waiters>::default(),
         Box::<TermGrowth>::default(),

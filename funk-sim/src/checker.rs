@@ -139,6 +139,11 @@ pub trait Checker: fmt::Debug {
         Ok(())
     }
 
+    /// A client wants to know through a node what was committed before.
+    fn on_barrier(&mut self, _scene: Scene<'_>, _at: usize, _id: funk_proto::RequestId) -> Verdict {
+        Ok(())
+    }
+
     /// The run is over.
     fn at_end(&mut self, _scene: Scene<'_>) -> Verdict {
         Ok(())

@@ -22,6 +22,7 @@ pub fn three_nodes_agree_and_outlive_one<R: Runtime>() {
         let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
         until_shared(&nodes, &mut events).await;
         propose_from_each(&nodes).await;
+        read_after_write(&nodes).await;
 
         nodes.pop();
         while events[2].next().await != Err(EventsEnd::Stopped) {}
@@ -72,6 +73,19 @@ async fn propose_from_each(nodes: &[Cluster]) {
         for events in &mut events {
             assert_eq!(committed(events).await, (index, bytes.clone()));
         }
+    }
+}
+
+/// Who waits at a barrier has seen what was written before, through whatever node.
+async fn read_after_write(nodes: &[Cluster]) {
+    for (writer, reader) in nodes.iter().zip(nodes.iter().cycle().skip(1)) {
+        let mut events = reader.events();
+        let bytes = Bytes::from(format!("written through {}", writer.name()));
+        let written = writer.propose(bytes.clone()).await.expect("there is a leader");
+        let seen = reader.barrier().await.expect("there is a leader");
+        assert!(seen > written);
+        let next = future::poll_once(committed(&mut events)).await;
+        assert_eq!(next, Some((written, bytes)), "it is there already");
     }
 }
 

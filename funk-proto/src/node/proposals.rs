@@ -41,6 +41,21 @@ impl Proposals {
 
 impl Node {
     pub(super) fn propose(&mut self, now: Timestamp, id: RequestId, bytes: Bytes) -> Result<(), RequestError> {
+        self.send_entry(now, id, bytes, false)
+    }
+
+    /// An entry of its own says what came before it, on every node alike: a
+    /// leader that was deposed and does not know it commits none.
+    pub(super) fn barrier(&mut self, now: Timestamp, id: RequestId) -> Result<(), RequestError> {
+        if planted(Mutant::BarrierWithoutLog) {
+            let outcome = Outcome::Committed(self.consensus.applied());
+            self.event(Event::RequestDone { id, outcome });
+            return Ok(());
+        }
+        self.send_entry(now, id, Bytes::new(), true)
+    }
+
+    fn send_entry(&mut self, now: Timestamp, id: RequestId, bytes: Bytes, barrier: bool) -> Result<(), RequestError> {
         if bytes.len() > PROPOSAL_BYTES_MAX {
             return Err(RequestError::TooLarge { bytes: bytes.len() });
         }
@@ -53,7 +68,7 @@ impl Node {
         if self.state.is_none() {
             return Err(RequestError::NotMember);
         }
-        let entry = UserEntry { id: self.me.id.get(), boot: self.me.boot.get(), request: id.0, bytes };
+        let entry = UserEntry { id: self.me.id.get(), boot: self.me.boot.get(), request: id.0, bytes, barrier };
         if self.leading.is_some() {
             self.append_user_entry(now, entry).map_err(|_| RequestError::NoLeader)?;
         } else {
@@ -104,8 +119,10 @@ impl Node {
     }
 
     pub(super) fn user_entry_applied(&mut self, index: LogIndex, entry: &UserEntry) {
-        self.proposals.user_entries = true;
-        self.event(Event::Committed { index, bytes: entry.bytes.clone() });
+        if !entry.barrier {
+            self.proposals.user_entries = true;
+            self.event(Event::Committed { index, bytes: entry.bytes.clone() });
+        }
         if entry.boot == self.me.boot.get() {
             self.end_request(RequestId(entry.request), Outcome::Committed(index));
         }

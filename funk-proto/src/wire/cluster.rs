@@ -324,6 +324,9 @@ pub struct UserEntry {
     /// The proposed bytes.
     #[prost(bytes = "bytes", tag = "4")]
     pub bytes: Bytes,
+    /// It holds nothing for the application: who waits for it knows what was committed before.
+    #[prost(bool, tag = "5")]
+    pub barrier: bool,
 }
 
 /// One log entry: operations that are applied together, in order.

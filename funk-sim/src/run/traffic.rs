@@ -1,6 +1,7 @@
 //! What clients do all the while.
 
 use bytes::Bytes;
+use funk_proto::Request;
 use funk_proto::id::ShardId;
 
 use super::{Action, Runner};
@@ -16,7 +17,7 @@ impl Runner<'_> {
         }
     }
 
-    /// A request, now and then a proposal; and again soon.
+    /// A request, now and then a proposal, and a reader that wants to see it; and again soon.
     pub(super) fn traffic(&mut self) {
         self.end_the_refused();
         let shard = ShardId(u32::try_from(self.rng.below(self.plan.shards.into())).expect("below a u32"));
@@ -30,6 +31,10 @@ impl Runner<'_> {
                     self.proposed += 1;
                     let bytes = Bytes::copy_from_slice(&self.proposed.to_be_bytes());
                     let _ = self.world.propose_through(at, &bytes);
+                    if self.proposed.is_multiple_of(3) {
+                        let reader = running[self.draw(running.len())];
+                        let _ = self.world.request(reader, Request::Barrier);
+                    }
                 }
             }
         }

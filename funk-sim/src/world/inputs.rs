@@ -32,10 +32,14 @@ impl World {
         // Nodes that could not find each other do, and may have terms and votes to settle.
         let joins = matches!(request, Request::Join(_));
         let plain = matches!(request, Request::Propose(_) | Request::SetEndpoint { .. });
+        let asks = matches!(request, Request::Barrier);
         let ends = !leaves && !joins && !plain;
         let id = node.request(now, request)?;
-        if ends || leaves || joins {
+        if ends && !asks || leaves || joins {
             self.disturb_all();
+        }
+        if asks {
+            self.check(Some(at), |checker, scene| checker.on_barrier(scene, at, id));
         }
         if ends {
             self.check(Some(at), |checker, scene| checker.on_request(scene, at, id));

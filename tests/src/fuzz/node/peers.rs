@@ -281,7 +281,8 @@ impl Peers {
             BootName { id: raft_id(about), boot: boot(about) }
         };
         let entry = |u: &mut Unstructured<'_>| -> Result<UserEntry> {
-            Ok(UserEntry { id: name.id, boot: name.boot, request: draw::number(u, 1)?, bytes: draw::small(u)? })
+            let (request, bytes, barrier) = (draw::number(u, 1)?, draw::small(u)?, u.ratio(1, 4)?);
+            Ok(UserEntry { id: name.id, boot: name.boot, request, bytes, barrier })
         };
         let body = match u.int_in_range(0..=17_u8)? {
             0..=5 => FrameBody::Raft(draw::raft_message(u, near, &snapshot_body(node))?),
