@@ -96,7 +96,11 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     config.durable = claimed.is_some();
     config.hands_over_state |= hand_over.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
+    config.former_boots = claimed.as_mut().map_or_else(Vec::new, |claimed| claimed.former.clone());
     let node = Node::new(config.clone(), recovered, seed, clock.now())?;
+    if let Some(claimed) = &claimed {
+        claimed.note_boot(node.inspect().boot());
+    }
 
     let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());

@@ -6,6 +6,7 @@
 //! | `files` | writing the files of a data directory |
 //! | `writer` | the thread that writes, so that a slow disk stops no heartbeat |
 
+mod boots;
 pub(crate) mod data_dir;
 mod files;
 pub(crate) mod writer;

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::id::{ClusterName, NodeName};
+use crate::id::{BootId, ClusterName, NodeName};
 use crate::limits;
 
 /// Whether a node votes, learns or only watches.
@@ -195,6 +195,10 @@ pub struct NodeConfig {
     pub hands_over_state: bool,
     /// Whether writes outlast the process: the node has a data directory.
     pub durable: bool,
+    /// Boots of this node that have surely ended, the newest last: those of former
+    /// processes that held a lock which this one holds now. At most [`limits::FORMER_BOOTS_MAX`].
+    /// Their shards are served again without a wait for their leases. Empty: nothing is sure.
+    pub former_boots: Vec<BootId>,
     /// Unix nanoseconds at the start, recorded in the bootstrap state. The
     /// core decides nothing by it.
     pub wall_clock_ns: i64,
@@ -226,6 +230,7 @@ impl NodeConfig {
             participation: Participation::Full,
             hands_over_state: false,
             durable: false,
+            former_boots: Vec::new(),
             wall_clock_ns: 0,
             timing: Timing::default(),
         }
@@ -271,6 +276,14 @@ impl NodeConfig {
         if self.zone.len() > limits::ENDPOINT_NAME_BYTES_MAX || self.service.len() > limits::ENDPOINT_NAME_BYTES_MAX {
             let accepted = "at most 64 bytes".into();
             return Err(ConfigError::Range { what: "zone or service name", given: self.zone.clone(), accepted });
+        }
+        if self.former_boots.len() > limits::FORMER_BOOTS_MAX {
+            let accepted = format!("at most {}", limits::FORMER_BOOTS_MAX);
+            return Err(ConfigError::Range {
+                what: "former boots",
+                given: self.former_boots.len().to_string(),
+                accepted,
+            });
         }
         self.timing.check()
     }

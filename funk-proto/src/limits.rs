@@ -76,6 +76,9 @@ pub const SHARD_STATES_AT_ONCE: usize = 8;
 pub const SHARD_STATES_KEPT_BYTES_MAX: usize = 256 << 20;
 /// Weight of one member in the assignment.
 pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Boots of former processes that a data directory remembers, the newest of them. One would do, but for
+/// processes that end before anybody takes them in.
+pub const FORMER_BOOTS_MAX: usize = 8;
 /// Worker ids: what the usual ten bits hold. Four times as many as members, since those of dead boots are not free at once.
 pub const WORKER_IDS_MAX: u16 = 1_024;
 /// Time after the end of a boot's last lease in which its worker id is not
@@ -109,14 +112,15 @@ pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes behind a request's first message that are kept, so that the request can
 /// be sent to another node when the first one did not run it.
 pub const REPLAY_BYTES_MAX: usize = 256 << 10;
-/// Connections served at once on one HTTP listener; more are closed at once.
-pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// Connections served at once on one HTTP listener; more are closed at once. Every watcher may come on one of its own.
+pub const HTTP_CONNECTIONS_MAX: usize = CLUSTER_WATCHERS_MAX + 1_024;
 /// Streams of one HTTP/2 connection served at once.
 pub const HTTP_STREAMS_MAX: u32 = 4_096;
 /// Series of the request counter: names from outside cannot grow the table past it.
 pub const METRIC_SERIES_MAX: usize = 4_096;
-/// Programs that follow one node's picture of the cluster at once; more are refused.
-pub const CLUSTER_WATCHERS_MAX: usize = 512;
+/// Programs that follow one node's picture of the cluster at once, at some 36 KiB each with their connections;
+/// more are refused.
+pub const CLUSTER_WATCHERS_MAX: usize = 4_096;
 /// Shard ranges in one message to a watcher, at some 60 bytes each: far below
 /// the 4 MiB that gRPC clients take.
 pub const CLUSTER_MESSAGE_RANGES_MAX: usize = 16_384;
@@ -126,8 +130,11 @@ pub const CLUSTER_MESSAGE_MEMBERS_MAX: usize = 256;
 pub const WATCH_SEND_MAX: Duration = Duration::from_secs(30);
 /// Time that a watcher waits for a node that is behind the epoch it asks for.
 pub const WATCH_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// Time for a call that another node has to carry out; a caller may give less.
+/// Time for a call that another node has to carry out, where the caller gives none.
 pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Time that a caller may give such a call: twice what an operation on members takes, so that the leader's own
+/// word comes first.
+pub const CALLER_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Commands of the application that wait for the driver's next pass.
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Requests that a service may have in hand at one time.
@@ -229,4 +236,5 @@ const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SHARD_STATE_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);
 const _: () = assert!(SHARDS_PER_OPERATION_MAX * 3 < PROPOSAL_BYTES_MAX);
+const _: () = assert!(CALLER_WAIT_MAX.as_secs() >= 2 * OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(ENTRIES_KEPT_BEHIND_SNAPSHOT < SNAPSHOT_AFTER_ENTRIES);

@@ -47,6 +47,7 @@ fn record() -> impl Strategy<Value = MemberRecord> {
                 non_member,
                 durable,
                 capacity: numbers[1],
+                former: vec![id; usize::from(durable)],
             }
         },
     )

@@ -5,7 +5,7 @@ use std::time::Duration;
 use funk_proto::id::{BootId, RaftId};
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{SHARDS, STEP, boot_after_evidence, cluster, shards_of, watch, with_role};
+use funk_tests::cuts::{SHARDS, STEP, boot_after_evidence, cluster, form, shards_of, watch, with_role};
 
 fn settled(seed: u64, nodes: usize) -> World {
     cluster(seed, nodes).expect("no property is broken")
@@ -109,5 +109,38 @@ fn evidence_of_one_voter_alone_deposes_no_leader_and_kills_nobody() {
 fn a_new_process_is_not_dead_for_what_was_found_of_the_former() {
     for seed in 1..=3 {
         assert_eq!(boot_after_evidence(seed), Ok(None), "seed {seed}");
+    }
+}
+
+/// Whoever holds the lock of a data directory knows that the processes before it are gone.
+#[test]
+fn the_shards_of_a_process_that_starts_again_at_once_do_not_wait_for_its_former_lease() {
+    for role in [Role::Leader, Role::Follower] {
+        for seed in 1..=3 {
+            let world = World::new(seed).with_durable_disks();
+            let mut world = form(world, seed, 3).expect("no property is broken");
+            let victim = with_role(&world, role);
+            let had = shards_of(&world, victim);
+            world.kill(victim);
+            world.restart(victim);
+            let pauses = watch(&mut world, &had, Duration::from_secs(1)).expect("no property is broken");
+            println!("{role:?}, seed {seed}: {pauses:?}");
+            assert!(pauses.others <= STEP, "{role:?}, seed {seed}: {pauses:?}");
+            assert!(pauses.all < Duration::from_millis(60), "{role:?}, seed {seed}: {pauses:?}");
+            let owned: u32 = world.running().into_iter().map(|at| world.status(at).shards_owned).sum();
+            assert_eq!(owned, SHARDS);
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_starts_again_as_a_whole_waits_for_no_lease_of_before() {
+    for seed in 1..=3 {
+        let mut world = form(World::new(seed).with_durable_disks(), seed, 3).expect("no property is broken");
+        (0..3).for_each(|at| world.kill(at));
+        (0..3).for_each(|at| world.restart(at));
+        let served = until(&mut world, Duration::from_secs(5), World::converged).expect("it serves again");
+        println!("seed {seed}: {served:?}");
+        assert!(served < Duration::from_millis(120), "seed {seed}: {served:?}");
     }
 }

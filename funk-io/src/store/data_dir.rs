@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use funk_proto::Recovered;
-use funk_proto::id::{ClusterName, NodeName};
+use funk_proto::id::{BootId, ClusterName, NodeName};
 use funk_proto::wire::journal::{self, FileKind, Journal};
 use rustix::fs::{FlockOperation, flock};
 
-use super::StoreError;
 use super::files::{Files, sync_directory, write_whole};
+use super::{StoreError, boots};
 
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
@@ -28,6 +28,8 @@ pub struct DataDir {
     lock: File,
     identity: Option<(NodeName, ClusterName)>,
     journal: Journal,
+    /// Boots of processes that held the lock before, the newest last.
+    former: Vec<BootId>,
 }
 
 impl DataDir {
@@ -41,9 +43,10 @@ impl DataDir {
         let path = path.as_ref().to_owned();
         std::fs::create_dir_all(&path).map_err(|error| StoreError::new(&path, format!("creating: {error}")))?;
         let lock = lock(&path.join(LOCK))?;
+        let former = boots::former(&lock);
         let identity = read_identity(&path)?;
         let journal = read_journal(&path)?;
-        Ok(Self { path, lock, identity, journal })
+        Ok(Self { path, lock, identity, journal, former })
     }
 
     /// The name of the node that the directory belongs to; `None` if it is new.
@@ -68,7 +71,7 @@ impl DataDir {
 
     /// Takes the directory into use for this node.
     pub(crate) fn claim(self, name: &NodeName, cluster: &ClusterName) -> Result<Claimed, StoreError> {
-        let Self { path, lock, identity, journal } = self;
+        let Self { path, lock, identity, journal, former } = self;
         match &identity {
             Some((owner, of)) if (owner, of) != (name, cluster) => {
                 let why =
@@ -84,7 +87,7 @@ impl DataDir {
         }
         tidy(&path, &journal)?;
         let files = Files::new(path, journal.next);
-        Ok(Claimed { lock, files, recovered: Recovered { records: journal.records } })
+        Ok(Claimed { lock, files, recovered: Recovered { records: journal.records }, former })
     }
 }
 
@@ -94,10 +97,21 @@ pub(crate) struct Claimed {
     pub(super) lock: File,
     pub(super) files: Files,
     pub(crate) recovered: Recovered,
+    pub(crate) former: Vec<BootId>,
+}
+
+impl Claimed {
+    /// This process is `boot`: the next one will know that it has ended.
+    pub(crate) fn note_boot(&self, boot: BootId) {
+        if let Err(error) = boots::note(&self.lock, &self.former, boot) {
+            // The next process will wait for the leases of this one, as without a data directory.
+            tracing::warn!(%error, "the lock file of the data directory cannot be written");
+        }
+    }
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| StoreError::new(path, format!("opening: {error}")))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         let error = io::Error::from(error);

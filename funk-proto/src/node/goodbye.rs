@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use super::Node;
 use crate::id::{BootId, RaftId};
-use crate::limits::RAFT_MEMBERS_MAX;
+use crate::limits::{FORMER_BOOTS_MAX, RAFT_MEMBERS_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::shards::Owner;
 use crate::time::Timestamp;
+use crate::wire::cluster::MemberRecord;
 use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};
 
 /// What is to be sent to one peer when this process has ended.
@@ -42,12 +43,13 @@ impl Endings {
         self.0.iter().map(|(&id, &boot)| (id, boot))
     }
 
-    fn insert(&mut self, owner: Owner) {
+    /// Takes it in; false if it was known.
+    fn insert(&mut self, owner: Owner) -> bool {
         if self.0.len() >= RAFT_MEMBERS_MAX && !self.0.contains_key(&owner.id) {
             // What is forgotten is waited for: slower, and as safe.
             self.0.pop_first();
         }
-        self.0.insert(owner.id, owner.boot);
+        self.0.insert(owner.id, owner.boot) != Some(owner.boot)
     }
 }
 
@@ -65,6 +67,29 @@ impl Node {
         words.collect()
     }
 
+    /// Whether nothing that this boot was granted counts any more.
+    pub(super) fn has_ended(&self, owner: Owner) -> bool {
+        self.endings.has_ended(owner) || owner.id == self.me.id && self.config.former_boots.contains(&owner.boot)
+    }
+
+    /// This node asks to join, and says which of its former boots have surely ended.
+    pub(super) fn join_request(&self) -> MemberRecord {
+        let former = self.config.former_boots.iter().map(|boot| boot.get()).collect();
+        MemberRecord { former, ..self.own_member().record(Some(self.me.boot)) }
+    }
+
+    /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has ended.
+    pub(super) fn former_boots_have_ended(&mut self, now: Timestamp, id: RaftId, former: &[u64]) {
+        let Some(state) = &self.state else { return };
+        let listed = state.members.get(id).and_then(|member| member.boot);
+        let owners = state.map.owners().iter().filter(|owner| owner.id == id && state.map.held_by(**owner) > 0);
+        let said = |boot: &BootId| former.iter().take(FORMER_BOOTS_MAX).any(|&former| former == boot.get());
+        let ended = listed.into_iter().chain(owners.map(|owner| owner.boot)).find(said);
+        if let Some(boot) = ended.filter(|&boot| self.peers.boot(id) != Some(boot)) {
+            self.handle_goodbye(now, Owner { id, boot }, true);
+        }
+    }
+
     /// Grows with every change of [`Node::last_words`].
     pub fn last_words_version(&self) -> u64 {
         self.peers.routes_version()
@@ -74,7 +99,9 @@ impl Node {
     pub(super) fn handle_goodbye(&mut self, now: Timestamp, ended: Owner, reaped: bool) {
         tracing::info!(peer = %ended.id, reaped, "a member's process has ended");
         self.counters.goodbyes += 1;
-        self.endings.insert(ended);
+        if !self.endings.insert(ended) {
+            return;
+        }
         if let Some(leading) = &mut self.leading {
             leading.wake();
         } else if self.consensus.leader() == Some(ended.id) {

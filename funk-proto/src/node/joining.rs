@@ -210,7 +210,7 @@ impl Node {
         }
         for _ in 0..doors.len() {
             self.joining.asked = (self.joining.asked + 1) % doors.len();
-            let request = FrameBody::Join(self.own_member().record(Some(self.me.boot)));
+            let request = FrameBody::Join(self.join_request());
             if self.peers.send(now, doors[self.joining.asked], request) {
                 return;
             }
@@ -221,7 +221,7 @@ impl Node {
     pub(super) fn ask_to_join_through(&mut self, now: Timestamp, peer: RaftId) {
         let waits = self.joining.ask_at.is_some() && !self.joining.leaving && !self.joining.looks_round();
         if waits && self.is_out(now) && self.doors().contains(&peer) {
-            let request = FrameBody::Join(self.own_member().record(Some(self.me.boot)));
+            let request = FrameBody::Join(self.join_request());
             self.peers.send(now, peer, request);
         }
     }

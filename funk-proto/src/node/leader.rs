@@ -239,7 +239,7 @@ impl Node {
         let members = self.state.iter().flat_map(|state| state.members.iter());
         let gone = members.filter_map(|member| {
             let owner = Owner { id: member.id, boot: member.boot? };
-            let is_gone = self.endings.has_ended(owner)
+            let is_gone = self.has_ended(owner)
                 || self.is_dead_by_evidence(now, owner)
                 || self.liveness.is_silent(owner.id)
                 || self.has_restarted(owner.id, owner.boot);
@@ -262,6 +262,7 @@ impl Node {
     /// Takes a join request in, or passes it on to the leader.
     pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
         let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
+        self.former_boots_have_ended(now, member.id, &record.former);
         let Some(leading) = &mut self.leading else {
             if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
                 self.peers.send(now, leader, FrameBody::Join(record));

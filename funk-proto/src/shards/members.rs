@@ -99,6 +99,7 @@ impl Member {
             non_member: self.non_member,
             durable: self.durable,
             capacity: self.capacity.map_or(0, NonZeroU32::get),
+            former: Vec::new(),
         }
     }
 

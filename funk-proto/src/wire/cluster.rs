@@ -246,6 +246,9 @@ pub struct MemberRecord {
     /// It is to own no more shards than this; 0: no such bound.
     #[prost(uint32, tag = "13")]
     pub capacity: u32,
+    /// Who asks to join: boots of this node that have ended, since it holds what only one process can. Not in the log.
+    #[prost(fixed64, repeated, tag = "14")]
+    pub former: Vec<u64>,
 }
 
 /// Gates closed by an owner: it will not serve these shards before a later

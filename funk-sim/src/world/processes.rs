@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use funk_proto::limits::FORMER_BOOTS_MAX;
 use funk_proto::rng::Rng;
 use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
 
@@ -126,6 +127,12 @@ impl World {
         }
         let host = &mut self.hosts[at];
         host.disk.crash(&mut self.rng);
+        if let Some(facts) = host.node.as_ref().and(host.facts().copied()).filter(|_| host.config.durable) {
+            // The directory's lock is free: the next process knows.
+            let former = &mut host.config.former_boots;
+            former.push(facts.boot);
+            former.drain(..former.len().saturating_sub(FORMER_BOOTS_MAX));
+        }
         let was_frozen = host.paused.as_ref().is_some_and(|pause| pause.frozen);
         (host.node, host.service, host.paused) = (None, None, None);
         host.drains.clear();

@@ -36,7 +36,9 @@ impl Node {
         let liveness = &self.liveness;
         let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
         let inherited_until = liveness.inherited_until();
-        let ended = |owner: Owner| self.endings.has_ended(owner);
+        let endings = (&self.endings, &self.config.former_boots);
+        let ended =
+            |owner: Owner| endings.0.has_ended(owner) || owner.id == self.me.id && endings.1.contains(&owner.boot);
         let answers = |owner: Owner| liveness.is_current(owner.id);
         let waits =
             Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end, answers: &answers };
