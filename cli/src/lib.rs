@@ -19,6 +19,6 @@ mod stop;
 pub use interfaces::addresses;
 pub use logs::{LogFlags, LogFormat};
 pub use node::{Failure, close, leave};
-pub use parse::{duration, parse_or_exit, usage_line};
+pub use parse::{boolean, duration, parse_or_exit, usage_line};
 pub use say::say;
 pub use stop::Stop;

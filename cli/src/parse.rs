@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
+use clap::{ArgAction, Parser};
 
 /// Reads `20ms`, `1.5s`, `2m` and the like.
 ///
@@ -24,6 +25,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value * scale).map_err(|_| "out of range".into())
 }
 
+/// Reads `true` and `false`, and what files of the environment often have for them: `1` and `0`.
+pub fn boolean() -> impl TypedValueParser<Value = bool> {
+    let values = [PossibleValue::new("true").alias("1"), PossibleValue::new("false").alias("0")];
+    PossibleValuesParser::new(values).map(|text| text == "true" || text == "1")
+}
+
 /// The first paragraph of clap's message, as one line.
 pub fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
@@ -32,9 +39,14 @@ pub fn usage_line(error: &clap::Error) -> String {
 }
 
 /// Parses the process's arguments. Help and version end with 0, wrong usage
-/// with 2 and one line on stderr.
+/// with 2 and one line on stderr. A list in the environment that is empty has nothing on it.
 pub fn parse_or_exit<P: Parser>() -> P {
-    match P::try_parse() {
+    let command = P::command().mut_args(|argument| {
+        let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty && matches!(argument.get_action(), ArgAction::Append) { argument.env(None::<&str>) } else { argument }
+    });
+    let parsed = command.try_get_matches().and_then(|matches| P::from_arg_matches(&matches));
+    match parsed {
         Ok(flags) => flags,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
         Err(error) => {

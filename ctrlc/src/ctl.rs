@@ -4,13 +4,16 @@
 //! |---|---|
 //! | `flags` | the command line |
 //! | `find` | where a node's management endpoint is |
-//! | `node` | calls to one node |
+//! | `stage` | what is being waited for |
+//! | `node` | one node, and what to say of its refusals |
+//! | `asked` | calls to a node that answers |
 //! | `commands` | what each command asks and shows |
 //! | `shards` | who owns how many, what a change would move, pins |
 //! | `change` | a change to shards as it is typed |
 //! | `diag` | every node's view, and where they differ |
 //! | `table` | text that fits a terminal |
 
+mod asked;
 mod change;
 mod commands;
 mod diag;
@@ -18,9 +21,11 @@ mod find;
 mod flags;
 mod node;
 mod shards;
+mod stage;
 mod table;
 
 use std::fmt;
+use std::time::Instant;
 
 use clap::CommandFactory;
 use futures_lite::future;
@@ -58,6 +63,8 @@ pub struct Answer {
     pub text: String,
     /// Whether all is well; `diag` says no when it found something.
     pub good: bool,
+    /// A line for stderr: whoever was asked is in no cluster.
+    pub note: Option<String>,
 }
 
 impl Answer {
@@ -88,10 +95,11 @@ pub fn offline(flags: &CtrlFlags) -> Option<String> {
 /// # Errors
 /// [`Failure`]: a line for stderr.
 pub async fn run(flags: &CtrlFlags) -> Result<Answer, Failure> {
-    let stage = find::Stage::default();
-    future::or(commands::run(flags, &stage), async {
+    let stage = stage::Stage::default();
+    future::or(commands::run(flags, &stage, Instant::now() + flags.timeout), async {
         tokio::time::sleep(flags.timeout).await;
-        Err(Failure::Refused(format!("{} within {:?}: {}", stage.silent(), flags.timeout, flags.where_else())))
+        let hint = stage.doubt().unwrap_or_else(|| flags.where_else().into());
+        Err(Failure::Refused(format!("{} within {:?}: {hint}", stage.silent(), flags.timeout)))
     })
     .await
 }

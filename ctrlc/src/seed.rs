@@ -4,12 +4,14 @@
 //! | file | what |
 //! |---|---|
 //! | `flags` | the flags |
+//! | `namesake` | another live node of its name |
 //! | `members` | who is there, as lines and as a table |
 //! | `snapshot` | the file that outlasts a restart |
 //! | `run` | start, watch, end |
 
 mod flags;
 mod members;
+mod namesake;
 mod run;
 mod snapshot;
 

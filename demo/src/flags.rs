@@ -2,5 +2,5 @@
 
 mod node;
 
-pub use funk_cli::{LogFlags, LogFormat, addresses, duration, parse_or_exit, usage_line};
+pub use funk_cli::{LogFlags, LogFormat, addresses, boolean, duration, parse_or_exit, usage_line};
 pub use node::{NodeFlags, RuntimeName, Transport};

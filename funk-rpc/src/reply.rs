@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use funk_proto::limits::FORWARD_WAIT_MAX;
+use funk_proto::limits::{CALLER_WAIT_MAX, FORWARD_WAIT_MAX};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -71,9 +71,9 @@ pub(crate) fn parse_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The time that a caller gives for a call that others carry out, at most the node's own bound.
+/// The time that a caller gives for a call that others carry out, up to a bound; the node's own if it gives none.
 pub(crate) fn time_for<T>(request: &tonic::Request<T>) -> Duration {
-    parse_timeout(request.metadata().as_ref()).map_or(FORWARD_WAIT_MAX, |given| given.min(FORWARD_WAIT_MAX))
+    parse_timeout(request.metadata().as_ref()).map_or(FORWARD_WAIT_MAX, |given| given.min(CALLER_WAIT_MAX))
 }
 
 /// `grpc-timeout` for what is left, rounded up, in the finest unit that fits eight digits.
@@ -97,6 +97,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(TIMEOUT, HeaderValue::from_str(text).unwrap());
         parse_timeout(&headers)
+    }
+
+    #[test]
+    fn a_call_gets_the_time_that_its_caller_gives_up_to_a_bound() {
+        let given = |time: Option<Duration>| {
+            let mut request = tonic::Request::new(());
+            if let Some(time) = time {
+                request.set_timeout(time);
+            }
+            time_for(&request)
+        };
+        assert_eq!(given(None), FORWARD_WAIT_MAX);
+        for seconds in [1, 25, 59] {
+            assert_eq!(given(Some(Duration::from_secs(seconds))), Duration::from_secs(seconds));
+        }
+        assert_eq!(given(Some(Duration::from_secs(3_600))), CALLER_WAIT_MAX);
     }
 
     #[test]

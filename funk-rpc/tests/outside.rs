@@ -17,10 +17,11 @@ use funk_rpc::pb::cluster as pb;
 use funk_rpc::pb::cluster::cluster_client::ClusterClient;
 use funk_rpc::pb::cluster::cluster_server::ClusterServer;
 use funk_rpc::{ClusterService, OneNode, Pool, Protocol, cluster_service, serve};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::{Code, Streaming};
 
 const SHARDS: u32 = 30;
+/// A part of all that a node takes.
+const WATCHERS_OF_A_CONNECTION: usize = CLUSTER_WATCHERS_MAX / 64;
 
 struct Running {
     cluster: Cluster,
@@ -62,7 +63,11 @@ struct Watcher {
 
 impl Watcher {
     async fn start<R: Runtime>(node: &Running, epoch: u64) -> Self {
-        let answer = node.client::<R>().watch(pb::WatchRequest { epoch }).await.unwrap();
+        Self::through(&mut node.client::<R>(), epoch).await
+    }
+
+    async fn through<R: Runtime>(client: &mut ClusterClient<OneNode<R>>, epoch: u64) -> Self {
+        let answer = client.watch(pb::WatchRequest { epoch }).await.unwrap();
         let mut stream = answer.into_inner();
         let first = stream.message().await.unwrap().unwrap();
         assert!(first.full && first.epoch >= epoch && !first.more);
@@ -158,13 +163,14 @@ async fn anybody_may_propose_and_ask_for_endpoints<R: Runtime>() {
 }
 
 async fn one_watcher_too_many_is_refused_until_another_goes<R: Runtime>() {
-    // Both ends of each watcher's connection are files of this process.
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let node = node::<R>(1, None);
     let mut watchers = Vec::new();
-    for _ in 0..CLUSTER_WATCHERS_MAX {
-        watchers.push(Watcher::start::<R>(&node, 0).await);
+    while watchers.len() < CLUSTER_WATCHERS_MAX {
+        // Few connections: both ends of each are files of this process.
+        let mut client = node.client::<R>();
+        for _ in 0..WATCHERS_OF_A_CONNECTION {
+            watchers.push(Watcher::through(&mut client, 0).await);
+        }
     }
     let refused = node.client::<R>().watch(pb::WatchRequest { epoch: 0 }).await;
     assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);

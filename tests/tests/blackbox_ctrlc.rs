@@ -3,9 +3,10 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
+use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command};
 use funk_tests::blackbox::load::Load;
-use funk_tests::blackbox::{Tested, program, wait_for};
+use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::{Tested, ports, program, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -247,10 +248,123 @@ fn what_cannot_be_done_is_said_in_one_line() -> Tested {
     Ok(())
 }
 
+/// A node beside a cluster, whose id comes before those of all others, and its gossip address.
+fn beside(cluster: &DemoCluster, id: &str, arguments: &[&str]) -> Result<(Process, String), String> {
+    let serf = ports::free()?.to_string();
+    let mut command = demo_command(cluster.name())?;
+    command.args(["--node-id", id, "--serf-endpoint", &serf]).args(arguments);
+    let process = Process::start(id, command, cluster.dir())?;
+    process.line("status ", GENEROUS)?;
+    Ok((process, serf))
+}
+
+/// The management endpoint of a node.
+fn managed(cluster: &mut DemoCluster, node: usize) -> Result<String, String> {
+    let status = cluster.status(node)?;
+    let own = status.members.get(&status.node_id).and_then(|own| own.endpoints.get("ep.clusterfunk.management"));
+    Ok(own.ok_or("no management endpoint")?.to_string())
+}
+
+#[test]
+fn an_observer_is_not_taken_for_the_cluster() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-observer", 3)?;
+    let leader = cluster.leader()?;
+    let leader = cluster.nodes[leader].id.clone();
+    let join = cluster.nodes[0].serf.to_string();
+    let (_observer, serf) = beside(&cluster, "a-observer", &["--non-member", "--join", &join])?;
+    wait_for("all to see the observer", GENEROUS, || {
+        let seen = cluster.status(0)?.members.contains_key("a-observer");
+        if seen { Ok(()) } else { Err("it is not there".into()) }
+    })?;
+    for at in [join, serf] {
+        let asked = |what: &str| ctrlc(&[what, "-n", cluster.name(), "--join", &at, "--output", "json"]);
+        let output = asked("status")?;
+        let json: Value = serde_json::from_slice(&output.stdout)?;
+        assert_eq!((json["leader"].as_str(), json["raft_nodes"].as_u64()), (Some(leader.as_str()), Some(3)), "{json}");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        let output = asked("diag")?;
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_joiner_that_waits_is_let_in_and_is_not_asked_to_do_it() -> Tested {
+    let mut cluster = DemoCluster::start_with("ctrlc-waits", 1, &["--auto-join=false"])?;
+    let join = cluster.nodes[0].serf.to_string();
+    let (joiner, serf) = beside(&cluster, "a-joiner", &["--join", &join])?;
+    wait_for("the cluster to see the joiner", GENEROUS, || {
+        let seen = cluster.status(0)?.members.contains_key("a-joiner");
+        if seen { Ok(()) } else { Err("it is not there".into()) }
+    })?;
+    let output = ctrlc(&["node", "add", "a-joiner", "-n", cluster.name(), "--join", &serf])?;
+    let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!((said.as_ref(), error.as_ref()), ("a-joiner added\n", ""));
+    joiner.line("operational", GENEROUS)?;
+    Ok(())
+}
+
+#[test]
+fn nodes_that_all_wait_are_shown_and_said_to_be_no_cluster() -> Tested {
+    let cluster = DemoCluster::empty("ctrlc-nobody", &[])?;
+    let (_joiner, serf) = beside(&cluster, "a-joiner", &[])?;
+    let at = ["-n", cluster.name(), "--join", &serf];
+    let output = ctrlc(&[&["status"], &at[..]].concat())?;
+    let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("0 in Raft") && output.status.code() == Some(0), "{said}");
+    let note = format!("no node that is in cluster {} was found, only a-joiner", cluster.name());
+    assert!(error.contains(&note) && error.trim_end().lines().count() == 1, "{error}");
+    let error = refused(&[&["node", "add", "a-joiner"], &at[..]].concat(), 1)?;
+    assert!(error.contains(&note), "{error}");
+    let output = ctrlc(&[&["endpoints", "management", "--output", "json"], &at[..]].concat())?;
+    let json: Value = serde_json::from_slice(&output.stdout)?;
+    let endpoint = json["endpoints"][0]["address"].as_str().ok_or("no management endpoint")?;
+    let output = ctrlc(&["status", "-e", endpoint])?;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a-joiner is in no cluster"), "{output:?}");
+    let output = ctrlc(&[&["diag"], &at[..]].concat())?;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+#[test]
+fn a_cluster_name_that_was_given_has_to_be_that_of_the_endpoint() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-name", 1)?;
+    let endpoint = managed(&mut cluster, 0)?;
+    assert_eq!(ctrlc(&["status", "-e", &endpoint])?.status.code(), Some(0), "a default is no word for a cluster");
+    assert_eq!(ctrlc(&["status", "-e", &endpoint, "-n", cluster.name()])?.status.code(), Some(0));
+    for command in [&["status"][..], &["shards"], &["node", "drain", "n0"]] {
+        let error = refused(&[command, &["-e", &endpoint, "-n", "prod"]].concat(), 1)?;
+        assert!(error.contains("--cluster-name prod") && error.contains(cluster.name()), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_change_whose_answer_did_not_come_is_said_to_be_in_doubt() -> Tested {
+    let mut cluster = DemoCluster::start("ctrlc-doubt", 1)?;
+    let endpoint = managed(&mut cluster, 0)?;
+    cluster.nodes[0].process.signal(Signal::STOP);
+    let at = ["-e", &endpoint, "--timeout", "300ms"];
+    for (change, look) in [
+        (&["node", "add", "n1"][..], "`ctrlc nodes`"),
+        (&["node", "rm", "n1"], "`ctrlc nodes`"),
+        (&["node", "drain", "n0"], "`ctrlc shards`"),
+        (&["step-down"], "`ctrlc status`"),
+    ] {
+        let error = refused(&[change, &at].concat(), 1)?;
+        assert!(error.contains("may have been made") && error.contains(look), "{error}");
+    }
+    let error = refused(&[&["status"], &at[..]].concat(), 1)?;
+    assert!(error.contains("does not answer within 300ms") && !error.contains("may have been"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn help_that_needs_no_cluster_works_without_one() -> Tested {
     let output = ctrlc(&["recover"])?;
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--from"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("--from"));
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     for shell in ["bash", "zsh", "fish"] {
         let output = ctrlc(&["completions", shell])?;
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("step-down"));

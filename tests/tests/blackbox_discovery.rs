@@ -110,6 +110,40 @@ fn a_client_finds_the_cluster_without_an_address() -> Tested {
 }
 
 #[test]
+fn ctrlc_passes_over_nodes_that_are_not_in_the_cluster() -> Tested {
+    let nodes = Nodes::new("mdns-ctrlc")?;
+    let ctrlc = |arguments: &[&str]| {
+        let mut command = Command::new(program("ctrlc")?);
+        command.env_clear().args(["-n", &nodes.name, "--output", "json"]).args(arguments);
+        command.output().map_err(|error| error.to_string())
+    };
+    let observer = nodes.start("a-observer", &["--non-member"])?;
+    observer.line("status ", GENEROUS)?;
+    let output = ctrlc(&["status"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("in cluster {} was found, only a-observer", nodes.name)), "{output:?}");
+
+    let waiting = nodes.start("b-waits", &[])?;
+    waiting.line("status ", GENEROUS)?;
+    let first = nodes.start("first", &["--bootstrap", "--auto-join=false"])?;
+    first.line("operational", GENEROUS)?;
+    // Who answers first is chance.
+    for _ in 0..5 {
+        let output = ctrlc(&["status"])?;
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        assert_eq!((json["leader"].as_str(), output.stderr.as_slice()), (Some("first"), &b""[..]), "{json}");
+    }
+    wait_for("the cluster to see who waits", GENEROUS, || {
+        let seen = status_of(&first)?.members.contains_key("b-waits");
+        if seen { Ok(()) } else { Err("it is not there".into()) }
+    })?;
+    let output = ctrlc(&["node", "add", "b-waits"])?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    waiting.line("operational", GENEROUS)?;
+    Ok(())
+}
+
+#[test]
 fn a_second_bootstrap_that_finds_the_first_is_refused() -> Tested {
     let nodes = Nodes::new("mdns-second")?;
     let first = nodes.start("first", &["--bootstrap"])?;

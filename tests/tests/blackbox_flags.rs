@@ -126,6 +126,47 @@ fn every_flag_has_an_environment_variable() -> Tested {
 }
 
 #[test]
+fn the_environment_may_say_1_and_0_for_true_and_false_and_leave_lists_empty() -> Tested {
+    let mut command = Command::new(program("demo")?);
+    command.env_clear().args(["--interface", "127.0.0.1", "--cluster-name", "numbers"]);
+    for (name, value) in [
+        ("FUNK_BOOTSTRAP", "1"),
+        ("FUNK_NON_MEMBER", "0"),
+        ("FUNK_ZEROCONF", "0"),
+        ("FUNK_AUTO_JOIN", "1"),
+        ("FUNK_JOIN", ""),
+    ] {
+        command.env(name, value);
+    }
+    Process::start("numbers", command, &scratch("flags-numbers")?)?.line("operational", GENEROUS)?;
+    for (program_name, variable) in [("demo", "FUNK_BOOTSTRAP"), ("seed", "FUNK_EVERY_CLUSTER"), ("ctrlc", "FUNK_TLS")]
+    {
+        let mut command = Command::new(program(program_name)?);
+        command.env_clear().env(variable, "perhaps");
+        if program_name == "ctrlc" {
+            command.arg("status");
+        }
+        let (status, lines) = run(program_name, command)?;
+        assert_eq!((status.code(), lines.len()), (Some(2), 1), "{variable}: {lines:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_may_open_as_many_files_as_the_system_lets_it() -> Tested {
+    let demo = program("demo")?;
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 128; exec \"$0\" --bootstrap --interface 127.0.0.1 --zeroconf=false"]).arg(demo);
+    let process = Process::start("files", command, &scratch("flags-files")?)?;
+    process.line("operational", GENEROUS)?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid()))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).ok_or("no such limit")?;
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[0], words[1], "{line}");
+    Ok(())
+}
+
+#[test]
 fn a_wrong_environment_variable_ends_with_code_2_and_names_it() -> Tested {
     let mut command = Command::new(program("demo")?);
     command.env_clear().env("FUNK_SHARDS", "none");
@@ -180,6 +221,18 @@ fn a_node_of_another_cluster_name_stays_outside_and_says_why() -> Tested {
     assert!(stranger.lines().iter().all(|line| line.text != "operational"));
     let status = cluster.status(0)?;
     assert!(!status.members.contains_key("stranger"), "{}", status.brief());
+    Ok(())
+}
+
+#[test]
+fn a_client_that_asks_nodes_of_another_cluster_says_whose_they_are() -> Tested {
+    let cluster = DemoCluster::start("client-other-name", 1)?;
+    let mut command = Command::new(program("client")?);
+    command.env_clear().args(["--cluster-name", "quite-another", "--join", &cluster.nodes[0].serf.to_string()]);
+    let (status, lines) = run("client", command)?;
+    assert_eq!((status.code(), lines.len()), (Some(1), 1), "{lines:?}");
+    let said = format!("of cluster {}, not quite-another", cluster.name());
+    assert!(lines[0].contains(&said), "{lines:?}");
     Ok(())
 }
 

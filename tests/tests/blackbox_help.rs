@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use funk_tests::blackbox::cluster::DemoCluster;
 use funk_tests::blackbox::{Tested, program, workspace};
 use funk_tests::pages::{blocks, documents, inline_code, read};
 
@@ -93,6 +94,22 @@ fn the_tables_of_flags_are_what_help_says() -> Tested {
         page = format!("{before}{head}{fresh}{}", &rest[end..]);
     }
     std::fs::write(&file, page).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+#[test]
+fn the_page_tells_what_each_field_of_the_status_and_each_endpoint_is() -> Tested {
+    let page = read(&workspace().join(PAGE));
+    let mut cluster = DemoCluster::start("help-status", 1)?;
+    let status: serde_json::Value = serde_json::from_str(&cluster.get(0, "/api/v1/status")?.text())?;
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().into_iter().flat_map(|object| object.keys().cloned()).collect()
+    };
+    let member = &status["members"][0];
+    let all = [keys(&status), keys(member), keys(&member["endpoints"])].concat();
+    assert!(all.len() > 30, "{all:?}");
+    let missing: Vec<_> = all.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{PAGE} does not tell of {missing:?}");
     Ok(())
 }
 

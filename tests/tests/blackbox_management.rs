@@ -20,31 +20,48 @@ fn python(arguments: &[&str]) -> Result<(), String> {
     Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The directory of the code that is generated from the committed schemas.
+/// The directory of the code that is made from the schemas: the contract's, and the project's own.
 fn generated(label: &str) -> Result<PathBuf, String> {
-    let dir = scratch(label)?;
-    let (out, proto) = (dir.display(), workspace().join("proto"));
-    let outs = [format!("--python_out={out}"), format!("--grpc_python_out={out}"), format!("-I{}", proto.display())];
-    let files = ["managepb.proto", "cluster.proto"].map(|file| proto.join(file).display().to_string());
-    let arguments: Vec<_> = outs.iter().chain(&files).map(String::as_str).collect();
-    python(&[&["-m", "grpc_tools.protoc"], &arguments[..]].concat())?;
+    let (dir, root) = (scratch(label)?, workspace());
+    let (out, own, fixed) = (dir.display(), root.join("proto"), root.join("tests/python"));
+    let outs = [format!("--python_out={out}"), format!("--grpc_python_out={out}")];
+    // Two runs: both have the messages of the contract, under one name.
+    for (folder, files) in [(&own, &["managepb.proto", "cluster.proto"][..]), (&fixed, &["contract.proto"])] {
+        let include = format!("-I{}", folder.display());
+        let files: Vec<_> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
+        let arguments = outs.iter().chain([&include]).chain(&files).map(String::as_str);
+        python(&[&["-m", "grpc_tools.protoc"], &arguments.collect::<Vec<_>>()[..]].concat())?;
+    }
     Ok(dir)
 }
 
-/// Asks a node that is to name this leader (or nobody).
-fn ask(cluster: &mut DemoCluster, code: &Path, mode: &str, node: usize, leader: Option<usize>) -> Result<(), String> {
+/// Where a node serves this.
+fn endpoint(cluster: &mut DemoCluster, node: usize, name: &str) -> Result<String, String> {
     let status = cluster.status(node)?;
-    let id = cluster.nodes[node].id.clone();
-    let leader = leader.map_or("", |leader| &cluster.nodes[leader].id);
-    let endpoint = |name: &str| {
-        let found = status.members.get(&id).and_then(|member| member.endpoints.get(name));
-        found.map(ToString::to_string).ok_or_else(|| format!("{id} has no {name}"))
-    };
-    let script = workspace().join("tests/python/outside.py").display().to_string();
-    let (management, outside) = (endpoint("ep.clusterfunk.management")?, endpoint("ep.cluster")?);
+    let found = status.members.get(&cluster.nodes[node].id).and_then(|member| member.endpoints.get(name));
+    found.map(ToString::to_string).ok_or_else(|| format!("{} has no {name}", status.node_id))
+}
+
+/// Runs a script of `tests/python` on a node.
+fn script(cluster: &mut DemoCluster, code: &Path, file: &str, node: usize, rest: &[&str]) -> Result<(), String> {
+    let script = workspace().join("tests/python").join(file).display().to_string();
+    let management = endpoint(cluster, node, "ep.clusterfunk.management")?;
+    python(&[&[&*script, &code.display().to_string(), &management], rest].concat())
+}
+
+/// Asks a node that is to name this leader (or nobody) all of the contract's calls.
+fn ask(cluster: &mut DemoCluster, code: &Path, mode: &str, node: usize, leader: Option<usize>) -> Result<(), String> {
+    let (id, name) = (cluster.nodes[node].id.clone(), cluster.name().to_owned());
+    let leader = leader.map_or(String::new(), |leader| cluster.nodes[leader].id.clone());
     let nodes = cluster.nodes.len().to_string();
-    let code = code.display().to_string();
-    python(&[&script, &code, mode, &management, &outside, &id, leader, cluster.name(), &nodes])
+    script(cluster, code, "contract.py", node, &[mode, &id, &leader, &name, &nodes])
+}
+
+/// Asks a node all other calls.
+fn ask_the_rest(cluster: &mut DemoCluster, code: &Path, mode: &str, node: usize) -> Result<(), String> {
+    let (id, name) = (cluster.nodes[node].id.clone(), cluster.name().to_owned());
+    let outside = endpoint(cluster, node, "ep.cluster")?;
+    script(cluster, code, "outside.py", node, &[mode, &outside, &id, &name])
 }
 
 fn has_grpc() -> bool {
@@ -62,6 +79,7 @@ fn every_node_answers_every_call_and_the_leader_alone_steps_down() -> Tested {
         let leader = cluster.leader()?;
         for node in 0..3 {
             ask(&mut cluster, &code, "led", node, Some(leader))?;
+            ask_the_rest(&mut cluster, &code, "led", node)?;
         }
         // Once through a follower, once at the leader itself.
         for follower in [true, false] {
@@ -83,6 +101,42 @@ fn every_node_answers_every_call_and_the_leader_alone_steps_down() -> Tested {
 }
 
 #[test]
+fn members_come_give_up_their_shards_and_go_through_the_leader_and_through_a_follower() -> Tested {
+    if !has_grpc() {
+        return skip("changes of members from Python", "python3-grpcio or python3-grpc-tools is missing");
+    }
+    let code = generated("changes-python")?;
+    let mut cluster = DemoCluster::start_with("management-changes", 1, &["--auto-join=false"])?;
+    for node in 1..5 {
+        cluster.join()?;
+        let id = cluster.nodes[node].id.clone();
+        wait_for("the first to see who waits", GENEROUS, || {
+            let seen = cluster.status(0)?.members.get(&id).is_some_and(|member| member.serf == "alive");
+            if seen { Ok(()) } else { Err(format!("{id} is not there")) }
+        })?;
+    }
+    // The second to come is a follower through whom others come.
+    for (node, through) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
+        let id = cluster.nodes[node].id.clone();
+        script(&mut cluster, &code, "contract.py", through, &["add", &id])?;
+        cluster.nodes[node].process.line("operational", GENEROUS)?;
+    }
+    cluster.all_voters(GENEROUS)?;
+    let leader = cluster.leader()?;
+    let followers: Vec<_> = (0..5).filter(|node| *node != leader).collect();
+    for (node, through) in [(followers[2], leader), (followers[3], followers[0])] {
+        let id = cluster.nodes[node].id.clone();
+        script(&mut cluster, &code, "outside.py", through, &["drain", &id])?;
+        let status = cluster.status(through)?;
+        assert_eq!((status.shards_of(&id), status.raft_members().contains(&id.as_str())), (0, true));
+        script(&mut cluster, &code, "contract.py", through, &["remove", &id])?;
+        assert!(!cluster.status(through)?.raft_members().contains(&id.as_str()), "{id} is no member");
+        assert_eq!(cluster.nodes[node].process.wait(GENEROUS)?.code(), Some(1), "a removed node ends");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_node_without_a_majority_shows_what_it_knows_and_refuses_the_rest() -> Tested {
     if !has_grpc() {
         return skip("management without a leader", "python3-grpcio or python3-grpc-tools is missing");
@@ -99,5 +153,6 @@ fn a_node_without_a_majority_shows_what_it_knows_and_refuses_the_rest() -> Teste
         Some(leader) => Err(format!("it names {leader}")),
     })?;
     ask(&mut cluster, &code, "leaderless", survivor, None)?;
+    ask_the_rest(&mut cluster, &code, "leaderless", survivor)?;
     Ok(())
 }

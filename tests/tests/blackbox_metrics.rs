@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::load::Load;
-use funk_tests::blackbox::prometheus::{Prometheus, check, with_prometheus};
-use funk_tests::blackbox::{Tested, http, wait_for, workspace};
+use funk_tests::blackbox::prometheus::{Prometheus, check, test_rules, with_prometheus};
+use funk_tests::blackbox::{Tested, http, scratch, wait_for, workspace};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -121,6 +121,53 @@ fn promtool_accepts_the_rules_and_the_configurations() -> Tested {
             check(&[kind, &deploy.join(file).display().to_string()], "")?;
         }
         Ok(())
+    })
+}
+
+#[test]
+fn a_node_s_metrics_tell_the_part_that_it_plays() -> Tested {
+    let mut cluster = DemoCluster::start("metrics-role", 1)?;
+    cluster.set_extra(&["--non-member"]);
+    cluster.join()?;
+    for (node, role) in [(0, "Leader"), (1, "NonMember")] {
+        let metrics = metrics_of(&mut cluster, node)?;
+        wait_for("its role", GENEROUS, || {
+            let page = scrape(metrics)?;
+            let played = page.lines().filter(|line| line.starts_with("funk_role{") && line.ends_with(" 1"));
+            let played: Vec<_> = played.collect();
+            let expected = format!("funk_role{{node=\"n{node}\",role=\"{role}\"}} 1");
+            if played == [expected] { Ok(()) } else { Err(format!("{played:?}")) }
+        })?;
+    }
+    Ok(())
+}
+
+/// A member and an observer that do not serve; only the first is a reason to call somebody.
+const NOT_SERVING: &str = r#"
+rule_files: ['RULES']
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - {series: 'funk_may_serve{job="funk",instance="a:1",node="member"}', values: '0x20'}
+      - {series: 'funk_role{job="funk",instance="a:1",node="member",role="Follower"}', values: '1x20'}
+      - {series: 'funk_role{job="funk",instance="a:1",node="member",role="NonMember"}', values: '0x20'}
+      - {series: 'funk_may_serve{job="funk",instance="b:1",node="observer"}', values: '0x20'}
+      - {series: 'funk_role{job="funk",instance="b:1",node="observer",role="Follower"}', values: '0x20'}
+      - {series: 'funk_role{job="funk",instance="b:1",node="observer",role="NonMember"}', values: '1x20'}
+    promql_expr_test:
+      - expr: count by (node) (ALERTS{alertname="FunkNotServing",alertstate="firing"})
+        eval_time: 3m
+        exp_samples: [{labels: '{node="member"}', value: 1}]
+"#;
+
+#[test]
+fn an_observer_is_no_reason_for_an_alert() -> Tested {
+    with_prometheus("an_observer_is_no_reason_for_an_alert", || {
+        let rules = workspace().join("deploy/prometheus/funk.rules.yml");
+        let file = scratch("metrics-observer")?.join("test.yml");
+        std::fs::write(&file, NOT_SERVING.replace("RULES", &rules.display().to_string()))?;
+        Ok(test_rules(&file)?)
     })
 }
 

@@ -102,10 +102,65 @@ fn a_seed_of_every_cluster_keeps_clusters_apart_and_a_seed_of_one_turns_others_a
     Ok(())
 }
 
+/// Starts a seed of this name that joins there.
+fn named(cluster: &DemoCluster, process: &str, id: &str, join: &str) -> Result<Process, String> {
+    let mut command = Command::new(program("seed")?);
+    command.env_clear().args(["--cluster-name", cluster.name(), "--interface", "127.0.0.1", "--zeroconf=false"]);
+    command.args(["--log-level", "error", "--node-id", id, "--join", join]);
+    Process::start(process, command, cluster.dir())
+}
+
+/// The one line with which it ends.
+fn ends_with_code_1(seed: &mut Process) -> Result<String, String> {
+    let ended = seed.wait(GENEROUS)?;
+    let log = std::fs::read_to_string(seed.log()).map_err(|error| error.to_string())?;
+    if ended.code() != Some(1) || log.lines().count() != 1 {
+        return Err(format!("{ended}: {log}"));
+    }
+    Ok(log)
+}
+
+#[test]
+fn a_seed_whose_name_a_live_node_has_ends_and_says_so() -> Tested {
+    let mut cluster = DemoCluster::empty("seed-name", &[])?;
+    cluster.bootstrap()?;
+    cluster.converged(GENEROUS)?;
+    let first = cluster.nodes[0].serf.to_string();
+    // Once where only the namesake is, once where others know it too.
+    let said = ends_with_code_1(&mut named(&cluster, "seed-alone", "n0", &first)?)?;
+    assert!(said.contains("a live node is named n0 already"), "{said}");
+    cluster.join()?;
+    let mut namesake = named(&cluster, "seed-first", "s", &first)?;
+    for node in ["n0", "n1"] {
+        namesake.line(&format!("alive {node} "), GENEROUS)?;
+    }
+    let second = cluster.nodes[1].serf.to_string();
+    wait_for("the seed to be known", GENEROUS, || match cluster.status(1)?.members.get("s") {
+        Some(seed) if seed.serf == "alive" => Ok(()),
+        seed => Err(format!("{seed:?}")),
+    })?;
+    let said = ends_with_code_1(&mut named(&cluster, "seed-second", "s", &second)?)?;
+    assert!(said.contains("a live node is named s already"), "{said}");
+
+    // Its end is no end of the one that had the name first; one that was killed is no live node.
+    assert!(namesake.ended().is_none(), "{}", namesake.tail());
+    namesake.signal(Signal::KILL);
+    namesake.wait(GENEROUS)?;
+    // It looks for a namesake before it tells of whom it met.
+    let mut again = named(&cluster, "seed-again", "s", &second)?;
+    for node in ["n0", "n1"] {
+        again.line(&format!("alive {node} "), GENEROUS)?;
+    }
+    assert!(again.ended().is_none(), "{}", again.tail());
+    Ok(())
+}
+
 #[test]
 fn wrong_usage_of_the_seed_names_the_flag() -> Tested {
     for (arguments, code, said) in [
         (&["--interface", "0.0.0.0"][..], 2, "--interface"),
+        (&["--interface", "127.0.0.1", "--http", "0.0.0.0:0"], 2, "--http 0.0.0.0:0"),
+        (&["--interface", "127.0.0.1", "--http", "[::]:0"], 2, "--http [::]:0"),
         (&["--no-such-flag"], 2, "--no-such-flag"),
         (&["--interface", "127.0.0.1", "--snapshot", "/"], 1, "--snapshot"),
         (&["--interface", "127.0.0.1", "--http", "203.0.113.1:1"], 1, "--http"),

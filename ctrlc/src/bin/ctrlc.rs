@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(answer) => {
+            if let Some(note) = &answer.note {
+                eprintln!("{note}");
+            }
             say(&answer.show(flags.output));
             if answer.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

@@ -1,48 +1,19 @@
 //! What each command asks and shows.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use funk_proto::id::NodeName;
+use funk_proto::id::{ClusterName, NodeName};
 use funk_rpc::pb::managepb as pb;
 use serde_json::{Value, json};
-use tonic::{Response, Status};
 
+use super::asked::Asked;
 use super::change::{Pin, Shards};
-use super::find::{MANAGEMENT, Stage, find};
-use super::node::{self, Management};
-use super::shards;
+use super::find::{MANAGEMENT, find, is_in};
+use super::node::Management;
+use super::stage::Stage;
 use super::table::{date, pairs, table};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag};
-
-/// A node that answers, and calls to it.
-pub(super) struct Asked<'a> {
-    addresses: Vec<SocketAddr>,
-    stage: &'a Stage,
-}
-
-impl Asked<'_> {
-    /// Calls one node after the other until one was reached.
-    pub(super) async fn call<T>(
-        &self,
-        call: impl AsyncFn(&mut Management) -> Result<Response<T>, Status>,
-    ) -> Result<(SocketAddr, T), Failure> {
-        let mut last = None;
-        for &address in &self.addresses {
-            self.stage.set(format!("{address} does not answer"));
-            match call(&mut node::at(address)).await {
-                Ok(response) => return Ok((address, response.into_inner())),
-                Err(status) => {
-                    let failure = node::failed(address, &status);
-                    if !node::not_sent(&status) {
-                        return Err(failure);
-                    }
-                    last = Some(failure);
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| Failure::Refused("no node is known".into())))
-    }
-}
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, node, shards};
 
 /// An error in an answer is a refusal.
 pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Failure> {
@@ -52,22 +23,51 @@ pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Fail
     }
 }
 
-pub(super) async fn run(flags: &CtrlFlags, stage: &Stage) -> Result<Answer, Failure> {
-    let asked = Asked { addresses: find(flags, stage).await?, stage };
-    match &flags.command {
-        Command::Status => status(&asked).await,
-        Command::Nodes => nodes(&asked).await,
-        Command::Endpoints { filter } => endpoints(&asked, filter.as_deref()).await,
-        Command::Node(NodeCommand::Add { id }) => add(&asked, id).await,
-        Command::Node(NodeCommand::Rm { id }) => remove(&asked, id).await,
-        Command::Node(NodeCommand::Drain { id }) => drain(&asked, id).await,
-        Command::Shards { plan: Some(change), .. } => shards::plan(&asked, change).await,
-        Command::Shards { pin: Some(Pin { shards, node }), .. } => shards::pin(&asked, shards, Some(node)).await,
-        Command::Shards { unpin: Some(Shards(shards)), .. } => shards::pin(&asked, shards, None).await,
-        Command::Shards { .. } => shards::owned(&asked).await,
-        Command::StepDown => step_down(&asked).await,
-        Command::Diag => diag::run(&asked).await,
-        Command::Recover { from: Some(survivor) } => recover(&asked, survivor).await,
+pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
+    let found = find(flags, stage).await?;
+    let note = found.note(flags.cluster().as_str());
+    let mut asked = Asked { addresses: found.addresses, stage, until };
+    // Whoever is found by a name has it; an endpoint says nothing of it.
+    if let (Some(_), Some(name)) = (&flags.endpoint, &flags.cluster_name) {
+        asked = of_cluster(asked, name).await?;
+    }
+    let done = carry_out(&flags.command, &asked).await;
+    match (note, done) {
+        (Some(note), Ok(answer)) => Ok(Answer { note: Some(note), ..answer }),
+        (Some(note), Err(Failure::Refused(why))) => Err(Failure::Refused(format!("{why}; {note}"))),
+        (_, done) => done,
+    }
+}
+
+/// Only the node that answers, if it is of this cluster.
+async fn of_cluster<'a>(asked: Asked<'a>, name: &ClusterName) -> Result<Asked<'a>, Failure> {
+    let (address, status) =
+        asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await?;
+    if status.cluster_name == name.as_str() {
+        return Ok(Asked { addresses: vec![address], ..asked });
+    }
+    let (theirs, node) = (&status.cluster_name, &status.local_node_id);
+    let why = format!(
+        "--cluster-name {name}, but {node} at --endpoint {address} is of cluster {theirs}: give that name, or another endpoint"
+    );
+    Err(Failure::Refused(why))
+}
+
+async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failure> {
+    match command {
+        Command::Status => status(asked).await,
+        Command::Nodes => nodes(asked).await,
+        Command::Endpoints { filter } => endpoints(asked, filter.as_deref()).await,
+        Command::Node(NodeCommand::Add { id }) => add(asked, id).await,
+        Command::Node(NodeCommand::Rm { id }) => remove(asked, id).await,
+        Command::Node(NodeCommand::Drain { id }) => drain(asked, id).await,
+        Command::Shards { plan: Some(change), .. } => shards::plan(asked, change).await,
+        Command::Shards { pin: Some(Pin { shards, node }), .. } => shards::pin(asked, shards, Some(node)).await,
+        Command::Shards { unpin: Some(Shards(shards)), .. } => shards::pin(asked, shards, None).await,
+        Command::Shards { .. } => shards::owned(asked).await,
+        Command::StepDown => step_down(asked).await,
+        Command::Diag => diag::run(asked).await,
+        Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,
         Command::Recover { from: None } | Command::Completions { .. } => {
             Err(Failure::Usage("this command needs no cluster".into()))
         }
@@ -75,11 +75,11 @@ pub(super) async fn run(flags: &CtrlFlags, stage: &Stage) -> Result<Answer, Fail
 }
 
 pub(super) fn good(json: Value, text: String) -> Answer {
-    Answer { json, text, good: true }
+    Answer { json, text, good: true, note: None }
 }
 
 async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, status) = asked.call(async |node| node.get_status(pb::GetStatusRequest {}).await).await?;
+    let (_, status) = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await?;
     no_error("status", status.error.as_ref())?;
     let json = json!({
         "cluster": status.cluster_name,
@@ -103,11 +103,13 @@ async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
         ("asked", format!("{} ({}, {})", status.local_node_id, status.local_role, status.local_state)),
         ("you", or_none(&status.your_ip)),
     ]);
-    Ok(good(json, text))
+    let note =
+        (!is_in(&status)).then(|| format!("{} is in no cluster: it only observes or waits", status.local_node_id));
+    Ok(Answer { note, ..good(json, text) })
 }
 
 async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, list) = asked.call(async |node| node.list_nodes(pb::ListNodesRequest {}).await).await?;
+    let (_, list) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
     no_error("nodes", list.error.as_ref())?;
     let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader });
     let json = json!({
@@ -126,8 +128,8 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
 
 /// Every endpoint by node: (node, name, address), sorted.
 pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, String, String)>, Failure> {
-    let (_, list) =
-        asked.call(async |node| node.list_endpoints(pb::ListEndpointsRequest { filter: String::new() }).await).await?;
+    let all = pb::ListEndpointsRequest { filter: String::new() };
+    let (_, list) = asked.call(all, async |node, request| node.list_endpoints(request).await).await?;
     no_error("endpoints", list.error.as_ref())?;
     let mut all: Vec<_> =
         list.endpoints.into_iter().map(|endpoint| (endpoint.node_id, endpoint.name, endpoint.address)).collect();
@@ -148,22 +150,22 @@ async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Fa
 }
 
 async fn add(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
-    let call = async |node: &mut Management| node.add_node(pb::AddNodeRequest { node_id: id.to_string() }).await;
-    let (_, done) = asked.call(call).await?;
+    let request = pb::AddNodeRequest { node_id: id.to_string() };
+    let done = asked.change(request, "nodes", async |node, request| node.add_node(request).await).await?;
     no_error(&format!("node add {id}"), done.error.as_ref())?;
     Ok(changed("added", id))
 }
 
 async fn remove(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
-    let call = async |node: &mut Management| node.remove_node(pb::RemoveNodeRequest { node_id: id.to_string() }).await;
-    let (_, done) = asked.call(call).await?;
+    let request = pb::RemoveNodeRequest { node_id: id.to_string() };
+    let done = asked.change(request, "nodes", async |node, request| node.remove_node(request).await).await?;
     no_error(&format!("node rm {id}"), done.error.as_ref())?;
     Ok(changed("removed", id))
 }
 
 async fn drain(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
-    let call = async |node: &mut Management| node.drain_node(pb::DrainNodeRequest { node_id: id.to_string() }).await;
-    let (_, done) = asked.call(call).await?;
+    let request = pb::DrainNodeRequest { node_id: id.to_string() };
+    let done = asked.change(request, "shards", async |node, request| node.drain_node(request).await).await?;
     no_error(&format!("node drain {id}"), done.error.as_ref())?;
     Ok(changed("drained", id))
 }
@@ -179,15 +181,17 @@ async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failu
     let address = managed.and_then(|(_, _, address)| address.parse().ok());
     let address: SocketAddr = address
         .ok_or_else(|| Failure::Refused(format!("no live node is called {survivor}; `ctrlc nodes` lists them")))?;
-    let survivor = Asked { addresses: vec![address], stage: asked.stage };
-    let (_, done) = survivor.call(async |node| node.recover(pb::RecoverRequest {}).await).await?;
+    let survivor = Asked { addresses: vec![address], ..*asked };
+    let call = async |node: &mut Management, request| node.recover(request).await;
+    let done = survivor.change(pb::RecoverRequest {}, "status", call).await?;
     no_error("recover", done.error.as_ref())?;
     let json = json!({ "done": "recovered", "node": done.node_id, "generation": done.generation });
     Ok(good(json, format!("{} goes on alone, as generation {}\n", done.node_id, done.generation)))
 }
 
 async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, done) = asked.call(async |node| node.step_down(pb::StepDownRequest {}).await).await?;
+    let call = async |node: &mut Management, request| node.step_down(request).await;
+    let done = asked.change(pb::StepDownRequest {}, "status", call).await?;
     no_error("step-down", done.error.as_ref())?;
     let json = json!({ "done": "stepped down", "node": done.node_id });
     Ok(good(json, format!("{} steps down\n", done.node_id)))

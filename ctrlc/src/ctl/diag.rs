@@ -8,9 +8,10 @@ use funk_rpc::pb::managepb as pb;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::commands::{Asked, all_endpoints, no_error};
+use super::asked::Asked;
+use super::commands::{all_endpoints, no_error};
 use super::find::MANAGEMENT;
-use super::table::table;
+use super::table::{item, table};
 use super::{Answer, Failure, node};
 
 /// Time for one node to answer.
@@ -23,10 +24,11 @@ struct View {
 }
 
 pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, nodes) = asked.call(async |node| node.list_nodes(pb::ListNodesRequest {}).await).await?;
+    let (_, nodes) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
     no_error("diag", nodes.error.as_ref())?;
     let endpoints = all_endpoints(asked).await?;
-    let (_, shards) = asked.call(async |node| node.list_shards(pb::ListShardsRequest {}).await).await?;
+    let (_, shards) =
+        asked.call(pb::ListShardsRequest {}, async |node, request| node.list_shards(request).await).await?;
     no_error("diag", shards.error.as_ref())?;
 
     let mut asking = JoinSet::new();
@@ -50,7 +52,7 @@ async fn ask(address: SocketAddr) -> View {
     let answered = tokio::time::timeout(ANSWER_MAX, node::at(address).get_status(pb::GetStatusRequest {})).await;
     let status = match answered {
         Err(_) => Err(format!("no answer from {address} within {ANSWER_MAX:?}")),
-        Ok(Err(status)) => Err(node::failed(address, &status).to_string()),
+        Ok(Err(status)) => Err(node::failed(address, &status, None).to_string()),
         Ok(Ok(response)) => Ok(response.into_inner()),
     };
     View { status, took: began.elapsed() }
@@ -73,7 +75,7 @@ fn problems(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTr
             None => found.push(format!("{id} shows no {MANAGEMENT}")),
             Some(Err(why)) => found.push(format!("{id}: {why}")),
             Some(Ok(status)) => {
-                leaders.insert(status.leader_node_id.clone());
+                leaders.insert(status.leader_node_id.as_str());
                 if !matches!(status.local_state.as_str(), "Operational" | "Resharding" | "Draining") {
                     found.push(format!("{id} is {}", status.local_state));
                 }
@@ -84,21 +86,35 @@ fn problems(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTr
         found.push("some node knows no leader".into());
     }
     if leaders.len() > 1 {
-        let leaders: Vec<_> = leaders.iter().map(|leader| if leader.is_empty() { "none" } else { leader }).collect();
+        let leaders: Vec<_> = leaders.iter().map(|&leader| if leader.is_empty() { "none" } else { leader }).collect();
         found.push(format!("nodes follow different leaders: {}", leaders.join(", ")));
     }
     let owned: i64 = shards.shards.iter().map(|info| i64::from(info.shard_count)).sum();
     if owned != i64::from(shards.total_shards) {
         found.push(format!("{owned} of {} shards have an owner", shards.total_shards));
     }
-    let voters = nodes.iter().filter(|node| node.raft_state == "Voter").count();
-    let alive = nodes.iter().filter(|node| node.raft_state == "Voter" && node.serf_state == "alive").count();
-    if alive * 2 <= voters {
-        found.push(format!("{alive} of {voters} voters are alive: no majority; see `ctrlc recover`"));
-    } else if voters > 1 && (alive - 1) * 2 <= voters {
-        found.push(format!("{alive} of {voters} voters are alive: the loss of one more stops the cluster"));
-    }
+    leaders.remove("");
+    found.extend(majority(nodes, views, leaders.first().copied()));
     found
+}
+
+/// What is wrong with the number of voters. Gossip learns late of one that is gone, so those count that
+/// answered; `leader` is whom they follow.
+fn majority(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leader: Option<&str>) -> Option<String> {
+    let voters: Vec<_> = nodes.iter().filter(|node| node.raft_state == "Voter").collect();
+    let answered = |node: &&&pb::NodeInfo| views.get(&node.node_id).is_some_and(|view| view.status.is_ok());
+    let (all, answer) = (voters.len(), voters.iter().filter(answered).count());
+    let said = format!("{answer} of {all} voters answer");
+    match leader {
+        _ if all == 0 => Some("whoever was asked knows no voters: it is in no cluster".into()),
+        None if answer * 2 <= all => Some(format!("{said}: no majority; see `ctrlc recover`")),
+        // Their word for a leader is no older than a lease: others are there that do not answer here.
+        Some(leader) if answer * 2 <= all => {
+            Some(format!("{said}, but {leader} leads: is {MANAGEMENT} of the others open from here?"))
+        }
+        _ if all > 1 && (answer - 1) * 2 <= all => Some(format!("{said}: the loss of one more stops the cluster")),
+        _ => None,
+    }
 }
 
 fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, problems: &[String]) -> Answer {
@@ -128,13 +144,13 @@ fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, problems: &[Stri
     let mut text = table(&["NODE", "SERF", "STATE", "ROLE", "FOLLOWS", "ANSWERED"], &rows);
     text.push('\n');
     for problem in problems {
-        text.push_str(&format!("! {problem}\n"));
+        text.push_str(&item("! ", problem));
     }
     if problems.is_empty() {
         text.push_str("nothing is wrong\n");
     }
     let good = problems.is_empty();
-    Answer { json: json!({ "nodes": entries, "problems": problems, "good": good }), text, good }
+    Answer { json: json!({ "nodes": entries, "problems": problems, "good": good }), text, good, note: None }
 }
 
 #[cfg(test)]
@@ -164,18 +180,42 @@ mod tests {
         assert!(show(&nodes, &views, &[]).good);
     }
 
+    fn silent() -> View {
+        View { status: Err("no answer from 127.0.0.1:1 within 1s".into()), took: Duration::ZERO }
+    }
+
     #[test]
     fn what_is_wrong_is_said() {
         let nodes = [node("a", "alive"), node("b", "alive"), node("c", "failed"), node("d", "alive")];
-        let silent = View { status: Err("no answer".into()), took: Duration::ZERO };
         let views = [
             ("a".to_owned(), view("a", "Operational")),
             ("b".to_owned(), view("", "Voting")),
-            ("d".to_owned(), silent),
+            ("d".to_owned(), silent()),
         ];
-        let found = problems(&nodes, &shards(9), &views.into()).join("\n");
-        for said in ["c is a member", "d: no answer", "b is Voting", "no leader", "a", "9 of 10", "3 of 4 voters"] {
+        let views = views.into();
+        let problems = problems(&nodes, &shards(9), &views);
+        let found = problems.join("\n");
+        for said in ["c is a member", "d: no answer", "b is Voting", "no leader", "a", "9 of 10", "2 of 4 voters"] {
             assert!(found.contains(said), "{said}: {found}");
         }
+        let text = show(&nodes, &views, &problems).text;
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_voter_that_did_not_answer_is_not_counted_though_gossip_holds_it_for_alive() {
+        let nodes = ["a", "b", "c"].map(|id| node(id, "alive"));
+        let said = |views: [View; 3], leader| {
+            let views = ["a", "b", "c"].map(str::to_owned).into_iter().zip(views).collect();
+            majority(&nodes, &views, leader).unwrap_or_default()
+        };
+        let fine = || view("a", "Operational");
+        assert_eq!(said([fine(), fine(), fine()], Some("a")), "");
+        let one_more = "2 of 3 voters answer: the loss of one more stops the cluster";
+        assert_eq!(said([fine(), fine(), silent()], Some("a")), one_more);
+        let lost = "1 of 3 voters answer: no majority; see `ctrlc recover`";
+        assert_eq!(said([view("", "Voting"), silent(), silent()], None), lost);
+        assert!(said([fine(), silent(), silent()], Some("a")).contains("but a leads"));
+        assert!(majority(&[], &BTreeMap::new(), None).is_some_and(|said| said.contains("in no cluster")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use funk_cli::duration;
+use funk_cli::{boolean, duration};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 
@@ -24,19 +24,13 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ctrlc", version, arg_required_else_help = false)]
 pub struct CtrlFlags {
-    /// Name of the cluster
-    #[arg(
-        short = 'n',
-        long,
-        global = true,
-        env = "FUNK_CLUSTER_NAME",
-        value_name = "NAME",
-        default_value = "clusterfunk"
-    )]
-    pub cluster_name: ClusterName,
+    /// Name of the cluster [default: clusterfunk]
+    #[arg(short = 'n', long, global = true, env = "FUNK_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<ClusterName>,
     /// Look for a node by mDNS, where neither --endpoint nor --join says where one is
     #[arg(short = 'z', long, global = true, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set)]
+        require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set,
+        value_parser = boolean())]
     pub zeroconf: bool,
     /// Management endpoint of a node
     #[arg(short = 'e', long, global = true, env = "FUNK_ENDPOINT", value_name = "HOST:PORT")]
@@ -45,7 +39,7 @@ pub struct CtrlFlags {
     #[arg(long, global = true, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
     /// Use TLS; not available in this version
-    #[arg(short = 'T', long, global = true, env = "FUNK_TLS")]
+    #[arg(short = 'T', long, global = true, env = "FUNK_TLS", value_parser = boolean())]
     pub tls: bool,
     /// Certificate to trust; not available in this version
     #[arg(short = 'C', long, global = true, env = "FUNK_CERT_FILE", value_name = "FILE")]
@@ -153,6 +147,11 @@ impl CtrlFlags {
         Ok(())
     }
 
+    /// The cluster whose nodes are looked for.
+    pub fn cluster(&self) -> ClusterName {
+        self.cluster_name.clone().unwrap_or_else(|| "clusterfunk".parse().expect("a legal name"))
+    }
+
     /// What to try when nobody answers.
     pub(super) fn where_else(&self) -> &'static str {
         match (self.endpoint.is_some(), self.join.is_empty()) {
@@ -177,11 +176,12 @@ mod tests {
     fn flags_stand_before_or_after_the_command() {
         for line in ["-n c -e 127.0.0.1:1 --output json node rm n1", "node rm n1 -n c -e 127.0.0.1:1 --output json"] {
             let flags = parse(line).unwrap();
-            assert_eq!((flags.cluster_name.as_str(), flags.output), ("c", OutputFormat::Json));
+            assert_eq!((flags.cluster().as_str(), flags.output), ("c", OutputFormat::Json));
             assert!(matches!(flags.command, Command::Node(NodeCommand::Rm { id }) if id.as_str() == "n1"));
         }
         assert!(parse("-z status").unwrap().zeroconf, "a flag without a value takes no command for one");
-        assert_eq!(parse("status").unwrap().timeout, Duration::from_secs(5));
+        let plain = parse("status").unwrap();
+        assert_eq!((plain.timeout, plain.cluster().as_str()), (Duration::from_secs(5), "clusterfunk"));
     }
 
     #[test]

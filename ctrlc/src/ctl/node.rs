@@ -10,6 +10,7 @@ use funk_tokio::Tokio;
 use tonic::{Code, Status};
 
 use super::Failure;
+use super::stage::doubt;
 
 /// The management service of one node.
 pub(super) type Management = ClusterManagementClient<OneNode<Tokio>>;
@@ -31,23 +32,30 @@ pub(super) fn not_sent(status: &Status) -> bool {
     false
 }
 
-/// What to say of a call that failed.
-pub(super) fn failed(address: SocketAddr, status: &Status) -> Failure {
+/// What to say of a call that failed; if it changes something, `look` is the command that shows what became of it.
+pub(super) fn failed(address: SocketAddr, status: &Status, look: Option<&str>) -> Failure {
     let message = status.message();
-    Failure::Refused(match status.code() {
-        Code::Unimplemented => format!("{address} does not know this call: its node is of another version"),
-        Code::Unknown | Code::Unavailable => format!("{address} does not answer: {message}; check the address"),
-        code => format!("{address} says {code:?}: {message}"),
-    })
+    let what = match (status.code(), look) {
+        (Code::Unimplemented, _) => {
+            return Failure::Refused(format!("{address} does not know this call: its node is of another version"));
+        }
+        (Code::Unknown | Code::Unavailable, None) => {
+            return Failure::Refused(format!("{address} does not answer: {message}; check the address"));
+        }
+        (Code::Unknown | Code::Unavailable, Some(_)) => format!("{address} does not answer: {message}"),
+        (code, _) => format!("{address} says {code:?}: {message}"),
+    };
+    Failure::Refused(look.map_or(what.clone(), |look| format!("{what}; {}", doubt(look))))
 }
 
 /// What to say of a call that the cluster refused.
 pub(super) fn refused(what: &str, error: &Error) -> Failure {
     let (word, hint) = match error.error_code() {
         Why::UnknownId => ("no such node", "`ctrlc nodes` lists them"),
-        Why::NoLeader => {
-            ("the cluster has no leader", "try again in a moment; `ctrlc recover` says what to do if it stays so")
-        }
+        Why::NoLeader => (
+            "no leader was found",
+            "try again in a moment, at a node that is in the cluster; `ctrlc recover` says what to do if it stays so",
+        ),
         Why::Invalid => ("this cannot be done", "see `ctrlc nodes`"),
         Why::Generic | Why::Unspecified | Why::Ok => ("the cluster said no", "see `ctrlc status`"),
     };

@@ -7,14 +7,14 @@ use funk_proto::id::NodeName;
 use funk_rpc::pb::managepb as pb;
 use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::change::Change;
-use super::commands::{Asked, good, no_error};
-use super::node::Management;
+use super::commands::{good, no_error};
 use super::table::table;
 use super::{Answer, Failure};
 
 pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, list) = asked.call(async |node| node.list_shards(pb::ListShardsRequest {}).await).await?;
+    let (_, list) = asked.call(pb::ListShardsRequest {}, async |node, request| node.list_shards(request).await).await?;
     no_error("shards", list.error.as_ref())?;
     let owned: BTreeMap<_, _> = list.shards.iter().map(|info| (info.node_id.clone(), info.shard_count)).collect();
     let entry = |(node, count): (&String, &i32)| json!({ "node": node, "shards": count });
@@ -29,7 +29,7 @@ pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
 /// What a change would move; nothing is changed.
 pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, Failure> {
     let request = pb::PlanShardsRequest { change: change.message() };
-    let (_, told) = asked.call(async |node| node.plan_shards(request.clone()).await).await?;
+    let (_, told) = asked.call(request, async |node, request| node.plan_shards(request).await).await?;
     no_error("shards --plan", told.error.as_ref())?;
     let moved: u32 = told.moves.iter().map(|part| part.shards).sum();
     let part = |part: &pb::ShardMoves| json!({ "from": part.from, "to": part.to, "shards": part.shards });
@@ -67,11 +67,12 @@ pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, F
 pub(super) async fn pin(asked: &Asked<'_>, shards: &Range<u32>, node: Option<&NodeName>) -> Result<Answer, Failure> {
     let (first, count) = (shards.start, shards.end - shards.start);
     let request = pb::PinShardsRequest::of(shards, node);
-    let call = async |node: &mut Management| node.pin_shards(request.clone()).await;
-    let (_, done) = asked.call(call).await?;
+    let pinned_to = request.pinned_to.clone();
+    let done =
+        asked.change(request, "shards --plan none", async |node, request| node.pin_shards(request).await).await?;
     let (what, last) = (if node.is_some() { "pinned" } else { "free" }, first + count - 1);
     no_error(if node.is_some() { "shards --pin" } else { "shards --unpin" }, done.error.as_ref())?;
     let place = node.map_or_else(String::new, |node| format!(" to {node}"));
-    let json = json!({ "done": what, "first": first, "count": count, "node": request.pinned_to });
+    let json = json!({ "done": what, "first": first, "count": count, "node": pinned_to });
     Ok(good(json, format!("shards {first} to {last} {what}{place}\n")))
 }

@@ -30,6 +30,27 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
 }
 
+/// One item of a list behind its `mark`, in lines that fit the width; a word that is longer stands alone.
+pub(super) fn item(mark: &str, text: &str) -> String {
+    let mut written = mark.to_owned();
+    let mut column = mark.chars().count();
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > WIDTH {
+            let indent = mark.chars().count();
+            written.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if number > 0 {
+            written.push(' ');
+            column += 1;
+        }
+        written.push_str(word);
+        column += length;
+    }
+    written.push('\n');
+    written
+}
+
 fn line(widths: &[usize], cells: &[String]) -> String {
     let fit = |(cell, &width): (&String, &usize)| {
         if cell.chars().count() <= width {
@@ -73,6 +94,16 @@ mod tests {
         let small = table(&["A", "LONG"], &[vec!["abc".into(), "d".into()]]);
         assert_eq!(small, "A    LONG\nabc  d\n");
         assert_eq!(pairs(&[("a", "b".into()), ("long", "c".into())]), "a     b\nlong  c\n");
+    }
+
+    #[test]
+    fn items_are_broken_between_words() {
+        assert_eq!(item("! ", "short"), "! short\n");
+        let text = item("! ", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("  word")), "{text}");
+        assert_eq!(text.matches("word").count(), 40);
+        assert_eq!(item("- ", &format!("a {}", "x".repeat(90))), format!("- a\n  {}\n", "x".repeat(90)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use funk_cli::{LogFlags, addresses};
+use funk_cli::{LogFlags, addresses, boolean};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 
@@ -16,7 +16,7 @@ pub struct SeedFlags {
     #[arg(long, env = "FUNK_CLUSTER_NAME", value_name = "NAME", default_value = "clusterfunk")]
     pub cluster_name: ClusterName,
     /// Welcome nodes of every cluster name; not by mDNS, where nodes are found by it
-    #[arg(long, env = "FUNK_EVERY_CLUSTER", conflicts_with = "cluster_name")]
+    #[arg(long, env = "FUNK_EVERY_CLUSTER", value_parser = boolean(), conflicts_with = "cluster_name")]
     pub every_cluster: bool,
     /// Stable name of the node, 1 to 28 of A-Z a-z 0-9 . - [default: 16 random hex digits]
     #[arg(long, env = "FUNK_NODE_ID", value_name = "ID")]
@@ -32,7 +32,7 @@ pub struct SeedFlags {
     pub join: Vec<JoinAddress>,
     /// mDNS registration and discovery
     #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set)]
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub zeroconf: bool,
     /// Status page
     #[arg(long, env = "FUNK_HTTP", value_name = "HOST:PORT")]
@@ -53,7 +53,8 @@ impl SeedFlags {
     pub fn check(&self) -> Result<(), String> {
         let interface = self.interface.map(|ip| ("--interface", ip, ip.to_string()));
         let serf = self.serf_endpoint.map(|at| ("--serf-endpoint", at.ip(), at.to_string()));
-        for (flag, ip, given) in [interface, serf].into_iter().flatten() {
+        let http = self.http.map(|at| ("--http", at.ip(), at.to_string()));
+        for (flag, ip, given) in [interface, serf, http].into_iter().flatten() {
             if ip.is_unspecified() {
                 return Err(format!("{flag} {given} is no address that others can reach: give one of this machine"));
             }
@@ -89,6 +90,8 @@ mod tests {
         for line in [
             "--interface 0.0.0.0",
             "--serf-endpoint 0.0.0.0:1",
+            "--http 0.0.0.0:0",
+            "--http [::]:8080",
             "--http x",
             "--join nowhere",
             "--node-id a_b",

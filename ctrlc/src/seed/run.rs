@@ -7,12 +7,13 @@ use std::time::Duration;
 use funk_cli::{Failure, Stop, close, leave, say};
 use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, random_name, start};
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
-use funk_proto::{NodeConfig, Participation};
+use funk_proto::{NodeConfig, Participation, Refusal};
 use funk_rpc::{Console, Protocol, Requests, Server, serve};
 use futures_lite::future;
 
 use super::flags::SeedFlags;
 use super::members::Members;
+use super::namesake::Namesakes;
 use super::snapshot::Snapshot;
 
 /// Between two looks at the members: gossip tells of each change within a second or so.
@@ -25,6 +26,13 @@ struct Running {
     page: Option<(Server, SocketAddr)>,
     serf: SocketAddr,
     snapshot: Option<Snapshot>,
+}
+
+/// Why a seed ends.
+enum Ended {
+    Told,
+    Stopped,
+    Refused(Refusal),
 }
 
 /// Runs a seed until it is told to stop.
@@ -42,17 +50,16 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failu
     }
     let (cluster, snapshot) = (seed.cluster.clone(), seed.snapshot.take());
     let head = seed.head(flags);
-    let watching = watch::<R>(&cluster, snapshot, terminal.then_some(head.as_str()));
+    let namesakes = Namesakes::of(&cluster, seed.serf, flags);
+    let watching = watch::<R>(&cluster, snapshot, namesakes, terminal.then_some(head.as_str()));
     let stopping = async {
         stop.rung().await;
-        true
+        Ended::Told
     };
-    let told = future::or(stopping, async {
-        watching.await;
-        false
-    });
-    if !told.await {
-        return Err(Failure(seed.cluster.stopped().await.to_string()));
+    match future::or(stopping, watching).await {
+        Ended::Told => {}
+        Ended::Refused(why) => return Err(Failure(why.to_string())),
+        Ended::Stopped => return Err(Failure(seed.cluster.stopped().await.to_string())),
     }
     // The view has ended by now, so those that this node sees last are those that it left behind.
     leave::<R>(&seed.cluster).await;
@@ -110,12 +117,20 @@ impl Running {
     }
 }
 
-/// Shows the members and writes them down, until the node stops.
-async fn watch<R: Runtime>(cluster: &Cluster, mut snapshot: Option<Snapshot>, live: Option<&str>) {
+/// Shows the members and writes them down, until the node stops or has to.
+async fn watch<R: Runtime>(
+    cluster: &Cluster,
+    mut snapshot: Option<Snapshot>,
+    mut namesakes: Namesakes,
+    live: Option<&str>,
+) -> Ended {
     let mut before = Members::default();
     let mut first = true;
     let mut failed = false;
     while let Ok(status) = cluster.status().await {
+        if let Some(why) = namesakes.look::<R>(&status).await {
+            return Ended::Refused(why);
+        }
         let members = Members::of(&status);
         if members != before || first {
             match live {
@@ -136,6 +151,7 @@ async fn watch<R: Runtime>(cluster: &Cluster, mut snapshot: Option<Snapshot>, li
         }
         R::sleep(LOOK_EVERY).await;
     }
+    Ended::Stopped
 }
 
 /// Clears the screen and shows the members.

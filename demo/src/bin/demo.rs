@@ -9,6 +9,7 @@ use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::guard;
 use funk_demo::node::run;
 use funk_io::reaper::Reporter;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     let flags: NodeFlags = parse_or_exit();
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         eprintln!("signals cannot be caught: {error}");
         return ExitCode::FAILURE;
     }
+    allow_many_files();
     let reporter = match Reporter::of_this_process() {
         Ok(None) if flags.guard => return guard::run(),
         Ok(reporter) => reporter,
@@ -37,6 +39,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every connection is a file. The lower limit that a process usually begins with is for programs of old that
+/// count them in a bit set; without the right to more it stays as it is.
+fn allow_many_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn serve(flags: &NodeFlags, reporter: Option<Reporter>) -> Result<(), Failure> {

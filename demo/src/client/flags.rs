@@ -7,7 +7,7 @@ use funk_io::discovery::JoinAddress;
 use funk_proto::id::ClusterName;
 use funk_rpc::client::Seed;
 
-use crate::flags::{addresses, duration};
+use crate::flags::{addresses, boolean, duration};
 
 /// Sends demo requests to a cluster and ends with a table per serving node.
 #[derive(Clone, Debug, Parser)]
@@ -21,7 +21,7 @@ pub struct ClientFlags {
     pub join: Vec<JoinAddress>,
     /// Look for nodes by mDNS where no --join says where they are
     #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set)]
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub zeroconf: bool,
     /// Requests to send in all
     #[arg(long, env = "FUNK_REPEATS", value_name = "N", default_value_t = 1_000)]
@@ -41,10 +41,10 @@ pub struct ClientFlags {
     pub rate: Option<u32>,
     /// Try again on another node, until 5 s after the first try
     #[arg(long, env = "FUNK_RETRY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set)]
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub retry: bool,
     /// End with a JSON object in place of the table
-    #[arg(long, env = "FUNK_JSON")]
+    #[arg(long, env = "FUNK_JSON", value_parser = boolean())]
     pub json: bool,
 }
 

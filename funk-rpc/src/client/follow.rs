@@ -4,6 +4,7 @@
 //! What is known stays known in between. Nodes that do not serve the cluster
 //! at all are followed by gossip, which has no owners.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use funk_io::discovery::JoinAddress;
+use funk_proto::wire::gossip::GossipMember;
 use tonic::Streaming;
 
 use super::Shared;
@@ -160,6 +162,9 @@ impl<N: Net> Follower<N> {
             match members::<N>(&cluster, &seeds).await {
                 Ok(members) => {
                     let picture = Picture::of_members(&members, &cluster);
+                    if let Some(others) = names_of_others(&members).filter(|_| picture.nodes().is_empty()) {
+                        self.note(format!("the nodes there are of cluster {others}, not {cluster}"));
+                    }
                     found.extend(picture.serving(ENDPOINT).map(|(_, address)| address));
                     shown = Some(picture);
                 }
@@ -238,6 +243,13 @@ impl<N: Net> Follower<N> {
             addresses.swap(place, usize::try_from(other).unwrap_or(0));
         }
     }
+}
+
+/// The names of all clusters that these show.
+fn names_of_others(members: &[GossipMember]) -> Option<String> {
+    let names: BTreeSet<_> = members.iter().filter_map(|member| member.tags.get("meta.clusterName")).collect();
+    let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn gossip(picture: &Picture) -> impl Iterator<Item = Seed> + '_ {

@@ -97,12 +97,18 @@ impl Watchers {
         });
         Ok(Box::pin(stream::unfold((taken, ended, slot), |(taken, ended, slot)| async move {
             let message = match taken.recv().await {
-                Ok(message) => Ok(message),
+                Ok(Due { messages, place }) => Ok(messages[place].clone()),
                 Err(_) => ended.recv().await.ok()?,
             };
             Some((message, (taken, ended, slot)))
         })))
     }
+}
+
+/// A message that waits for a watcher. All wait for the same ones: each is copied as it is taken.
+struct Due {
+    messages: Messages,
+    place: usize,
 }
 
 /// What one watcher's task sends, and where.
@@ -112,7 +118,7 @@ struct Watcher {
     name: ClusterName,
     /// The watcher has seen this one: it is not led back.
     epoch: u64,
-    to: Sender<WatchResponse>,
+    to: Sender<Due>,
 }
 
 impl Watcher {
@@ -149,8 +155,9 @@ impl Watcher {
         let all = &self.slot.0.0;
         let mut messages = all.whole.get((shown.clone(), id), |(table, id)| picture::whole(&table.0, &self.name, *id));
         loop {
-            for message in messages.iter().cloned() {
-                if !sent::<N>(self.to.send(message)).await {
+            for place in 0..messages.len() {
+                let due = Due { messages: Arc::clone(&messages), place };
+                if !sent::<N>(self.to.send(due)).await {
                     return Status::resource_exhausted("nothing was read for too long");
                 }
             }
@@ -163,6 +170,6 @@ impl Watcher {
 }
 
 /// Whether there was room in time.
-async fn sent<N: Net>(sending: impl Future<Output = Result<(), async_channel::SendError<WatchResponse>>>) -> bool {
+async fn sent<N: Net>(sending: impl Future<Output = Result<(), async_channel::SendError<Due>>>) -> bool {
     within::<N, _>(WATCH_SEND_MAX, sending).await.is_some_and(|sent| sent.is_ok())
 }

@@ -9,7 +9,7 @@ use funk_io::meters::{Meters, PHASES, Reading};
 use funk_proto::Status;
 use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
-use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus};
+use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role};
 
 use crate::metrics::{Requests, Way};
 use crate::view::Observe;
@@ -25,6 +25,9 @@ const STATES: [NodeState; 8] = [
     NodeState::Stopping,
     NodeState::Draining,
 ];
+
+/// All parts that a node may play, likewise.
+const ROLES: [Role; 5] = [Role::Unknown, Role::Follower, Role::Leader, Role::NonVoter, Role::NonMember];
 
 /// The gossip states of members that are told apart.
 const MEMBERS: [GossipStatus; 4] =
@@ -96,6 +99,10 @@ fn state(page: &mut Page<'_>, status: &Status) {
     page.head("funk_state", "gauge", "1 for the state that the node is in, 0 for the others.");
     for state in STATES {
         page.line("funk_state", format_args!(",state=\"{state}\""), u8::from(state == status.state));
+    }
+    page.head("funk_role", "gauge", "1 for the part that the node plays, 0 for the others.");
+    for role in ROLES {
+        page.line("funk_role", format_args!(",role=\"{role}\""), u8::from(role == status.role));
     }
     page.gauge("funk_has_leader", "1 while the node knows the leader.", u8::from(status.leader.is_some()));
     let leads = status.leader.as_ref() == Some(&status.name);

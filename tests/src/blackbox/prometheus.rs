@@ -34,9 +34,21 @@ pub fn with_prometheus(name: &str, test: impl FnOnce() -> Tested) -> Tested {
 /// # Errors
 /// What it found, when it found something, one complaint a line.
 pub fn check(arguments: &[&str], input: &str) -> Result<(), String> {
+    promtool(&[&["check"], arguments].concat(), input)
+}
+
+/// Runs `promtool test rules` on a file of series and of what the rules make of them.
+///
+/// # Errors
+/// What is not as the file says.
+pub fn test_rules(file: &Path) -> Result<(), String> {
+    promtool(&["test", "rules", &file.display().to_string()], "")
+}
+
+fn promtool(arguments: &[&str], input: &str) -> Result<(), String> {
     let told = |error: std::io::Error| format!("promtool: {error}");
     let mut command = Command::new("promtool");
-    command.arg("check").args(arguments);
+    command.args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(told)?;
     // Dropped at once: promtool reads until the end.
