@@ -1,6 +1,7 @@
 //! Starting a node.
 
 use std::any::Any;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,7 @@ use crate::service::Link;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::Store;
-use crate::store::data_dir::DataDir;
+use crate::store::data_dir::{Claimed, DataDir};
 use crate::store::writer::Writer;
 
 /// What a node is started with.
@@ -96,7 +97,8 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     config.durable = claimed.is_some();
     config.hands_over_state |= hand_over.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
-    config.former_boots = claimed.as_mut().map_or_else(Vec::new, |claimed| claimed.former.clone());
+    config.former_boots = claimed.as_ref().map_or_else(Vec::new, |claimed| claimed.former.clone());
+    let lock = claimed.as_ref().map(|claimed| Arc::clone(&claimed.lock));
     let node = Node::new(config.clone(), recovered, seed, clock.now())?;
     if let Some(claimed) = &claimed {
         claimed.note_boot(node.inspect().boot());
@@ -105,13 +107,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
-    let store = match claimed {
-        Some(claimed) => {
-            let writer = Writer::start(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters));
-            Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?)
-        }
-        None => Store::Memory(Default::default()),
-    };
+    let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
@@ -138,7 +134,9 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("funk-{name}"));
     let driver_shared = Arc::clone(&shared);
-    let spawned = thread.spawn(move || run::<R>(parts, sockets, publisher, &driver_shared, &ready));
+    let spawned = thread.spawn(move || {
+        run::<R>(parts, sockets, publisher, &driver_shared, &ready, lock);
+    });
     spawned.map_err(|source| failed("starting the driver's thread", source))?;
     match started.recv() {
         Ok(Ok(())) => {
@@ -150,6 +148,12 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         Ok(Err(source)) => Err(failed("starting the driver", source)),
         Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
     }
+}
+
+fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<Store, StartError> {
+    let Some(claimed) = claimed else { return Ok(Store::Memory(Default::default())) };
+    let writer = Writer::start(claimed, waker, meters);
+    Ok(Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?))
 }
 
 /// What the driver is made of, but for what needs its runtime.
@@ -170,12 +174,15 @@ pub(crate) struct Parts {
 }
 
 /// The driver's thread. However it ends, the gate is closed and nobody waits for ever.
+/// The data directory's `lock` stays as long as anybody may be inside: the next
+/// process takes it for a sign that this one serves nothing any more.
 fn run<R: Runtime>(
     parts: Parts,
     sockets: Sockets,
     mut publisher: Publisher,
     shared: &Shared,
     ready: &SyncSender<io::Result<()>>,
+    mut lock: Option<Arc<File>>,
 ) {
     let publisher_here = &mut publisher;
     // Nothing of the driver is used after a panic but the gate, whose parts are atomic.
@@ -204,7 +211,14 @@ fn run<R: Runtime>(
         }
     };
     tracing::info!(node = %shared.name, %why, "the driver has stopped");
+    if shared.gate.is_deserted() {
+        lock = None;
+    }
     shared.end(why);
+    if let (Some(lock), Some(until)) = (lock, shared.gate.sealed_until()) {
+        std::thread::sleep(until.since(shared.gate.now()));
+        drop(lock);
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

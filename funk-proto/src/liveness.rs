@@ -133,6 +133,11 @@ impl Liveness {
         self.links.entry(from).or_default().admit(boot, counter)
     }
 
+    /// The boot that sent this peer's newest datagram.
+    pub fn heard_boot(&self, id: RaftId) -> Option<BootId> {
+        self.links.get(&id).and_then(Link::boot)
+    }
+
     /// A datagram came that its sender stamped `theirs`; it answers the one of
     /// ours with this counter, if any. Tells for how long this node's clock
     /// stood still, if it did.

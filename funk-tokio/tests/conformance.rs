@@ -89,6 +89,11 @@ fn a_node_joins_through_what_its_sources_find() {
 }
 
 #[test]
+fn a_data_directory_is_locked_while_anybody_may_be_inside() {
+    conformance::a_data_directory_is_locked_while_anybody_may_be_inside::<Tokio>();
+}
+
+#[test]
 fn a_data_directory_outlives_its_process() {
     conformance::a_data_directory_outlives_its_process::<Tokio>();
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use funk_proto::Event;
-use funk_proto::id::LogIndex;
+use funk_proto::id::{LogIndex, ShardId};
 
 use super::node::{config, serving};
 use super::{LOOPBACK, run};
@@ -72,6 +73,32 @@ pub fn a_data_directory_outlives_its_process<R: Runtime>() {
         assert!(index > before.commit_index);
         let committed = Event::Committed { index, bytes: Bytes::from_static(b"more") };
         while events.next().await.expect("it runs") != committed {}
+    });
+}
+
+/// The lock of a data directory says that nobody serves under the former boots:
+/// it is free only when no guard of the node may be valid any more.
+pub fn a_data_directory_is_locked_while_anybody_may_be_inside<R: Runtime>() {
+    const LEASE: Duration = Duration::from_secs(3);
+    run::<R>(async {
+        let directory = Temporary::new();
+        let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
+        let mut config = config("kept");
+        (config.bootstrap, config.timing.lease) = (true, LEASE);
+        let data = DataDir::open(&directory.0).expect("nobody else has it");
+        let first = start::<R>(Options::new(config, sockets).with_data(data)).expect("the node starts");
+        serving(&first).await;
+        let guard = first.guard(ShardId(0)).expect("it serves");
+        let mut events = first.events();
+        drop(first);
+        while events.next().await.is_ok() {}
+        DataDir::open(&directory.0).expect_err("a handler is inside, and the lease has not run out");
+        let until = Instant::now() + LEASE * 10;
+        while DataDir::open(&directory.0).is_err() {
+            assert!(Instant::now() < until, "it is let go when the lease has run out");
+            std::thread::yield_now();
+        }
+        assert!(!guard.is_valid());
     });
 }
 
@@ -144,6 +171,6 @@ pub fn a_failed_write_stops_the_node<R: Runtime>() {
         };
         let StopReason::Store(error) = why else { panic!("{why}") };
         assert!(error.path.starts_with(&directory.0), "{error}");
-        assert!(cluster.guard(funk_proto::id::ShardId(0)).is_err());
+        assert!(cluster.guard(ShardId(0)).is_err());
     });
 }

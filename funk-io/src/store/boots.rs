@@ -1,9 +1,11 @@
 //! Which processes have used a data directory, in its lock file.
 //!
-//! The kernel lets the lock of a file go when no process holds the file any
-//! more. So whoever has the lock knows that every process which had it before
-//! is gone, and need not wait for the leases of those. Network file systems do
-//! not always keep locks: there, nothing is said.
+//! A process lets the lock go when nobody in it may serve any more, or the
+//! kernel does when it ends. So whoever has the lock knows that every process
+//! which had it before serves nothing, and need not wait for the leases of
+//! those. Network file systems do not always keep locks: there, nothing is said.
+//! A disk that was moved to another machine says nothing either: the kernel
+//! there knows nothing of the processes here.
 //!
 //! What stands in the file is a hint, read only by who holds the lock: a boot
 //! that is missing, for a power failure or a torn write, is waited for.
@@ -26,7 +28,7 @@ pub(super) fn former(lock: &File) -> Vec<BootId> {
 /// Adds `boot` to those before it.
 pub(super) fn note(lock: &File, former: &[BootId], boot: BootId) -> io::Result<()> {
     let kept = former.len().saturating_sub(FORMER_BOOTS_MAX - 1);
-    let mut text = format!("{HEAD}\n").into_bytes();
+    let mut text = format!("{HEAD}\n{}\n", kernel()).into_bytes();
     for boot in former[kept..].iter().chain([&boot]) {
         writeln!(text, "{:016x}", boot.get())?;
     }
@@ -38,12 +40,18 @@ fn read(lock: &File) -> io::Result<Vec<BootId>> {
     let mut text = String::new();
     Read::take(lock, 1024).read_to_string(&mut text)?;
     let mut lines = text.lines();
-    if lines.next() != Some(HEAD) {
+    let kernel = kernel();
+    if lines.next() != Some(HEAD) || kernel.is_empty() || lines.next() != Some(&kernel) {
         return Ok(Vec::new());
     }
     let whole = lines.filter(|line| line.len() == 16);
     let boots: Vec<BootId> = whole.filter_map(|line| BootId::new(u64::from_str_radix(line, 16).ok()?)).collect();
     Ok(boots[boots.len().saturating_sub(FORMER_BOOTS_MAX)..].to_vec())
+}
+
+/// Which start of which machine's kernel this is; empty if that is not to be known.
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into()
 }
 
 /// Whether the file system is one of this machine's own: by the numbers of statfs(2).
@@ -97,12 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_or_of_another_version_says_nothing() {
+    fn what_is_torn_of_another_version_or_machine_says_nothing() {
+        let here = kernel();
         for (text, boots) in [
-            ("funk boots 2\n0000000000000007\n", &[][..]),
-            ("funk boots 1\n0000000000000007\n00000000", &[7]),
-            ("funk boots 1\n0000000000000000\nzzzzzzzzzzzzzzzz\n0000000000000009\n", &[9]),
-            ("\0\0\0", &[]),
+            (format!("funk boots 2\n{here}\n0000000000000007\n"), &[][..]),
+            (format!("funk boots 1\n{here}\n0000000000000007\n00000000"), &[7]),
+            (format!("funk boots 1\n{here}\n0000000000000000\nzzzzzzzzzzzzzzzz\n0000000000000009\n"), &[9]),
+            ("funk boots 1\nanother machine's\n0000000000000007\n".into(), &[]),
+            ("\0\0\0".into(), &[]),
         ] {
             let lock = file("torn");
             lock.write_all_at(text.as_bytes(), 0).unwrap();

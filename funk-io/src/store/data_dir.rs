@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use funk_proto::Recovered;
@@ -87,14 +88,15 @@ impl DataDir {
         }
         tidy(&path, &journal)?;
         let files = Files::new(path, journal.next);
-        Ok(Claimed { lock, files, recovered: Recovered { records: journal.records }, former })
+        Ok(Claimed { lock: Arc::new(lock), files, recovered: Recovered { records: journal.records }, former })
     }
 }
 
 /// A data directory in use.
 #[derive(Debug)]
 pub(crate) struct Claimed {
-    pub(super) lock: File,
+    /// Free when nobody holds it any more: who may write, and who may serve.
+    pub(crate) lock: Arc<File>,
     pub(super) files: Files,
     pub(crate) recovered: Recovered,
     pub(crate) former: Vec<BootId>,

@@ -66,7 +66,7 @@ impl Stall {
 }
 
 /// The driver's end of the writing thread. Dropping it waits until all that
-/// was handed over is written, and lets the directory go.
+/// was handed over is written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -189,7 +189,7 @@ fn run(claimed: Claimed, shared: &Shared, waker: &Waker, meters: &Meters) {
             break;
         }
     }
-    // Only now may another process open the directory.
+    // From now on nothing here keeps another process from the directory.
     drop(lock);
 }
 

@@ -29,6 +29,11 @@ impl Link {
         is_new
     }
 
+    /// The boot that was heard last.
+    pub(super) fn boot(&self) -> Option<BootId> {
+        self.boot
+    }
+
     /// A datagram left at `theirs` by the peer's clock and answers ours of this counter: for how long our clock stood still.
     pub(super) fn compare(
         &mut self,

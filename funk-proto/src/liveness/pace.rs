@@ -13,12 +13,15 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 /// Below the length of a pause that matters, above how exact stamps are.
-const SLACK_NANOS: i128 = 1_000_000;
+const SLACK_NANOS: i128 = 5_000_000;
+/// A peer whose clock is faster than it may be shows a loss again and again: it is believed once in this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of how far this node's clock is ahead of one peer's.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     least: Option<Least>,
+    not_before: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +48,19 @@ impl Pace {
             let since = i128::try_from(now.since(least.since).as_nanos()).unwrap_or(i128::MAX >> 64);
             least.ahead_nanos - drifted(since)
         });
-        if let Some(lost) = least.map(|least| least - most).filter(|&lost| lost > SLACK_NANOS + drifted(lost)) {
+        let lost = least.map(|least| least - most).filter(|&lost| lost > SLACK_NANOS + drifted(lost));
+        if let Some(sent) = answers.filter(|&sent| lost.is_some() || least.is_none_or(|least| ahead(sent) >= least)) {
+            // It held when the peer sent, which was not before this.
+            self.least = Some(Least { since: sent, ahead_nanos: ahead(sent) });
+        } else if lost.is_some() {
             self.least = None;
-            return Some(Duration::from_nanos(u64::try_from(lost).unwrap_or(u64::MAX)));
         }
-        if let Some(sent) = answers.filter(|&sent| least.is_none_or(|least| ahead(sent) >= least)) {
-            self.least = Some(Least { since: now, ahead_nanos: ahead(sent) });
-        }
-        None
+        let lost = lost.filter(|_| now >= self.not_before)?;
+        self.not_before = now + AGAIN_AFTER;
+        Some(Duration::from_nanos(u64::try_from(lost).unwrap_or(u64::MAX)))
     }
 
-    /// What was known says nothing about a clock that was set anew.
+    /// What was known says nothing about another clock, or after a gap.
     pub(super) fn forget(&mut self) {
         self.least = None;
     }
@@ -104,6 +109,26 @@ mod tests {
             let answers = (n % 100 == 0).then_some(at(ours));
             assert_eq!(pace.compare(at(ours + 100), at(theirs), answers, PPM), None);
         }
+    }
+
+    #[test]
+    fn a_peer_whose_clock_is_too_fast_is_believed_now_and_then_only() {
+        let mut pace = Pace::default();
+        let (mut ours, mut theirs, mut losses) = (1_000_000, 5_000_000, 0);
+        // Ten seconds at eight percent.
+        for _ in 0..500 {
+            (ours, theirs) = (ours + 20_000, theirs + 21_600);
+            losses += u32::from(pace.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM).is_some());
+        }
+        assert!((1..=10).contains(&losses), "{losses}");
+    }
+
+    #[test]
+    fn drift_during_a_long_way_back_is_no_loss() {
+        let mut pace = Pace::default();
+        // Ours is 1 % slow and the peer's 1 % fast; the answer takes 400 ms of true time, the next datagram none.
+        assert_eq!(pace.compare(at(1_396_000), at(5_000_000), Some(at(1_000_000)), PPM), None);
+        assert_eq!(pace.compare(at(1_396_000), at(5_404_000), None, PPM), None);
     }
 
     #[test]

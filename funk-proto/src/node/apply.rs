@@ -191,6 +191,11 @@ impl Node {
         if let Err(error) = self.config.check() {
             tracing::warn!(%error, "this node's intervals do not fit the cluster's lease");
         }
+        if self.config.ownership != state.cluster.ownership {
+            let (ours, cluster) = (self.config.ownership.word(), state.cluster.ownership.word());
+            tracing::warn!(ours, cluster, "ownership is a value of the cluster: its own holds, not this node's");
+            self.config.ownership = state.cluster.ownership;
+        }
         if self.restarting {
             self.liveness.honour_former_boot(now);
         }

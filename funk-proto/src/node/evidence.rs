@@ -10,7 +10,8 @@
 //! its own forgets it, and those who did elect another if they are a majority.
 //!
 //! Evidence decides whether to take a shard, never how soon: the process may live
-//! behind a closed listener, and serve as long as its lease.
+//! behind a closed listener, and serve as long as its lease. Only where a store
+//! fences it need not be waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,8 +69,9 @@ impl Evidence {
 
     /// Refused by more than half of its peers a node is more likely to be cut
     /// off itself than to outlive so many: what it finds proves nothing then.
-    fn is_cut_off(&self, peers: usize) -> bool {
-        self.refusing.len() >= CUT_OFF_MIN && self.refusing.len() * 2 > peers
+    fn is_cut_off(&self, up: &BTreeSet<RaftId>) -> bool {
+        let refusing = self.refusing.intersection(up).count();
+        refusing >= CUT_OFF_MIN && refusing * 2 > up.len()
     }
 
     fn hear(&mut self, now: Timestamp, witness: RaftId, ended: Owner) {
@@ -119,13 +121,14 @@ impl Node {
     /// The streams of that boot broke, and where it listened this node is refused.
     pub(super) fn handle_gone(&mut self, now: Timestamp, ended: Owner) {
         let Some(state) = &self.state else { return };
+        // Those who are known to be dead refuse for that reason.
         let up = state.members.iter().filter(|member| member.boot.is_some() && member.id != self.me.id);
-        let peers = up.count();
+        let up: BTreeSet<RaftId> = up.map(|member| member.id).collect();
         if !state.members.is_up(ended.id, ended.boot) {
             return;
         }
         self.evidence.meet_refusal(ended.id);
-        if self.evidence.is_cut_off(peers) {
+        if self.evidence.is_cut_off(&up) {
             tracing::warn!("most members refuse this node: it takes itself for cut off");
             return;
         }
@@ -258,11 +261,13 @@ mod tests {
     fn a_node_says_so_once_of_a_boot_and_nothing_when_most_refuse_it() {
         let mut evidence = Evidence::default();
         assert!(evidence.find(owner(4, 40)) && !evidence.find(owner(4, 40)) && evidence.find(owner(4, 41)));
+        let up = |ids: std::ops::RangeInclusive<u64>| ids.map(id).collect::<BTreeSet<_>>();
         evidence.meet_refusal(id(4));
-        assert!(!evidence.is_cut_off(1), "one peer says nothing of this node");
+        assert!(!evidence.is_cut_off(&up(4..=4)), "one peer says nothing of this node");
         evidence.meet_refusal(id(5));
-        assert!(evidence.is_cut_off(3) && !evidence.is_cut_off(4));
+        assert!(evidence.is_cut_off(&up(3..=5)) && !evidence.is_cut_off(&up(2..=5)));
+        assert!(!evidence.is_cut_off(&up(5..=7)), "one of the two is dead, and known to be");
         evidence.peer_is_back(id(4));
-        assert!(!evidence.is_cut_off(3));
+        assert!(!evidence.is_cut_off(&up(3..=5)));
     }
 }

@@ -104,7 +104,8 @@ impl Node {
         }
         if let Some(leading) = &mut self.leading {
             leading.wake();
-        } else if self.consensus.leader() == Some(ended.id) {
+        } else if self.consensus.leader() == Some(ended.id) && self.liveness.heard_boot(ended.id) == Some(ended.boot) {
+            // A later boot of it may lead by now.
             self.give_up_leader(now, ended.id);
         }
     }

@@ -439,7 +439,8 @@ impl Node {
         }
     }
 
-    pub(super) fn request_update(&mut self, record: MemberRecord) {
+    pub(super) fn request_update(&mut self, mut record: MemberRecord) {
+        record.former.clear();
         if let (Some(leading), Some(id)) = (&mut self.leading, RaftId::new(record.id)) {
             leading.updates.insert(id, record);
             leading.wake();
