@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use funk_proto::Request;
+use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{SHARDS, cluster};
+use funk_tests::cuts::{SHARDS, cluster, with_role};
 
 /// A running voter; the leader every other time.
 fn voter(world: &World, round: usize) -> usize {
@@ -28,4 +30,20 @@ fn twelve_nodes_lose_eight_voters_one_after_another_and_the_last_four_have_a_quo
     assert_eq!(world.running().len(), 4);
     let owned: u32 = world.running().into_iter().map(|at| world.status(at).shards_owned).sum();
     assert_eq!(owned, SHARDS);
+}
+
+/// The change of voters that goes with it must not take the heir's vote meanwhile.
+#[test]
+fn a_leader_that_leaves_is_followed_by_another_at_once() {
+    for nodes in [3, 4, 5, 6] {
+        for seed in 1..=10 {
+            let mut world = cluster(seed, nodes).expect("no property is broken");
+            let leader = with_role(&world, Role::Leader);
+            world.request(leader, Request::Leave).expect("it runs");
+            let next = |world: &World| (0..nodes).any(|at| at != leader && world.status(at).role == Role::Leader);
+            let led = world.run_until(Duration::from_secs(5), next).expect("no property is broken");
+            let led = led.unwrap_or_else(|| panic!("{nodes} nodes, seed {seed}: nobody follows"));
+            assert!(led < Duration::from_millis(20), "{nodes} nodes, seed {seed}: after {led:?}");
+        }
+    }
 }

@@ -120,7 +120,9 @@ impl Node {
         if goes {
             leading.look_again(now + TRANSFER_RETRY);
         }
-        if now < leading.transfer_at {
+        // A change of voters on its way may take the heir's vote, and the transfer with it.
+        let voters_change = self.consensus.conf_change_pending() && !self.consensus.is_joint();
+        if now < leading.transfer_at || voters_change && !stalled {
             return;
         }
         leading.transfer_at = now + TRANSFER_RETRY;
