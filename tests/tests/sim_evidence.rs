@@ -144,3 +144,19 @@ fn a_cluster_that_starts_again_as_a_whole_waits_for_no_lease_of_before() {
         assert!(served < Duration::from_millis(120), "seed {seed}: {served:?}");
     }
 }
+
+#[test]
+fn nodes_that_start_again_one_after_another_have_the_shards_that_they_had() {
+    for seed in 1..=10 {
+        let mut world = form(World::new(seed).with_durable_disks(), seed, 3).expect("no property is broken");
+        let before: Vec<Vec<bool>> = (0..3).map(|at| shards_of(&world, at)).collect();
+        (0..3).for_each(|at| world.kill(at));
+        for at in 0..3 {
+            world.restart(at);
+            world.run(Duration::from_millis(seed * 3)).expect("no property is broken");
+        }
+        until(&mut world, Duration::from_secs(5), World::converged).expect("it serves again");
+        let after: Vec<Vec<bool>> = (0..3).map(|at| shards_of(&world, at)).collect();
+        assert_eq!(after, before, "seed {seed}");
+    }
+}

@@ -15,6 +15,7 @@ use crate::id::{BootId, RaftId};
 use crate::limits::{FORMER_BOOTS_MAX, RAFT_MEMBERS_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::shards::Owner;
+use crate::shards::state::State;
 use crate::time::Timestamp;
 use crate::wire::cluster::MemberRecord;
 use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};
@@ -30,26 +31,39 @@ pub struct LastWord {
     pub reaped: Bytes,
 }
 
+/// How it is known that a boot has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The process said so, or one that waited for its end.
+    Said,
+    /// The node's next process holds what only one can: the node is coming back.
+    Lock,
+}
+
 /// The boots that are known to have ended: the latest of each node.
 #[derive(Debug, Default)]
-pub(super) struct Endings(BTreeMap<RaftId, BootId>);
+pub(super) struct Endings(BTreeMap<RaftId, (BootId, Proof)>);
 
 impl Endings {
-    pub(super) fn has_ended(&self, owner: Owner) -> bool {
-        self.0.get(&owner.id).is_some_and(|&boot| boot == owner.boot || planted(Mutant::BootNotCompared))
+    fn proof(&self, owner: Owner) -> Option<Proof> {
+        let (boot, proof) = *self.0.get(&owner.id)?;
+        (boot == owner.boot || planted(Mutant::BootNotCompared)).then_some(proof)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (RaftId, BootId)> + '_ {
-        self.0.iter().map(|(&id, &boot)| (id, boot))
+        self.0.iter().map(|(&id, &(boot, _))| (id, boot))
     }
 
     /// Takes it in; false if it was known.
-    fn insert(&mut self, owner: Owner) -> bool {
+    fn insert(&mut self, owner: Owner, proof: Proof) -> bool {
+        if self.proof(owner) == Some(Proof::Said) {
+            return false;
+        }
         if self.0.len() >= RAFT_MEMBERS_MAX && !self.0.contains_key(&owner.id) {
             // What is forgotten is waited for: slower, and as safe.
             self.0.pop_first();
         }
-        self.0.insert(owner.id, owner.boot) != Some(owner.boot)
+        self.0.insert(owner.id, (owner.boot, proof)) != Some((owner.boot, proof))
     }
 }
 
@@ -67,9 +81,22 @@ impl Node {
         words.collect()
     }
 
+    fn proof_of_end(&self, owner: Owner) -> Option<Proof> {
+        let own = owner.id == self.me.id && self.config.former_boots.contains(&owner.boot);
+        self.endings.proof(owner).or(own.then_some(Proof::Lock))
+    }
+
     /// Whether nothing that this boot was granted counts any more.
     pub(super) fn has_ended(&self, owner: Owner) -> bool {
-        self.endings.has_ended(owner) || owner.id == self.me.id && self.config.former_boots.contains(&owner.boot)
+        self.proof_of_end(owner).is_some()
+    }
+
+    /// Whether its shards may be given out for that. Those of a node that is
+    /// coming back wait for it, and for their leases at the longest: they would
+    /// go elsewhere and come back.
+    pub(super) fn is_to_be_replaced(&self, state: &State, owner: Owner) -> bool {
+        let up = state.members.get(owner.id).and_then(|member| member.boot);
+        self.proof_of_end(owner).is_some_and(|proof| proof == Proof::Said || up.is_some_and(|boot| boot != owner.boot))
     }
 
     /// This node asks to join, and says which of its former boots have surely ended.
@@ -86,7 +113,7 @@ impl Node {
         let said = |boot: &BootId| former.iter().take(FORMER_BOOTS_MAX).any(|&former| former == boot.get());
         let ended = listed.into_iter().chain(owners.map(|owner| owner.boot)).find(said);
         if let Some(boot) = ended.filter(|&boot| self.peers.boot(id) != Some(boot)) {
-            self.handle_goodbye(now, Owner { id, boot }, true);
+            self.take_ending(now, Owner { id, boot }, Proof::Lock);
         }
     }
 
@@ -98,8 +125,12 @@ impl Node {
     /// That boot has ended. Each voter keeps it in mind: the next leader may be this node.
     pub(super) fn handle_goodbye(&mut self, now: Timestamp, ended: Owner, reaped: bool) {
         tracing::info!(peer = %ended.id, reaped, "a member's process has ended");
+        self.take_ending(now, ended, Proof::Said);
+    }
+
+    fn take_ending(&mut self, now: Timestamp, ended: Owner, proof: Proof) {
         self.counters.goodbyes += 1;
-        if !self.endings.insert(ended) {
+        if !self.endings.insert(ended, proof) {
             return;
         }
         if let Some(leading) = &mut self.leading {

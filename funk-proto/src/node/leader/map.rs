@@ -31,14 +31,13 @@ impl Node {
     }
 
     fn plan_map(&mut self, now: Timestamp) -> Option<Plan> {
-        let (state, leading) = (self.state.as_ref()?, self.leading.as_mut()?);
-        leading.releases.prune(state);
+        let state = self.state.as_ref()?;
+        self.leading.as_mut()?.releases.prune(state);
+        let leading = self.leading.as_ref()?;
         let liveness = &self.liveness;
         let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
         let inherited_until = liveness.inherited_until();
-        let endings = (&self.endings, &self.config.former_boots);
-        let ended =
-            |owner: Owner| endings.0.has_ended(owner) || owner.id == self.me.id && endings.1.contains(&owner.boot);
+        let ended = |owner: Owner| self.is_to_be_replaced(state, owner);
         let answers = |owner: Owner| liveness.is_current(owner.id);
         let waits =
             Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end, answers: &answers };
