@@ -215,6 +215,7 @@ fn run<R: Runtime>(
         lock = None;
     }
     shared.end(why);
+    // A guard that is never dropped is good until then, and no event says that it is over.
     if let (Some(lock), Some(until)) = (lock, shared.gate.sealed_until()) {
         std::thread::sleep(until.since(shared.gate.now()));
         drop(lock);

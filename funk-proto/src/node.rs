@@ -209,7 +209,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// This process did not run for so long, or its clock did not: what is held is dropped, what is waited for prolonged.
+    /// This process did not run for so long: what is held is dropped, what is waited for prolonged.
     fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.counters.clock_gaps += 1;
         self.liveness.handle_clock_gap(now, gap);
