@@ -47,3 +47,21 @@ fn a_leader_that_leaves_is_followed_by_another_at_once() {
         }
     }
 }
+
+/// It has no disk: without it, whoever asks finds no cluster.
+#[test]
+fn the_last_voter_lets_in_whoever_asks_before_it_leaves() {
+    let mut world = cluster(1, 1).expect("no property is broken");
+    // The request to leave is still on its way to the disk when the other one asks.
+    let slow = Duration::from_millis(20);
+    let conditions = &mut world.host_mut(0).disk.conditions;
+    (conditions.flush_min, conditions.flush_max) = (slow, slow);
+    world.request(0, Request::Leave).expect("it runs");
+    let joiner = world.start(SHARDS);
+    let left = world.run_until(Duration::from_secs(10), |world| world.hosts()[0].has_left());
+    left.expect("no property is broken").expect("it leaves in the end");
+    world.kill(0);
+    let goes_on = |world: &World| world.status(joiner).role == Role::Leader && world.is_covered(joiner);
+    let served = world.run_until(Duration::from_secs(5), goes_on).expect("no property is broken");
+    served.expect("the other one goes on alone");
+}

@@ -429,12 +429,19 @@ impl Node {
         ops
     }
 
-    /// This leader leaves, and there is nobody that could lead or own after it.
+    /// This leader leaves, and there is nobody that could lead or own after it,
+    /// nor anybody that asks to come in: without it, that one finds no cluster.
     fn lead_out(&mut self, now: Timestamp) {
-        let Some(state) = &self.state else { return };
+        let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return };
         let own = state.members.get(self.me.id);
         let others = state.members.iter().any(|member| member.id != self.me.id && member.boot.is_some());
-        if own.is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) && !others {
+        if !own.is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) || others {
+            return;
+        }
+        let asking = leading.joins.values().map(|join| join.expires).filter(|&expires| now < expires);
+        if let Some(expires) = asking.max() {
+            leading.look_again(expires);
+        } else {
             self.leave_is_done(now);
         }
     }

@@ -58,10 +58,12 @@ impl World {
         known.max_by_key(|(applied, _)| *applied).map(|(_, node)| node)
     }
 
-    /// Whether the processes of these hosts hold a majority of every set of voters in force.
+    /// Whether the processes of these hosts hold a majority of every set of voters in force. One that keeps
+    /// nothing and has left ends with its vote, even if it was the last voter there was.
     pub fn is_quorum(&self, hosts: impl Iterator<Item = usize>) -> bool {
         let (voters, outgoing) = self.voters();
-        let alive: BTreeSet<RaftId> = hosts.filter_map(|at| Some(self.hosts[at].facts()?.id)).collect();
+        let stays = |at: &usize| self.durable || !self.hosts[*at].has_left();
+        let alive: BTreeSet<RaftId> = hosts.filter(stays).filter_map(|at| Some(self.hosts[at].facts()?.id)).collect();
         let majority = |of: &BTreeSet<RaftId>| of.is_empty() || of.intersection(&alive).count() * 2 > of.len();
         !voters.is_empty() && majority(&voters) && majority(&outgoing)
     }
