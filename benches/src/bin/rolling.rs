@@ -4,7 +4,7 @@
 //! Ends with code 1 when a request is lost, or when a shard moves more than
 //! twice: away from its owner, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +70,8 @@ struct Restart {
     leader: bool,
     /// From the signal until it was back.
     whole: Range<Instant>,
+    /// What changed hands meanwhile.
+    moved: Vec<ShardId>,
     /// From the signal until its process had ended.
     end: Duration,
     /// From its start until all nodes served under one map with equal shares.
@@ -116,7 +118,7 @@ fn round(cluster: &mut DemoCluster, historian: &Historian, shards: u32, pause: D
     let before = historian.get().epoch();
     let mut restarts = Vec::new();
     for node in 0..cluster.nodes.len() {
-        restarts.push(restart(cluster, node, pause)?);
+        restarts.push(restart(cluster, historian, node, pause)?);
     }
     let history = historian.get().clone();
     let mut moves = BTreeMap::new();
@@ -126,8 +128,9 @@ fn round(cluster: &mut DemoCluster, historian: &Historian, shards: u32, pause: D
     Ok(Round { restarts, moves, broken: too_often(&history, shards, before) })
 }
 
-fn restart(cluster: &mut DemoCluster, node: usize, pause: Duration) -> Result<Restart, String> {
+fn restart(cluster: &mut DemoCluster, historian: &Historian, node: usize, pause: Duration) -> Result<Restart, String> {
     let leader = cluster.leader()? == node;
+    let before = historian.get().epoch();
     let began = Instant::now();
     cluster.nodes[node].process.signal(Signal::TERM);
     let status = cluster.nodes[node].process.wait(GENEROUS)?;
@@ -142,7 +145,8 @@ fn restart(cluster: &mut DemoCluster, node: usize, pause: Duration) -> Result<Re
     let (back, until) = (started.elapsed(), Instant::now());
     // One node at a time: before the next one stops, this one counts for the majority again.
     cluster.all_voters(GENEROUS)?;
-    Ok(Restart { id: cluster.nodes[node].id.clone(), leader, whole: began..until, end, back })
+    let moved = historian.get().moved(before);
+    Ok(Restart { id: cluster.nodes[node].id.clone(), leader, whole: began..until, moved, end, back })
 }
 
 fn too_often(history: &History, shards: u32, before: u64) -> Vec<String> {
@@ -201,6 +205,15 @@ fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(
     let lost = requests.iter().filter(|request| request.lost.is_some()).count();
     let again = requests.iter().filter(|request| request.tries > 1).count();
     println!("{} requests, {lost} lost, {again} tried again", requests.len());
+    let waits = waits(rounds, requests);
+    println!(
+        "{} changes of hands with requests meanwhile, each shard asked every {:.1} ms; longest request of each: median {:.1} ms, p99 {:.1}, max {:.1}",
+        waits.len(),
+        f64::from(arguments.shards) * 1e3 / f64::from(arguments.rate),
+        ms(waits.percentile(50)),
+        ms(waits.percentile(99)),
+        ms(waits.max()),
+    );
     let Some(path) = &arguments.json else { return Ok(()) };
     let most = rounds.iter().filter_map(|round| round.moves.last_key_value()).map(|(moves, _)| *moves).max();
     let all = json!({"requests": requests.len(), "lost": lost, "again": again});
@@ -212,7 +225,27 @@ fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(
             "rate": arguments.rate,
             "all": all,
             "moves_max": most,
+            "wait": {
+                "count": waits.len(),
+                "p50_ms": ms(waits.percentile(50)),
+                "p99_ms": ms(waits.percentile(99)),
+                "max_ms": ms(waits.max()),
+            },
             "restarts": figures,
         }),
     )
+}
+
+/// For each shard and each restart in which it changed hands, how long the slowest request for it took.
+fn waits(rounds: &[Round], requests: &[Ended]) -> Sample {
+    let mut slowest = BTreeMap::<_, Duration>::new();
+    for (number, restart) in rounds.iter().flat_map(|round| &round.restarts).enumerate() {
+        let moved: BTreeSet<_> = restart.moved.iter().collect();
+        let asked = |request: &&Ended| restart.whole.contains(&request.began) && moved.contains(&request.shard);
+        for request in requests.iter().filter(asked) {
+            let slowest = slowest.entry((number, request.shard)).or_default();
+            *slowest = request.took.max(*slowest);
+        }
+    }
+    Sample::new(slowest.into_values().collect())
 }

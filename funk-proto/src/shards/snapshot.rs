@@ -225,13 +225,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
             return None;
         }
     }
-    let mut workers = Workers::default();
-    for worker in saved.workers {
-        let holder = Owner::named(BootName { id: worker.id, boot: worker.boot })?;
-        if !workers.restore(WorkerId(u16::try_from(worker.worker).ok()?), holder) {
-            return None;
-        }
-    }
+    let worker = |saved: WorkerRecord| {
+        let holder = Owner::named(BootName { id: saved.id, boot: saved.boot })?;
+        Some((WorkerId(u16::try_from(saved.worker).ok()?), holder))
+    };
+    let workers = Workers::restore(saved.workers.into_iter().map(worker).collect::<Option<_>>()?)?;
     Some(State {
         cluster: ClusterValues {
             id: ClusterId::new(saved.cluster)?,

@@ -46,9 +46,14 @@ impl Workers {
         same
     }
 
-    /// Enters what a saved state says; false if it cannot be.
-    pub(super) fn restore(&mut self, id: WorkerId, owner: Owner) -> bool {
-        id.0 < WORKER_IDS_MAX && self.of(owner).is_none() && self.0.insert(id, owner).is_none()
+    /// What a saved state says, in ascending order; `None` if it cannot be.
+    pub(super) fn restore(taken: Vec<(WorkerId, Owner)>) -> Option<Self> {
+        let ascend = taken.is_sorted_by(|(one, _), (next, _)| one < next);
+        let bounded = taken.last().is_none_or(|(id, _)| id.0 < WORKER_IDS_MAX);
+        let mut owners: Vec<Owner> = taken.iter().map(|&(_, owner)| owner).collect();
+        owners.sort_unstable();
+        let once = owners.is_sorted_by(|one, next| one < next);
+        (ascend && bounded && once).then(|| Self(taken.into_iter().collect()))
     }
 }
 
@@ -77,6 +82,17 @@ mod tests {
             assert!(workers.give(owner(n)).is_some());
         }
         assert_eq!(workers.give(owner(5_000)), None);
-        assert!(!workers.restore(WorkerId(WORKER_IDS_MAX), owner(5_000)));
+    }
+
+    #[test]
+    fn a_saved_state_names_each_id_and_each_owner_once() {
+        let restored = |taken: &[(u16, u64)]| {
+            let taken = taken.iter().map(|&(id, n)| (WorkerId(id), owner(n))).collect();
+            Workers::restore(taken).map(|workers| workers.iter().count())
+        };
+        assert_eq!(restored(&[]), Some(0));
+        assert_eq!(restored(&[(0, 9), (3, 1), (WORKER_IDS_MAX - 1, 4)]), Some(3));
+        assert_eq!((restored(&[(1, 1), (1, 2)]), restored(&[(2, 1), (1, 2)])), (None, None));
+        assert_eq!((restored(&[(0, 1), (1, 1)]), restored(&[(WORKER_IDS_MAX, 1)])), (None, None));
     }
 }
