@@ -153,21 +153,24 @@ impl<N> Shared<N> {
         Arc::clone(&self.lock().picture)
     }
 
-    /// Takes in the picture of the cluster `id`, unless a later one is known, and wakes those who wait.
-    fn publish(&self, picture: Picture, id: &str) {
+    /// Takes in the picture of the cluster `id`, unless a later one is known, and wakes those who wait. True if
+    /// it shows anything new.
+    fn publish(&self, picture: Picture, id: &str) -> bool {
         let mut state = self.lock();
         let other = !state.cluster_id.is_empty() && state.cluster_id != id;
         if other || picture.epoch() < state.picture.epoch() {
-            return;
+            return false;
         }
         state.cluster_id = id.into();
-        if *state.picture != picture {
+        let news = *state.picture != picture;
+        if news {
             let picture = Arc::new(picture);
             state.picture = Arc::clone(&picture);
             drop(state);
             self.pool.retain(|address| picture.at(*address).is_some());
             self.changed.notify(usize::MAX);
         }
+        news
     }
 
     /// Notes that a node did not answer: if its word is followed, another's is asked for.

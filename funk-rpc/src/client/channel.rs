@@ -7,8 +7,9 @@
 //! | the connection broke, the owner died or gave the shard away, `UNAVAILABLE` | only if the caller says that it may run twice |
 //! | any other answer | no |
 //!
-//! Whatever is tried again comes out of the client's budget of retries; when
-//! that is used up, the caller is told how the last try ended.
+//! A retry comes out of the client's budget of retries, so that nodes in trouble
+//! get no more work; when that is used up, the caller is told how the last try
+//! ended. What never left its host was no work for anybody, and is free.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -188,7 +189,9 @@ impl<N: Net> Channel<N> {
             if *tries > 1 {
                 counted.again();
             }
-            let (ran, why) = match self.try_once(job, &choice).await {
+            let outcome = self.try_once(job, &choice).await;
+            let free = matches!(outcome, Outcome::NotSent(_));
+            let (ran, why) = match outcome {
                 Outcome::Answered(response) => {
                     self.shared.failed.forgive(choice.address);
                     self.shared.budget.earn();
@@ -208,7 +211,7 @@ impl<N: Net> Channel<N> {
             };
             let safe = job.idempotent || ran == Ran::No;
             let again = safe && *tries < self.settings.tries_max && job.body.can_repeat();
-            if !again || !self.shared.budget.spend() {
+            if !again || !(free || self.shared.budget.spend()) {
                 return why;
             }
             last = Some(choice.address);

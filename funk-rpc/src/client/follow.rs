@@ -34,8 +34,8 @@ const ASK_NEXT: Duration = Duration::from_millis(100);
 const ASKED_MAX: usize = 8;
 /// Silence after which a watched node is asked for a sign of life, and time for the answer.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(800);
-/// A watch that lasted this long was a good one: the next is begun without a long pause. Nodes
-/// may be replaced so quickly that all those that are known are gone after a second.
+/// A watch that lasted this long, or told something new, was a good one: the next is begun without a long
+/// pause. Nodes may be replaced so quickly that all those that are known are gone after a second.
 const GOOD: Duration = Duration::from_millis(100);
 /// Longest pause before the first attempt after a good watch: many clients may have lost the same node.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -67,8 +67,10 @@ struct Follower<N> {
 enum Ended {
     /// Nobody holds the client any more.
     Dropped,
-    /// It was followed for some time.
-    Followed(Duration),
+    /// It was followed: for long, or it told something new.
+    Well,
+    /// It was followed for a moment, and told nothing new.
+    InVain,
 }
 
 impl<N: Net> Follower<N> {
@@ -90,10 +92,8 @@ impl<N: Net> Follower<N> {
             };
             match ended {
                 Ok(Ended::Dropped) => return,
-                Ok(Ended::Followed(length)) => {
-                    rounds = 0;
-                    pause = if length >= GOOD { PAUSE } else { (2 * pause).clamp(PAUSE, PAUSE_MAX) };
-                }
+                Ok(Ended::Well) => (rounds, pause) = (0, PAUSE),
+                Ok(Ended::InVain) => (rounds, pause) = (0, (2 * pause).clamp(PAUSE, PAUSE_MAX)),
                 Err(()) => {
                     self.tell_what_was_tried();
                     rounds = rounds.saturating_add(1);
@@ -309,7 +309,7 @@ async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begu
     let member = picture.at(address).is_some();
     // Whoever is woken by the picture finds that it is followed.
     shared.watches(Some(address));
-    shared.publish(picture, map.id());
+    let mut news = shared.publish(picture, map.id());
     let doubt = Arc::clone(&shared.doubt);
     drop(shared);
     let following = async {
@@ -322,7 +322,7 @@ async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begu
             match taken {
                 Ok(Some(picture)) => {
                     let left = member && picture.at(address).is_none();
-                    shared.publish(picture, map.id());
+                    news |= shared.publish(picture, map.id());
                     if left {
                         // What happens after it left, it may never hear of.
                         return "the node left the cluster".to_owned();
@@ -346,7 +346,11 @@ async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begu
     };
     let why = futures_lite::future::or(following, doubted).await;
     tracing::debug!(%address, why, "no longer followed");
-    if weak.strong_count() == 0 { Ended::Dropped } else { Ended::Followed(began.elapsed()) }
+    match weak.strong_count() {
+        0 => Ended::Dropped,
+        _ if news || began.elapsed() >= GOOD => Ended::Well,
+        _ => Ended::InVain,
+    }
 }
 
 async fn next(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, String> {
