@@ -206,19 +206,35 @@ impl<N: Net, V: View> Shared<N, V> {
         }
     }
 
-    /// A request from another node: served here or not at all.
+    /// A request from another node: served here, perhaps in a moment, or not at all.
     async fn serve_forwarded<S>(&self, inner: S, job: Job) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
     {
-        let table = self.view.routes();
-        let shard = shard_of(&job.key, table.shards());
-        if let Some(shard) = shard
-            && let Some(guard) = self.view.guard(shard)
-        {
-            return answer::local(self.view.name(), inner, job, shard, guard).await;
-        }
+        // Whoever sent it may have heard of the last move first.
+        let known = forward::map_epoch(&job.parts.headers).unwrap_or_default();
+        let until = job.patience.min(Instant::now() + forward::PAUSE);
+        let mut ticket: Option<Ticket> = None;
+        let (table, shard) = loop {
+            let mut watch = self.view.watch();
+            let table = self.view.routes();
+            let shard = shard_of(&job.key, table.shards());
+            if let Some(shard) = shard
+                && let Some(guard) = self.view.guard(shard)
+            {
+                drop(ticket.take());
+                return answer::local(self.view.name(), inner, job, shard, guard).await;
+            }
+            let here = shard.is_some_and(|shard| matches!(table.place(shard), Place::Here(_)));
+            if !here && table.epoch() >= known {
+                break (table, shard);
+            }
+            ticket = ticket.or_else(|| self.queue.enter(job.body.held()));
+            if ticket.is_none() || !self.wait(&mut watch, until).await {
+                break (table, shard);
+            }
+        };
         let mut response = unavailable("this node does not own the shard");
         response.headers_mut().insert(reply::NOT_OWNER, HeaderValue::from_static("1"));
         response.headers_mut().insert(reply::MAP_EPOCH, HeaderValue::from(table.epoch().0));

@@ -15,7 +15,7 @@ pub(crate) const NOT_OWNER: HeaderName = HeaderName::from_static("x-funk-not-own
 pub(crate) const NOT_RUN: HeaderName = HeaderName::from_static("x-funk-not-run");
 /// The owner as the answering node knows it.
 pub(crate) const OWNER: HeaderName = HeaderName::from_static("x-funk-owner");
-/// The map epoch of the answering node.
+/// The map epoch of the answering node, or of the one that forwards.
 pub(crate) const MAP_EPOCH: HeaderName = HeaderName::from_static("x-funk-map-epoch");
 /// The node that served.
 pub(crate) const NODE: HeaderName = HeaderName::from_static("x-funk-node");

@@ -20,8 +20,9 @@ use crate::pool::SendError;
 use crate::reply::{self, not_run, unavailable, unavailable_trailers};
 use crate::view::{View, Watch};
 
-/// Pause before the first retry; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Pause before the first retry; each further one is twice as long. An owner that will be one in a moment
+/// takes that time itself.
+pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
 /// Who should serve.
 pub(super) struct Owner {
@@ -40,7 +41,7 @@ impl<N: Net, V: View> Shared<N, V> {
         tries: &mut u32,
     ) -> Option<Response<Body>> {
         let mut gone = Box::pin(gone(self.view.clone(), watch, owner.shard, owner.boot)) as BoxFuture<()>;
-        let request = forwarded(job, owner.address);
+        let request = forwarded(job, owner.address, self.view.routes().epoch());
         let sent = futures_lite::future::or(async { Some(self.pool.send(owner.address, request).await) }, async {
             gone.as_mut().await;
             None
@@ -91,8 +92,12 @@ impl<N: Net, V: View> Shared<N, V> {
 /// The map epoch of a node that answered, before any handler ran, that it is not the owner.
 fn refusal<B>(response: &Response<B>) -> Option<Epoch> {
     response.headers().get(reply::NOT_OWNER)?;
-    let epoch = response.headers().get(reply::MAP_EPOCH)?.to_str().ok()?.parse().ok()?;
-    Some(Epoch(epoch))
+    map_epoch(response.headers())
+}
+
+/// The map epoch of whoever sent these headers.
+pub(super) fn map_epoch(headers: &HeaderMap) -> Option<Epoch> {
+    Some(Epoch(headers.get(reply::MAP_EPOCH)?.to_str().ok()?.parse().ok()?))
 }
 
 /// Ends when `boot` no longer owns `shard`, or is no longer up.
@@ -106,7 +111,7 @@ async fn gone<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootI
     }
 }
 
-fn forwarded(job: &Job, address: SocketAddr) -> Request<Body> {
+fn forwarded(job: &Job, address: SocketAddr, epoch: Epoch) -> Request<Body> {
     let path = job.parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("http://{address}{path}").parse().expect("an address and a parsed path make a URI");
     let mut headers: HeaderMap = job.parts.headers.clone();
@@ -115,6 +120,7 @@ fn forwarded(job: &Job, address: SocketAddr) -> Request<Body> {
     }
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.insert(reply::HOP, HeaderValue::from_static("1"));
+    headers.insert(reply::MAP_EPOCH, HeaderValue::from(epoch.0));
     if let Some(deadline) = job.deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         headers.insert(reply::TIMEOUT, reply::format_timeout(left));

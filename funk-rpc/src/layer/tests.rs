@@ -41,6 +41,27 @@ fn two_nodes_that_point_at_each_other_do_not_pass_a_request_to_and_fro() {
     });
 }
 
+/// Tables do not reach all nodes at the same moment, and the new owner may be the last to know.
+#[test]
+fn a_hop_that_comes_before_the_owners_own_table_waits_for_it() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 11);
+        b.pending(&[&a, &b], 2);
+        let told = async {
+            while b.view.watchers() == 0 {
+                future::yield_now().await;
+            }
+            b.owns(&[&a, &b], 2, 1, 11);
+            future::pending().await
+        };
+        let answer = future::or(call(&a, 1, None), told).await;
+        assert_eq!(status(&answer), Code::Ok);
+        assert_eq!(header(&answer, "x-funk-epoch"), "11");
+        assert_eq!(b.entered.load(Ordering::Relaxed), 1, "it was not sent again");
+    });
+}
+
 #[test]
 fn only_an_owner_that_refused_is_tried_again() {
     smol::block_on(async {
