@@ -260,13 +260,16 @@ impl Queue {
     }
 }
 
-/// Small messages leave at once, and a peer whose host is gone is noticed in
-/// the end. A socket that cannot is used as it is.
+/// Small messages leave at once, and a peer whose host is gone, or to which nothing
+/// comes through on this stream, is noticed in the end. A socket that cannot is used as it is.
 fn set_options<S: std::os::fd::AsFd>(io: &S) {
     let socket = SockRef::from(io);
     let _ = socket.set_tcp_nodelay(true);
     let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(3));
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3));
+    // Keep-alive says nothing while something is under way: that is sent again for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(limits::STREAM_STALL_MAX));
 }
 
 fn dial_failure(error: &io::Error) -> CloseReason {

@@ -119,6 +119,14 @@ impl DemoCluster {
         self.network.as_ref().ok_or("all nodes are on one host")?.plug(node, plugged)
     }
 
+    /// `command`, to be run on a node's host.
+    ///
+    /// # Errors
+    /// When the node has no host of its own.
+    pub fn on_host(&self, node: usize, command: &Command) -> Result<Command, String> {
+        Ok(self.network.as_ref().ok_or("all nodes are on one host")?.on(node, command))
+    }
+
     /// Starts the first `nodes` nodes and waits until they have converged.
     ///
     /// # Errors
