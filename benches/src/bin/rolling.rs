@@ -22,7 +22,7 @@ use funk_tests::blackbox::statistics::Sample;
 use funk_tests::blackbox::wait_for;
 use funk_tokio::Tokio;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// How often a shard may change hands in the whole restart.
@@ -165,7 +165,8 @@ fn too_often(history: &History, shards: u32, before: u64) -> Vec<String> {
     told
 }
 
-fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(), String> {
+/// Prints what came of each restart, and gives it as it is written to a file.
+fn tell_restarts(rounds: &[Round], requests: &[Ended]) -> Vec<Value> {
     println!(
         "{:>5} {:>5} {:>8} {:>9} {:>9} {:>10} {:>8} {:>10}",
         "round", "node", "role", "stop ms", "back ms", "requests", "again", "slowest"
@@ -202,36 +203,34 @@ fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(
             round.moves.iter().map(|(moves, shards)| format!("{shards} shards moved {moves} times")).collect();
         println!("{number:>5} {} (at most {MOVES_MAX})", moves.join(", "));
     }
+    figures
+}
+
+fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(), String> {
+    let restarts = tell_restarts(rounds, requests);
     let lost = requests.iter().filter(|request| request.lost.is_some()).count();
     let again = requests.iter().filter(|request| request.tries > 1).count();
     println!("{} requests, {lost} lost, {again} tried again", requests.len());
     let waits = waits(rounds, requests);
+    let (p50, p99, max) = (ms(waits.percentile(50)), ms(waits.percentile(99)), ms(waits.max()));
+    let every = f64::from(arguments.shards) * 1e3 / f64::from(arguments.rate);
     println!(
-        "{} changes of hands with requests meanwhile, each shard asked every {:.1} ms; longest request of each: median {:.1} ms, p99 {:.1}, max {:.1}",
+        "{} changes of hands with requests meanwhile, each shard asked every {every:.1} ms; longest request of each: \
+         median {p50:.1} ms, p99 {p99:.1}, max {max:.1}",
         waits.len(),
-        f64::from(arguments.shards) * 1e3 / f64::from(arguments.rate),
-        ms(waits.percentile(50)),
-        ms(waits.percentile(99)),
-        ms(waits.max()),
     );
     let Some(path) = &arguments.json else { return Ok(()) };
     let most = rounds.iter().filter_map(|round| round.moves.last_key_value()).map(|(moves, _)| *moves).max();
-    let all = json!({"requests": requests.len(), "lost": lost, "again": again});
     write(
         path,
         &json!({
             "nodes": arguments.nodes,
             "shards": arguments.shards,
             "rate": arguments.rate,
-            "all": all,
+            "all": {"requests": requests.len(), "lost": lost, "again": again},
             "moves_max": most,
-            "wait": {
-                "count": waits.len(),
-                "p50_ms": ms(waits.percentile(50)),
-                "p99_ms": ms(waits.percentile(99)),
-                "max_ms": ms(waits.max()),
-            },
-            "restarts": figures,
+            "wait": {"count": waits.len(), "p50_ms": p50, "p99_ms": p99, "max_ms": max},
+            "restarts": restarts,
         }),
     )
 }
