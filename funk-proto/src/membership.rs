@@ -229,6 +229,9 @@ impl Membership {
     pub fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         self.now = now;
         let Some(exchange) = self.exchanges.remove(&conn) else { return };
+        if let (Purpose::Ping(sequence), CloseReason::Refused) = (exchange.purpose, why) {
+            self.handle_stream_refused(sequence);
+        }
         self.failed(now, exchange, exchange::close_reason(why).into());
     }
 

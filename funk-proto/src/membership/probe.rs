@@ -25,6 +25,8 @@ pub(super) struct Probe {
     /// The ping on a stream.
     pub stream: Option<ConnId>,
     pub stream_answered: bool,
+    /// Nobody listens for streams where the member should.
+    pub refused: bool,
 }
 
 /// A probe for another node.

@@ -52,6 +52,7 @@ impl Membership {
             nacks: 0,
             stream: None,
             stream_answered: false,
+            refused: false,
         });
         self.counters.probes += 1;
         let ping = self.ping(sequence, target.clone());
@@ -134,8 +135,11 @@ impl Membership {
         let missing = probe.nacks_wanted.saturating_sub(probe.nacks);
         self.health.worse(if probe.nacks_wanted > 0 { missing } else { 1 });
         let Some(incarnation) = self.table.get(&probe.target).map(|member| member.incarnation) else { return };
-        let (node, from) = (probe.target, self.table.own.clone());
+        let (node, from) = (probe.target.clone(), self.table.own.clone());
         self.with_news(|table, news| table.hear_suspect(now, &Accusation { incarnation, node, from }, news));
+        if probe.refused {
+            self.table.suspect_is_refused(&probe.target);
+        }
     }
 
     fn close_probe_stream(&mut self, probe: &Probe) {
@@ -183,6 +187,14 @@ impl Membership {
         if let Some(probe) = self.prober.probe.as_mut().filter(|probe| probe.sequence == sequence) {
             probe.stream = None;
             probe.stream_answered = true;
+        }
+    }
+
+    /// Nobody took the ping on the stream.
+    pub(super) fn handle_stream_refused(&mut self, sequence: u32) {
+        if let Some(probe) = self.prober.probe.as_mut().filter(|probe| probe.sequence == sequence) {
+            probe.stream = None;
+            probe.refused = true;
         }
     }
 

@@ -226,6 +226,11 @@ impl Table {
         known.is_some_and(|known| known.life != Life::Forgotten && newer(known.incarnation))
     }
 
+    /// A suspect answers no datagram, and where it listened nobody does any more.
+    pub(super) fn suspect_is_refused(&mut self, node: &Bytes) {
+        self.suspicions.hasten(node);
+    }
+
     /// Suspicions that nobody refuted end in death.
     pub(super) fn end_suspicions(&mut self, now: Timestamp, news: &mut News) {
         while let Some(node) = self.suspicions.pop_due(now) {

@@ -1,5 +1,6 @@
 //! Suspicions and when they end. A suspicion that others confirm ends sooner:
-//! a node that alone misses answers is more likely slow itself.
+//! a node that alone misses answers is more likely slow itself. So does one
+//! of a node that refuses streams, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -74,10 +75,23 @@ impl Suspicions {
             return false;
         }
         suspicion.confirmations += 1;
+        self.set_due(name);
+        true
+    }
+
+    /// Shortens a suspicion as much as confirmations can: this node has better evidence than silence.
+    pub(super) fn hasten(&mut self, name: &Bytes) {
+        if let Some(suspicion) = self.by_name.get_mut(name) {
+            suspicion.confirmations = suspicion.wanted;
+            self.set_due(name);
+        }
+    }
+
+    fn set_due(&mut self, name: &Bytes) {
+        let Some(suspicion) = self.by_name.get_mut(name) else { return };
         self.due.remove(&(suspicion.due, name.clone()));
         suspicion.due = suspicion.start + suspicion.length();
         self.due.insert((suspicion.due, name.clone()));
-        true
     }
 
     pub(super) fn cancel(&mut self, name: &Bytes) {
@@ -149,6 +163,17 @@ mod tests {
         assert_eq!(suspicions.pop_due(Timestamp::from_millis(4_999)), None);
         assert_eq!(suspicions.pop_due(Timestamp::from_millis(5_000)), Some(name("x")));
         assert_eq!(suspicions.next_due(), None);
+    }
+
+    #[test]
+    fn better_evidence_shortens_a_suspicion_as_far_as_confirmations_can() {
+        let (mut suspicions, timing) = (Suspicions::default(), GossipTiming::default());
+        suspicions.begin(Timestamp::ZERO, &name("x"), &name("a"), 5, &timing);
+        suspicions.hasten(&name("x"));
+        assert_eq!(millis(&suspicions), 4_000);
+        suspicions.hasten(&name("x"));
+        suspicions.hasten(&name("y"));
+        assert_eq!((millis(&suspicions), suspicions.due.len()), (4_000, 1));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rules of membership as claims about nodes on an in-memory network.
 
 mod net;
+mod serf;
 mod swim;
 
 use std::collections::BTreeMap;
