@@ -183,8 +183,9 @@ pub const DRIFT_PPM_MAX: u32 = 200_000;
 pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Time to wait for a dialled connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Time for the other side to confirm what a stream sent, before the stream is ended and another one dialled.
-pub const STREAM_STALL_MAX: Duration = Duration::from_secs(2);
+/// Time for the other side to confirm what a stream between nodes sent, or to take more of it, before the stream is
+/// ended and another one dialled.
+pub const STREAM_STALL_MAX: Duration = Duration::from_secs(5);
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.

@@ -11,13 +11,15 @@
 //! |---|---|
 //! | `authority` | the leader: authority, grants, waits |
 //! | `deaf` | the leader: whether it is heard, and falls silent if not |
+//! | `followed` | the member: its leader, and since when that is not heard |
 //! | `link` | what was sent to a peer and heard of it |
 //! | `pace` | whether this node's clock stood still, by those of others |
 //! | `promise` | the voter: what it promised, and tells with its vote |
-//! | this file | the member: lease, silence of the leader; and the timers |
+//! | this file | the member's lease; and the timers |
 
 mod authority;
 mod deaf;
+mod followed;
 mod link;
 mod pace;
 mod promise;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use authority::Authority;
 pub use authority::MemberView;
+use followed::Followed;
 use link::Link;
 
 use crate::config::Timing;
@@ -62,14 +65,6 @@ pub enum LivenessOutput {
     },
     /// No majority of the voters was heard for the leader timeout: this node leads nobody.
     Unheard,
-}
-
-/// The leader that this node follows, and when it was heard.
-#[derive(Clone, Copy, Debug)]
-struct Followed {
-    leader: RaftId,
-    last_heard: Timestamp,
-    silent: bool,
 }
 
 /// The liveness machine of one node.
@@ -178,7 +173,7 @@ impl Liveness {
     ) {
         self.set_cluster_timing(timing.0, timing.1);
         self.promise(now);
-        self.followed = Some(Followed { leader: from, last_heard: now, silent: false });
+        self.followed = Some(Followed::new(from, now));
         self.heartbeats_answered += 1;
         let applied = self.applied;
         self.send(now, from, Body::Ack { term, echo: counter, applied });
@@ -243,7 +238,7 @@ impl Liveness {
         let Some(leader) = leader else { return };
         // One that was given up and is found again, by a message that was long on its way, may fall silent again.
         if self.followed.is_none_or(|followed| followed.leader != leader || followed.silent) {
-            self.followed = Some(Followed { leader, last_heard: now, silent: false });
+            self.followed = Some(Followed::new(leader, now));
         }
     }
 
@@ -268,10 +263,7 @@ impl Liveness {
         // The former leader has been silent since it was last heard, not since
         // this election; but that counts once, not when it comes back later.
         let followed = self.followed.take();
-        authority.set_members(now, members, |id| match followed {
-            Some(followed) if followed.leader == id => followed.last_heard,
-            _ => now,
-        });
+        authority.set_members(now, members, |id| followed.and_then(|followed| followed.heard(id)).unwrap_or(now));
         authority.set_voters(now, voters, outgoing);
         self.extend_own_lease();
     }
@@ -377,6 +369,13 @@ impl Liveness {
         tracked.is_some_and(|tracked| tracked.reported_silent)
     }
 
+    /// A frame came on a stream of `from`.
+    pub fn handle_frame(&mut self, now: Timestamp, from: RaftId) {
+        if let Some(followed) = &mut self.followed {
+            followed.handle_frame(now, from);
+        }
+    }
+
     /// The leader has ended: it need not be waited for.
     pub fn leader_has_ended(&mut self, leader: RaftId) {
         if let Some(followed) = self.followed.as_mut().filter(|followed| followed.leader == leader) {
@@ -386,8 +385,8 @@ impl Liveness {
 
     /// The leader or a member is given up before its silence was long enough: notes how long that was.
     pub fn given_up(&mut self, now: Timestamp, id: RaftId) {
-        let followed = self.followed.filter(|followed| followed.leader == id).map(|followed| followed.last_heard);
-        if let Some(heard) = followed.or_else(|| self.last_seen(id)) {
+        let heard = self.followed.and_then(|followed| followed.heard(id));
+        if let Some(heard) = heard.or_else(|| self.last_seen(id)) {
             self.silence = Some(now.since(heard));
         }
     }
@@ -417,7 +416,7 @@ impl Liveness {
             link.forget_sent();
         }
         if let Some(followed) = &mut self.followed {
-            followed.last_heard = (followed.last_heard + gap).min(now);
+            followed.prolong(now, gap);
         }
         if let Some(authority) = &mut self.authority {
             authority.clock_gap(now, gap);
@@ -432,8 +431,7 @@ impl Liveness {
         }
         let timeout = self.timing.leader_timeout;
         if let Some(followed) = &mut self.followed
-            && !followed.silent
-            && now >= followed.last_heard + timeout
+            && followed.due(timeout).is_some_and(|due| now >= due)
         {
             followed.silent = true;
             self.silence = Some(now.since(followed.last_heard));
@@ -474,8 +472,7 @@ impl Liveness {
                 .map_or(authority.next_beat, |at| at.min(authority.next_beat));
             return earliest(Some(next), silence);
         }
-        let followed = self.followed.filter(|followed| !followed.silent)?;
-        Some(followed.last_heard + self.timing.leader_timeout)
+        self.followed?.due(self.timing.leader_timeout)
     }
 
     /// The next thing to do.

@@ -40,6 +40,8 @@ struct Shared<N, V> {
     endpoint: String,
     pool: Pool<N>,
     queue: Arc<Queue>,
+    /// For what another node passed on a moment too early: it takes nobody's place who waits here.
+    hops: Arc<Queue>,
     requests: Requests,
 }
 
@@ -73,6 +75,7 @@ impl<N: Net, V: View> RouteLayer<N, V> {
             pool: Pool::new(),
             requests: Requests::of(&queue),
             queue,
+            hops: Queue::new(requests_max / 4, bytes_max / 4),
         }))
     }
 
@@ -230,7 +233,7 @@ impl<N: Net, V: View> Shared<N, V> {
             if !here && table.epoch() >= known {
                 break (table, shard);
             }
-            ticket = ticket.or_else(|| self.queue.enter(job.body.held()));
+            ticket = ticket.or_else(|| self.hops.enter(job.body.held()));
             if ticket.is_none() || !self.wait(&mut watch, until).await {
                 break (table, shard);
             }
@@ -267,7 +270,7 @@ impl<N: Net, V: View> Shared<N, V> {
                     && let Some(&address) = node.endpoints.get(&self.endpoint)
                 {
                     drop(ticket.take());
-                    let owner = forward::Owner { shard, boot: node.boot, address };
+                    let owner = forward::Owner { shard, epoch: table.epoch(), boot: node.boot, address };
                     match self.forward(&job, &owner, watch, &mut tries).await {
                         Some(response) => return response,
                         None => continue,

@@ -27,7 +27,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Why a request got no answer.
 #[derive(Debug)]
 pub enum SendError {
-    /// It was never sent: no connection. Nothing of it reached the other side.
+    /// There is no connection, and none could be made.
+    NoConnection(String),
+    /// It was never sent: its connection ended before. Nothing of it reached the other side.
     NotSent(String),
     /// It was sent, at least in part. It may have been served.
     Sent(String),
@@ -36,6 +38,7 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoConnection(why) => write!(f, "no connection: {why}"),
             Self::NotSent(why) => write!(f, "not sent: {why}"),
             Self::Sent(why) => write!(f, "no answer: {why}"),
         }
@@ -151,7 +154,7 @@ impl<N: Net> Pool<N> {
 
     /// Sends `request` to `address`; its URI must be absolute. Ends with the head of the response.
     pub async fn send(&self, address: SocketAddr, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let mut sender = self.sender(address).await.map_err(SendError::NotSent)?;
+        let mut sender = self.sender(address).await.map_err(SendError::NoConnection)?;
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response),
             Err(mut error) => {

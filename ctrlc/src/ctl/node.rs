@@ -24,7 +24,7 @@ pub(super) fn at(address: SocketAddr) -> Management {
 pub(super) fn not_sent(status: &Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
-        if let Some(SendError::NotSent(_)) = error.downcast_ref::<SendError>() {
+        if let Some(SendError::NoConnection(_) | SendError::NotSent(_)) = error.downcast_ref::<SendError>() {
             return true;
         }
         cause = error.source();

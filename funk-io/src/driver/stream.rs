@@ -63,7 +63,7 @@ impl<R: Runtime> Stream<R> {
     }
 
     pub(super) fn accepted(conn: ConnId, channel: Channel, io: R::Stream, now: Timestamp, hub: &Arc<Hub>) -> Self {
-        set_options(&io);
+        set_options(&io, channel);
         // A cluster stream introduces itself at once; a gossip stream is one exchange.
         let time = match channel {
             Channel::Cluster => limits::DIAL_TIMEOUT,
@@ -115,7 +115,7 @@ impl<R: Runtime> Stream<R> {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(dial_failure(&error)),
                 Poll::Ready(Ok(io)) => {
-                    set_options(&io);
+                    set_options(&io, self.channel);
                     self.transport = Transport::Open(io);
                     let whole = now + limits::GOSSIP_STREAM_TIMEOUT;
                     self.deadline = (self.channel == Channel::Gossip).then_some(whole);
@@ -262,14 +262,19 @@ impl Queue {
 
 /// Small messages leave at once, and a peer whose host is gone, or to which nothing
 /// comes through on this stream, is noticed in the end. A socket that cannot is used as it is.
-fn set_options<S: std::os::fd::AsFd>(io: &S) {
+///
+/// A stream at rest is probed every second, so that some probes have to be lost before it is ended: where a
+/// user timeout is set, Linux does not count them, but ends a stream that is silent for so long (tcp(7)).
+fn set_options<S: std::os::fd::AsFd>(io: &S, channel: Channel) {
     let socket = SockRef::from(io);
     let _ = socket.set_tcp_nodelay(true);
-    let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(3));
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3));
-    // Keep-alive says nothing while something is under way: that is sent again for a quarter of an hour.
+    let second = Duration::from_secs(1);
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(second).with_interval(second).with_retries(4));
+    // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(limits::STREAM_STALL_MAX));
+    if channel == Channel::Cluster {
+        let _ = socket.set_tcp_user_timeout(Some(limits::STREAM_STALL_MAX));
+    }
 }
 
 fn dial_failure(error: &io::Error) -> CloseReason {

@@ -146,6 +146,26 @@ fn the_former_leader_is_silent_since_it_was_last_heard() {
     assert!(!voter.is_silent(id(2)));
 }
 
+/// It lost the others, not they it: they come back, and one of them is elected.
+#[test]
+fn a_former_leader_that_still_says_something_is_not_silent() {
+    let mut voter = machine(1);
+    voter.handle_heartbeat(at(1000), id(3), 1, Term(1), timing());
+    voter.handle_frame(at(1050), id(3));
+    voter.handle_timeout(at(1085));
+    assert!(voter.leader_is_silent(), "a leader is heard by its heartbeats");
+    voter.follow(at(1085), None);
+    voter.handle_frame(at(2300), id(3));
+    voter.handle_frame(at(2350), id(2));
+    voter.lead(at(2310), Term(2));
+    let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
+    voter.set_members(at(2310), &views, (1..=3).map(id).collect(), BTreeSet::new());
+    voter.handle_timeout(at(2449));
+    assert!(!voter.is_silent(id(3)));
+    voter.handle_timeout(at(2450));
+    assert!(voter.is_silent(id(3)), "from then on its acks count");
+}
+
 #[test]
 fn replayed_and_reordered_datagrams_are_not_admitted() {
     let mut member = machine(2);

@@ -137,7 +137,8 @@ impl Membership {
         let Some(incarnation) = self.table.get(&probe.target).map(|member| member.incarnation) else { return };
         let (node, from) = (probe.target.clone(), self.table.own.clone());
         self.with_news(|table, news| table.hear_suspect(now, &Accusation { incarnation, node, from }, news));
-        if probe.refused {
+        // Somebody else, who is reached, does not reach it either: this node is not the one that is cut off.
+        if probe.refused && probe.nacks > 0 {
             self.table.suspect_is_refused(&probe.target);
         }
     }

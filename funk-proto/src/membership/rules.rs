@@ -226,7 +226,7 @@ impl Table {
         known.is_some_and(|known| known.life != Life::Forgotten && newer(known.incarnation))
     }
 
-    /// A suspect answers no datagram, and where it listened nobody does any more.
+    /// A suspect answers neither this node nor a helper, and where it listened nobody does any more.
     pub(super) fn suspect_is_refused(&mut self, node: &Bytes) {
         self.suspicions.hasten(node);
     }

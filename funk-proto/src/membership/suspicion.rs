@@ -1,6 +1,6 @@
 //! Suspicions and when they end. A suspicion that others confirm ends sooner:
 //! a node that alone misses answers is more likely slow itself. So does one
-//! of a node that refuses streams, too.
+//! of a node whose host refuses streams, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

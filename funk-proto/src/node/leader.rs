@@ -429,8 +429,8 @@ impl Node {
         ops
     }
 
-    /// This leader leaves, and there is nobody that could lead or own after it,
-    /// nor anybody that asks to come in: without it, that one finds no cluster.
+    /// This leader leaves, and there is nobody that could lead or own after it. If it
+    /// keeps nothing, it waits for who asks to come in and could: they would find no cluster.
     fn lead_out(&mut self, now: Timestamp) {
         let (Some(state), Some(leading)) = (&self.state, &mut self.leading) else { return };
         let own = state.members.get(self.me.id);
@@ -438,7 +438,12 @@ impl Node {
         if !own.is_some_and(|own| own.draining && own.boot == Some(self.me.boot)) || others {
             return;
         }
-        let asking = leading.joins.values().map(|join| join.expires).filter(|&expires| now < expires);
+        let config = &self.config;
+        let heir = |join: &&PendingJoin| {
+            let member = &join.member;
+            !member.non_voting && !member.non_member && member.name != config.name && now < join.expires
+        };
+        let asking = leading.joins.values().filter(|_| !config.durable).filter(heir).map(|join| join.expires);
         if let Some(expires) = asking.max() {
             leading.look_again(expires);
         } else {

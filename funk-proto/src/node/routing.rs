@@ -202,7 +202,10 @@ impl Node {
         }
         let result = match self.peers.handle_frame(now, conn, &bytes) {
             Ok(None) => Ok(()),
-            Ok(Some((from, body))) => self.handle_frame(now, from, body),
+            Ok(Some((from, body))) => {
+                self.liveness.handle_frame(now, from);
+                self.handle_frame(now, from, body)
+            }
             Err(what) => Err(what),
         };
         if let Err(what) = result {

@@ -9,7 +9,7 @@
 //!
 //! A retry comes out of the client's budget of retries, so that nodes in trouble
 //! get no more work; when that is used up, the caller is told how the last try
-//! ended. What never left its host was no work for anybody, and is free.
+//! ended. A dial that failed was no work for a service, and the next is free.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -190,7 +190,7 @@ impl<N: Net> Channel<N> {
                 counted.again();
             }
             let outcome = self.try_once(job, &choice).await;
-            let free = matches!(outcome, Outcome::NotSent(_));
+            let free = matches!(outcome, Outcome::NoConnection(_));
             let (ran, why) = match outcome {
                 Outcome::Answered(response) => {
                     self.shared.failed.forgive(choice.address);
@@ -199,7 +199,7 @@ impl<N: Net> Channel<N> {
                     return response;
                 }
                 Outcome::Refused(response) => (Ran::No, response),
-                Outcome::NotSent(why) => {
+                Outcome::NoConnection(why) | Outcome::NotSent(why) => {
                     self.shared.did_not_answer(&choice);
                     (Ran::No, unavailable(format!("{}: {why}", choice.node)))
                 }
@@ -246,6 +246,7 @@ impl<N: Net> Channel<N> {
                 self.shared.pool.forget(choice.address);
                 Outcome::Silent("the node went away before it answered".into())
             }
+            Some(Err(SendError::NoConnection(why))) => Outcome::NoConnection(why),
             Some(Err(SendError::NotSent(why))) => Outcome::NotSent(why),
             Some(Err(SendError::Sent(why))) => Outcome::Silent(why),
             Some(Ok(response)) => {
@@ -279,6 +280,8 @@ enum Outcome {
     Refused(Response<Body>),
     /// A node said that it is not available; who knows how far it came.
     Unknown(Response<Body>),
+    /// Nobody took the call.
+    NoConnection(String),
     /// It never left.
     NotSent(String),
     /// No answer.

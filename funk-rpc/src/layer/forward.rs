@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use funk_proto::id::{BootId, Epoch, ShardId};
 use funk_proto::limits::ROUTE_RETRIES_MAX;
+use futures_lite::future;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -27,6 +28,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(25);
 /// Who should serve.
 pub(super) struct Owner {
     pub(super) shard: ShardId,
+    /// The map that says so.
+    pub(super) epoch: Epoch,
     pub(super) boot: BootId,
     pub(super) address: SocketAddr,
 }
@@ -41,21 +44,30 @@ impl<N: Net, V: View> Shared<N, V> {
         tries: &mut u32,
     ) -> Option<Response<Body>> {
         let mut gone = Box::pin(gone(self.view.clone(), watch, owner.shard, owner.boot)) as BoxFuture<()>;
-        let request = forwarded(job, owner.address, self.view.routes().epoch());
-        let sent = futures_lite::future::or(async { Some(self.pool.send(owner.address, request).await) }, async {
+        if future::poll_once(gone.as_mut()).await.is_some() {
+            return None;
+        }
+        let mut sending = Box::pin(self.pool.send(owner.address, forwarded(job, owner)));
+        let changed = async {
             gone.as_mut().await;
             None
-        })
-        .await;
-        let why = match sent {
+        };
+        let why = match future::or(async { Some(sending.as_mut().await) }, changed).await {
             None => {
+                // It may say yet that it did not run.
+                let late = within::<N, _>(PAUSE, sending).await;
+                let refused = late.and_then(Result::ok).is_some_and(|response| refusal(&response).is_some());
+                if refused && *tries < ROUTE_RETRIES_MAX && job.body.can_repeat() {
+                    *tries += 1;
+                    return None;
+                }
                 self.pool.forget(owner.address);
                 return Some(unavailable("the shard's owner changed before it answered"));
             }
             Some(Err(SendError::Sent(why))) => {
                 return Some(unavailable(format!("the shard's owner did not answer: {why}")));
             }
-            Some(Err(SendError::NotSent(why))) => why,
+            Some(Err(SendError::NoConnection(why) | SendError::NotSent(why))) => why,
             Some(Ok(response)) => match refusal(&response) {
                 None => return Some(response.map(|body| Body::new(HopBody::new(body, gone)))),
                 Some(epoch) => {
@@ -111,16 +123,16 @@ async fn gone<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootI
     }
 }
 
-fn forwarded(job: &Job, address: SocketAddr, epoch: Epoch) -> Request<Body> {
+fn forwarded(job: &Job, owner: &Owner) -> Request<Body> {
     let path = job.parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let uri: Uri = format!("http://{address}{path}").parse().expect("an address and a parsed path make a URI");
+    let uri: Uri = format!("http://{}{path}", owner.address).parse().expect("an address and a parsed path make a URI");
     let mut headers: HeaderMap = job.parts.headers.clone();
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
         headers.remove(name);
     }
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.insert(reply::HOP, HeaderValue::from_static("1"));
-    headers.insert(reply::MAP_EPOCH, HeaderValue::from(epoch.0));
+    headers.insert(reply::MAP_EPOCH, HeaderValue::from(owner.epoch.0));
     if let Some(deadline) = job.deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         headers.insert(reply::TIMEOUT, reply::format_timeout(left));

@@ -159,7 +159,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn start(name: &str) -> Self {
+    pub(super) fn start(name: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
