@@ -24,6 +24,7 @@ pub type Scenario = (&'static str, fn() -> Option<String>);
 pub const SCENARIOS: &[Scenario] = &[
     ("clocks drift and packets are late", drifting_leases),
     ("a clock stands still in a pause", clock_stood_still),
+    ("a member starts again", restarted_member),
     ("entries and releases are about another time", other_times),
     ("both halves of a joint configuration back a leader", joint_authority),
     ("a leader of a term that is over goes on", former_leader),
@@ -91,19 +92,56 @@ fn clock_stood_still() -> Option<String> {
     leader_slept(now, gap, timing)
 }
 
-fn leader_slept(now: Timestamp, gap: Duration, timing: Timing) -> Option<String> {
+/// A leader of two, which has sent its first heartbeat.
+fn leader_of_two(now: Timestamp, timing: Timing) -> Liveness {
     let mut leader = Liveness::new(id(1), boot(1), timing);
-    let views = [1, 2].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
     leader.lead(now, Term(1));
-    leader.set_members(now, &views, [id(1), id(2)].into(), BTreeSet::new());
+    has_boot(&mut leader, now, boot(2));
     leader.set_ready(now);
-    let mut beat = None;
+    leader
+}
+
+/// The second member is this process.
+fn has_boot(leader: &mut Liveness, now: Timestamp, second: BootId) {
+    let views = [(1, boot(1)), (2, second)];
+    let views = views.map(|(n, boot)| MemberView { id: id(n), boot: Some(boot), floor: LogIndex(0) });
+    leader.set_members(now, &views, [id(1), id(2)].into(), BTreeSet::new());
+}
+
+/// The number of the newest heartbeat.
+fn heartbeat(leader: &mut Liveness) -> Option<u64> {
+    let mut newest = None;
     while let Some(output) = leader.poll_output() {
         if let LivenessOutput::Send { counter, .. } = output {
-            beat = Some(counter);
+            newest = Some(counter);
         }
     }
-    leader.handle_ack(now, id(2), boot(2), 1, beat?, LogIndex(1));
+    newest
+}
+
+/// A member starts again, and its new process gets leases: nobody waits for them before the old one's shards are taken.
+fn restarted_member() -> Option<String> {
+    let (now, timing) = (Timestamp::from_millis(5_000), Timing::default());
+    let mut leader = leader_of_two(now, timing);
+    let beat = heartbeat(&mut leader)?;
+    leader.handle_ack(now, id(2), boot(2), 1, beat, LogIndex(1));
+    let former = leader.grant_end(id(2), boot(2));
+    let later = now + timing.lease / 2;
+    has_boot(&mut leader, later, boot(9));
+    leader.handle_timeout(later);
+    let beat = heartbeat(&mut leader)?;
+    leader.handle_ack(later, id(2), boot(9), 1, beat, LogIndex(1));
+    if leader.grant_end(id(2), boot(9)) <= former {
+        return Some("a new process gets no lease".into());
+    }
+    let moved = leader.grant_end(id(2), boot(2)) != former;
+    moved.then(|| "the shards of a process that is gone wait for the leases of the next".to_owned())
+}
+
+fn leader_slept(now: Timestamp, gap: Duration, timing: Timing) -> Option<String> {
+    let mut leader = leader_of_two(now, timing);
+    let beat = heartbeat(&mut leader)?;
+    leader.handle_ack(now, id(2), boot(2), 1, beat, LogIndex(1));
     let before = leader.grant_end(id(2), boot(2));
     leader.handle_clock_gap(now, gap);
     let waits = leader.grant_end(id(2), boot(2)) >= before + gap;
