@@ -62,27 +62,34 @@ fn a_hop_that_comes_before_the_owners_own_table_waits_for_it() {
     });
 }
 
+/// On a busy machine the refusal may come too late, and then nobody knows that the request did not run.
 #[test]
 fn a_hop_whose_owner_changes_before_it_was_served_goes_to_the_next_owner() {
     smol::block_on(async {
-        let (a, b) = Cluster::pair().await;
-        let c = Node::start("c");
-        let all = [&a, &b, &c];
-        a.owns(&all, 2, 1, 11);
-        b.pending(&all, 2);
-        let moved = async {
-            while b.view.watchers() == 0 {
-                future::yield_now().await;
+        for _ in 0..50 {
+            let (a, b) = Cluster::pair().await;
+            let c = Node::start("c");
+            let all = [&a, &b, &c];
+            a.owns(&all, 2, 1, 11);
+            b.pending(&all, 2);
+            let moved = async {
+                while b.view.watchers() == 0 {
+                    future::yield_now().await;
+                }
+                for node in [&c, &a, &b] {
+                    node.owns(&all, 2, 2, 12);
+                }
+                future::pending().await
+            };
+            let answer = future::or(call(&a, 1, None), moved).await;
+            assert_eq!(b.served.load(Ordering::Relaxed), 0);
+            if status(&answer) == Code::Ok {
+                assert_eq!(header(&answer, "x-funk-node"), "c");
+                return;
             }
-            for node in [&c, &a, &b] {
-                node.owns(&all, 2, 2, 12);
-            }
-            future::pending().await
-        };
-        let answer = future::or(call(&a, 1, None), moved).await;
-        assert_eq!(status(&answer), Code::Ok);
-        assert_eq!(header(&answer, "x-funk-node"), "c");
-        assert_eq!(b.served.load(Ordering::Relaxed), 0);
+            assert_eq!(status(&answer), Code::Unavailable);
+        }
+        panic!("no request went on to the next owner");
     });
 }
 
