@@ -23,6 +23,25 @@ pub(super) fn deaf_leader() -> Option<String> {
     })
 }
 
+/// One voter alone misses the leader, whom the other two hear: it stays.
+pub(super) fn one_misses_the_leader() -> Option<String> {
+    (1..=3).find_map(|seed| {
+        let stays = cluster(seed, 3).and_then(|mut world| {
+            let (leader, witness) = (with_role(&world, Role::Leader), with_role(&world, Role::Follower));
+            let term = world.status(leader).term;
+            world.network.cut(leader, witness);
+            world.network.cut(witness, leader);
+            world.run(Duration::from_secs(1))?;
+            Ok((world.status(leader).role, world.status(leader).term) == (Role::Leader, term))
+        });
+        match stays {
+            Ok(true) => None,
+            Ok(false) => Some("one voter deposes a leader whom the others hear".to_owned()),
+            Err(violation) => Some(violation.property.to_owned()),
+        }
+    })
+}
+
 /// What was found of one boot must not count for the next.
 pub(super) fn another_boot() -> Option<String> {
     (1..=3).find_map(|seed| match boot_after_evidence(seed) {

@@ -32,6 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
+    ("one voter misses the leader", cuts::one_misses_the_leader),
     ("a process that was found dead starts again", cuts::another_boot),
     ("a machine stands still with its clock", cuts::stopped_clock),
 ];
