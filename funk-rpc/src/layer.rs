@@ -13,7 +13,9 @@ use std::time::Instant;
 pub(crate) use forward::HopBody;
 
 use funk_proto::id::ShardId;
-use funk_proto::limits::{QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX};
+use funk_proto::limits::{
+    QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX,
+};
 use funk_proto::shards::Place;
 use futures_lite::future;
 use http::request::Parts;
@@ -75,7 +77,7 @@ impl<N: Net, V: View> RouteLayer<N, V> {
             pool: Pool::new(),
             requests: Requests::of(&queue),
             queue,
-            hops: Queue::new(requests_max / 4, bytes_max / 4),
+            hops: Queue::new(requests_max / QUEUED_HOPS_SHARE, bytes_max / QUEUED_HOPS_SHARE),
         }))
     }
 

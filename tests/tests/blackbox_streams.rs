@@ -1,8 +1,6 @@
 //! Streams that stop in the middle of the network: nothing comes through on
 //! them any more, nothing says so, and datagrams and new streams go on.
 
-use std::process::Command;
-
 use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::namespaces::{is_root, skip, with_tools};
@@ -10,24 +8,13 @@ use rustix::process::Signal;
 
 const TOOLS: [&str; 5] = ["ip", "unshare", "nsenter", "nft", "ss"];
 
-/// Runs a command on a node's host; what it printed.
-fn on(cluster: &DemoCluster, node: usize, words: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]);
-    let output = cluster.on_host(node, &command)?.output().map_err(|error| format!("nsenter: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
-}
-
 /// Lets nothing through any more on the streams that a node has at present, as a firewall does that forgot
 /// them. How many there were.
 fn freeze_streams(cluster: &DemoCluster, node: usize) -> Result<usize, String> {
     for words in ["add table inet frozen", "add chain inet frozen in { type filter hook input priority 0 ; }"] {
-        on(cluster, node, &["nft", words])?;
+        cluster.run_on(node, &["nft", words])?;
     }
-    let listed = on(cluster, node, &["ss", "-Htn", "state", "established"])?;
+    let listed = cluster.run_on(node, &["ss", "-Htn", "state", "established"])?;
     let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());
     let streams = listed.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(2);
@@ -35,7 +22,7 @@ fn freeze_streams(cluster: &DemoCluster, node: usize) -> Result<usize, String> {
     });
     let streams: Vec<_> = streams.collect();
     for (here, there) in &streams {
-        on(cluster, node, &["nft", &format!("add rule inet frozen in tcp sport {there} tcp dport {here} drop")])?;
+        cluster.run_on(node, &["nft", &format!("add rule inet frozen in tcp sport {there} tcp dport {here} drop")])?;
     }
     Ok(streams.len())
 }

@@ -71,7 +71,7 @@ struct Restart {
     /// From the signal until it was back.
     whole: Range<Instant>,
     /// What changed hands meanwhile.
-    moved: Vec<ShardId>,
+    moved: BTreeSet<ShardId>,
     /// From the signal until its process had ended.
     end: Duration,
     /// From its start until all nodes served under one map with equal shares.
@@ -145,7 +145,7 @@ fn restart(cluster: &mut DemoCluster, historian: &Historian, node: usize, pause:
     let (back, until) = (started.elapsed(), Instant::now());
     // One node at a time: before the next one stops, this one counts for the majority again.
     cluster.all_voters(GENEROUS)?;
-    let moved = historian.get().moved(before);
+    let moved = historian.get().moved(before).into_iter().collect();
     Ok(Restart { id: cluster.nodes[node].id.clone(), leader, whole: began..until, moved, end, back })
 }
 
@@ -239,8 +239,7 @@ fn tell(arguments: &Arguments, rounds: &[Round], requests: &[Ended]) -> Result<(
 fn waits(rounds: &[Round], requests: &[Ended]) -> Sample {
     let mut slowest = BTreeMap::<_, Duration>::new();
     for (number, restart) in rounds.iter().flat_map(|round| &round.restarts).enumerate() {
-        let moved: BTreeSet<_> = restart.moved.iter().collect();
-        let asked = |request: &&Ended| restart.whole.contains(&request.began) && moved.contains(&request.shard);
+        let asked = |request: &&Ended| restart.whole.contains(&request.began) && restart.moved.contains(&request.shard);
         for request in requests.iter().filter(asked) {
             let slowest = slowest.entry((number, request.shard)).or_default();
             *slowest = request.took.max(*slowest);

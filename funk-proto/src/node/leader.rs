@@ -441,10 +441,10 @@ impl Node {
         let config = &self.config;
         let heir = |join: &&PendingJoin| {
             let member = &join.member;
-            !member.non_voting && !member.non_member && member.name != config.name && now < join.expires
+            let could = !member.non_voting && !member.non_member && member.name != config.name;
+            could && !config.durable && now < join.expires
         };
-        let asking = leading.joins.values().filter(|_| !config.durable).filter(heir).map(|join| join.expires);
-        if let Some(expires) = asking.max() {
+        if let Some(expires) = leading.joins.values().filter(heir).map(|join| join.expires).max() {
             leading.look_again(expires);
         } else {
             self.leave_is_done(now);

@@ -44,6 +44,7 @@ impl<N: Net, V: View> Shared<N, V> {
         tries: &mut u32,
     ) -> Option<Response<Body>> {
         let mut gone = Box::pin(gone(self.view.clone(), watch, owner.shard, owner.boot)) as BoxFuture<()>;
+        // Nothing was sent yet.
         if future::poll_once(gone.as_mut()).await.is_some() {
             return None;
         }

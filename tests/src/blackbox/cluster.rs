@@ -119,12 +119,12 @@ impl DemoCluster {
         self.network.as_ref().ok_or("all nodes are on one host")?.plug(node, plugged)
     }
 
-    /// `command`, to be run on a node's host.
+    /// Runs a short command on a node's host; what it printed.
     ///
     /// # Errors
-    /// When the node has no host of its own.
-    pub fn on_host(&self, node: usize, command: &Command) -> Result<Command, String> {
-        Ok(self.network.as_ref().ok_or("all nodes are on one host")?.on(node, command))
+    /// When the node has no host of its own; what the command said, when it failed.
+    pub fn run_on(&self, node: usize, words: &[&str]) -> Result<String, String> {
+        self.network.as_ref().ok_or("all nodes are on one host")?.run_on(node, words)
     }
 
     /// Starts the first `nodes` nodes and waits until they have converged.

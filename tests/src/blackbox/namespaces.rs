@@ -112,14 +112,14 @@ impl Network {
     /// # Errors
     /// When the machine does not allow it.
     pub fn plug(&self, host: usize, plugged: bool) -> Result<(), String> {
-        self.switch.run(&["ip", "link", "set", &format!("p{host}"), if plugged { "up" } else { "down" }])
+        self.switch.run(&["ip", "link", "set", &format!("p{host}"), if plugged { "up" } else { "down" }]).map(drop)
     }
 
-    /// Runs a short command on a host.
+    /// Runs a short command on a host; what it printed.
     ///
     /// # Errors
     /// What it said, when it failed.
-    pub fn run_on(&self, host: usize, words: &[&str]) -> Result<(), String> {
+    pub fn run_on(&self, host: usize, words: &[&str]) -> Result<String, String> {
         self.hosts[host].run(words)
     }
 
@@ -181,12 +181,12 @@ impl Holder {
         inside
     }
 
-    fn run(&self, words: &[&str]) -> Result<(), String> {
+    fn run(&self, words: &[&str]) -> Result<String, String> {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         let output = self.enter(&command).output().map_err(|error| format!("nsenter: {error}"))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
     }

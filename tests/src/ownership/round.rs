@@ -173,7 +173,7 @@ impl Trial {
         let table = format!("table inet cut {{\n{}\n}}", chains.join("\n"));
         self.network.run_on(victim, &["nft", &table])?;
         std::thread::sleep(length);
-        self.network.run_on(victim, &["nft", "delete table inet cut"])
+        self.network.run_on(victim, &["nft", "delete table inet cut"]).map(drop)
     }
 
     /// Waits until every node has held a guard.
