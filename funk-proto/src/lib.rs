@@ -21,6 +21,7 @@ pub mod mutate;
 #[cfg(not(funk_mutate))]
 mod mutate;
 mod node;
+mod peers;
 pub mod request;
 pub mod rng;
 pub mod service;

@@ -29,7 +29,7 @@ mod inspect;
 mod joining;
 mod leader;
 mod operations;
-mod peers;
+
 mod proposals;
 mod recover;
 mod resigning;
@@ -51,7 +51,7 @@ pub use goodbye::LastWord;
 use joining::Joining;
 use leader::Leading;
 use operations::{Operations, Target};
-use peers::{Identity, Peers};
+
 use proposals::Proposals;
 use siphasher::sip::SipHasher13;
 use view::View;
@@ -65,6 +65,7 @@ use crate::io::{Input, Output, Recovered};
 use crate::limits;
 use crate::liveness::Liveness;
 use crate::membership::{GossipTiming, Membership, MembershipConfig};
+use crate::peers::{Identity, Peers};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::shards::carry::give::Giver;

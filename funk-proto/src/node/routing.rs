@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Node;
-use super::peers::{PeerNews, PeersOutput};
 use crate::consensus::{ConsensusOutput, Role};
 use crate::error::Misbehaviour;
 use crate::event::Event;
@@ -16,6 +15,7 @@ use crate::io::{Channel, DatagramSocket, Output};
 use crate::liveness::LivenessOutput;
 use crate::membership::MembershipOutput;
 use crate::mutate::{Mutant, planted};
+use crate::peers::{PeerNews, PeersOutput};
 use crate::shards::Owner;
 use crate::shards::carry::give::GiveOutput;
 use crate::shards::handover::HandoverOutput;

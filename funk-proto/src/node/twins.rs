@@ -10,12 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
-use super::peers::Identity;
 use crate::config::Participation;
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::id::ClusterId;
 use crate::limits::{FORMER_CLUSTERS_SHOWN, TWIN_CLUSTERS_MAX};
+use crate::peers::Identity;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::gossip::GossipMember;

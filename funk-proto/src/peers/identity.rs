@@ -12,27 +12,27 @@ use crate::wire::cluster::{
 
 /// Who this node is to its peers.
 #[derive(Debug)]
-pub(in crate::node) struct Identity {
-    pub(in crate::node) cluster_name: ClusterName,
-    pub(in crate::node) cluster: Option<ClusterId>,
-    pub(in crate::node) id: RaftId,
-    pub(in crate::node) boot: BootId,
-    pub(in crate::node) name: NodeName,
-    pub(in crate::node) raft: SocketAddr,
-    pub(in crate::node) liveness: SocketAddr,
+pub(crate) struct Identity {
+    pub(crate) cluster_name: ClusterName,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) id: RaftId,
+    pub(crate) boot: BootId,
+    pub(crate) name: NodeName,
+    pub(crate) raft: SocketAddr,
+    pub(crate) liveness: SocketAddr,
     /// From which the keys of incoming datagrams are derived.
-    pub(in crate::node) secret: [u8; 16],
+    pub(crate) secret: [u8; 16],
     /// Ids of the cluster's former generations.
-    pub(in crate::node) former: Vec<ClusterId>,
+    pub(crate) former: Vec<ClusterId>,
     /// The cluster's generation.
-    pub(in crate::node) generation: u64,
+    pub(crate) generation: u64,
     /// The versions of the protocol that it speaks.
-    pub(in crate::node) versions: Versions,
+    pub(crate) versions: Versions,
 }
 
 impl Identity {
     /// A node that is in no cluster yet.
-    pub(in crate::node) fn new(config: &NodeConfig, me: Owner, secret: [u8; 16]) -> Self {
+    pub(crate) fn new(config: &NodeConfig, me: Owner, secret: [u8; 16]) -> Self {
         Self {
             cluster_name: config.cluster.clone(),
             cluster: None,

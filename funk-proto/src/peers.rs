@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use broken::Broken;
 use bytes::Bytes;
-pub(super) use identity::Identity;
+pub(crate) use identity::Identity;
 
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, RaftId};
@@ -39,7 +39,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 const STRAY_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PeersOutput {
+pub(crate) enum PeersOutput {
     Dial { conn: ConnId, to: SocketAddr, channel: Channel },
     Message { conn: ConnId, bytes: Bytes },
     Reply { conn: ConnId, bytes: Bytes },
@@ -48,7 +48,7 @@ pub(super) enum PeersOutput {
 
 /// What the node must know of a peer's stream.
 #[derive(Debug)]
-pub(super) enum PeerNews {
+pub(crate) enum PeerNews {
     /// The peer said hello.
     Introduced(RaftId),
     /// This side ended a stream to the peer, or another took its place: what was under way on it may be lost.
@@ -101,8 +101,8 @@ struct Stream {
 
 /// The streams and addresses of all peers.
 #[derive(Debug)]
-pub(super) struct Peers {
-    pub(super) identity: Identity,
+pub(crate) struct Peers {
+    pub(crate) identity: Identity,
     dials: DialNumbers,
     rng: Rng,
     peers: BTreeMap<RaftId, Peer>,
@@ -115,7 +115,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new(identity: Identity, dials: DialNumbers, rng: Rng) -> Self {
+    pub(crate) fn new(identity: Identity, dials: DialNumbers, rng: Rng) -> Self {
         Self {
             identity,
             dials,
@@ -129,57 +129,57 @@ impl Peers {
         }
     }
 
-    pub(super) fn poll_output(&mut self) -> Option<PeersOutput> {
+    pub(crate) fn poll_output(&mut self) -> Option<PeersOutput> {
         self.outputs.pop_front()
     }
 
-    pub(super) fn poll_news(&mut self) -> Option<PeerNews> {
+    pub(crate) fn poll_news(&mut self) -> Option<PeerNews> {
         self.news.pop_front()
     }
 
     /// The key under which that boot of that peer seals its datagrams to us.
-    pub(super) fn incoming_key(&self, from: RaftId, boot: BootId) -> Key {
+    pub(crate) fn incoming_key(&self, from: RaftId, boot: BootId) -> Key {
         Key::derive(&self.identity.secret, from, boot)
     }
 
     /// Where and under which key datagrams to a peer go; `None` before its hello.
-    pub(super) fn datagram_route(&self, to: RaftId) -> Option<(SocketAddr, Key)> {
+    pub(crate) fn datagram_route(&self, to: RaftId) -> Option<(SocketAddr, Key)> {
         let peer = self.peers.get(&to)?;
         Some((peer.liveness?, peer.key?))
     }
 
     /// Where and under which key datagrams go to each peer that said hello.
-    pub(super) fn datagram_routes(&self) -> impl Iterator<Item = (RaftId, SocketAddr, Key)> {
+    pub(crate) fn datagram_routes(&self) -> impl Iterator<Item = (RaftId, SocketAddr, Key)> {
         self.peers.iter().filter_map(|(&id, peer)| Some((id, peer.liveness?, peer.key?)))
     }
 
     /// Grows with each change of [`Peers::datagram_routes`].
-    pub(super) fn routes_version(&self) -> u64 {
+    pub(crate) fn routes_version(&self) -> u64 {
         self.routes_version
     }
 
     /// Who is at the other end of a stream, if it is known.
-    pub(super) fn peer_of(&self, conn: ConnId) -> Option<RaftId> {
+    pub(crate) fn peer_of(&self, conn: ConnId) -> Option<RaftId> {
         self.streams.get(&conn)?.peer
     }
 
     /// The boot of the peer's last hello.
-    pub(super) fn boot(&self, id: RaftId) -> Option<BootId> {
+    pub(crate) fn boot(&self, id: RaftId) -> Option<BootId> {
         self.peers.get(&id)?.boot
     }
 
     /// Whether a stream to the peer stands and both sides said hello.
-    pub(super) fn is_connected(&self, id: RaftId) -> bool {
+    pub(crate) fn is_connected(&self, id: RaftId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.introduced)
     }
 
     /// The same, with that boot of the peer.
-    pub(super) fn is_connected_to(&self, peer: Owner) -> bool {
+    pub(crate) fn is_connected_to(&self, peer: Owner) -> bool {
         self.is_connected(peer.id) && self.boot(peer.id) == Some(peer.boot)
     }
 
     /// An address that a table or tag gives; a hello's is fresher and replaces it.
-    pub(super) fn learn(&mut self, id: RaftId, raft: SocketAddr) {
+    pub(crate) fn learn(&mut self, id: RaftId, raft: SocketAddr) {
         if id == self.identity.id {
             return;
         }
@@ -191,7 +191,7 @@ impl Peers {
     }
 
     /// Sees to a stream to that boot, which is there by its own word. Streams to a former boot stand in the way.
-    pub(super) fn call(&mut self, now: Timestamp, boot: Owner, raft: SocketAddr) {
+    pub(crate) fn call(&mut self, now: Timestamp, boot: Owner, raft: SocketAddr) {
         if self.is_connected_to(boot) {
             return;
         }
@@ -205,7 +205,7 @@ impl Peers {
 
     /// The member table says where the peer is. A restarted peer may have moved
     /// since, so what gossip or the peer itself said is kept until the table changes.
-    pub(super) fn learn_listed(&mut self, id: RaftId, raft: SocketAddr) {
+    pub(crate) fn learn_listed(&mut self, id: RaftId, raft: SocketAddr) {
         if id != self.identity.id && self.peers.entry(id).or_default().listed.replace(raft) != Some(raft) {
             self.learn(id, raft);
         }
@@ -214,7 +214,7 @@ impl Peers {
     /// This node is in a cluster from now on. Streams from before may lead to
     /// nodes of another one: those known to are closed, and on the others this
     /// node says hello again, so that the far side can refuse.
-    pub(super) fn enter_cluster(&mut self, now: Timestamp, cluster: ClusterId) {
+    pub(crate) fn enter_cluster(&mut self, now: Timestamp, cluster: ClusterId) {
         self.identity.cluster = Some(cluster);
         self.routes_version += 1;
         let strange =
@@ -235,7 +235,7 @@ impl Peers {
 
     /// Ends all streams and dials anew: only who says hello again is there. A
     /// stream to a host that was cut off or lost its power may stand for minutes.
-    pub(super) fn ask_who_is_there(&mut self, now: Timestamp) {
+    pub(crate) fn ask_who_is_there(&mut self, now: Timestamp) {
         let conns: Vec<ConnId> = self.streams.keys().copied().collect();
         conns.into_iter().for_each(|conn| self.close(now, conn));
         for peer in self.peers.values_mut() {
@@ -245,14 +245,14 @@ impl Peers {
     }
 
     /// The peers to which a stream is kept up. Others' addresses are kept, their streams not renewed.
-    pub(super) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
+    pub(crate) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
         self.wanted = wanted;
         self.wanted.remove(&self.identity.id);
         self.handle_timeout(now);
     }
 
     /// Sends a frame, dialling if need be. False if there is no way to the peer now.
-    pub(super) fn send(&mut self, now: Timestamp, to: RaftId, body: FrameBody) -> bool {
+    pub(crate) fn send(&mut self, now: Timestamp, to: RaftId, body: FrameBody) -> bool {
         let Some(conn) = self.stream_to(now, to) else { return false };
         self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
         true
@@ -301,7 +301,7 @@ impl Peers {
 
     /// Takes a frame in. Hellos are dealt with here; anything else comes back
     /// with its sender, if the sender has introduced itself.
-    pub(super) fn handle_frame(
+    pub(crate) fn handle_frame(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -398,7 +398,7 @@ impl Peers {
     }
 
     /// A stream ended.
-    pub(super) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
+    pub(crate) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         let stream = self.streams.get(&conn).copied();
         let Some(id) = self.forget(conn) else { return };
         let low = self.peers.get(&id).map_or(BACKOFF_MIN, |peer| (peer.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX));
@@ -434,7 +434,7 @@ impl Peers {
     }
 
     /// Dials the wanted peers that have no stream, ends streams that never said hello.
-    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         let late = |stream: &Stream| self.mute_until(stream).is_some_and(|until| now >= until);
         let mute: Vec<ConnId> = self.streams.iter().filter(|(_, stream)| late(stream)).map(|(&conn, _)| conn).collect();
         for conn in mute {
@@ -446,7 +446,7 @@ impl Peers {
         self.look_after_broken(now);
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         let mute = self.streams.values().filter_map(|stream| self.mute_until(stream));
         let wanted = |&(id, peer): &(&RaftId, &Peer)| self.wanted.contains(id) || peer.is_open_question();
         let retries = self.peers.iter().filter(wanted).filter_map(|(_, peer)| {
