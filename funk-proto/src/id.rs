@@ -67,6 +67,15 @@ id64! {
     ClusterId
 }
 
+/// One process of one node: a node that restarts comes back as another incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incarnation {
+    /// The node.
+    pub id: RaftId,
+    /// Its boot.
+    pub boot: BootId,
+}
+
 macro_rules! counter64 {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -60,7 +60,7 @@ use crate::config::{NodeConfig, Participation};
 use crate::consensus::{Consensus, ConsensusConfig};
 use crate::error::{ConfigError, RequestError};
 use crate::event::Event;
-use crate::id::{BootId, ClusterId, DialNumbers, LogIndex, RaftId};
+use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId};
 use crate::io::{Input, Output, Recovered};
 use crate::limits;
 use crate::liveness::Liveness;
@@ -72,7 +72,7 @@ use crate::shards::carry::give::Giver;
 use crate::shards::carry::take::Taker;
 use crate::shards::handover::Handover;
 use crate::shards::state::{ClusterValues, State};
-use crate::shards::{Member, Owner, RouteTable};
+use crate::shards::{Member, RouteTable};
 use crate::status::{Counters, Status};
 use crate::time::{Timestamp, earliest};
 
@@ -81,7 +81,7 @@ use crate::time::{Timestamp, earliest};
 pub struct Node {
     config: NodeConfig,
     seed: Seed,
-    me: Owner,
+    me: Incarnation,
     now: Timestamp,
     consensus: Consensus,
     liveness: Liveness,
@@ -126,7 +126,7 @@ impl Node {
         let recovered = log.is_some();
         let mut rng = Rng::new(seed, Stream::Identity);
         let drawn = RaftId::draw(&mut rng);
-        let me = Owner { id: log.as_ref().map_or(drawn, |log| log.id), boot: BootId::draw(&mut rng) };
+        let me = Incarnation { id: log.as_ref().map_or(drawn, |log| log.id), boot: BootId::draw(&mut rng) };
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
         secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());

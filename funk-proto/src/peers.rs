@@ -18,11 +18,10 @@ use bytes::Bytes;
 pub(crate) use identity::Identity;
 
 use crate::error::{Misbehaviour, Refusal};
-use crate::id::{BootId, ClusterId, ConnId, DialNumbers, RaftId};
+use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
 use crate::io::{Channel, CloseReason};
 use crate::limits::CLUSTER_STREAMS_MAX;
 use crate::rng::Rng;
-use crate::shards::Owner;
 use crate::time::Timestamp;
 use crate::wire::cluster::{
     Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused, Versions,
@@ -56,7 +55,7 @@ pub(crate) enum PeerNews {
     /// The last stream to the peer ended.
     Lost(RaftId),
     /// The streams of that boot broke, and where it listened a fresh dial is refused.
-    Gone(Owner),
+    Gone(Incarnation),
     /// The peer, or this node, refused the other.
     Refused { address: Option<SocketAddr>, refusal: Refusal },
 }
@@ -174,7 +173,7 @@ impl Peers {
     }
 
     /// The same, with that boot of the peer.
-    pub(crate) fn is_connected_to(&self, peer: Owner) -> bool {
+    pub(crate) fn is_connected_to(&self, peer: Incarnation) -> bool {
         self.is_connected(peer.id) && self.boot(peer.id) == Some(peer.boot)
     }
 
@@ -191,7 +190,7 @@ impl Peers {
     }
 
     /// Sees to a stream to that boot, which is there by its own word. Streams to a former boot stand in the way.
-    pub(crate) fn call(&mut self, now: Timestamp, boot: Owner, raft: SocketAddr) {
+    pub(crate) fn call(&mut self, now: Timestamp, boot: Incarnation, raft: SocketAddr) {
         if self.is_connected_to(boot) {
             return;
         }

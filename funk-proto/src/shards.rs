@@ -24,7 +24,8 @@ mod snapshot;
 pub mod state;
 mod workers;
 
-pub use map::{Columns, Owner, ShardMap, ShardState};
+pub use crate::id::Incarnation;
+pub use map::{Columns, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use pins::Pins;
 pub use route::{Place, RouteNode, RouteTable};

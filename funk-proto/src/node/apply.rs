@@ -9,10 +9,9 @@ use super::Node;
 use super::leader::Leading;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
+use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
 use crate::liveness::MemberView;
-use crate::shards::Owner;
 use crate::shards::state::{Change, State};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -127,7 +126,7 @@ impl Node {
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
             Change::Dead(id, boot) => {
-                self.evidence.close_case(Owner { id: *id, boot: *boot });
+                self.evidence.close_case(Incarnation { id: *id, boot: *boot });
                 let Some(name) = self.name_of(*id) else { return };
                 self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
@@ -150,7 +149,7 @@ impl Node {
         self.event(Event::MemberJoined { name, id });
     }
 
-    fn shards_move(&mut self, now: Timestamp, index: LogIndex, from: Owner, to: Owner, shards: &[ShardId]) {
+    fn shards_move(&mut self, now: Timestamp, index: LogIndex, from: Incarnation, to: Incarnation, shards: &[ShardId]) {
         if from == self.me {
             self.handover.close(now, index, to, shards, self.liveness.lease_until());
         }
@@ -160,7 +159,7 @@ impl Node {
         self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
     }
 
-    fn shards_are_owned(&mut self, index: LogIndex, to: Owner, shards: &[(ShardId, Option<Owner>)]) {
+    fn shards_are_owned(&mut self, index: LogIndex, to: Incarnation, shards: &[(ShardId, Option<Incarnation>)]) {
         let lost: Vec<ShardId> =
             shards.iter().filter(|(_, former)| *former == Some(self.me)).map(|&(shard, _)| shard).collect();
         let count = shards.len() as u64;

@@ -18,10 +18,9 @@ use std::time::Duration;
 
 use super::Node;
 use crate::error::Misbehaviour;
-use crate::id::{BootId, RaftId};
+use crate::id::{BootId, Incarnation, RaftId};
 use crate::limits::RAFT_MEMBERS_MAX;
 use crate::mutate::{Mutant, planted};
-use crate::shards::Owner;
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{BootName, FrameBody};
 
@@ -57,7 +56,7 @@ impl Evidence {
     }
 
     /// This node holds that boot for ended. False if it has said so before.
-    fn find(&mut self, ended: Owner) -> bool {
+    fn find(&mut self, ended: Incarnation) -> bool {
         let room = self.found.len() < RAFT_MEMBERS_MAX || self.found.contains_key(&ended.id);
         room && self.found.insert(ended.id, ended.boot) != Some(ended.boot)
     }
@@ -74,7 +73,7 @@ impl Evidence {
         refusing >= CUT_OFF_MIN && refusing * 2 > up.len()
     }
 
-    fn hear(&mut self, now: Timestamp, witness: RaftId, ended: Owner) {
+    fn hear(&mut self, now: Timestamp, witness: RaftId, ended: Incarnation) {
         if self.cases.len() >= RAFT_MEMBERS_MAX && !self.cases.contains_key(&ended.id) {
             return;
         }
@@ -89,21 +88,21 @@ impl Evidence {
     }
 
     /// That boot answered a heartbeat that was sent at this time.
-    pub(super) fn refute(&mut self, lives: Owner, sent: Timestamp) {
+    pub(super) fn refute(&mut self, lives: Incarnation, sent: Timestamp) {
         if let Some(case) = self.cases.get_mut(&lives.id) {
             case.void |= case.boot == lives.boot && sent > case.since;
         }
     }
 
     /// That boot was declared dead: if it was wrong and is let in again, the case is closed.
-    pub(super) fn close_case(&mut self, dead: Owner) {
+    pub(super) fn close_case(&mut self, dead: Incarnation) {
         if let Some(case) = self.cases.get_mut(&dead.id) {
             case.void |= case.boot == dead.boot;
         }
     }
 
     /// Whether a majority of each of these sets of voters was refused in place of that boot.
-    fn convinces(&self, ended: Owner, voters: &[BTreeSet<RaftId>; 2]) -> bool {
+    fn convinces(&self, ended: Incarnation, voters: &[BTreeSet<RaftId>; 2]) -> bool {
         let Some(case) = self.cases.get(&ended.id) else { return false };
         let holds = case.boot == ended.boot && !case.void || planted(Mutant::EvidenceOfAnyBoot);
         let majority =
@@ -119,7 +118,7 @@ impl Evidence {
 
 impl Node {
     /// The streams of that boot broke, and where it listened this node is refused.
-    pub(super) fn handle_gone(&mut self, now: Timestamp, ended: Owner) {
+    pub(super) fn handle_gone(&mut self, now: Timestamp, ended: Incarnation) {
         let Some(state) = &self.state else { return };
         // Those who are known to be dead refuse for that reason.
         let up = state.members.iter().filter(|member| member.boot.is_some() && member.id != self.me.id);
@@ -144,7 +143,7 @@ impl Node {
         }
     }
 
-    fn bear_witness(&mut self, now: Timestamp, ended: Owner) {
+    fn bear_witness(&mut self, now: Timestamp, ended: Incarnation) {
         if self.leading.is_some() {
             self.take_evidence(now, self.me.id, ended);
         } else if let Some(leader) = self.consensus.leader().filter(|&leader| leader != ended.id) {
@@ -155,10 +154,10 @@ impl Node {
     /// There is another leader: it is to know what its predecessor was told, and of its predecessor.
     pub(super) fn bear_witness_again(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
-        let owner = |(&id, &boot): (&RaftId, &BootId)| Owner { id, boot };
+        let owner = |(&id, &boot): (&RaftId, &BootId)| Incarnation { id, boot };
         let stands =
-            |gone: &Owner| state.members.is_up(gone.id, gone.boot) && self.evidence.refusing.contains(&gone.id);
-        let found: Vec<Owner> = self.evidence.found.iter().map(owner).filter(stands).collect();
+            |gone: &Incarnation| state.members.is_up(gone.id, gone.boot) && self.evidence.refusing.contains(&gone.id);
+        let found: Vec<Incarnation> = self.evidence.found.iter().map(owner).filter(stands).collect();
         for gone in found {
             self.bear_witness(now, gone);
         }
@@ -166,12 +165,12 @@ impl Node {
 
     pub(super) fn handle_witness(&mut self, now: Timestamp, from: RaftId, name: BootName) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("evidence");
-        let ended = Owner::named(name).filter(|ended| ended.id != from).ok_or(WHAT)?;
+        let ended = Incarnation::named(name).filter(|ended| ended.id != from).ok_or(WHAT)?;
         self.take_evidence(now, from, ended);
         Ok(())
     }
 
-    fn take_evidence(&mut self, now: Timestamp, witness: RaftId, ended: Owner) {
+    fn take_evidence(&mut self, now: Timestamp, witness: RaftId, ended: Incarnation) {
         let Some(state) = &self.state else { return };
         let Some(leading) = &mut self.leading else { return };
         if ended.id != self.me.id && state.members.is_up(ended.id, ended.boot) {
@@ -181,12 +180,12 @@ impl Node {
     }
 
     /// Whether that boot counts as dead by what the voters found.
-    pub(super) fn is_dead_by_evidence(&self, now: Timestamp, boot: Owner) -> bool {
+    pub(super) fn is_dead_by_evidence(&self, now: Timestamp, boot: Incarnation) -> bool {
         self.dead_by_evidence_at(boot).is_some_and(|at| now >= at)
     }
 
     /// When it does, if it is not heard before.
-    fn dead_by_evidence_at(&self, boot: Owner) -> Option<Timestamp> {
+    fn dead_by_evidence_at(&self, boot: Incarnation) -> Option<Timestamp> {
         let voters = [self.consensus.voters(), self.consensus.outgoing_voters()];
         if !self.evidence.convinces(boot, &voters) {
             return None;
@@ -202,7 +201,7 @@ impl Node {
     /// When the leader is to look at the evidence again.
     pub(super) fn evidence_due(&self, now: Timestamp) -> Option<Timestamp> {
         let up = self.state.iter().flat_map(|state| state.members.iter());
-        let boots = up.filter_map(|member| Some(Owner { id: member.id, boot: member.boot? }));
+        let boots = up.filter_map(|member| Some(Incarnation { id: member.id, boot: member.boot? }));
         let due = boots.filter_map(|boot| self.dead_by_evidence_at(boot)).filter(|&at| at > now);
         due.fold(None, |first, at| earliest(first, Some(at)))
     }
@@ -216,8 +215,8 @@ mod tests {
         RaftId::new(n).unwrap()
     }
 
-    fn owner(n: u64, boot: u64) -> Owner {
-        Owner { id: id(n), boot: BootId::new(boot).unwrap() }
+    fn owner(n: u64, boot: u64) -> Incarnation {
+        Incarnation { id: id(n), boot: BootId::new(boot).unwrap() }
     }
 
     fn at(ms: u64) -> Timestamp {

@@ -11,10 +11,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Node;
-use crate::id::{BootId, RaftId};
+use crate::id::{BootId, Incarnation, RaftId};
 use crate::limits::{FORMER_BOOTS_MAX, RAFT_MEMBERS_MAX};
 use crate::mutate::{Mutant, planted};
-use crate::shards::Owner;
 use crate::shards::state::State;
 use crate::time::Timestamp;
 use crate::wire::cluster::MemberRecord;
@@ -45,7 +44,7 @@ enum Proof {
 pub(super) struct Endings(BTreeMap<RaftId, (BootId, Proof)>);
 
 impl Endings {
-    fn proof(&self, owner: Owner) -> Option<Proof> {
+    fn proof(&self, owner: Incarnation) -> Option<Proof> {
         let (boot, proof) = *self.0.get(&owner.id)?;
         (boot == owner.boot || planted(Mutant::BootNotCompared)).then_some(proof)
     }
@@ -55,7 +54,7 @@ impl Endings {
     }
 
     /// Takes it in; false if it was known.
-    fn insert(&mut self, owner: Owner, proof: Proof) -> bool {
+    fn insert(&mut self, owner: Incarnation, proof: Proof) -> bool {
         if self.proof(owner) == Some(Proof::Said) {
             return false;
         }
@@ -81,20 +80,20 @@ impl Node {
         words.collect()
     }
 
-    fn proof_of_end(&self, owner: Owner) -> Option<Proof> {
+    fn proof_of_end(&self, owner: Incarnation) -> Option<Proof> {
         let own = owner.id == self.me.id && self.config.former_boots.contains(&owner.boot);
         self.endings.proof(owner).or(own.then_some(Proof::Lock))
     }
 
     /// Whether nothing that this boot was granted counts any more.
-    pub(super) fn has_ended(&self, owner: Owner) -> bool {
+    pub(super) fn has_ended(&self, owner: Incarnation) -> bool {
         self.proof_of_end(owner).is_some()
     }
 
     /// Whether its shards may be given out for that. Those of a node that is
     /// coming back wait for it, and for their leases at the longest: they would
     /// go elsewhere and come back.
-    pub(super) fn is_to_be_replaced(&self, state: &State, owner: Owner) -> bool {
+    pub(super) fn is_to_be_replaced(&self, state: &State, owner: Incarnation) -> bool {
         let up = state.members.get(owner.id).and_then(|member| member.boot);
         self.proof_of_end(owner).is_some_and(|proof| proof == Proof::Said || up.is_some_and(|boot| boot != owner.boot))
     }
@@ -113,7 +112,7 @@ impl Node {
         let said = |boot: &BootId| former.iter().take(FORMER_BOOTS_MAX).any(|&former| former == boot.get());
         let ended = listed.into_iter().chain(owners.map(|owner| owner.boot)).find(said);
         if let Some(boot) = ended.filter(|&boot| self.peers.boot(id) != Some(boot)) {
-            self.take_ending(now, Owner { id, boot }, Proof::Lock);
+            self.take_ending(now, Incarnation { id, boot }, Proof::Lock);
         }
     }
 
@@ -123,12 +122,12 @@ impl Node {
     }
 
     /// That boot has ended. Each voter keeps it in mind: the next leader may be this node.
-    pub(super) fn handle_goodbye(&mut self, now: Timestamp, ended: Owner, reaped: bool) {
+    pub(super) fn handle_goodbye(&mut self, now: Timestamp, ended: Incarnation, reaped: bool) {
         tracing::info!(peer = %ended.id, reaped, "a member's process has ended");
         self.take_ending(now, ended, Proof::Said);
     }
 
-    fn take_ending(&mut self, now: Timestamp, ended: Owner, proof: Proof) {
+    fn take_ending(&mut self, now: Timestamp, ended: Incarnation, proof: Proof) {
         self.counters.goodbyes += 1;
         if !self.endings.insert(ended, proof) {
             return;

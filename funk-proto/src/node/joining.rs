@@ -14,9 +14,9 @@ use super::{Node, twins};
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
-use crate::id::{BootId, NodeName, RaftId};
+use crate::id::{BootId, Incarnation, NodeName, RaftId};
 use crate::limits::{BOOTSTRAP_LOOK_ROUND, NAMESAKES_MAX};
-use crate::shards::{Member, Owner};
+use crate::shards::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::cluster::{BootName, FrameBody, REASON_REMOVED, REASON_TABLE_FULL, Refused};
@@ -79,7 +79,7 @@ impl Joining {
 }
 
 /// The tags that this node shows in gossip.
-pub(super) fn tags(config: &NodeConfig, me: Owner) -> BTreeMap<String, String> {
+pub(super) fn tags(config: &NodeConfig, me: Incarnation) -> BTreeMap<String, String> {
     let mut tags: BTreeMap<String, String> =
         config.endpoints.iter().map(|(name, address)| (name.clone(), address.to_string())).collect();
     tags.insert("ep.serf".into(), config.serf.to_string());
@@ -286,7 +286,7 @@ impl Node {
     }
 
     pub(super) fn handle_farewell(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
-        let ours = Owner::named(name) == Some(self.me);
+        let ours = Incarnation::named(name) == Some(self.me);
         if ours && self.joining.leaving {
             self.leave_is_done(now);
         } else if ours {
@@ -307,7 +307,7 @@ impl Node {
     /// A boot of a member is dead: perhaps one that asked for it, and waits to be told.
     pub(super) fn member_has_stopped(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
         if id != self.me.id {
-            let stopped = Owner { id, boot };
+            let stopped = Incarnation { id, boot };
             if self.leading.as_ref().is_some_and(|leading| leading.asked_to_leave(stopped)) {
                 self.peers.send(now, id, FrameBody::Farewell(stopped.into()));
             }
@@ -326,7 +326,7 @@ impl Node {
         if left {
             self.event(Event::MemberLeft { name, id });
             if let (true, Some(boot)) = (self.leading.is_some(), member.boot) {
-                self.peers.send(now, id, FrameBody::Farewell(Owner { id, boot }.into()));
+                self.peers.send(now, id, FrameBody::Farewell(Incarnation { id, boot }.into()));
             }
         }
         if id == self.me.id && self.joining.leaving {

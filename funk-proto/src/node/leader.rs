@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::Node;
 use crate::config::Timing;
 use crate::error::Misbehaviour;
-use crate::id::{BootId, LogIndex, RaftId, ShardId, Term};
+use crate::id::{BootId, Incarnation, LogIndex, RaftId, ShardId, Term};
 use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
 use crate::shards::plan::Releases;
-use crate::shards::{Member, Owner, worker_record};
+use crate::shards::{Member, worker_record};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{
     BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL,
@@ -43,7 +43,7 @@ pub(super) struct Leading {
     /// The first entry of the own term is applied.
     pub(super) ready: bool,
     joins: BTreeMap<RaftId, PendingJoin>,
-    leaves: BTreeSet<Owner>,
+    leaves: BTreeSet<Incarnation>,
     updates: BTreeMap<RaftId, MemberRecord>,
     releases: Releases,
     /// Own entry about members or shards that is not applied yet.
@@ -105,12 +105,12 @@ impl Leading {
         self.dirty = true;
     }
 
-    pub(super) fn release(&mut self, owner: Owner, change: LogIndex, shards: &[ShardId]) {
+    pub(super) fn release(&mut self, owner: Incarnation, change: LogIndex, shards: &[ShardId]) {
         self.releases.insert(owner, change, shards);
         self.dirty = true;
     }
 
-    pub(super) fn asked_to_leave(&self, owner: Owner) -> bool {
+    pub(super) fn asked_to_leave(&self, owner: Incarnation) -> bool {
         self.leaves.contains(&owner)
     }
 
@@ -235,10 +235,10 @@ impl Node {
         gone.into_iter().map(|dead| Op::Dead(dead.into())).collect()
     }
 
-    fn gone(&self, now: Timestamp) -> Vec<Owner> {
+    fn gone(&self, now: Timestamp) -> Vec<Incarnation> {
         let members = self.state.iter().flat_map(|state| state.members.iter());
         let gone = members.filter_map(|member| {
-            let owner = Owner { id: member.id, boot: member.boot? };
+            let owner = Incarnation { id: member.id, boot: member.boot? };
             let is_gone = self.has_ended(owner)
                 || self.is_dead_by_evidence(now, owner)
                 || self.liveness.is_silent(owner.id)
@@ -275,7 +275,7 @@ impl Node {
         if member.id == self.me.id || !wanted || leading.joins.len() >= crate::limits::RAFT_MEMBERS_MAX {
             return Ok(());
         }
-        let joiner = member.boot.map(|boot| Owner { id: member.id, boot });
+        let joiner = member.boot.map(|boot| Incarnation { id: member.id, boot });
         let known = self.state.as_ref().and_then(|state| state.members.get(member.id)).and_then(|known| known.boot);
         if let Some(joiner) = joiner.filter(|joiner| known.is_none_or(|known| known == joiner.boot)) {
             self.peers.call(now, joiner, member.raft);
@@ -339,7 +339,7 @@ impl Node {
                 refused.push((id, boot, REASON_TABLE_FULL, join.member.name.to_string()));
                 return false;
             }
-            if !peers.is_connected_to(Owner { id, boot }) {
+            if !peers.is_connected_to(Incarnation { id, boot }) {
                 // Whom this leader cannot reach, it would have to declare dead at once.
                 return true;
             }
@@ -361,7 +361,7 @@ impl Node {
     /// A node asks to leave; its request is passed on to the leader.
     pub(super) fn handle_leave(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("leave request");
-        let leaver = Owner::named(name).ok_or(WHAT)?;
+        let leaver = Incarnation::named(name).ok_or(WHAT)?;
         let Some(leading) = &mut self.leading else {
             if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
                 self.peers.send(now, leader, FrameBody::Leave(name));
@@ -405,7 +405,7 @@ impl Node {
                 }
                 continue;
             };
-            let owner = Owner { id: member.id, boot };
+            let owner = Incarnation { id: member.id, boot };
             if !member.draining {
                 if leading.leaves.contains(&owner) {
                     ops.push(Op::Drain(name(member, boot.get())));

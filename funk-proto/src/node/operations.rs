@@ -9,12 +9,12 @@ use std::ops::Range;
 use super::Node;
 use crate::error::{OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
-use crate::id::{BootId, NodeName, RaftId};
+use crate::id::{BootId, Incarnation, NodeName, RaftId};
 use crate::limits::{OPERATION_TIMEOUT, OPERATIONS_MAX, PINS_MAX, WEIGHT_MAX};
 use crate::request::RequestId;
+use crate::shards::Member;
 use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
 use crate::shards::state::{State, pin_record};
-use crate::shards::{Member, Owner};
 use crate::status::GossipStatus;
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{BootName, Op, Weight};
@@ -48,9 +48,9 @@ struct Operation {
 enum Goal {
     Added(RaftId),
     Removed(RaftId),
-    Drained(Owner),
+    Drained(Incarnation),
     Pinned(Range<u32>, Option<NodeName>),
-    Weighed(Owner, u32),
+    Weighed(Incarnation, u32),
     Leadership,
 }
 
@@ -138,7 +138,7 @@ impl Node {
                     return Err(impossible("it is down, and its shards go to others by themselves"));
                 };
                 self.others_may_own(member)?;
-                Ok(Goal::Drained(Owner { id: member.id, boot }))
+                Ok(Goal::Drained(Incarnation { id: member.id, boot }))
             }
             Target::Pinned(shards, node) => {
                 self.may_pin(state, &shards, node.as_ref())?;
@@ -150,7 +150,7 @@ impl Node {
                 if !(1..=WEIGHT_MAX).contains(&weight) {
                     return Err(impossible(format!("a weight is 1 to {WEIGHT_MAX}")));
                 }
-                Ok(Goal::Weighed(Owner { id: member.id, boot }, weight))
+                Ok(Goal::Weighed(Incarnation { id: member.id, boot }, weight))
             }
             Target::Leadership if self.heir().is_none() => {
                 Err(impossible("no other voter is up: add a member or start one, and wait until it votes"))
@@ -302,7 +302,7 @@ impl Node {
         if !member.draining {
             return Some(Op::Drain(name(boot.get())));
         }
-        let drained = state.map.held_by(Owner { id, boot }) == 0;
+        let drained = state.map.held_by(Incarnation { id, boot }) == 0;
         (drained && !votes).then(|| Op::Expelled(name(boot.get())))
     }
 

@@ -10,13 +10,12 @@ use super::Node;
 use crate::consensus::{ConsensusOutput, Role};
 use crate::error::Misbehaviour;
 use crate::event::Event;
-use crate::id::{ConnId, LogIndex, RaftId, Term};
+use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
 use crate::liveness::LivenessOutput;
 use crate::membership::MembershipOutput;
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
-use crate::shards::Owner;
 use crate::shards::carry::give::GiveOutput;
 use crate::shards::handover::HandoverOutput;
 use crate::shards::set;
@@ -273,7 +272,7 @@ impl Node {
         };
         let shards = set::decode(&release.shards, state.map.shards()).ok_or(WHAT)?;
         if let Some(leading) = &mut self.leading {
-            leading.release(Owner { id: from, boot }, LogIndex(release.change), &shards);
+            leading.release(Incarnation { id: from, boot }, LogIndex(release.change), &shards);
         }
         Ok(())
     }
@@ -302,7 +301,7 @@ impl Node {
     fn handle_liveness(&mut self, now: Timestamp, header: Header, body: Body) -> Result<(), Misbehaviour> {
         if matches!(body, Body::Goodbye { .. }) && planted(Mutant::GoodbyeOfAnyBoot) {
             let boot = self.peers.boot(header.from).unwrap_or(header.boot);
-            self.handle_goodbye(now, Owner { id: header.from, boot }, false);
+            self.handle_goodbye(now, Incarnation { id: header.from, boot }, false);
             return Ok(());
         }
         let ours = self.peers.identity.cluster.is_none_or(|cluster| cluster == header.cluster);
@@ -342,7 +341,7 @@ impl Node {
                 if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
                     let before = self.liveness.is_current(from);
                     if let Some(sent) = self.liveness.sent_at(from, echo) {
-                        self.evidence.refute(Owner { id: from, boot: header.boot }, sent);
+                        self.evidence.refute(Incarnation { id: from, boot: header.boot }, sent);
                     }
                     self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
                     if let Some(leading) = self.leading.as_mut().filter(|_| !before && self.liveness.is_current(from)) {
@@ -352,7 +351,7 @@ impl Node {
             }
             Body::Grant(grant) => self.liveness.handle_grant(from, grant),
             Body::Resign { term } => self.handle_resign(now, from, term),
-            Body::Goodbye { reaped } => self.handle_goodbye(now, Owner { id: from, boot: header.boot }, reaped),
+            Body::Goodbye { reaped } => self.handle_goodbye(now, Incarnation { id: from, boot: header.boot }, reaped),
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use super::Node;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{Epoch, NodeName, RaftId, Term, WorkerId};
+use crate::id::{Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::state::State;
-use crate::shards::{Member, Owner, RouteNode, RouteTable};
+use crate::shards::{Member, RouteNode, RouteTable};
 use crate::status::{GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
 use crate::time::Timestamp;
 
@@ -115,10 +115,10 @@ impl Node {
 
     fn make_routes(&self) -> RouteTable {
         let Some(state) = &self.state else { return RouteTable::default() };
-        let mut owners: Vec<Owner> = state.map.owners().to_vec();
+        let mut owners: Vec<Incarnation> = state.map.owners().to_vec();
         // Members without a shard have endpoints too.
         for member in state.members.iter() {
-            let boot = member.boot.map(|boot| Owner { id: member.id, boot });
+            let boot = member.boot.map(|boot| Incarnation { id: member.id, boot });
             owners.extend(boot.filter(|owner| !state.map.owners().contains(owner)));
         }
         let nodes = owners.iter().map(|owner| route_node(state, *owner)).collect();
@@ -241,7 +241,7 @@ impl Node {
     }
 }
 
-fn route_node(state: &State, owner: Owner) -> RouteNode {
+fn route_node(state: &State, owner: Incarnation) -> RouteNode {
     let member = state.members.get(owner.id);
     let unnamed = || format!("gone-{}", owner.id).parse().expect("hex digits make a name");
     RouteNode {

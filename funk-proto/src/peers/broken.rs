@@ -8,9 +8,8 @@
 use std::net::SocketAddr;
 
 use super::{Peer, PeerNews, Peers, Stream};
-use crate::id::{BootId, RaftId};
+use crate::id::{BootId, Incarnation, RaftId};
 use crate::io::CloseReason;
-use crate::shards::Owner;
 use crate::time::Timestamp;
 
 /// Dials that look after a boot whose streams broke, where none would be dialled otherwise. The first may
@@ -48,7 +47,7 @@ impl Peers {
         let fresh = stream.said.is_none() && stream.opened >= broken.since;
         if fresh && why == CloseReason::Refused && stream.to == Some(broken.raft) {
             peer.broken = None;
-            self.news.push_back(PeerNews::Gone(Owner { id, boot: broken.boot }));
+            self.news.push_back(PeerNews::Gone(Incarnation { id, boot: broken.boot }));
         }
     }
 

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use crate::config::NodeConfig;
 use crate::error::Refusal;
-use crate::id::{BootId, ClusterId, ClusterName, NodeName, RaftId};
-use crate::shards::Owner;
+use crate::id::{BootId, ClusterId, ClusterName, Incarnation, NodeName, RaftId};
 use crate::wire::cluster::{
     Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, REASON_VERSION, Refused, Versions,
 };
@@ -32,7 +31,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// A node that is in no cluster yet.
-    pub(crate) fn new(config: &NodeConfig, me: Owner, secret: [u8; 16]) -> Self {
+    pub(crate) fn new(config: &NodeConfig, me: Incarnation, secret: [u8; 16]) -> Self {
         Self {
             cluster_name: config.cluster.clone(),
             cluster: None,

@@ -314,7 +314,7 @@ fn a_stream_that_this_side_ends_is_told_of_like_one_that_is_replaced() {
 #[test]
 fn a_boot_that_is_called_gets_a_stream_of_its_own_in_place_of_its_predecessors() {
     let (mut a, _) = introduced();
-    let boot = |boot| Owner { id: id(2), boot: BootId::new(boot).unwrap() };
+    let boot = |boot| Incarnation { id: id(2), boot: BootId::new(boot).unwrap() };
     assert!(a.is_connected_to(boot(102)) && !a.is_connected_to(boot(202)));
     a.call(at(2), boot(102), address(2, 2));
     assert!(a.poll_output().is_none(), "it is connected already");

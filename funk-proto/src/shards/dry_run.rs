@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::map::Owner;
 use super::members::Member;
 use super::plan::{Targets, targets};
 use super::state::{State, pin_record};
-use crate::id::{BootId, LogIndex, NodeName, RaftId};
+use crate::id::{BootId, Incarnation, LogIndex, NodeName, RaftId};
 use crate::wire::cluster::{BootName, Command, Op, Operation, Weight};
 
 /// A change that is asked about.
@@ -147,7 +146,7 @@ fn newcomer(state: &State, name: &NodeName, weight: u32, capacity: Option<NonZer
 
 fn answer(before: &State, after: &State) -> DryRun {
     let Targets { owners, seats } = targets(after, &|_| true);
-    let name = |state: &State, owner: Owner| state.members.get(owner.id).map(|member| member.name.clone());
+    let name = |state: &State, owner: Incarnation| state.members.get(owner.id).map(|member| member.name.clone());
     let mut nodes: Vec<NodeName> = owners.iter().filter_map(|&owner| name(after, owner)).collect();
     nodes.extend(
         before.map.owners().iter().filter(|owner| before.map.held_by(**owner) > 0).filter_map(|&o| name(before, o)),
@@ -156,7 +155,7 @@ fn answer(before: &State, after: &State) -> DryRun {
     nodes.dedup();
     let index = |name: NodeName| u16::try_from(nodes.binary_search(&name).ok()?).ok();
     let seat_nodes: Vec<Option<u16>> = owners.iter().map(|&owner| index(name(after, owner)?)).collect();
-    let mut counts = BTreeMap::<(Option<Owner>, Option<Owner>), u32>::new();
+    let mut counts = BTreeMap::<(Option<Incarnation>, Option<Incarnation>), u32>::new();
     for ((_, shard), seat) in before.map.iter().zip(&seats) {
         let to = seat.get().map(|at| owners[at]);
         if shard.owner != to {
@@ -188,7 +187,7 @@ mod tests {
 
     /// Plays the leader, and owners that release at once, until nothing is left to do.
     fn settle(state: &mut State) {
-        let me = Owner { id: RaftId::new(u64::MAX).unwrap(), boot: BootId::new(u64::MAX).unwrap() };
+        let me = Incarnation { id: RaftId::new(u64::MAX).unwrap(), boot: BootId::new(u64::MAX).unwrap() };
         let (ended, grant_end) = (|_| true, |_| Timestamp::ZERO);
         let inherited_until = Timestamp::ZERO;
         let waits = Waits {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     fn owners(state: &State) -> Vec<Option<NodeName>> {
-        let name = |owner: Owner| Some(state.members.get(owner.id)?.name.clone());
+        let name = |owner: Incarnation| Some(state.members.get(owner.id)?.name.clone());
         state.map.iter().map(|(_, shard)| shard.owner.and_then(name)).collect()
     }
 

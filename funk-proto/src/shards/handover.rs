@@ -10,9 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::map::Owner;
 use super::state::State;
-use crate::id::{LogIndex, ShardId};
+use crate::id::{Incarnation, LogIndex, ShardId};
 use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
 
@@ -34,7 +33,7 @@ pub enum HandoverOutput {
         /// The move.
         change: LogIndex,
         /// The shards, ascending, with their next owners.
-        shards: Vec<(ShardId, Owner)>,
+        shards: Vec<(ShardId, Incarnation)>,
     },
     /// Tell the leader that these shards will not be served here any more.
     Release {
@@ -49,7 +48,7 @@ pub enum HandoverOutput {
 #[derive(Clone, Debug)]
 struct Closing {
     /// With their next owners.
-    draining: BTreeMap<ShardId, Owner>,
+    draining: BTreeMap<ShardId, Incarnation>,
     giving: BTreeSet<ShardId>,
     released: BTreeSet<ShardId>,
     /// The lease end when the gates closed: no guard is valid past it.
@@ -80,7 +79,14 @@ impl Handover {
 
     /// An applied entry moves these shards from this process to `to`. This
     /// process' lease ends at `lease_until` at this moment.
-    pub fn close(&mut self, now: Timestamp, change: LogIndex, to: Owner, shards: &[ShardId], lease_until: Timestamp) {
+    pub fn close(
+        &mut self,
+        now: Timestamp,
+        change: LogIndex,
+        to: Incarnation,
+        shards: &[ShardId],
+        lease_until: Timestamp,
+    ) {
         let closing = self.closing.entry(change).or_insert(Closing {
             draining: BTreeMap::new(),
             giving: BTreeSet::new(),
@@ -97,8 +103,8 @@ impl Handover {
 
     /// Takes up the moves of a state that came as a whole. What has begun goes
     /// on: a gate that is closed for a move stays closed, and nobody is asked twice.
-    pub fn restore(&mut self, now: Timestamp, me: Owner, state: &State, lease_until: Timestamp) {
-        let mut moves = BTreeMap::<LogIndex, BTreeMap<ShardId, Owner>>::new();
+    pub fn restore(&mut self, now: Timestamp, me: Incarnation, state: &State, lease_until: Timestamp) {
+        let mut moves = BTreeMap::<LogIndex, BTreeMap<ShardId, Incarnation>>::new();
         for (id, shard) in state.map.iter() {
             if let Some(to) = shard.moving_to.filter(|_| shard.owner == Some(me)) {
                 moves.entry(shard.change).or_default().insert(id, to);
@@ -112,7 +118,7 @@ impl Handover {
             !closing.is_over()
         });
         for (change, shards) in moves {
-            let mut by_next = BTreeMap::<Owner, Vec<ShardId>>::new();
+            let mut by_next = BTreeMap::<Incarnation, Vec<ShardId>>::new();
             for (shard, to) in shards {
                 by_next.entry(to).or_default().push(shard);
             }
@@ -202,7 +208,7 @@ fn drained(
     now: Timestamp,
     change: LogIndex,
     closing: &mut Closing,
-    shards: Vec<(ShardId, Owner)>,
+    shards: Vec<(ShardId, Incarnation)>,
 ) {
     let ids = shards.iter().map(|&(shard, _)| shard);
     if !gives {
@@ -238,8 +244,8 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn next() -> Owner {
-        Owner { id: RaftId::new(2).unwrap(), boot: BootId::new(102).unwrap() }
+    fn next() -> Incarnation {
+        Incarnation { id: RaftId::new(2).unwrap(), boot: BootId::new(102).unwrap() }
     }
 
     fn shards(range: std::ops::Range<u32>) -> Vec<ShardId> {

@@ -3,31 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::{Group, Seat};
-use crate::id::{BootId, Epoch, LogIndex, RaftId, ShardId};
+use crate::id::{Epoch, Incarnation, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
-use crate::wire::cluster::BootName;
-
-/// One boot of one node, as an owner: a restart is a death and a join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Owner {
-    /// The node.
-    pub id: RaftId,
-    /// Its boot.
-    pub boot: BootId,
-}
-
-impl Owner {
-    /// Whom the wire names so; `None` if an id is none.
-    pub fn named(name: BootName) -> Option<Self> {
-        Some(Self { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? })
-    }
-}
-
-impl From<Owner> for BootName {
-    fn from(owner: Owner) -> Self {
-        Self { id: owner.id.get(), boot: owner.boot.get() }
-    }
-}
 
 /// Index into the owner table that stands for "nobody".
 const NOBODY: u16 = u16::MAX;
@@ -36,13 +13,13 @@ const NOBODY: u16 = u16::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardState {
     /// Who owns it.
-    pub owner: Option<Owner>,
+    pub owner: Option<Incarnation>,
     /// Index of the entry that made it the owner.
     pub epoch: Epoch,
     /// Index of the last entry that changed this shard.
     pub change: LogIndex,
     /// Where it is going.
-    pub moving_to: Option<Owner>,
+    pub moving_to: Option<Incarnation>,
 }
 
 /// A state that shards are in. An entry puts all shards that it names into one
@@ -75,7 +52,7 @@ pub struct Columns {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardMap {
     /// Owners by slot. A slot stays with its owner until the table is compacted.
-    pub(super) owners: Vec<Owner>,
+    pub(super) owners: Vec<Incarnation>,
     /// States by number. A number stays with its state while a shard is in it.
     pub(super) kinds: Vec<Kind>,
     /// Shards in each state.
@@ -106,7 +83,7 @@ impl ShardMap {
     /// The map from its parts; `None` if a state names an owner that is not
     /// there, or a shard a state. `uses` counts the shards in each state.
     pub(super) fn restore(
-        owners: Vec<Owner>,
+        owners: Vec<Incarnation>,
         kinds: Vec<Kind>,
         cells: Vec<u32>,
         uses: Vec<u32>,
@@ -134,7 +111,7 @@ impl ShardMap {
         self.epoch
     }
 
-    fn owner(&self, slot: u16) -> Option<Owner> {
+    fn owner(&self, slot: u16) -> Option<Incarnation> {
         self.owners.get(usize::from(slot)).copied()
     }
 
@@ -158,7 +135,7 @@ impl ShardMap {
     }
 
     /// The owners that the map names, and some that it named before.
-    pub fn owners(&self) -> &[Owner] {
+    pub fn owners(&self) -> &[Incarnation] {
         &self.owners
     }
 
@@ -178,7 +155,7 @@ impl ShardMap {
     }
 
     /// For each shard the index of its group: those that whoever has them, or is about to, got at one time.
-    pub(super) fn groups(&self, seat: impl Fn(Owner) -> Seat) -> (&[u32], Vec<Group>) {
+    pub(super) fn groups(&self, seat: impl Fn(Incarnation) -> Seat) -> (&[u32], Vec<Group>) {
         let group = |(kind, &uses): (&Kind, &u32)| {
             let slot = if kind.moving_to == NOBODY { kind.owner } else { kind.moving_to };
             let owner = self.owner(slot).map_or(Seat::NOBODY, &seat);
@@ -189,14 +166,14 @@ impl ShardMap {
 
     /// The nodes that have a shard, of whatever boot, and those to which one is on its way since an entry
     /// that `counts`.
-    pub(super) fn involved(&self, counts: impl Fn(Owner, LogIndex) -> bool) -> BTreeSet<RaftId> {
+    pub(super) fn involved(&self, counts: impl Fn(Incarnation, LogIndex) -> bool) -> BTreeSet<RaftId> {
         let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0);
         let on_its_way = |kind: &Kind| self.owner(kind.moving_to).filter(|&to| counts(to, LogIndex(kind.change)));
         used.flat_map(|(kind, _)| [self.owner(kind.owner), on_its_way(kind)]).flatten().map(|owner| owner.id).collect()
     }
 
     /// The owners that are to give shards up, each with the last entry that says so.
-    pub fn movers(&self) -> BTreeMap<Owner, LogIndex> {
+    pub fn movers(&self) -> BTreeMap<Incarnation, LogIndex> {
         let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0).map(|(kind, _)| kind);
         let mut movers = BTreeMap::new();
         for kind in used.filter(|kind| self.owner(kind.moving_to).is_some()) {
@@ -214,11 +191,11 @@ impl ShardMap {
     }
 
     /// How many shards an owner has.
-    pub fn held_by(&self, owner: Owner) -> u32 {
+    pub fn held_by(&self, owner: Incarnation) -> u32 {
         self.owners.iter().position(|slot| *slot == owner).map_or(0, |slot| self.held[slot])
     }
 
-    fn slot(&mut self, owner: Owner) -> u16 {
+    fn slot(&mut self, owner: Incarnation) -> u16 {
         let at = self.owners.iter().position(|slot| *slot == owner).unwrap_or_else(|| {
             self.compact();
             self.owners.push(owner);
@@ -254,7 +231,7 @@ impl ShardMap {
 
     /// Starts the move of those of `shards` that did not change after `seen`,
     /// have an owner, and are not on their way yet. Returns them.
-    pub fn start_move(&mut self, index: LogIndex, seen: LogIndex, to: Owner, shards: &[ShardId]) -> Vec<ShardId> {
+    pub fn start_move(&mut self, index: LogIndex, seen: LogIndex, to: Incarnation, shards: &[ShardId]) -> Vec<ShardId> {
         let slot = self.slot(to);
         let moved = self.change(index, seen, shards, |kind| {
             let idle = kind.owner != NOBODY && kind.owner != slot && kind.moving_to == NOBODY;
@@ -270,9 +247,9 @@ impl ShardMap {
         &mut self,
         index: LogIndex,
         seen: LogIndex,
-        to: Owner,
+        to: Incarnation,
         shards: &[ShardId],
-    ) -> Vec<(ShardId, Option<Owner>)> {
+    ) -> Vec<(ShardId, Option<Incarnation>)> {
         let slot = self.slot(to);
         let changed = self.change(index, seen, shards, |kind| {
             let keeps = planted(Mutant::EpochStays) && kind.epoch != 0;
@@ -352,9 +329,10 @@ fn make(kinds: &mut Vec<Kind>, uses: &mut Vec<u32>, unused: &mut BTreeSet<u32>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::BootId;
 
-    fn owner(n: u64) -> Owner {
-        Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(n).unwrap() }
+    fn owner(n: u64) -> Incarnation {
+        Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(n).unwrap() }
     }
 
     fn all(shards: u32) -> Vec<ShardId> {
@@ -389,7 +367,7 @@ mod tests {
 
     /// A shard as it would be without the numbers: who has it since when, changed
     /// last when, and on its way to whom.
-    type Plain = (Option<Owner>, u64, u64, Option<Owner>);
+    type Plain = (Option<Incarnation>, u64, u64, Option<Incarnation>);
 
     fn plain(map: &ShardMap) -> Vec<Plain> {
         map.iter().map(|(_, shard)| (shard.owner, shard.epoch.0, shard.change.0, shard.moving_to)).collect()

@@ -9,12 +9,12 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use super::assign::{Pinned, Seat, Share, assign};
-use super::map::{Owner, ShardState};
+use super::map::ShardState;
 use super::members::Member;
 use super::set;
 use super::state::State;
 use crate::config::Ownership;
-use crate::id::{LogIndex, NodeName, RaftId, ShardId};
+use crate::id::{Incarnation, LogIndex, NodeName, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
@@ -25,15 +25,15 @@ pub struct Waits<'a> {
     /// The present.
     pub now: Timestamp,
     /// This very process: it never takes from itself.
-    pub me: Owner,
+    pub me: Incarnation,
     /// End of all promises that this leader inherited.
     pub inherited_until: Timestamp,
     /// Whether that boot is known to have ended: it serves nothing, whatever was granted to it.
-    pub ended: &'a dyn Fn(Owner) -> bool,
+    pub ended: &'a dyn Fn(Incarnation) -> bool,
     /// End of all grants of this leader to one boot.
-    pub grant_end: &'a dyn Fn(Owner) -> Timestamp,
+    pub grant_end: &'a dyn Fn(Incarnation) -> Timestamp,
     /// Whether that boot has shown that it hears this leader and keeps up with the log.
-    pub answers: &'a dyn Fn(Owner) -> bool,
+    pub answers: &'a dyn Fn(Incarnation) -> bool,
 }
 
 impl std::fmt::Debug for Waits<'_> {
@@ -60,11 +60,11 @@ pub struct Plan {
 
 /// Releases that the leader received and has not turned into entries yet.
 #[derive(Clone, Debug, Default)]
-pub struct Releases(BTreeMap<ShardId, (Owner, LogIndex)>);
+pub struct Releases(BTreeMap<ShardId, (Incarnation, LogIndex)>);
 
 impl Releases {
     /// An owner closed its gates for these shards of one change.
-    pub fn insert(&mut self, owner: Owner, change: LogIndex, shards: &[ShardId]) {
+    pub fn insert(&mut self, owner: Incarnation, change: LogIndex, shards: &[ShardId]) {
         self.0.extend(shards.iter().map(|&shard| (shard, (owner, change))));
     }
 
@@ -90,9 +90,9 @@ enum Step {
     WaitUntil(Timestamp),
 }
 
-fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits: &Waits<'_>) -> Step {
+fn step(state: &State, shard: &ShardState, released: bool, target: Incarnation, waits: &Waits<'_>) -> Step {
     let Some(owner) = shard.owner else { return Step::Give };
-    let dead = |to: Owner| !state.members.is_up(to.id, to.boot);
+    let dead = |to: Incarnation| !state.members.is_up(to.id, to.boot);
     if planted(Mutant::MoveNotRetargeted) && shard.moving_to.is_some_and(dead) {
         return Step::Stay;
     }
@@ -118,17 +118,18 @@ fn step(state: &State, shard: &ShardState, released: bool, target: Owner, waits:
 /// Plans the next entry for the shard map.
 pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
     // What was on its way to a member when it was declared dead does not wait for its return.
-    let stayed =
-        |to: Owner, since| state.members.get(to.id).is_some_and(|it| it.boot == Some(to.boot) && it.up_index <= since);
+    let stayed = |to: Incarnation, since| {
+        state.members.get(to.id).is_some_and(|it| it.boot == Some(to.boot) && it.up_index <= since)
+    };
     let busy = state.map.involved(stayed);
-    let ready = |owner: Owner| owner == waits.me || busy.contains(&owner.id) || (waits.answers)(owner);
+    let ready = |owner: Incarnation| owner == waits.me || busy.contains(&owner.id) || (waits.answers)(owner);
     let Targets { owners, seats } = targets(state, &ready);
     let mut plan = Plan::default();
     if owners.is_empty() {
         return plan;
     }
-    let mut gives = BTreeMap::<Owner, Vec<ShardId>>::new();
-    let mut moves = BTreeMap::<Owner, Vec<ShardId>>::new();
+    let mut gives = BTreeMap::<Incarnation, Vec<ShardId>>::new();
+    let mut moves = BTreeMap::<Incarnation, Vec<ShardId>>::new();
     for ((shard, now), target) in state.map.iter().zip(&seats) {
         let target = owners[target.get().expect("there is somebody to own")];
         match step(state, &now, releases.covers(shard, &now), target, waits) {
@@ -169,7 +170,7 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
 #[derive(Debug)]
 pub(super) struct Targets {
     /// The members that may own, by name.
-    pub(super) owners: Vec<Owner>,
+    pub(super) owners: Vec<Incarnation>,
     /// For each shard the index of the one that should.
     pub(super) seats: Vec<Seat>,
 }
@@ -182,13 +183,13 @@ pub(super) struct Targets {
 /// declared dead and taken in again and again, and shards would move there and
 /// back each time. One that started again while shards were still its former
 /// boot's keeps them: after a restart of all nodes the map is the one of before.
-pub(super) fn targets(state: &State, ready: &dyn Fn(Owner) -> bool) -> Targets {
-    let is_ready = |member: &&Member| member.boot.is_some_and(|boot| ready(Owner { id: member.id, boot }));
+pub(super) fn targets(state: &State, ready: &dyn Fn(Incarnation) -> bool) -> Targets {
+    let is_ready = |member: &&Member| member.boot.is_some_and(|boot| ready(Incarnation { id: member.id, boot }));
     let mut eligible: Vec<_> = state.members.iter().filter(|member| member.may_own()).filter(is_ready).collect();
     eligible.sort_by(|a, b| a.name.cmp(&b.name));
-    let owners: Vec<Owner> = eligible
+    let owners: Vec<Incarnation> = eligible
         .iter()
-        .map(|member| Owner { id: member.id, boot: member.boot.expect("a member that may own is up") })
+        .map(|member| Incarnation { id: member.id, boot: member.boot.expect("a member that may own is up") })
         .collect();
     let share = |member: &&Member| Share { weight: member.weight, capacity: member.capacity.map(NonZeroU32::get) };
     let shares: Vec<Share> = eligible.iter().map(share).collect();
@@ -211,15 +212,15 @@ mod tests {
     use crate::id::BootId;
     use crate::wire::cluster::{BootName, MemberRecord};
 
-    fn owner(n: u64) -> Owner {
-        Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
+    fn owner(n: u64) -> Incarnation {
+        Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
     }
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
 
-    fn waits<'a>(now: u64, inherited: u64, grant_end: &'a dyn Fn(Owner) -> Timestamp) -> Waits<'a> {
+    fn waits<'a>(now: u64, inherited: u64, grant_end: &'a dyn Fn(Incarnation) -> Timestamp) -> Waits<'a> {
         Waits {
             now: at(now),
             me: owner(1),
@@ -230,7 +231,7 @@ mod tests {
         }
     }
 
-    fn none(_: Owner) -> Timestamp {
+    fn none(_: Incarnation) -> Timestamp {
         Timestamp::ZERO
     }
 
@@ -271,7 +272,7 @@ mod tests {
     fn a_dead_owners_shards_wait_for_promise_and_grant_then_go_to_the_others() {
         let mut state = thirds();
         state.apply(LogIndex(9), command([Op::Dead(BootName { id: 3, boot: 103 })]));
-        let grants = |of: Owner| if of == owner(3) { at(150) } else { Timestamp::ZERO };
+        let grants = |of: Incarnation| if of == owner(3) { at(150) } else { Timestamp::ZERO };
         let early = plan(&state, &Releases::default(), &waits(100, 120, &grants));
         assert_eq!((early.operations.len(), early.again_at), (0, Some(at(150))));
         let late = plan(&state, &Releases::default(), &waits(150, 120, &grants));
@@ -288,10 +289,10 @@ mod tests {
         let mut state = thirds();
         state.apply(LogIndex(9), command([Op::Dead(BootName { id: 3, boot: 103 })]));
         let grants = |_| at(150);
-        let ended = |of: Owner| of == owner(3);
+        let ended = |of: Incarnation| of == owner(3);
         let plan_with = |ended| plan(&state, &Releases::default(), &Waits { ended, ..waits(100, 120, &grants) });
         assert_eq!(plan_with(&ended).losers, [owner(3).id]);
-        let other_boot = |of: Owner| of == Owner { boot: BootId::new(999).unwrap(), ..owner(3) };
+        let other_boot = |of: Incarnation| of == Incarnation { boot: BootId::new(999).unwrap(), ..owner(3) };
         assert_eq!((plan_with(&other_boot).operations.len(), plan_with(&other_boot).again_at), (0, Some(at(150))));
     }
 
@@ -316,14 +317,14 @@ mod tests {
     fn a_member_that_has_nothing_is_given_something_once_it_answers() {
         let mut state = thirds();
         state.apply(LogIndex(9), command([Op::Up(record(4))]));
-        let mute = |of: Owner| of != owner(4);
+        let mute = |of: Incarnation| of != owner(4);
         let silent = plan(&state, &Releases::default(), &Waits { answers: &mute, ..waits(0, 0, &none) });
         assert_eq!(silent, Plan::default());
         let heard = plan(&state, &Releases::default(), &waits(0, 0, &none));
         assert!(!heard.movers.is_empty());
         // What moves there by now is not called back because a new leader has heard nobody yet.
         apply(&mut state, &heard);
-        let granted = |_: Owner| at(150);
+        let granted = |_: Incarnation| at(150);
         let unheard = plan(&state, &Releases::default(), &Waits { answers: &|_| false, ..waits(0, 0, &granted) });
         let unheard = Plan { again_at: None, ..unheard };
         assert_eq!(unheard, Plan::default());
@@ -344,7 +345,7 @@ mod tests {
             releases.insert(owner(n), LogIndex(10), &given);
         }
         let next = |answers| plan(&state, &releases, &Waits { answers, ..waits(0, 0, &none) });
-        let unheard = next(&|of: Owner| of != owner(4));
+        let unheard = next(&|of: Incarnation| of != owner(4));
         let heard = next(&|_| true);
         let mut after = state.clone();
         apply(&mut after, &unheard);
@@ -356,9 +357,9 @@ mod tests {
     #[test]
     fn a_member_that_started_again_keeps_its_shards_once_its_former_boot_can_serve_no_more() {
         let mut state = thirds();
-        let again = Owner { boot: BootId::new(202).unwrap(), ..owner(2) };
+        let again = Incarnation { boot: BootId::new(202).unwrap(), ..owner(2) };
         state.apply(LogIndex(9), command([Op::Up(MemberRecord { boot: 202, ..record(2) })]));
-        let grants = |of: Owner| if of == owner(2) { at(150) } else { Timestamp::ZERO };
+        let grants = |of: Incarnation| if of == owner(2) { at(150) } else { Timestamp::ZERO };
         let unheard = |now| Waits { answers: &|_| false, ..waits(now, 0, &grants) };
         let early = plan(&state, &Releases::default(), &unheard(100));
         assert_eq!((early.operations.len(), early.again_at), (0, Some(at(150))));

@@ -9,13 +9,13 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use self::member::SavedMember;
-use super::map::{Kind, Owner, ShardMap};
+use super::map::{Kind, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
 use super::state::{ClusterValues, State, pin_record, pinned};
 use super::workers::Workers;
 use crate::config::Ownership;
-use crate::id::{BootId, ClusterId, Epoch, LogIndex, WorkerId};
+use crate::id::{BootId, ClusterId, Epoch, Incarnation, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
 use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
 use crate::wire::varint;
@@ -103,7 +103,7 @@ pub(super) fn encode(state: &State) -> Bytes {
 }
 
 /// A worker id as it is written.
-pub(crate) fn worker_record(worker: WorkerId, owner: Owner) -> WorkerRecord {
+pub(crate) fn worker_record(worker: WorkerId, owner: Incarnation) -> WorkerRecord {
     WorkerRecord { worker: worker.0.into(), id: owner.id.get(), boot: owner.boot.get() }
 }
 
@@ -215,7 +215,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         return None;
     }
     let removed = saved.removed.into_iter().map(BootId::new).collect::<Option<_>>()?;
-    let owners: Vec<Owner> = saved.owners.into_iter().map(Owner::named).collect::<Option<_>>()?;
+    let owners: Vec<Incarnation> = saved.owners.into_iter().map(Incarnation::named).collect::<Option<_>>()?;
     let kinds = decode_kinds(&saved.kinds)?;
     let (cells, uses) = decode_cells(&saved.cells, saved.shards, kinds.len())?;
     let mut pins = Pins::default();
@@ -226,7 +226,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
         }
     }
     let worker = |saved: WorkerRecord| {
-        let holder = Owner::named(BootName { id: saved.id, boot: saved.boot })?;
+        let holder = Incarnation::named(BootName { id: saved.id, boot: saved.boot })?;
         Some((WorkerId(u16::try_from(saved.worker).ok()?), holder))
     };
     let workers = Workers::restore(saved.workers.into_iter().map(worker).collect::<Option<_>>()?)?;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::map::{Owner, ShardMap};
+use super::map::ShardMap;
 use super::members::{Member, Members};
 use super::pins::Pins;
 use super::set;
 use super::workers::Workers;
 use crate::config::Ownership;
-use crate::id::{BootId, ClusterId, LogIndex, NodeName, RaftId, ShardId, WorkerId};
+use crate::id::{BootId, ClusterId, Incarnation, LogIndex, NodeName, RaftId, ShardId, WorkerId};
 use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord};
@@ -73,18 +73,18 @@ pub enum Change {
     /// Shards started to move.
     Moving {
         /// From whom.
-        from: Owner,
+        from: Incarnation,
         /// To whom.
-        to: Owner,
+        to: Incarnation,
         /// Which, ascending.
         shards: Vec<ShardId>,
     },
     /// Shards have a new owner.
     Owned {
         /// To whom.
-        to: Owner,
+        to: Incarnation,
         /// Which, ascending, with their former owners.
-        shards: Vec<(ShardId, Option<Owner>)>,
+        shards: Vec<(ShardId, Option<Incarnation>)>,
     },
     /// Pins or weights are others: shards may move.
     Shares,
@@ -131,7 +131,7 @@ impl State {
     pub fn bootstrap(cluster: ClusterValues, shards: u32, member: Member) -> Self {
         let mut state = Self::new(cluster, shards);
         state.applied = LogIndex(1);
-        let owner = member.boot.map(|boot| Owner { id: member.id, boot });
+        let owner = member.boot.map(|boot| Incarnation { id: member.id, boot });
         let entered = state.members.enter(LogIndex(1), member);
         assert!(entered, "an empty table takes any member");
         owner.and_then(|owner| state.workers.give(owner));
@@ -142,7 +142,7 @@ impl State {
     /// No shard has an owner: whatever was granted before is over, and who owns one next has a new epoch.
     #[must_use]
     pub fn recovered(self, id: ClusterId, index: LogIndex, member: Member) -> Self {
-        let owner = member.boot.map(|boot| Owner { id: member.id, boot });
+        let owner = member.boot.map(|boot| Incarnation { id: member.id, boot });
         let mut members = Members::default();
         assert!(members.enter(index, member), "an empty table takes any member");
         let map = ShardMap::vacated(self.map.shards(), index.into());
@@ -182,7 +182,7 @@ impl State {
         if member.boot.is_some_and(|boot| self.removed.contains(&boot)) {
             return None;
         }
-        let owner = member.boot.map(|boot| Owner { id, boot });
+        let owner = member.boot.map(|boot| Incarnation { id, boot });
         self.members.enter(index, member).then(|| {
             owner.and_then(|owner| self.workers.give(owner));
             Change::Up(id)
@@ -190,7 +190,7 @@ impl State {
     }
 
     fn boot_of(&mut self, name: BootName) -> Option<(&mut Member, BootId)> {
-        let Owner { id, boot } = Owner::named(name)?;
+        let Incarnation { id, boot } = Incarnation::named(name)?;
         let same = |member: &&mut Member| member.boot == Some(boot) || planted(Mutant::BootNotCompared);
         Some((self.members.get_mut(id).filter(same)?, boot))
     }
@@ -268,20 +268,20 @@ impl State {
     }
 
     fn free_worker(&mut self, record: &WorkerRecord) -> Option<Change> {
-        let owner = Owner { id: RaftId::new(record.id)?, boot: BootId::new(record.boot)? };
+        let owner = Incarnation { id: RaftId::new(record.id)?, boot: BootId::new(record.boot)? };
         let id = WorkerId(u16::try_from(record.worker).ok()?);
         // It may be back since: then it holds a lease, and keeps its id.
         if self.members.is_up(owner.id, owner.boot) || !self.workers.free(id, owner) {
             return None;
         }
-        let up = self.members.iter().filter_map(|member| Some(Owner { id: member.id, boot: member.boot? }));
+        let up = self.members.iter().filter_map(|member| Some(Incarnation { id: member.id, boot: member.boot? }));
         let waiting = up.into_iter().find(|&owner| self.workers.of(owner).is_none());
         waiting.and_then(|owner| self.workers.give(owner));
         Some(Change::Worker(id))
     }
 
-    fn transfer(&self, transfer: &Transfer) -> Option<(Owner, LogIndex, Vec<ShardId>)> {
-        let to = Owner { id: RaftId::new(transfer.to)?, boot: BootId::new(transfer.boot)? };
+    fn transfer(&self, transfer: &Transfer) -> Option<(Incarnation, LogIndex, Vec<ShardId>)> {
+        let to = Incarnation { id: RaftId::new(transfer.to)?, boot: BootId::new(transfer.boot)? };
         let shards = set::decode(&transfer.shards, self.map.shards())?;
         // A destination that died since is not taken: the next plan finds another.
         self.members.is_up(to.id, to.boot).then_some((to, LogIndex(transfer.seen), shards))
@@ -290,7 +290,7 @@ impl State {
     fn moving(&mut self, index: LogIndex, transfer: &Transfer, changes: &mut Vec<Change>) {
         let Some((to, seen, shards)) = self.transfer(transfer) else { return };
         let started = self.map.start_move(index, seen, to, &shards);
-        let mut by_owner = std::collections::BTreeMap::<Owner, Vec<ShardId>>::new();
+        let mut by_owner = std::collections::BTreeMap::<Incarnation, Vec<ShardId>>::new();
         for shard in started {
             let from = self.map.get(shard).and_then(|state| state.owner).expect("a shard that moves has an owner");
             by_owner.entry(from).or_default().push(shard);

@@ -8,27 +8,26 @@
 
 use std::collections::BTreeMap;
 
-use super::map::Owner;
-use crate::id::WorkerId;
+use crate::id::{Incarnation, WorkerId};
 use crate::limits::WORKER_IDS_MAX;
 
 /// Who has which worker id, and whose are not free yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Workers(BTreeMap<WorkerId, Owner>);
+pub struct Workers(BTreeMap<WorkerId, Incarnation>);
 
 impl Workers {
     /// The worker id of a boot.
-    pub fn of(&self, owner: Owner) -> Option<WorkerId> {
+    pub fn of(&self, owner: Incarnation) -> Option<WorkerId> {
         self.iter().find(|&(_, holder)| holder == owner).map(|(id, _)| id)
     }
 
     /// All that are taken, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (WorkerId, Owner)> {
+    pub fn iter(&self) -> impl Iterator<Item = (WorkerId, Incarnation)> {
         self.0.iter().map(|(&id, &owner)| (id, owner))
     }
 
     /// Gives a boot the lowest free id, unless it has one. None if all are taken.
-    pub(super) fn give(&mut self, owner: Owner) -> Option<WorkerId> {
+    pub(super) fn give(&mut self, owner: Incarnation) -> Option<WorkerId> {
         if let Some(id) = self.of(owner) {
             return Some(id);
         }
@@ -38,7 +37,7 @@ impl Workers {
     }
 
     /// Frees an id that this boot has. True if it was that boot's.
-    pub(super) fn free(&mut self, id: WorkerId, owner: Owner) -> bool {
+    pub(super) fn free(&mut self, id: WorkerId, owner: Incarnation) -> bool {
         let same = self.0.get(&id) == Some(&owner);
         if same {
             self.0.remove(&id);
@@ -47,10 +46,10 @@ impl Workers {
     }
 
     /// What a saved state says, in ascending order; `None` if it cannot be.
-    pub(super) fn restore(taken: Vec<(WorkerId, Owner)>) -> Option<Self> {
+    pub(super) fn restore(taken: Vec<(WorkerId, Incarnation)>) -> Option<Self> {
         let ascend = taken.is_sorted_by(|(one, _), (next, _)| one < next);
         let bounded = taken.last().is_none_or(|(id, _)| id.0 < WORKER_IDS_MAX);
-        let mut owners: Vec<Owner> = taken.iter().map(|&(_, owner)| owner).collect();
+        let mut owners: Vec<Incarnation> = taken.iter().map(|&(_, owner)| owner).collect();
         owners.sort_unstable();
         let once = owners.is_sorted_by(|one, next| one < next);
         (ascend && bounded && once).then(|| Self(taken.into_iter().collect()))
@@ -62,8 +61,8 @@ mod tests {
     use super::*;
     use crate::id::{BootId, RaftId};
 
-    fn owner(n: u64) -> Owner {
-        Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(n).unwrap() }
+    fn owner(n: u64) -> Incarnation {
+        Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(n).unwrap() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use prost::{Message, Oneof};
 
 use super::raft::RaftMessage;
 use crate::error::Misbehaviour;
+use crate::id::{BootId, Incarnation, RaftId};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// One message on the cluster stream.
@@ -202,6 +203,19 @@ pub struct BootName {
     /// Boot.
     #[prost(fixed64, tag = "2")]
     pub boot: u64,
+}
+
+impl Incarnation {
+    /// Whom the wire names so; `None` if an id is zero.
+    pub fn named(name: BootName) -> Option<Self> {
+        Some(Self { id: RaftId::new(name.id)?, boot: BootId::new(name.boot)? })
+    }
+}
+
+impl From<Incarnation> for BootName {
+    fn from(incarnation: Incarnation) -> Self {
+        Self { id: incarnation.id.get(), boot: incarnation.boot.get() }
+    }
 }
 
 /// A member as it is written in the replicated table.

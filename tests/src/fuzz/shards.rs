@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId};
+use funk_proto::id::{BootId, ClusterId, Incarnation, LogIndex, RaftId};
 use funk_proto::shards::plan::{Releases, Waits, plan};
+use funk_proto::shards::set;
 use funk_proto::shards::state::{ClusterValues, State};
-use funk_proto::shards::{Owner, set};
 use funk_proto::wire::cluster::{Command, Op};
 use funk_proto::{Ownership, Timestamp};
 use prost::Message;
@@ -85,7 +85,7 @@ fn settle(mut state: State) {
     let owned = state.map.iter().filter(|(_, shard)| shard.owner.is_some()).count() as u64;
     let twice = state.map.owners().iter().collect::<std::collections::BTreeSet<_>>().len() < state.map.owners().len();
     assert!(held == owned || twice, "{held} held of {owned} owned");
-    let me = Owner { id: RaftId::new(1).expect("not zero"), boot: BootId::new(1).expect("not zero") };
+    let me = Incarnation { id: RaftId::new(1).expect("not zero"), boot: BootId::new(1).expect("not zero") };
     let grant_end = |_| Timestamp::ZERO;
     for _ in 0..4 {
         let now = Timestamp::from_millis(1);

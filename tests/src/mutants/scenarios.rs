@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use funk_proto::consensus::{Consensus, ConsensusConfig};
-use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId, ShardId, Term};
+use funk_proto::id::{BootId, ClusterId, Incarnation, LogIndex, RaftId, ShardId, Term};
 use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::shards::plan::{Releases, Waits, plan};
+use funk_proto::shards::set;
 use funk_proto::shards::state::{ClusterValues, State};
-use funk_proto::shards::{Owner, set};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
@@ -213,7 +213,7 @@ fn other_times() -> Option<String> {
     state.apply(LogIndex(2), command([Op::Up(record(1)), Op::Up(record(2))]));
     state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &all))]));
     state.apply(LogIndex(4), command([Op::Owned(transfer(2, 2, &all))]));
-    let owner = |n| Owner { id: id(n), boot: boot(n) };
+    let owner = |n| Incarnation { id: id(n), boot: boot(n) };
     if state.map.held_by(owner(1)) != 4 {
         return Some("a plan on an old map moves shards".into());
     }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::super::Node;
-use crate::id::{LogIndex, RaftId};
-use crate::shards::Owner;
+use crate::id::{Incarnation, LogIndex, RaftId};
 use crate::shards::plan::{Plan, Waits, plan};
 use crate::time::Timestamp;
 
@@ -35,10 +34,10 @@ impl Node {
         self.leading.as_mut()?.releases.prune(state);
         let leading = self.leading.as_ref()?;
         let liveness = &self.liveness;
-        let grant_end = |owner: Owner| liveness.grant_end(owner.id, owner.boot);
+        let grant_end = |owner: Incarnation| liveness.grant_end(owner.id, owner.boot);
         let inherited_until = liveness.inherited_until();
-        let ended = |owner: Owner| self.is_to_be_replaced(state, owner);
-        let answers = |owner: Owner| liveness.is_current(owner.id);
+        let ended = |owner: Incarnation| self.is_to_be_replaced(state, owner);
+        let answers = |owner: Incarnation| liveness.is_current(owner.id);
         let waits =
             Waits { now, me: self.me, inherited_until, ended: &ended, grant_end: &grant_end, answers: &answers };
         Some(plan(state, &leading.releases, &waits))

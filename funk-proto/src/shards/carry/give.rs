@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::{BootId, LogIndex, RaftId, ShardId};
+use crate::id::{BootId, Incarnation, LogIndex, RaftId, ShardId};
 use crate::limits::{SHARD_STATE_BYTES_MAX, SHARD_STATE_CHUNK_BYTES, SHARD_STATES_AT_ONCE};
-use crate::shards::Owner;
 use crate::shards::state::State;
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{Carried, Carry};
@@ -46,9 +45,9 @@ pub enum GiveOutput {
 #[derive(Debug)]
 struct Move {
     /// The application was not asked yet.
-    waiting: BTreeMap<ShardId, Owner>,
+    waiting: BTreeMap<ShardId, Incarnation>,
     /// It was asked and has not answered.
-    asked: BTreeMap<ShardId, Owner>,
+    asked: BTreeMap<ShardId, Incarnation>,
     sending: BTreeMap<ShardId, Sending>,
     /// When the rest is left out, unless something gets on before.
     patience_ends: Timestamp,
@@ -72,7 +71,7 @@ impl Move {
 
 #[derive(Debug)]
 struct Sending {
-    to: Owner,
+    to: Incarnation,
     state: Bytes,
     /// Bytes that the new owner has.
     confirmed: usize,
@@ -95,7 +94,7 @@ impl Giver {
     }
 
     /// These shards are closed here, their guards gone: their states are to go to the next owners.
-    pub fn begin(&mut self, now: Timestamp, change: LogIndex, shards: Vec<(ShardId, Owner)>) {
+    pub fn begin(&mut self, now: Timestamp, change: LogIndex, shards: Vec<(ShardId, Incarnation)>) {
         let entry = self.moves.entry(change).or_insert(Move {
             waiting: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -160,7 +159,7 @@ impl Giver {
     }
 
     /// The replicated state came as a whole: forgets what does not move any more.
-    pub fn restore(&mut self, me: Owner, state: &State) {
+    pub fn restore(&mut self, me: Incarnation, state: &State) {
         for (&change, at) in &mut self.moves {
             let moves =
                 |shard: ShardId| state.map.get(shard).is_some_and(|now| now.owner == Some(me) && now.change == change);
@@ -218,7 +217,8 @@ impl Giver {
         let mut room = SHARD_STATES_AT_ONCE.saturating_sub(active);
         for (&change, at) in &mut self.moves {
             let count = room.min(at.waiting.len());
-            let asked: Vec<(ShardId, Owner)> = std::iter::from_fn(|| at.waiting.pop_first()).take(count).collect();
+            let asked: Vec<(ShardId, Incarnation)> =
+                std::iter::from_fn(|| at.waiting.pop_first()).take(count).collect();
             if !asked.is_empty() {
                 room -= count;
                 let shards = asked.iter().map(|&(shard, _)| shard).collect();
@@ -255,15 +255,15 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn next() -> Owner {
-        Owner { id: RaftId::new(2).unwrap(), boot: BootId::new(102).unwrap() }
+    fn next() -> Incarnation {
+        Incarnation { id: RaftId::new(2).unwrap(), boot: BootId::new(102).unwrap() }
     }
 
     fn shards(range: std::ops::Range<u32>) -> Vec<ShardId> {
         range.map(ShardId).collect()
     }
 
-    fn to_next(range: std::ops::Range<u32>) -> Vec<(ShardId, Owner)> {
+    fn to_next(range: std::ops::Range<u32>) -> Vec<(ShardId, Incarnation)> {
         shards(range).into_iter().map(|shard| (shard, next())).collect()
     }
 

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::error::Misbehaviour;
-use crate::id::{LogIndex, RaftId, ShardId};
+use crate::id::{Incarnation, LogIndex, RaftId, ShardId};
 use crate::limits::{SHARD_STATE_BYTES_MAX, SHARD_STATE_CHUNK_BYTES, SHARD_STATES_KEPT_BYTES_MAX};
-use crate::shards::Owner;
 use crate::shards::state::State;
 use crate::wire::cluster::{Carried, Carry};
 
@@ -35,7 +34,7 @@ impl Taker {
     /// [`Misbehaviour::Malformed`] for a piece that nobody sends who keeps to the protocol.
     pub fn handle_carry(
         &mut self,
-        me: Owner,
+        me: Incarnation,
         from: RaftId,
         carry: &Carry,
         state: &State,
@@ -83,7 +82,7 @@ impl Taker {
 
     /// An applied entry took this shard from `former`. Gives its state, if all of
     /// it has come from there for the move that the entry ends; nothing of it is kept.
-    pub fn handle_owned(&mut self, index: LogIndex, shard: ShardId, former: Option<Owner>) -> Option<Bytes> {
+    pub fn handle_owned(&mut self, index: LogIndex, shard: ShardId, former: Option<Incarnation>) -> Option<Bytes> {
         if self.arriving.get(&shard)?.change > index {
             return None;
         }
@@ -93,7 +92,7 @@ impl Taker {
     }
 
     /// The replicated state came as a whole: keeps what still moves here.
-    pub fn restore(&mut self, me: Owner, state: &State) {
+    pub fn restore(&mut self, me: Incarnation, state: &State) {
         self.arriving
             .retain(|&shard, at| at.change > state.applied || moves_here(state, shard, at.change, at.from, me));
     }
@@ -108,7 +107,7 @@ fn lengths(carry: &Carry) -> Option<(usize, usize)> {
     fits.then_some((total, offset))
 }
 
-fn moves_here(state: &State, shard: ShardId, change: LogIndex, from: RaftId, me: Owner) -> bool {
+fn moves_here(state: &State, shard: ShardId, change: LogIndex, from: RaftId, me: Incarnation) -> bool {
     state.map.get(shard).is_some_and(|now| {
         now.change == change && now.moving_to == Some(me) && now.owner.is_some_and(|owner| owner.id == from)
     })
@@ -121,8 +120,8 @@ mod tests {
     use crate::id::BootId;
     use crate::wire::cluster::Op;
 
-    fn owner(n: u64) -> Owner {
-        Owner { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
+    fn owner(n: u64) -> Incarnation {
+        Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
     }
 
     /// Four shards of member 1, of which the last two move to member 2 with entry 4.
