@@ -8,9 +8,10 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use funk_proto::Ownership;
 use funk_proto::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, ShardId};
 use funk_proto::rng::{Rng, Seed, Stream};
-use funk_proto::shards::assign::{Group, Seat, Share, assign};
-use funk_proto::shards::state::{ClusterValues, State};
-use funk_proto::shards::{RouteNode, RouteTable, set};
+use funk_proto::shards::assign::{Share, assign};
+use funk_proto::shards::{RouteNode, RouteTable};
+use funk_proto::state::seat::{Group, Seat};
+use funk_proto::state::{ClusterValues, State, set, snapshot};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
 use prost::Message;
 
@@ -157,11 +158,11 @@ fn bytes(c: &mut Criterion) {
     let mut group = c.benchmark_group("map");
     for (shards, nodes) in STATE_SIZES {
         let state = state(shards, nodes);
-        let encoded = state.encode();
+        let encoded = snapshot::encode(&state);
         println!("map {}: {} bytes, owners spread at random", label(shards, nodes), encoded.len());
-        group.bench_function(BenchmarkId::new("encode", label(shards, nodes)), |b| b.iter(|| state.encode()));
+        group.bench_function(BenchmarkId::new("encode", label(shards, nodes)), |b| b.iter(|| snapshot::encode(&state)));
         group.bench_function(BenchmarkId::new("decode and check", label(shards, nodes)), |b| {
-            b.iter(|| State::decode(black_box(&encoded)).expect("its own bytes"));
+            b.iter(|| snapshot::decode(black_box(&encoded)).expect("its own bytes"));
         });
         let seen = 2 + nodes;
         let delta = command(vec![Op::Dead(BootName { id: 1, boot: 101 }), owned(seen, 1, 2, &spread(shards, nodes))]);

@@ -26,6 +26,7 @@ pub mod request;
 pub mod rng;
 pub mod service;
 pub mod shards;
+pub mod state;
 pub mod status;
 pub mod time;
 pub mod wire;

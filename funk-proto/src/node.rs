@@ -68,11 +68,11 @@ use crate::membership::{GossipTiming, Membership, MembershipConfig};
 use crate::peers::{Identity, Peers};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
+use crate::shards::RouteTable;
 use crate::shards::carry::give::Giver;
 use crate::shards::carry::take::Taker;
 use crate::shards::handover::Handover;
-use crate::shards::state::{ClusterValues, State};
-use crate::shards::{Member, RouteTable};
+use crate::state::{ClusterValues, Member, State, snapshot};
 use crate::status::{Counters, Status};
 use crate::time::{Timestamp, earliest};
 
@@ -321,7 +321,7 @@ impl Node {
     /// index. Equal on all nodes that applied the same index; `None` before there is a state.
     pub fn state_hash(&self) -> Option<u64> {
         let state = self.state.as_ref()?;
-        Some(SipHasher13::new().hash(&state.encode()))
+        Some(SipHasher13::new().hash(&snapshot::encode(state)))
     }
 
     /// Grows with every change of [`Node::routes`].
@@ -385,7 +385,7 @@ impl Node {
             former: Vec::new(),
         };
         let state = State::bootstrap(values, self.config.shards, self.own_member());
-        let bootstrap = Some(apply::snapshot(&state, Bytes::new()));
+        let bootstrap = Some(apply::snapshot_body(&state, Bytes::new()));
         self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
         self.consensus.set_durable(self.config.durable);
         self.install_state(now, state);

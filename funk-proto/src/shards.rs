@@ -1,8 +1,8 @@
-//! Shards: who owns what, who should, and how it changes hands.
+//! Shards: who should own what, and how a shard changes hands. Who owns what now is part of the replicated
+//! [`state`](crate::state).
 //!
 //! | file | what |
 //! |---|---|
-//! | `state` | the replicated state: members and map, changed only by applied entries |
 //! | `assign` | who should own what, a pure function |
 //! | `plan` | the leader: which entries to propose now |
 //! | [`dry_run`] | what a change would move, without making it |
@@ -14,20 +14,7 @@ pub mod assign;
 pub mod carry;
 pub mod dry_run;
 pub mod handover;
-mod map;
-mod members;
-mod pins;
 pub mod plan;
 mod route;
-pub mod set;
-mod snapshot;
-pub mod state;
-mod workers;
 
-pub use crate::id::Incarnation;
-pub use map::{Columns, ShardMap, ShardState};
-pub use members::{Member, Members};
-pub use pins::Pins;
 pub use route::{Place, RouteNode, RouteTable};
-pub(crate) use snapshot::worker_record;
-pub use workers::Workers;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use funk_proto::id::{BootId, ClusterId, LogIndex, RaftId, ShardId, Term};
 use funk_proto::limits::{DRIFT_PPM_MAX, LEASE_MAX, TAG_BYTES_MAX};
-use funk_proto::shards::set;
-use funk_proto::shards::state::{ClusterValues, State};
+
+use funk_proto::state::{ClusterValues, State, set, snapshot};
 use funk_proto::wire::cluster::{
     BootName, Command, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Refused, Release, Transfer,
     UserEntry, Weight,
@@ -342,7 +342,7 @@ proptest! {
         let mut state = State::new(cluster, 20);
         let mut epochs = [0; 20];
         for (index, command) in (2..).zip(log) {
-            let mut restored = State::decode(&state.encode()).unwrap();
+            let mut restored = snapshot::decode(&snapshot::encode(&state)).unwrap();
             state.apply(LogIndex(index), command.clone());
             restored.apply(LogIndex(index), command);
             prop_assert_eq!(&restored, &state, "a node that starts from a snapshot goes the same way");
@@ -351,6 +351,6 @@ proptest! {
                 *epoch = shard.epoch.0;
             }
         }
-        prop_assert_eq!(State::decode(&state.encode()), Some(state));
+        prop_assert_eq!(snapshot::decode(&snapshot::encode(&state)), Some(state));
     }
 }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
 use crate::liveness::MemberView;
-use crate::shards::state::{Change, State};
+use crate::state::{Change, State, snapshot};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::cluster::Command;
@@ -27,8 +27,8 @@ struct SnapshotBody {
 }
 
 /// A snapshot of the replicated state and the application's own.
-pub(super) fn snapshot(state: &State, user: Bytes) -> Bytes {
-    Bytes::from(SnapshotBody { state: state.encode(), user }.encode_to_vec())
+pub(super) fn snapshot_body(state: &State, user: Bytes) -> Bytes {
+    Bytes::from(SnapshotBody { state: snapshot::encode(state), user }.encode_to_vec())
 }
 
 impl Node {
@@ -230,7 +230,7 @@ impl Node {
 
     pub(super) fn install_snapshot(&mut self, now: Timestamp, index: LogIndex, bytes: &Bytes) {
         let body = SnapshotBody::decode(bytes.clone()).ok();
-        let decoded = body.and_then(|body| Some((State::decode(&body.state)?, body.user)));
+        let decoded = body.and_then(|body| Some((snapshot::decode(&body.state)?, body.user)));
         let Some((mut state, user)) = decoded else {
             tracing::error!(%index, "a snapshot does not decode");
             return;
@@ -252,10 +252,10 @@ impl Node {
         let Some(state) = &self.state else { return };
         let index = self.consensus.applied();
         if self.proposals.has_user_state() {
-            self.snapshot_at = Some((index, state.encode()));
+            self.snapshot_at = Some((index, snapshot::encode(state)));
             self.outputs.push_back(Output::SnapshotWanted { index });
         } else {
-            let body = snapshot(state, Bytes::new());
+            let body = snapshot_body(state, Bytes::new());
             self.consensus.provide_snapshot(now, index, body);
         }
     }

@@ -172,7 +172,7 @@ impl Node {
         tracing::warn!(%cluster, generation = state.cluster.generation, "this node goes on alone: others join anew");
         self.recovery = Some(Recovery { request, phase: Phase::Beginning });
         (self.leading, self.snapshot_at) = (None, None);
-        self.consensus = self.consensus.begin_again(index, apply::snapshot(&state, user), self.seed, now);
+        self.consensus = self.consensus.begin_again(index, apply::snapshot_body(&state, user), self.seed, now);
         self.install_state(now, state);
     }
 

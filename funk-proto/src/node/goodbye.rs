@@ -14,7 +14,7 @@ use super::Node;
 use crate::id::{BootId, Incarnation, RaftId};
 use crate::limits::{FORMER_BOOTS_MAX, RAFT_MEMBERS_MAX};
 use crate::mutate::{Mutant, planted};
-use crate::shards::state::State;
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::wire::cluster::MemberRecord;
 use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};

@@ -124,7 +124,7 @@ impl<'a> Inspect<'a> {
 
     /// The bytes of its replicated state; `None` before it has any.
     pub fn state_bytes(&self) -> Option<bytes::Bytes> {
-        self.0.state.as_ref().map(crate::shards::state::State::encode)
+        self.0.state.as_ref().map(crate::state::snapshot::encode)
     }
 
     /// Members that are up in the applied table, with their boots.

@@ -16,7 +16,7 @@ use crate::error::{Misbehaviour, Refusal, RequestError};
 use crate::event::Event;
 use crate::id::{BootId, Incarnation, NodeName, RaftId};
 use crate::limits::{BOOTSTRAP_LOOK_ROUND, NAMESAKES_MAX};
-use crate::shards::Member;
+use crate::state::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::cluster::{BootName, FrameBody, REASON_REMOVED, REASON_TABLE_FULL, Refused};

@@ -15,7 +15,7 @@ use crate::id::{BootId, Incarnation, LogIndex, RaftId, ShardId, Term};
 use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
 use crate::shards::plan::Releases;
-use crate::shards::{Member, worker_record};
+use crate::state::{Member, worker_record};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{
     BootName, Command, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL,

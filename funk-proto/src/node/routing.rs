@@ -18,7 +18,7 @@ use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
 use crate::shards::carry::give::GiveOutput;
 use crate::shards::handover::HandoverOutput;
-use crate::shards::set;
+use crate::state::set;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Carry, FrameBody, Release};
 use crate::wire::liveness::{self, Body, Header};

@@ -9,8 +9,8 @@ use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
 use crate::id::{Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
-use crate::shards::state::State;
-use crate::shards::{Member, RouteNode, RouteTable};
+use crate::shards::{RouteNode, RouteTable};
+use crate::state::{Member, State};
 use crate::status::{GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
 use crate::time::Timestamp;
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::state::seat::{Group, Seat};
+
 /// A member that may own shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -9,40 +11,6 @@ pub struct Share {
     pub weight: u32,
     /// It is to have no more shards than this.
     pub capacity: Option<u32>,
-}
-
-/// A member as an index into the shares, or nobody. Two bytes, since a map has up to a million of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat(u16);
-
-impl Seat {
-    /// Nobody.
-    pub const NOBODY: Self = Self(u16::MAX);
-
-    /// The member with this index.
-    ///
-    /// # Panics
-    /// If it is 65,535 or more: the member table is bounded far below.
-    pub fn of(index: usize) -> Self {
-        let index = u16::try_from(index).ok().filter(|&index| index != u16::MAX);
-        Self(index.expect("members are bounded far below 65,535"))
-    }
-
-    /// The member's index; `None` if it is nobody.
-    pub fn get(self) -> Option<usize> {
-        (self != Self::NOBODY).then_some(usize::from(self.0))
-    }
-}
-
-/// Shards that came to one owner at one time: there are far fewer such groups than shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// Their owner, or nobody if they have none that may keep them.
-    pub owner: Seat,
-    /// When they came to it, in any order that grows with time.
-    pub since: u64,
-    /// How many they are.
-    pub shards: usize,
 }
 
 /// Shards that one member is to own, whoever owns them now.

@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::members::Member;
 use super::plan::{Targets, targets};
-use super::state::{State, pin_record};
 use crate::id::{BootId, Incarnation, LogIndex, NodeName, RaftId};
+use crate::state::{Member, State, pin_record};
 use crate::wire::cluster::{BootName, Command, Op, Operation, Weight};
 
 /// A change that is asked about.
@@ -176,8 +175,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::plan::{Releases, Waits, plan};
-    use super::super::state::tests::{command, record, state};
     use super::*;
+    use crate::state::tests::{command, record, state};
     use crate::time::Timestamp;
     use crate::wire::cluster::MemberRecord;
 

@@ -10,9 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::state::State;
 use crate::id::{Incarnation, LogIndex, ShardId};
 use crate::mutate::{Mutant, planted};
+use crate::state::State;
 use crate::time::{Timestamp, earliest};
 
 /// Time after which an unanswered release is sent again.

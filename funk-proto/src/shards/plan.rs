@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::assign::{Pinned, Seat, Share, assign};
-use super::map::ShardState;
-use super::members::Member;
-use super::set;
-use super::state::State;
+use super::assign::{Pinned, Share, assign};
 use crate::config::Ownership;
 use crate::id::{Incarnation, LogIndex, NodeName, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
 use crate::mutate::{Mutant, planted};
+use crate::state::State;
+use crate::state::seat::Seat;
+use crate::state::{Member, ShardState, set};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{Op, Transfer};
 
@@ -207,9 +206,9 @@ pub(super) fn targets(state: &State, ready: &dyn Fn(Incarnation) -> bool) -> Tar
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::tests::{command, record, state, transfer};
     use super::*;
     use crate::id::BootId;
+    use crate::state::tests::{command, record, state, transfer};
     use crate::wire::cluster::{BootName, MemberRecord};
 
     fn owner(n: u64) -> Incarnation {

@@ -2,8 +2,7 @@
 //! shards where they are pinned.
 
 use funk_proto::id::ShardId;
-use funk_proto::shards::Member;
-use funk_proto::shards::state::State;
+use funk_proto::state::{Member, State, snapshot};
 
 use super::Runner;
 use crate::checker::Violation;
@@ -11,7 +10,7 @@ use crate::checker::Violation;
 impl Runner<'_> {
     pub(super) fn check_shares(&mut self, core: &[usize]) -> Result<(), Violation> {
         let bytes = core.first().and_then(|&at| self.world.hosts()[at].node()?.inspect().state_bytes());
-        let Some(state) = bytes.and_then(|bytes| State::decode(&bytes)) else { return Ok(()) };
+        let Some(state) = bytes.and_then(|bytes| snapshot::decode(&bytes)) else { return Ok(()) };
         match pins(&state).and_then(|()| shares(&state)) {
             Ok(()) => Ok(()),
             Err(what) => Err(self.violation("shares", what)),
@@ -70,8 +69,8 @@ fn shares(state: &State) -> Result<(), String> {
 mod tests {
     use funk_proto::Ownership;
     use funk_proto::id::{ClusterId, LogIndex};
-    use funk_proto::shards::set;
-    use funk_proto::shards::state::ClusterValues;
+    use funk_proto::state::ClusterValues;
+    use funk_proto::state::set;
     use funk_proto::wire::cluster::{Command, MemberRecord, Op, Operation, Transfer};
 
     use super::*;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use funk_proto::id::{BootId, ClusterId, Incarnation, LogIndex, RaftId};
 use funk_proto::shards::plan::{Releases, Waits, plan};
-use funk_proto::shards::set;
-use funk_proto::shards::state::{ClusterValues, State};
+use funk_proto::state::set;
+use funk_proto::state::{ClusterValues, State, snapshot};
 use funk_proto::wire::cluster::{Command, Op};
 use funk_proto::{Ownership, Timestamp};
 use prost::Message;
@@ -39,7 +39,7 @@ pub(super) fn saved(applied: u64) -> Bytes {
     }
     let mut state = empty();
     state.applied = LogIndex(applied);
-    Bytes::from(Body { state: state.encode() }.encode_to_vec())
+    Bytes::from(Body { state: snapshot::encode(state) }.encode_to_vec())
 }
 
 /// Commands, each behind two bytes of length, applied to one state in turn.
@@ -70,17 +70,17 @@ fn shard_list(bytes: &[u8]) {
 
 /// A snapshot as bytes.
 pub(super) fn snapshot(data: &[u8]) {
-    if let Some(state) = State::decode(data) {
+    if let Some(state) = snapshot::decode(data) {
         settle(state);
     }
 }
 
 /// A state goes to bytes and back, and a leader can plan from it.
 fn settle(mut state: State) {
-    let bytes = state.encode();
-    let again = State::decode(&bytes).expect("what was encoded decodes");
+    let bytes = snapshot::encode(&state);
+    let again = snapshot::decode(&bytes).expect("what was encoded decodes");
     assert_eq!(again, state);
-    assert_eq!(again.encode(), bytes);
+    assert_eq!(snapshot::encode(&again), bytes);
     let held: u64 = state.map.owners().iter().map(|&owner| u64::from(state.map.held_by(owner))).sum();
     let owned = state.map.iter().filter(|(_, shard)| shard.owner.is_some()).count() as u64;
     let twice = state.map.owners().iter().collect::<std::collections::BTreeSet<_>>().len() < state.map.owners().len();

@@ -8,8 +8,8 @@ use funk_proto::id::{BootId, ClusterId, Incarnation, LogIndex, RaftId, ShardId, 
 use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::shards::plan::{Releases, Waits, plan};
-use funk_proto::shards::set;
-use funk_proto::shards::state::{ClusterValues, State};
+use funk_proto::state::set;
+use funk_proto::state::{ClusterValues, State};
 use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};

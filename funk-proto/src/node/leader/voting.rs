@@ -9,8 +9,7 @@ use super::RETRY;
 use crate::id::RaftId;
 use crate::limits::LEADER_STALL_MAX;
 use crate::mutate::{Mutant, planted};
-use crate::shards::Member;
-use crate::shards::state::State;
+use crate::state::{Member, State};
 use crate::time::Timestamp;
 
 /// A learner this close to the end of the log may be made a voter.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::id::{BootId, Incarnation, LogIndex, RaftId, ShardId};
 use crate::limits::{SHARD_STATE_BYTES_MAX, SHARD_STATE_CHUNK_BYTES, SHARD_STATES_AT_ONCE};
-use crate::shards::state::State;
+use crate::state::State;
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{Carried, Carry};
 

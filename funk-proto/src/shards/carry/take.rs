@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::error::Misbehaviour;
 use crate::id::{Incarnation, LogIndex, RaftId, ShardId};
 use crate::limits::{SHARD_STATE_BYTES_MAX, SHARD_STATE_CHUNK_BYTES, SHARD_STATES_KEPT_BYTES_MAX};
-use crate::shards::state::State;
+use crate::state::State;
 use crate::wire::cluster::{Carried, Carry};
 
 /// One state, as far as it came.
@@ -115,9 +115,9 @@ fn moves_here(state: &State, shard: ShardId, change: LogIndex, from: RaftId, me:
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::state::tests::{command, record, state, transfer};
     use super::*;
     use crate::id::BootId;
+    use crate::state::tests::{command, record, state, transfer};
     use crate::wire::cluster::Op;
 
     fn owner(n: u64) -> Incarnation {

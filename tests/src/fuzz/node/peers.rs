@@ -8,7 +8,7 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use funk_proto::id::{BootId, ClusterId, ConnId, LogIndex, RaftId, Term};
-use funk_proto::shards::set;
+use funk_proto::state::set;
 use funk_proto::wire::cluster::{
     BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Refused, Release, UserEntry,
 };

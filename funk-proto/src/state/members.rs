@@ -76,7 +76,7 @@ impl Member {
     }
 
     /// Whether no field is out of its bounds.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         (1..=WEIGHT_MAX).contains(&self.weight)
             && self.endpoints.len() <= ENDPOINTS_MAX
             && self.endpoints.keys().all(|name| crate::config::is_endpoint_name(name))
@@ -132,7 +132,7 @@ impl Members {
         self.0.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: RaftId) -> Option<&mut Member> {
+    pub(crate) fn get_mut(&mut self, id: RaftId) -> Option<&mut Member> {
         self.0.get_mut(&id)
     }
 
@@ -163,7 +163,7 @@ impl Members {
 
     /// Enters a boot; false if the table is full or the name is another live
     /// member's. A member that is back keeps what was taken from it.
-    pub(super) fn enter(&mut self, index: LogIndex, mut member: Member) -> bool {
+    pub(crate) fn enter(&mut self, index: LogIndex, mut member: Member) -> bool {
         let holder = self.up_by_name(&member.name).map(|holder| holder.id);
         if holder.is_some_and(|holder| holder != member.id) {
             return false;
@@ -177,11 +177,11 @@ impl Members {
         true
     }
 
-    pub(super) fn restore(&mut self, member: Member) {
+    pub(crate) fn restore(&mut self, member: Member) {
         self.0.insert(member.id, member);
     }
 
-    pub(super) fn remove(&mut self, id: RaftId) -> Option<Member> {
+    pub(crate) fn remove(&mut self, id: RaftId) -> Option<Member> {
         self.0.remove(&id)
     }
 }

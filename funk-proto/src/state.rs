@@ -1,17 +1,24 @@
 //! The replicated state: cluster values, member table and shard map. Every
 //! node applies the same entries in the same order and holds the same bytes.
 
+mod map;
+mod members;
+mod pins;
+pub mod seat;
+pub mod set;
+pub mod snapshot;
+mod workers;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
+pub use map::{Columns, ShardMap, ShardState};
+pub use members::{Member, Members};
+pub use pins::Pins;
+pub(crate) use snapshot::worker_record;
+pub use workers::Workers;
 
-use super::map::ShardMap;
-use super::members::{Member, Members};
-use super::pins::Pins;
-use super::set;
-use super::workers::Workers;
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Incarnation, LogIndex, NodeName, RaftId, ShardId, WorkerId};
 use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
@@ -316,16 +323,6 @@ impl State {
             return 0;
         }
         self.map.shards().saturating_sub(rooms.fold(0, u32::saturating_add))
-    }
-
-    /// The state as bytes: equal states give equal bytes.
-    pub fn encode(&self) -> Bytes {
-        super::snapshot::encode(self)
-    }
-
-    /// The state from bytes; `None` if they are not such a state.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        super::snapshot::decode(bytes)
     }
 }
 

@@ -12,8 +12,8 @@ use self::member::SavedMember;
 use super::map::{Kind, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
-use super::state::{ClusterValues, State, pin_record, pinned};
 use super::workers::Workers;
+use super::{ClusterValues, State, pin_record, pinned};
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, Incarnation, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
@@ -77,7 +77,7 @@ const VERSION: u32 = 2;
 /// few enough that new ones still get a slot of 16 bits.
 const OWNERS_MAX: usize = 1 << 15;
 
-pub(super) fn encode(state: &State) -> Bytes {
+pub fn encode(state: &State) -> Bytes {
     let saved = SavedState {
         version: VERSION,
         cluster: state.cluster.id.get(),
@@ -198,7 +198,7 @@ fn count_bytes(cells: &[u8], kinds: usize) -> Option<Vec<u32>> {
     others.iter().all(|&uses| uses == 0).then_some(uses)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Option<State> {
+pub fn decode(bytes: &[u8]) -> Option<State> {
     // One copy: what the message holds as bytes are parts of it then.
     let saved = SavedState::decode(Bytes::copy_from_slice(bytes)).ok()?;
     if saved.version != VERSION || saved.shards > SHARDS_MAX || saved.members.len() > RAFT_MEMBERS_MAX {
@@ -252,8 +252,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::tests::{command, record, state, transfer};
     use super::*;
+    use crate::state::tests::{command, record, state, transfer};
     use crate::wire::cluster::Op;
 
     #[test]
@@ -265,10 +265,10 @@ mod tests {
         state.apply(LogIndex(4), command([Op::Moving(transfer(3, 2, &all[300..600]))]));
         state.apply(LogIndex(5), command([Op::Dead(BootName { id: 3, boot: 103 })]));
         state.apply(LogIndex(6), command([Op::Drain(BootName { id: 2, boot: 102 })]));
-        let bytes = state.encode();
+        let bytes = encode(&state);
         assert!(bytes.len() < 1500, "{} bytes", bytes.len());
-        assert_eq!(State::decode(&bytes).unwrap(), state);
-        assert_eq!(State::decode(&bytes).unwrap().encode(), bytes);
+        assert_eq!(decode(&bytes).unwrap(), state);
+        assert_eq!(encode(&decode(&bytes).unwrap()), bytes);
     }
 
     #[test]
@@ -300,8 +300,8 @@ mod tests {
                 .collect(),
             ..SavedState::default()
         };
-        assert!(State::decode(&saved(65_535).encode_to_vec()).is_none());
-        let mut full = State::decode(&saved(OWNERS_MAX).encode_to_vec()).unwrap();
+        assert!(decode(&saved(65_535).encode_to_vec()).is_none());
+        let mut full = decode(&saved(OWNERS_MAX).encode_to_vec()).unwrap();
         full.apply(LogIndex(2), command([Op::Up(record(1))]));
         assert_eq!(full.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &[0]))])).len(), 1);
     }
@@ -311,12 +311,12 @@ mod tests {
         let mut state = state(64);
         state.apply(LogIndex(2), command([Op::Up(record(1))]));
         state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &[1, 2, 3]))]));
-        let bytes = state.encode();
+        let bytes = encode(&state);
         for at in 0..bytes.len() {
-            let _ = State::decode(&bytes[..at]);
+            let _ = decode(&bytes[..at]);
             let mut bent = bytes.to_vec();
             bent[at] ^= 0xff;
-            let _ = State::decode(&bent);
+            let _ = decode(&bent);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assign::{Group, Seat};
+use super::seat::{Group, Seat};
 use crate::id::{Epoch, Incarnation, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
 
@@ -25,7 +25,7 @@ pub struct ShardState {
 /// A state that shards are in. An entry puts all shards that it names into one
 /// state, or into few, so there are far fewer states than shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     pub(super) owner: u16,
     pub(super) moving_to: u16,
     pub(super) epoch: u64,
@@ -76,13 +76,13 @@ impl ShardMap {
     }
 
     /// A map of `shards` shards that lost their owners with the entry `epoch`.
-    pub(super) fn vacated(shards: u32, epoch: Epoch) -> Self {
+    pub(crate) fn vacated(shards: u32, epoch: Epoch) -> Self {
         Self { epoch, ..Self::new(shards) }
     }
 
     /// The map from its parts; `None` if a state names an owner that is not
     /// there, or a shard a state. `uses` counts the shards in each state.
-    pub(super) fn restore(
+    pub(crate) fn restore(
         owners: Vec<Incarnation>,
         kinds: Vec<Kind>,
         cells: Vec<u32>,
@@ -155,7 +155,7 @@ impl ShardMap {
     }
 
     /// For each shard the index of its group: those that whoever has them, or is about to, got at one time.
-    pub(super) fn groups(&self, seat: impl Fn(Incarnation) -> Seat) -> (&[u32], Vec<Group>) {
+    pub(crate) fn groups(&self, seat: impl Fn(Incarnation) -> Seat) -> (&[u32], Vec<Group>) {
         let group = |(kind, &uses): (&Kind, &u32)| {
             let slot = if kind.moving_to == NOBODY { kind.owner } else { kind.moving_to };
             let owner = self.owner(slot).map_or(Seat::NOBODY, &seat);
@@ -166,7 +166,7 @@ impl ShardMap {
 
     /// The nodes that have a shard, of whatever boot, and those to which one is on its way since an entry
     /// that `counts`.
-    pub(super) fn involved(&self, counts: impl Fn(Incarnation, LogIndex) -> bool) -> BTreeSet<RaftId> {
+    pub(crate) fn involved(&self, counts: impl Fn(Incarnation, LogIndex) -> bool) -> BTreeSet<RaftId> {
         let used = self.kinds.iter().zip(&self.uses).filter(|(_, uses)| **uses > 0);
         let on_its_way = |kind: &Kind| self.owner(kind.moving_to).filter(|&to| counts(to, LogIndex(kind.change)));
         used.flat_map(|(kind, _)| [self.owner(kind.owner), on_its_way(kind)]).flatten().map(|owner| owner.id).collect()
