@@ -69,9 +69,9 @@ use crate::peers::{Identity, Peers};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::shards::RouteTable;
-use crate::shards::carry::give::Giver;
-use crate::shards::carry::take::Taker;
 use crate::shards::handover::Handover;
+use crate::shards::transfer::receive::Receiver;
+use crate::shards::transfer::send::Sender;
 use crate::state::{ClusterValues, Member, State, snapshot};
 use crate::status::{Counters, Status};
 use crate::time::{Timestamp, earliest};
@@ -87,8 +87,8 @@ pub struct Node {
     liveness: Liveness,
     membership: Membership,
     handover: Handover,
-    giver: Giver,
-    taker: Taker,
+    sender: Sender,
+    receiver: Receiver,
     peers: Peers,
     /// The replicated state; `None` until a snapshot or the bootstrap gives it.
     state: Option<State>,
@@ -148,8 +148,8 @@ impl Node {
             liveness: Liveness::new(me.id, me.boot, config.timing),
             membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
             handover: Handover::new(config.hands_over_state),
-            giver: Giver::new(config.timing.ack_timeout),
-            taker: Taker::default(),
+            sender: Sender::new(config.timing.ack_timeout),
+            receiver: Receiver::default(),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
             entering: None,
@@ -204,7 +204,7 @@ impl Node {
             Input::Persisted(token) => self.consensus.handle_persisted(now, token),
             Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
             Input::Drained { change, shards } => self.handover.handle_drained(now, change, &shards),
-            Input::StateGiven { change, shard, state } => self.giver.handle_state(now, change, shard, state),
+            Input::StateGiven { change, shard, state } => self.sender.handle_state(now, change, shard, state),
             Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }
         self.settle(now);
@@ -268,8 +268,8 @@ impl Node {
         if due(self.handover.poll_timeout()) {
             self.handover.handle_timeout(now);
         }
-        if due(self.giver.poll_timeout()) {
-            self.giver.handle_timeout(now);
+        if due(self.sender.poll_timeout()) {
+            self.sender.handle_timeout(now);
         }
         if due(self.peers.poll_timeout()) {
             self.peers.handle_timeout(now);
@@ -300,7 +300,7 @@ impl Node {
             self.liveness.poll_timeout(),
             self.consensus.poll_timeout(),
             self.handover.poll_timeout(),
-            self.giver.poll_timeout(),
+            self.sender.poll_timeout(),
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
             self.operations.poll_timeout(),

@@ -7,14 +7,14 @@
 //! | `plan` | the leader: which entries to propose now |
 //! | [`dry_run`] | what a change would move, without making it |
 //! | `handover` | the owner that gives up: close, drain, release |
-//! | `carry` | what an owner has in memory, on its way to the next |
+//! | `transfer` | what an owner has in memory, on its way to the next |
 //! | [`RouteTable`] | the picture that callers read |
 
 pub mod assign;
-pub mod carry;
 pub mod dry_run;
 pub mod handover;
 pub mod plan;
 mod route;
+pub mod transfer;
 
 pub use route::{Place, RouteNode, RouteTable};

@@ -153,7 +153,7 @@ impl Node {
         if from == self.me {
             self.handover.close(now, index, to, shards, self.liveness.lease_until());
         }
-        self.taker.handle_moving(index, shards);
+        self.receiver.handle_moving(index, shards);
         let (Some(from), Some(to)) = (self.name_of(from.id), self.name_of(to.id)) else { return };
         let count = u32::try_from(shards.len()).expect("the shard count is bounded");
         self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
@@ -169,9 +169,9 @@ impl Node {
             self.counters.shards_lost += lost.len() as u64;
         }
         self.handover.handle_owned(&lost);
-        self.giver.handle_owned(&lost);
+        self.sender.handle_owned(&lost);
         for &(shard, former) in shards {
-            let state = self.taker.handle_owned(index, shard, former);
+            let state = self.receiver.handle_owned(index, shard, former);
             if let Some(state) = state.filter(|_| to == self.me) {
                 self.outputs.push_back(Output::StateReceived { shard, epoch: index.into(), state });
             }
@@ -204,8 +204,8 @@ impl Node {
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before = self.up_members();
         self.handover.restore(now, self.me, &state, self.liveness.lease_until());
-        self.giver.restore(self.me, &state);
-        self.taker.restore(self.me, &state);
+        self.sender.restore(self.me, &state);
+        self.receiver.restore(self.me, &state);
         self.state = Some(state);
         let after = self.up_members();
         let ids = |members: &[(RaftId, NodeName)]| members.iter().map(|(id, _)| *id).collect::<BTreeSet<RaftId>>();

@@ -16,8 +16,8 @@ use crate::liveness::LivenessOutput;
 use crate::membership::MembershipOutput;
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
-use crate::shards::carry::give::GiveOutput;
 use crate::shards::handover::HandoverOutput;
+use crate::shards::transfer::send::SendOutput;
 use crate::state::set;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Carry, FrameBody, Release};
@@ -44,9 +44,9 @@ impl Node {
                 quiet = false;
                 self.route_handover(now, output);
             }
-            while let Some(output) = self.giver.poll_output() {
+            while let Some(output) = self.sender.poll_output() {
                 quiet = false;
-                self.route_giver(now, output);
+                self.route_sender(now, output);
             }
             while let Some(output) = self.membership.poll_output() {
                 quiet = false;
@@ -125,7 +125,7 @@ impl Node {
     fn route_handover(&mut self, now: Timestamp, output: HandoverOutput) {
         match output {
             HandoverOutput::Drain { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
-            HandoverOutput::Give { change, shards } => self.giver.begin(now, change, shards),
+            HandoverOutput::Give { change, shards } => self.sender.begin(now, change, shards),
             HandoverOutput::Release { change, shards } => {
                 if let Some(leading) = &mut self.leading {
                     leading.release(self.me, change, &shards);
@@ -138,12 +138,12 @@ impl Node {
         }
     }
 
-    fn route_giver(&mut self, now: Timestamp, output: GiveOutput) {
+    fn route_sender(&mut self, now: Timestamp, output: SendOutput) {
         match output {
-            GiveOutput::Want { change, shards } => self.outputs.push_back(Output::StateWanted { change, shards }),
+            SendOutput::Want { change, shards } => self.outputs.push_back(Output::StateWanted { change, shards }),
             // A piece that does not get away is sent again.
-            GiveOutput::Send { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
-            GiveOutput::Given { change, shards } => self.handover.handle_given(now, change, &shards),
+            SendOutput::Send { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
+            SendOutput::Given { change, shards } => self.handover.handle_given(now, change, &shards),
         }
     }
 
@@ -232,7 +232,7 @@ impl Node {
             FrameBody::Carry(carry) => self.handle_carry(now, from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
             FrameBody::Carried(carried) => {
-                self.giver.handle_carried(now, from, &carried);
+                self.sender.handle_carried(now, from, &carried);
                 Ok(())
             }
         }
@@ -279,7 +279,7 @@ impl Node {
 
     fn handle_carry(&mut self, now: Timestamp, from: RaftId, carry: &Carry) -> Result<(), Misbehaviour> {
         let Some(state) = &self.state else { return Ok(()) };
-        if let Some(answer) = self.taker.handle_carry(self.me, from, carry, state)? {
+        if let Some(answer) = self.receiver.handle_carry(self.me, from, carry, state)? {
             self.peers.send(now, from, FrameBody::Carried(answer));
         }
         Ok(())

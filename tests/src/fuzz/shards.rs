@@ -39,7 +39,7 @@ pub(super) fn saved(applied: u64) -> Bytes {
     }
     let mut state = empty();
     state.applied = LogIndex(applied);
-    Bytes::from(Body { state: snapshot::encode(state) }.encode_to_vec())
+    Bytes::from(Body { state: snapshot::encode(&state) }.encode_to_vec())
 }
 
 /// Commands, each behind two bytes of length, applied to one state in turn.

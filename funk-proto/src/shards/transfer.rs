@@ -3,13 +3,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `give` | the old owner: ask the application, send piece by piece |
-//! | `take` | the new owner: put together, keep until the log says that the shard is its own |
+//! | `send` | the old owner: ask the application, send piece by piece |
+//! | `receive` | the new owner: put together, keep until the log says that the shard is its own |
 //!
 //! It is a convenience and no part of the decision who owns: a state that is
 //! too large, too slow, or on its way to a node that dies is left out, and the
 //! new owner starts without it, as it does after the death of an owner. What
 //! arrives is whole, and is what the last owner had: nobody served in between.
 
-pub mod give;
-pub mod take;
+pub mod receive;
+pub mod send;

@@ -22,11 +22,11 @@ struct Arriving {
 
 /// The states that come to one node.
 #[derive(Debug, Default)]
-pub struct Taker {
+pub struct Receiver {
     arriving: BTreeMap<ShardId, Arriving>,
 }
 
-impl Taker {
+impl Receiver {
     /// Takes a piece of the state of a shard that `from` gives to `me`. What is
     /// to be answered, if anything.
     ///
@@ -137,57 +137,57 @@ mod tests {
         Carry { change, boot: 102, shard, total: 4, offset, bytes: Bytes::from_static(bytes) }
     }
 
-    fn answered(taker: &mut Taker, piece: &Carry, state: &State) -> Option<(u64, bool)> {
-        let answer = taker.handle_carry(owner(2), owner(1).id, piece, state).unwrap();
+    fn answered(receiver: &mut Receiver, piece: &Carry, state: &State) -> Option<(u64, bool)> {
+        let answer = receiver.handle_carry(owner(2), owner(1).id, piece, state).unwrap();
         answer.map(|carried| (carried.received, carried.refused))
     }
 
     #[test]
     fn a_state_is_put_together_from_its_pieces_whatever_comes_twice() {
-        let (mut taker, state) = (Taker::default(), moving());
+        let (mut receiver, state) = (Receiver::default(), moving());
         for (offset, piece, received) in [(0, b"ab", 2), (0, b"ab", 2), (2, b"cd", 4), (2, b"cd", 4)] {
-            assert_eq!(answered(&mut taker, &carry(4, 2, offset, piece), &state), Some((received, false)));
+            assert_eq!(answered(&mut receiver, &carry(4, 2, offset, piece), &state), Some((received, false)));
         }
-        assert_eq!(taker.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), Some(Bytes::from_static(b"abcd")));
-        assert_eq!(taker.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), None, "it is given once");
+        assert_eq!(receiver.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), Some(Bytes::from_static(b"abcd")));
+        assert_eq!(receiver.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), None, "it is given once");
     }
 
     #[test]
     fn half_a_state_and_one_of_another_owner_are_none() {
-        let (mut taker, state) = (Taker::default(), moving());
-        answered(&mut taker, &carry(4, 2, 0, b"ab"), &state);
-        answered(&mut taker, &carry(4, 3, 0, b"abcd"), &state);
-        assert_eq!(taker.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), None);
-        assert_eq!(taker.handle_owned(LogIndex(5), ShardId(3), Some(owner(3))), None);
+        let (mut receiver, state) = (Receiver::default(), moving());
+        answered(&mut receiver, &carry(4, 2, 0, b"ab"), &state);
+        answered(&mut receiver, &carry(4, 3, 0, b"abcd"), &state);
+        assert_eq!(receiver.handle_owned(LogIndex(5), ShardId(2), Some(owner(1))), None);
+        assert_eq!(receiver.handle_owned(LogIndex(5), ShardId(3), Some(owner(3))), None);
     }
 
     #[test]
     fn what_is_not_on_its_way_here_is_refused() {
-        let (mut taker, state) = (Taker::default(), moving());
-        assert_eq!(answered(&mut taker, &carry(4, 1, 0, b"abcd"), &state), Some((0, true)), "it does not move");
-        assert_eq!(answered(&mut taker, &carry(3, 2, 0, b"abcd"), &state), Some((0, true)), "another change");
-        let stranger = taker.handle_carry(owner(2), owner(3).id, &carry(4, 2, 0, b"abcd"), &state).unwrap();
+        let (mut receiver, state) = (Receiver::default(), moving());
+        assert_eq!(answered(&mut receiver, &carry(4, 1, 0, b"abcd"), &state), Some((0, true)), "it does not move");
+        assert_eq!(answered(&mut receiver, &carry(3, 2, 0, b"abcd"), &state), Some((0, true)), "another change");
+        let stranger = receiver.handle_carry(owner(2), owner(3).id, &carry(4, 2, 0, b"abcd"), &state).unwrap();
         assert!(stranger.is_some_and(|carried| carried.refused), "not from its owner");
         let other_boot = Carry { boot: 999, ..carry(4, 2, 0, b"abcd") };
-        assert_eq!(answered(&mut taker, &other_boot, &state), None);
-        assert!(taker.arriving.is_empty());
+        assert_eq!(answered(&mut receiver, &other_boot, &state), None);
+        assert!(receiver.arriving.is_empty());
     }
 
     #[test]
     fn a_node_that_is_behind_keeps_what_comes_for_a_later_move_and_drops_it_when_the_log_goes_on() {
-        let (mut taker, state) = (Taker::default(), moving());
-        assert_eq!(answered(&mut taker, &carry(9, 2, 0, b"abcd"), &state), Some((4, false)));
-        assert_eq!(taker.handle_owned(LogIndex(6), ShardId(2), Some(owner(1))), None, "an entry before that move");
-        taker.handle_moving(LogIndex(9), &[ShardId(2)]);
-        assert!(!taker.arriving.is_empty(), "the move itself");
-        taker.handle_moving(LogIndex(12), &[ShardId(2)]);
-        assert!(taker.arriving.is_empty(), "a move after it");
+        let (mut receiver, state) = (Receiver::default(), moving());
+        assert_eq!(answered(&mut receiver, &carry(9, 2, 0, b"abcd"), &state), Some((4, false)));
+        assert_eq!(receiver.handle_owned(LogIndex(6), ShardId(2), Some(owner(1))), None, "an entry before that move");
+        receiver.handle_moving(LogIndex(9), &[ShardId(2)]);
+        assert!(!receiver.arriving.is_empty(), "the move itself");
+        receiver.handle_moving(LogIndex(12), &[ShardId(2)]);
+        assert!(receiver.arriving.is_empty(), "a move after it");
     }
 
     #[test]
     fn lengths_that_do_not_fit_are_misbehaviour_and_too_much_is_refused() {
-        let (mut taker, state) = (Taker::default(), moving());
-        let mut broken = |piece: &Carry| taker.handle_carry(owner(2), owner(1).id, piece, &state).is_err();
+        let (mut receiver, state) = (Receiver::default(), moving());
+        let mut broken = |piece: &Carry| receiver.handle_carry(owner(2), owner(1).id, piece, &state).is_err();
         assert!(broken(&carry(4, 2, 3, b"ab")), "past the end");
         assert!(broken(&carry(4, 2, u64::MAX, b"ab")));
         assert!(broken(&carry(4, 4, 0, b"ab")), "no such shard");
@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn states_past_the_room_for_them_are_refused_by_the_length_that_they_announce() {
-        let (mut taker, wide) = (Taker::default(), state(20));
+        let (mut receiver, wide) = (Receiver::default(), state(20));
         let whole = |shard| Carry { total: SHARD_STATE_BYTES_MAX as u64, ..carry(9, shard, 0, b"ab") };
         let room = u32::try_from(SHARD_STATES_KEPT_BYTES_MAX / SHARD_STATE_BYTES_MAX).unwrap();
         for shard in 0..room {
-            assert_eq!(answered(&mut taker, &whole(shard), &wide), Some((2, false)));
+            assert_eq!(answered(&mut receiver, &whole(shard), &wide), Some((2, false)));
         }
-        assert_eq!(answered(&mut taker, &whole(room), &wide), Some((0, true)));
+        assert_eq!(answered(&mut receiver, &whole(room), &wide), Some((0, true)));
     }
 }

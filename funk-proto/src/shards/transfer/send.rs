@@ -17,7 +17,7 @@ const RESEND: Duration = Duration::from_millis(50);
 
 /// What the old owner wants done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum GiveOutput {
+pub enum SendOutput {
     /// Ask the application for the states of these shards.
     Want {
         /// The move.
@@ -80,15 +80,15 @@ struct Sending {
 
 /// The states that one node gives away.
 #[derive(Debug)]
-pub struct Giver {
+pub struct Sender {
     /// Time without progress after which the rest of a move is left out.
     patience: Duration,
     moves: BTreeMap<LogIndex, Move>,
-    outputs: VecDeque<GiveOutput>,
+    outputs: VecDeque<SendOutput>,
 }
 
-impl Giver {
-    /// A giver that leaves out what makes no progress for `patience`.
+impl Sender {
+    /// A sender that leaves out what makes no progress for `patience`.
     pub fn new(patience: Duration) -> Self {
         Self { patience, moves: BTreeMap::new(), outputs: VecDeque::new() }
     }
@@ -202,13 +202,13 @@ impl Giver {
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<GiveOutput> {
+    pub fn poll_output(&mut self) -> Option<SendOutput> {
         self.outputs.pop_front()
     }
 
     fn given(&mut self, change: LogIndex, shards: Vec<ShardId>) {
         self.moves.retain(|_, at| !at.is_done());
-        self.outputs.push_back(GiveOutput::Given { change, shards });
+        self.outputs.push_back(SendOutput::Given { change, shards });
         self.ask_for_more();
     }
 
@@ -223,14 +223,14 @@ impl Giver {
                 room -= count;
                 let shards = asked.iter().map(|&(shard, _)| shard).collect();
                 at.asked.extend(asked);
-                self.outputs.push_back(GiveOutput::Want { change, shards });
+                self.outputs.push_back(SendOutput::Want { change, shards });
             }
         }
     }
 }
 
 /// The piece after what is confirmed.
-fn piece(change: LogIndex, shard: ShardId, sending: &Sending) -> GiveOutput {
+fn piece(change: LogIndex, shard: ShardId, sending: &Sending) -> SendOutput {
     let to = sending.to;
     let end = sending.state.len().min(sending.confirmed + SHARD_STATE_CHUNK_BYTES);
     let carry = Carry {
@@ -241,7 +241,7 @@ fn piece(change: LogIndex, shard: ShardId, sending: &Sending) -> GiveOutput {
         offset: sending.confirmed as u64,
         bytes: sending.state.slice(sending.confirmed..end),
     };
-    GiveOutput::Send { to: to.id, carry }
+    SendOutput::Send { to: to.id, carry }
 }
 
 #[cfg(test)]
@@ -267,17 +267,17 @@ mod tests {
         shards(range).into_iter().map(|shard| (shard, next())).collect()
     }
 
-    fn outputs(giver: &mut Giver) -> Vec<GiveOutput> {
-        std::iter::from_fn(|| giver.poll_output()).collect()
+    fn outputs(sender: &mut Sender) -> Vec<SendOutput> {
+        std::iter::from_fn(|| sender.poll_output()).collect()
     }
 
     fn carried(shard: u32, received: usize) -> Carried {
         Carried { change: CHANGE.0, boot: 102, shard, received: received as u64, refused: false }
     }
 
-    fn sent(outputs: &[GiveOutput]) -> Vec<(u32, u64, usize)> {
+    fn sent(outputs: &[SendOutput]) -> Vec<(u32, u64, usize)> {
         let pieces = outputs.iter().filter_map(|output| match output {
-            GiveOutput::Send { carry, .. } => Some((carry.shard, carry.offset, carry.bytes.len())),
+            SendOutput::Send { carry, .. } => Some((carry.shard, carry.offset, carry.bytes.len())),
             _ => None,
         });
         pieces.collect()
@@ -285,79 +285,79 @@ mod tests {
 
     #[test]
     fn states_are_asked_for_a_few_at_a_time() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..20));
-        assert_eq!(outputs(&mut giver), [GiveOutput::Want { change: CHANGE, shards: shards(0..8) }]);
-        giver.handle_state(at(1), CHANGE, ShardId(3), None);
-        let given = GiveOutput::Given { change: CHANGE, shards: shards(3..4) };
-        assert_eq!(outputs(&mut giver), [given, GiveOutput::Want { change: CHANGE, shards: shards(8..9) }]);
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..20));
+        assert_eq!(outputs(&mut sender), [SendOutput::Want { change: CHANGE, shards: shards(0..8) }]);
+        sender.handle_state(at(1), CHANGE, ShardId(3), None);
+        let given = SendOutput::Given { change: CHANGE, shards: shards(3..4) };
+        assert_eq!(outputs(&mut sender), [given, SendOutput::Want { change: CHANGE, shards: shards(8..9) }]);
     }
 
     #[test]
     fn a_state_goes_piece_by_piece_and_is_given_when_all_of_it_is_there() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..1));
-        outputs(&mut giver);
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..1));
+        outputs(&mut sender);
         let state = Bytes::from(vec![1; SHARD_STATE_CHUNK_BYTES + 5]);
-        giver.handle_state(at(1), CHANGE, ShardId(0), Some(state.clone()));
-        assert_eq!(sent(&outputs(&mut giver)), [(0, 0, SHARD_STATE_CHUNK_BYTES)]);
-        giver.handle_carried(at(2), RaftId::new(3).unwrap(), &carried(0, SHARD_STATE_CHUNK_BYTES));
-        assert_eq!(outputs(&mut giver), [], "only the next owner's word counts");
-        giver.handle_carried(at(2), next().id, &carried(0, SHARD_STATE_CHUNK_BYTES));
-        assert_eq!(sent(&outputs(&mut giver)), [(0, SHARD_STATE_CHUNK_BYTES as u64, 5)]);
-        giver.handle_carried(at(3), next().id, &carried(0, SHARD_STATE_CHUNK_BYTES));
-        assert_eq!(outputs(&mut giver), [], "an answer that came twice");
-        giver.handle_carried(at(3), next().id, &carried(0, state.len()));
-        assert_eq!(outputs(&mut giver), [GiveOutput::Given { change: CHANGE, shards: shards(0..1) }]);
-        assert_eq!(giver.poll_timeout(), None);
+        sender.handle_state(at(1), CHANGE, ShardId(0), Some(state.clone()));
+        assert_eq!(sent(&outputs(&mut sender)), [(0, 0, SHARD_STATE_CHUNK_BYTES)]);
+        sender.handle_carried(at(2), RaftId::new(3).unwrap(), &carried(0, SHARD_STATE_CHUNK_BYTES));
+        assert_eq!(outputs(&mut sender), [], "only the next owner's word counts");
+        sender.handle_carried(at(2), next().id, &carried(0, SHARD_STATE_CHUNK_BYTES));
+        assert_eq!(sent(&outputs(&mut sender)), [(0, SHARD_STATE_CHUNK_BYTES as u64, 5)]);
+        sender.handle_carried(at(3), next().id, &carried(0, SHARD_STATE_CHUNK_BYTES));
+        assert_eq!(outputs(&mut sender), [], "an answer that came twice");
+        sender.handle_carried(at(3), next().id, &carried(0, state.len()));
+        assert_eq!(outputs(&mut sender), [SendOutput::Given { change: CHANGE, shards: shards(0..1) }]);
+        assert_eq!(sender.poll_timeout(), None);
     }
 
     #[test]
     fn an_empty_state_is_a_state() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..1));
-        giver.handle_state(at(1), CHANGE, ShardId(0), Some(Bytes::new()));
-        assert_eq!(sent(&outputs(&mut giver)), [(0, 0, 0)]);
-        giver.handle_carried(at(2), next().id, &carried(0, 0));
-        assert_eq!(outputs(&mut giver), [GiveOutput::Given { change: CHANGE, shards: shards(0..1) }]);
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..1));
+        sender.handle_state(at(1), CHANGE, ShardId(0), Some(Bytes::new()));
+        assert_eq!(sent(&outputs(&mut sender)), [(0, 0, 0)]);
+        sender.handle_carried(at(2), next().id, &carried(0, 0));
+        assert_eq!(outputs(&mut sender), [SendOutput::Given { change: CHANGE, shards: shards(0..1) }]);
     }
 
     #[test]
     fn a_piece_is_sent_again_and_what_gets_nowhere_is_left_out() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..2));
-        giver.handle_state(at(0), CHANGE, ShardId(0), Some(Bytes::from_static(b"x")));
-        outputs(&mut giver);
-        let due = giver.poll_timeout().unwrap();
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..2));
+        sender.handle_state(at(0), CHANGE, ShardId(0), Some(Bytes::from_static(b"x")));
+        outputs(&mut sender);
+        let due = sender.poll_timeout().unwrap();
         assert_eq!(due, at(0) + RESEND);
-        giver.handle_timeout(due);
-        assert_eq!(sent(&outputs(&mut giver)), [(0, 0, 1)]);
-        giver.handle_timeout(at(500));
-        assert_eq!(outputs(&mut giver), [GiveOutput::Given { change: CHANGE, shards: shards(0..2) }]);
-        giver.handle_state(at(501), CHANGE, ShardId(1), Some(Bytes::new()));
-        assert_eq!((outputs(&mut giver), giver.poll_timeout()), (vec![], None), "the answer comes too late");
+        sender.handle_timeout(due);
+        assert_eq!(sent(&outputs(&mut sender)), [(0, 0, 1)]);
+        sender.handle_timeout(at(500));
+        assert_eq!(outputs(&mut sender), [SendOutput::Given { change: CHANGE, shards: shards(0..2) }]);
+        sender.handle_state(at(501), CHANGE, ShardId(1), Some(Bytes::new()));
+        assert_eq!((outputs(&mut sender), sender.poll_timeout()), (vec![], None), "the answer comes too late");
     }
 
     #[test]
     fn a_refused_or_too_large_state_holds_nothing_up() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..2));
-        giver.handle_state(at(0), CHANGE, ShardId(0), Some(vec![0; SHARD_STATE_BYTES_MAX + 1].into()));
-        giver.handle_state(at(0), CHANGE, ShardId(1), Some(Bytes::from_static(b"x")));
-        giver.handle_carried(at(1), next().id, &Carried { refused: true, ..carried(1, 0) });
-        let given = |range| GiveOutput::Given { change: CHANGE, shards: shards(range) };
-        let all = outputs(&mut giver);
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..2));
+        sender.handle_state(at(0), CHANGE, ShardId(0), Some(vec![0; SHARD_STATE_BYTES_MAX + 1].into()));
+        sender.handle_state(at(0), CHANGE, ShardId(1), Some(Bytes::from_static(b"x")));
+        sender.handle_carried(at(1), next().id, &Carried { refused: true, ..carried(1, 0) });
+        let given = |range| SendOutput::Given { change: CHANGE, shards: shards(range) };
+        let all = outputs(&mut sender);
         assert!(all.contains(&given(0..1)) && all.contains(&given(1..2)), "{all:?}");
     }
 
     #[test]
     fn a_shard_that_somebody_owns_by_now_is_forgotten() {
-        let mut giver = Giver::new(PATIENCE);
-        giver.begin(at(0), CHANGE, to_next(0..9));
-        outputs(&mut giver);
-        giver.handle_owned(&shards(0..8));
-        assert_eq!(outputs(&mut giver), [GiveOutput::Want { change: CHANGE, shards: shards(8..9) }]);
-        giver.handle_owned(&shards(8..9));
-        assert_eq!(giver.poll_timeout(), None);
+        let mut sender = Sender::new(PATIENCE);
+        sender.begin(at(0), CHANGE, to_next(0..9));
+        outputs(&mut sender);
+        sender.handle_owned(&shards(0..8));
+        assert_eq!(outputs(&mut sender), [SendOutput::Want { change: CHANGE, shards: shards(8..9) }]);
+        sender.handle_owned(&shards(8..9));
+        assert_eq!(sender.poll_timeout(), None);
     }
 }
