@@ -7,7 +7,7 @@
 //! mends what gossip lost.
 //!
 //! What gossip finds is shown and passed on, and decides nothing: who is up is
-//! the cluster's decision and comes in through [`Membership::set_status`].
+//! the cluster's decision and comes in through [`Gossip::set_status`].
 //! Encryption is not here, and user events and queries are passed on but not
 //! handed to anybody.
 //!
@@ -31,7 +31,6 @@ mod broadcast;
 mod coordinates;
 mod exchange;
 mod fit;
-mod gossip;
 mod health;
 mod intents;
 mod interface;
@@ -42,6 +41,7 @@ mod news;
 mod probe;
 mod probing;
 mod recent;
+mod rounds;
 mod rules;
 mod serf;
 mod statuses;
@@ -78,7 +78,7 @@ use table::Table;
 use targets::Targets;
 
 pub use crate::wire::gossip::GossipMember;
-pub use interface::{MembershipConfig, MembershipOutput};
+pub use interface::{GossipConfig, GossipOutput};
 pub use lives::GossipLife;
 pub use timing::GossipTiming;
 
@@ -111,7 +111,7 @@ struct Exchange {
 
 /// The membership machine.
 #[derive(Debug)]
-pub struct Membership {
+pub struct Gossip {
     table: Table,
     timing: GossipTiming,
     /// This node's tags, those that do not fit too.
@@ -134,21 +134,21 @@ pub struct Membership {
     next_reap: Timestamp,
     next_reconnect: Timestamp,
     now: Timestamp,
-    outputs: VecDeque<MembershipOutput>,
+    outputs: VecDeque<GossipOutput>,
     changes: u64,
     dials: DialNumbers,
     rng: Rng,
     counters: GossipCounters,
 }
 
-impl Membership {
+impl Gossip {
     /// Members of every cluster name are taken in from now on.
     pub fn welcome_every_cluster(&mut self) {
         self.table.cluster = None;
     }
 
     /// A node that knows itself, and dials its join addresses at once.
-    pub fn new(config: MembershipConfig, dials: DialNumbers, seed: Seed, now: Timestamp) -> Self {
+    pub fn new(config: GossipConfig, dials: DialNumbers, seed: Seed, now: Timestamp) -> Self {
         let fitted = fit::fit(&config.tags);
         let own = Claim {
             name: Bytes::copy_from_slice(config.name.as_str().as_bytes()),
@@ -160,7 +160,7 @@ impl Membership {
         };
         let me = own.into_member(now);
         let timing = config.timing;
-        let mut rng = Rng::new(seed, Stream::Membership);
+        let mut rng = Rng::new(seed, Stream::Gossip);
         // Nodes that start together spread their timers.
         let mut stagger = |interval| now + rng.between(Duration::ZERO, interval);
         let (next_sync, first_probe) = (stagger(timing.push_pull_interval), stagger(timing.probe_interval));
@@ -206,13 +206,13 @@ impl Membership {
         let result = if conn.is_accepted() {
             let result = plain.and_then(|plain| self.serve(now, conn, &plain));
             if result.is_err() {
-                self.outputs.push_back(MembershipOutput::Close { conn });
+                self.outputs.push_back(GossipOutput::Close { conn });
             }
             result
         } else {
             // An answer that comes after its exchange was given up finds nothing.
             let Some(exchange) = self.exchanges.remove(&conn) else { return Ok(()) };
-            self.outputs.push_back(MembershipOutput::Close { conn });
+            self.outputs.push_back(GossipOutput::Close { conn });
             let result = plain.and_then(|plain| self.take_answer(now, exchange, &plain));
             if let Err(bad) = result {
                 self.failed(now, exchange, bad.to_string());
@@ -287,7 +287,7 @@ impl Membership {
         let late: Vec<_> =
             self.exchanges.iter().filter(|(_, exchange)| exchange.deadline <= now).map(|(conn, _)| *conn).collect();
         for conn in late {
-            self.outputs.push_back(MembershipOutput::Close { conn });
+            self.outputs.push_back(GossipOutput::Close { conn });
             self.handle_closed(now, conn, CloseReason::TimedOut);
         }
         self.dial_targets(now);
@@ -313,7 +313,7 @@ impl Membership {
         }
     }
 
-    /// When to call [`Membership::handle_timeout`].
+    /// When to call [`Gossip::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
             self.exchanges.values().map(|exchange| exchange.deadline).min(),
@@ -327,7 +327,7 @@ impl Membership {
     }
 
     /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<MembershipOutput> {
+    pub fn poll_output(&mut self) -> Option<GossipOutput> {
         self.outputs.pop_front()
     }
 
@@ -450,7 +450,7 @@ impl Membership {
         for name in &news.changed {
             self.changed(name);
         }
-        self.outputs.extend(news.namesakes.into_iter().map(MembershipOutput::Namesake));
+        self.outputs.extend(news.namesakes.into_iter().map(GossipOutput::Namesake));
         if news.refuted > 0 {
             self.health.worse(news.refuted);
         }
@@ -482,14 +482,14 @@ impl Membership {
 
     fn changed(&mut self, name: &Bytes) {
         self.changes += 1;
-        self.outputs.push_back(MembershipOutput::Changed(String::from_utf8_lossy(name).into_owned()));
+        self.outputs.push_back(GossipOutput::Changed(String::from_utf8_lossy(name).into_owned()));
     }
 
     fn report_dropped_tags(&mut self, dropped: Vec<String>) {
         if dropped != self.tags_dropped {
             self.tags_dropped.clone_from(&dropped);
             if !dropped.is_empty() {
-                self.outputs.push_back(MembershipOutput::TagsDropped(dropped));
+                self.outputs.push_back(GossipOutput::TagsDropped(dropped));
             }
         }
     }

@@ -11,11 +11,11 @@ pub mod consensus;
 pub mod endpoints;
 pub mod error;
 pub mod event;
+pub mod gossip;
 pub mod id;
 pub mod io;
 pub mod limits;
 pub mod liveness;
-pub mod membership;
 #[cfg(funk_mutate)]
 pub mod mutate;
 #[cfg(not(funk_mutate))]

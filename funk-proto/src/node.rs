@@ -60,11 +60,11 @@ use crate::config::{NodeConfig, Participation};
 use crate::consensus::{Consensus, ConsensusConfig};
 use crate::error::{ConfigError, RequestError};
 use crate::event::Event;
+use crate::gossip::{Gossip, GossipConfig, GossipTiming};
 use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId};
 use crate::io::{Input, Output, Recovered};
 use crate::limits;
 use crate::liveness::Liveness;
-use crate::membership::{GossipTiming, Membership, MembershipConfig};
 use crate::peers::{Identity, Peers};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
@@ -85,7 +85,7 @@ pub struct Node {
     now: Timestamp,
     consensus: Consensus,
     liveness: Liveness,
-    membership: Membership,
+    gossip: Gossip,
     handover: Handover,
     sender: Sender,
     receiver: Receiver,
@@ -131,7 +131,7 @@ impl Node {
         secret[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
         secret[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
         let identity = Identity::new(&config, me, secret);
-        let gossip = MembershipConfig {
+        let gossip = GossipConfig {
             name: config.name.clone(),
             cluster: config.cluster.clone(),
             addr: config.serf,
@@ -146,7 +146,7 @@ impl Node {
             now,
             consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
-            membership: Membership::new(gossip, DialNumbers::new(0, 2), seed, now),
+            gossip: Gossip::new(gossip, DialNumbers::new(0, 2), seed, now),
             handover: Handover::new(config.hands_over_state),
             sender: Sender::new(config.timing.ack_timeout),
             receiver: Receiver::default(),
@@ -170,14 +170,14 @@ impl Node {
             config,
         };
         if node.config.every_cluster {
-            node.membership.welcome_every_cluster();
+            node.gossip.welcome_every_cluster();
         }
         node.endpoints.node_changed(node.config.name.to_string());
         if recovered {
             node.restart(now)?;
         }
         if node.joining.looks_round() {
-            node.membership.look_only(now, true);
+            node.gossip.look_only(now, true);
         }
         node.settle(now);
         Ok(node)
@@ -191,7 +191,7 @@ impl Node {
             Input::Timeout => self.handle_timeout(now),
             Input::Datagram { socket, from, bytes } => self.handle_datagram(now, socket, from, &bytes),
             Input::Message { conn, channel, bytes } => self.handle_message(now, conn, channel, bytes),
-            Input::Closed { conn, why } if self.membership.owns(conn) => self.membership.handle_closed(now, conn, why),
+            Input::Closed { conn, why } if self.gossip.owns(conn) => self.gossip.handle_closed(now, conn, why),
             Input::Closed { conn, why } => {
                 // Proposals that were on this stream may be lost though the leader goes on.
                 if self.peers.peer_of(conn).is_some_and(|peer| self.consensus.leader() == Some(peer)) {
@@ -214,7 +214,7 @@ impl Node {
     fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.counters.clock_gaps += 1;
         self.liveness.handle_clock_gap(now, gap);
-        self.membership.handle_clock_gap(now, gap);
+        self.gossip.handle_clock_gap(now, gap);
         if let Some(leading) = &mut self.leading {
             leading.handle_clock_gap(gap);
         }
@@ -238,7 +238,7 @@ impl Node {
                 if addresses.len() > limits::JOIN_ADDRESSES_MAX {
                     return Err(RequestError::Busy);
                 }
-                self.membership.join(now, addresses);
+                self.gossip.join(now, addresses);
             }
             Request::Leave => self.begin_leave(now),
             Request::SetEndpoint { name, address } => self.set_endpoint(now, name, address)?,
@@ -256,8 +256,8 @@ impl Node {
 
     fn handle_timeout(&mut self, now: Timestamp) {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| now >= at);
-        if due(self.membership.poll_timeout()) {
-            self.membership.handle_timeout(now);
+        if due(self.gossip.poll_timeout()) {
+            self.gossip.handle_timeout(now);
         }
         if due(self.liveness.poll_timeout()) {
             self.liveness.handle_timeout(now);
@@ -296,7 +296,7 @@ impl Node {
             return Some(self.now);
         }
         let machines = [
-            self.membership.poll_timeout(),
+            self.gossip.poll_timeout(),
             self.liveness.poll_timeout(),
             self.consensus.poll_timeout(),
             self.handover.poll_timeout(),

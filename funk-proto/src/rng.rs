@@ -30,7 +30,7 @@ pub enum Stream {
     /// Raft, boot and cluster ids, and the datagram key secret.
     Identity = 1,
     /// Gossip and joining.
-    Membership = 2,
+    Gossip = 2,
     /// Election timing.
     Consensus = 3,
     /// Heartbeat timing.
@@ -81,7 +81,7 @@ mod tests {
         let seed = Seed::from_u64(7);
         let draw = |stream| Rng::new(seed, stream).next_u64();
         assert_eq!(draw(Stream::Consensus), draw(Stream::Consensus));
-        assert_ne!(draw(Stream::Consensus), draw(Stream::Membership));
+        assert_ne!(draw(Stream::Consensus), draw(Stream::Gossip));
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Plan {
 
     /// The plan of a seed: each kind of fault is on or off, with a rate of its own.
     pub fn draw(seed: u64) -> Self {
-        let mut rng = Rng::new(Seed::from_u64(seed), Stream::Membership);
+        let mut rng = Rng::new(Seed::from_u64(seed), Stream::Gossip);
         let nodes = 3 + usize::try_from(rng.below(5)).expect("small");
         let mut plan = Plan::quiet(seed, nodes);
         plan.shards = [1, 7, 40, 64, 100][usize::try_from(rng.below(5)).expect("small")];

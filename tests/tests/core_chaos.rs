@@ -13,7 +13,7 @@ fn draw(rng: &mut Rng, bound: usize) -> usize {
 
 /// One storm of `rounds` faults over three to seven nodes.
 fn storm(seed: u64, rounds: u64) {
-    let mut rng = Rng::new(Seed::from_u64(seed), Stream::Membership);
+    let mut rng = Rng::new(Seed::from_u64(seed), Stream::Gossip);
     let mut world = World::new(seed);
     let nodes = 3 + draw(&mut rng, 5);
     for _ in 0..nodes {

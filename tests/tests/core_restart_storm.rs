@@ -33,7 +33,7 @@ fn heal(world: &mut World, seed: u64) {
 }
 
 fn storm(seed: u64, rounds: u64) {
-    let mut rng = Rng::new(Seed::from_u64(seed), Stream::Membership);
+    let mut rng = Rng::new(Seed::from_u64(seed), Stream::Gossip);
     let mut world = World::new(seed);
     let nodes = 1 + draw(&mut rng, 5);
     for _ in 0..nodes {

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn coordinates_learn_the_round_trips() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Membership);
+        let mut rng = Rng::new(Seed::from_u64(1), Stream::Gossip);
         let mut nodes = [Coordinates::new(), Coordinates::new(), Coordinates::new()];
         let names = ["a", "b", "c"].map(|name| Bytes::from_static(name.as_bytes()));
         // Milliseconds between a and b, b and c, a and c.
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn nonsense_moves_nothing() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Membership);
+        let mut rng = Rng::new(Seed::from_u64(1), Stream::Gossip);
         let mut node = Coordinates::new();
         let name = Bytes::from_static(b"a");
         let bad = Coordinate { error: f64::NAN, ..Coordinate::default() };

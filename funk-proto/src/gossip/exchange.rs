@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::member::Life;
 use super::news::News;
-use super::{Exchange, Membership, MembershipOutput, Purpose};
+use super::{Exchange, Gossip, GossipOutput, Purpose};
 use crate::id::ConnId;
 use crate::limits::GOSSIP_STREAM_TIMEOUT;
 use crate::status::GossipStatus;
@@ -22,7 +22,7 @@ const ERROR_CHARS_MAX: usize = 200;
 const SPREAD_STEP: Duration = Duration::from_millis(5);
 const SPREAD_MEMBERS_MAX: usize = 400;
 
-impl Membership {
+impl Gossip {
     /// Adds join addresses and tries them at once; a node that is among others
     /// already waits a little, so that not all of them call on a newcomer
     /// together, and tries only where no member is that it knows to be alive.
@@ -54,7 +54,7 @@ impl Membership {
             Some(&gossip::PUSH_PULL) => {
                 let (request, state) = decode(message)?;
                 let bytes = self.table.push_pull(request.join).encode();
-                self.outputs.push_back(MembershipOutput::Reply { conn, bytes });
+                self.outputs.push_back(GossipOutput::Reply { conn, bytes });
                 if !request.nodes.is_empty() {
                     self.merge(now, &request, state.as_ref());
                 }
@@ -62,14 +62,14 @@ impl Membership {
             Some(&gossip::PING) => {
                 let ping = Ping::decode(message)?;
                 self.outputs.push_back(if ping.node.is_empty() || ping.node == self.table.own {
-                    MembershipOutput::Reply { conn, bytes: gossip::encode_ack(ping.sequence) }
+                    GossipOutput::Reply { conn, bytes: gossip::encode_ack(ping.sequence) }
                 } else {
-                    MembershipOutput::Close { conn }
+                    GossipOutput::Close { conn }
                 });
             }
             Some(&gossip::USER) => {
                 self.counters.unexpected += 1;
-                self.outputs.push_back(MembershipOutput::Close { conn });
+                self.outputs.push_back(GossipOutput::Close { conn });
             }
             _ => return Err(BadMessage::Malformed("a gossip request")),
         }
@@ -117,7 +117,7 @@ impl Membership {
             }
         }
         if exchange.purpose != Purpose::Leave {
-            self.outputs.push_back(MembershipOutput::Joined { address: exchange.to });
+            self.outputs.push_back(GossipOutput::Joined { address: exchange.to });
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Membership {
         match exchange.purpose {
             Purpose::Join => {
                 self.targets.ended(now, exchange.to, false, &mut self.rng);
-                self.outputs.push_back(MembershipOutput::JoinFailed { address: exchange.to, reason });
+                self.outputs.push_back(GossipOutput::JoinFailed { address: exchange.to, reason });
             }
             // Another member may answer.
             Purpose::Sync => self.sync_again(),
@@ -220,12 +220,12 @@ impl Membership {
     pub(super) fn dial(&mut self, now: Timestamp, to: SocketAddr, purpose: Purpose) -> ConnId {
         let conn = self.dials.next();
         self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
-        self.outputs.push_back(MembershipOutput::Dial { conn, to });
+        self.outputs.push_back(GossipOutput::Dial { conn, to });
         let bytes = match purpose {
             Purpose::Join if self.looks => gossip::look_request(),
             _ => self.table.push_pull(matches!(purpose, Purpose::Join | Purpose::Reconnect)).encode(),
         };
-        self.outputs.push_back(MembershipOutput::Message { conn, bytes });
+        self.outputs.push_back(GossipOutput::Message { conn, bytes });
         conn
     }
 }

@@ -10,7 +10,7 @@ use crate::id::{ClusterName, ConnId, NodeName};
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
-pub struct MembershipConfig {
+pub struct GossipConfig {
     /// This node's name.
     pub name: NodeName,
     /// Members that show another cluster name are not taken in.
@@ -23,13 +23,13 @@ pub struct MembershipConfig {
     pub tags: BTreeMap<String, String>,
     /// Intervals and multipliers.
     pub timing: GossipTiming,
-    /// Begin by looking at the join addresses only, see [`super::Membership::look_only`].
+    /// Begin by looking at the join addresses only, see [`super::Gossip::look_only`].
     pub looks: bool,
 }
 
 /// What membership wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MembershipOutput {
+pub enum GossipOutput {
     /// Send a datagram; it may be lost.
     Datagram {
         /// To where.

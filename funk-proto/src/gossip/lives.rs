@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::Membership;
+use super::Gossip;
 use super::member::Life;
 
 /// What probing and gossip hold of one member's life.
@@ -20,7 +20,7 @@ pub struct GossipLife {
     pub gone: bool,
 }
 
-impl Membership {
+impl Gossip {
     /// The lives that are known, by name; those that ended long ago are left out.
     pub fn lives(&self) -> impl Iterator<Item = GossipLife> + '_ {
         let known = self.table.members.iter().filter(|(_, member)| member.life != Life::Forgotten);

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_round_names_each_once_and_newcomers_may_join_it() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Membership);
+        let mut rng = Rng::new(Seed::from_u64(1), Stream::Gossip);
         let mut prober = Prober::new(Timestamp::ZERO, &mut rng);
         let names: Vec<Bytes> = (0..20).map(|n| Bytes::from(n.to_string())).collect();
         prober.begin_round(&mut rng, names.clone());
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn probes_for_others_are_bounded_and_end() {
-        let mut rng = Rng::new(Seed::from_u64(1), Stream::Membership);
+        let mut rng = Rng::new(Seed::from_u64(1), Stream::Gossip);
         let mut prober = Prober::new(Timestamp::ZERO, &mut rng);
         let end = RelayEnd { asker: SocketAddr::from(([127, 0, 0, 1], 9)), sequence: 7 };
         let at = Timestamp::from_millis(5);

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::member::Life;
 use super::probe::{Probe, RelayEnd};
-use super::{Exchange, Membership, MembershipOutput, Purpose};
+use super::{Exchange, Gossip, GossipOutput, Purpose};
 use crate::time::Timestamp;
 use crate::wire::gossip::{Accusation, Compound, Coordinate, Packet};
 
-impl Membership {
+impl Gossip {
     /// Does what is due of the probe cycle.
     pub(super) fn handle_probe_timeout(&mut self, now: Timestamp) {
         for RelayEnd { asker, sequence } in self.prober.relays_failed(now) {
@@ -108,9 +108,9 @@ impl Membership {
         let conn = stream.then(|| {
             let conn = self.dials.next();
             self.exchanges.insert(conn, Exchange { to: address, purpose: Purpose::Ping(sequence), deadline });
-            self.outputs.push_back(MembershipOutput::Dial { conn, to: address });
+            self.outputs.push_back(GossipOutput::Dial { conn, to: address });
             let bytes = self.ping(sequence, target).encode();
-            self.outputs.push_back(MembershipOutput::Message { conn, bytes });
+            self.outputs.push_back(GossipOutput::Message { conn, bytes });
             conn
         });
         if let Some(probe) = &mut self.prober.probe {
@@ -145,7 +145,7 @@ impl Membership {
 
     fn close_probe_stream(&mut self, probe: &Probe) {
         if let Some(conn) = probe.stream.filter(|conn| self.exchanges.remove(conn).is_some()) {
-            self.outputs.push_back(MembershipOutput::Close { conn });
+            self.outputs.push_back(GossipOutput::Close { conn });
         }
     }
 

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::member::{Life, Member};
-use super::{Membership, MembershipOutput};
+use super::{Gossip, GossipOutput};
 use crate::time::Timestamp;
 use crate::wire::gossip::{Compound, Packet, SerfMessage, with_crc};
 
-impl Membership {
+impl Gossip {
     /// When the next round is due: soon after news, and again and again until
     /// all of it was sent often enough. Without news there is nothing to say.
     pub(super) fn next_round(&self) -> Option<Timestamp> {
@@ -63,7 +63,7 @@ impl Membership {
         let bytes = if checksum { with_crc(&bytes) } else { bytes };
         self.counters.datagrams_sent += 1;
         self.counters.bytes_sent += bytes.len() as u64;
-        self.outputs.push_back(MembershipOutput::Datagram { to, bytes });
+        self.outputs.push_back(GossipOutput::Datagram { to, bytes });
     }
 
     /// Sends a message of Serf's own to one node.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::Membership;
+use super::Gossip;
 use super::broadcast::{Broadcast, Tier};
 use crate::limits::GOSSIP_EVENT_BYTES_MAX;
 use crate::status::GossipStatus;
@@ -18,7 +18,7 @@ const PING: &[u8] = b"_serf_ping";
 /// The query by which an agent asks who has a name.
 const CONFLICT: &[u8] = b"_serf_conflict";
 
-impl Membership {
+impl Gossip {
     /// Takes a message of Serf's own.
     pub(super) fn handle_serf(&mut self, now: Timestamp, message: &Bytes) {
         let decoded = match SerfMessage::decode(message) {

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_was_found_makes_room_once_it_failed_and_what_was_given_never() {
-        let (mut targets, mut rng) = (Targets::default(), Rng::new(Seed::from_u64(1), Stream::Membership));
+        let (mut targets, mut rng) = (Targets::default(), Rng::new(Seed::from_u64(1), Stream::Gossip));
         let now = Timestamp::from_millis(1);
         targets.add(now, address(0), Duration::ZERO, &mut rng);
         targets.pin();
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_node_among_others_comes_back_to_an_address_later_than_one_that_is_alone() {
-        let (mut targets, mut rng) = (Targets::default(), Rng::new(Seed::from_u64(1), Stream::Membership));
+        let (mut targets, mut rng) = (Targets::default(), Rng::new(Seed::from_u64(1), Stream::Gossip));
         let now = Timestamp::from_millis(1);
         targets.add(now, address(0), Duration::ZERO, &mut rng);
         assert_eq!((targets.due(now, true).len(), targets.due(now, false).len()), (1, 1));

@@ -47,8 +47,8 @@ fn two_nodes_meet_and_see_each_others_tags() {
             assert_eq!(member.addr, at(if member.name == "a" { 1 } else { 2 }));
         }
     }
-    assert!(net.seen.contains(&(at(2), MembershipOutput::Joined { address: at(1) })));
-    assert!(net.seen.contains(&(at(1), MembershipOutput::Changed("b".into()))));
+    assert!(net.seen.contains(&(at(2), GossipOutput::Joined { address: at(1) })));
+    assert!(net.seen.contains(&(at(1), GossipOutput::Changed("b".into()))));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_looker_sees_everybody_and_becomes_nobody() {
     net.start(&config("b", 2, &[1]));
     let now = net.now;
     net.node(1).handle_message(now, ConnId::accepted(7), look_request()).unwrap();
-    let Some(MembershipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
+    let Some(GossipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
     let names: Vec<_> = parse_members(&bytes).unwrap().into_iter().map(|member| member.name).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(net.node(1).poll_output(), None);
@@ -100,7 +100,7 @@ fn clusters_of_other_names_stay_apart() {
     other.tags.insert("meta.clusterName".into(), "d".into());
     net.start(&other);
     let reason = "only members of another cluster are there".into();
-    assert!(net.seen.contains(&(at(2), MembershipOutput::JoinFailed { address: at(1), reason })));
+    assert!(net.seen.contains(&(at(2), GossipOutput::JoinFailed { address: at(1), reason })));
     assert_eq!((net.view(1), net.view(2)), ("a=alive".into(), "b=alive".into()));
     assert_eq!(net.node(1).counters().vetoed, 1);
     // A plain agent shows no cluster name and is welcome.
@@ -113,7 +113,7 @@ fn joining_goes_on_until_the_seed_appears() {
     let mut net = Net::new();
     net.start(&config("b", 2, &[1]));
     net.run(Duration::from_secs(60));
-    let tries = net.seen.iter().filter(|(_, output)| matches!(output, MembershipOutput::JoinFailed { .. })).count();
+    let tries = net.seen.iter().filter(|(_, output)| matches!(output, GossipOutput::JoinFailed { .. })).count();
     assert!((25..60).contains(&tries), "{tries} tries in a minute");
     net.start(&config("a", 1, &[]));
     net.run(Duration::from_secs(3));
@@ -136,10 +136,10 @@ fn a_node_that_is_left_alone_joins_anew() {
 
 #[test]
 fn a_seed_that_never_answers_is_given_up_and_tried_again() {
-    let mut node = Membership::new(config("b", 2, &[1]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
-    let dials = |node: &mut Membership| {
+    let mut node = Gossip::new(config("b", 2, &[1]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+    let dials = |node: &mut Gossip| {
         let outputs = std::iter::from_fn(|| node.poll_output()).collect::<Vec<_>>();
-        outputs.iter().filter(|output| matches!(output, MembershipOutput::Dial { .. })).count()
+        outputs.iter().filter(|output| matches!(output, GossipOutput::Dial { .. })).count()
     };
     assert_eq!(dials(&mut node), 1);
     let mut again = 0;
@@ -302,13 +302,13 @@ fn agents_that_ping_over_a_stream_get_their_ack() {
     let mut net = Net::new();
     net.start(&config("a", 1, &[]));
     let now = net.now;
-    let ping = |node: &mut Membership, message: &'static [u8]| {
+    let ping = |node: &mut Gossip, message: &'static [u8]| {
         node.handle_message(now, ConnId::accepted(3), Bytes::from_static(message)).unwrap();
         node.poll_output().unwrap()
     };
-    let ack = MembershipOutput::Reply { conn: ConnId::accepted(3), bytes: gossip::encode_ack(7) };
+    let ack = GossipOutput::Reply { conn: ConnId::accepted(3), bytes: gossip::encode_ack(7) };
     assert_eq!(ping(net.node(1), b"\x00\x82\xa4Node\xa1a\xa5SeqNo\x07"), ack);
-    let close = MembershipOutput::Close { conn: ConnId::accepted(3) };
+    let close = GossipOutput::Close { conn: ConnId::accepted(3) };
     assert_eq!(ping(net.node(1), b"\x00\x82\xa4Node\xa1b\xa5SeqNo\x07"), close);
 }
 
@@ -316,11 +316,11 @@ fn agents_that_ping_over_a_stream_get_their_ack() {
 fn tags_that_do_not_fit_are_reported_once() {
     let mut wide = config("a", 1, &[]);
     wide.tags.extend((0..9).map(|n| (format!("ep.service{n}"), "x".repeat(50))));
-    let mut node = Membership::new(wide, DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
-    let Some(MembershipOutput::TagsDropped(dropped)) = node.poll_output() else { panic!("not reported") };
+    let mut node = Gossip::new(wide, DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+    let Some(GossipOutput::TagsDropped(dropped)) = node.poll_output() else { panic!("not reported") };
     assert_eq!(dropped.first().map(String::as_str), Some("ep.service8"));
     node.set_tag(Timestamp::ZERO, "funk.id", Some("b".into()));
-    assert_eq!(node.poll_output(), Some(MembershipOutput::Changed("a".into())));
+    assert_eq!(node.poll_output(), Some(GossipOutput::Changed("a".into())));
     assert_eq!(node.poll_output(), None);
     assert_eq!(node.members().next().unwrap().tags["funk.id"], "b");
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Node;
 use crate::config::is_endpoint_name;
 use crate::endpoints::{EndpointSet, NodeEndpoints};
-use crate::membership::GossipMember;
+use crate::gossip::GossipMember;
 use crate::status::GossipStatus;
 
 /// What was shown last, and what may have changed since.
@@ -71,7 +71,7 @@ impl Node {
             let mut up = members.filter(|member| member.name.as_str() == name && member.boot.is_some());
             return up.next().map(|member| member.all_endpoints()).unwrap_or_default();
         }
-        match self.membership.member(name) {
+        match self.gossip.member(name) {
             Some(GossipMember { status: GossipStatus::Alive | GossipStatus::Leaving, tags, .. }) => {
                 let endpoints = tags.into_iter().filter(|(name, _)| is_endpoint_name(name));
                 endpoints.filter_map(|(name, addr)| Some((name, addr.parse().ok()?))).collect()

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use crate::consensus::Role;
+use crate::gossip::GossipLife;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term, WorkerId};
-use crate::membership::GossipLife;
 use crate::time::Timestamp;
 
 /// A look inside a node, for checkers. No stable interface.
@@ -119,7 +119,7 @@ impl<'a> Inspect<'a> {
 
     /// What gossip holds of lives, and a number that grows when that changes.
     pub fn gossip_lives(&self) -> (u64, impl Iterator<Item = GossipLife> + use<'a>) {
-        (self.0.membership.changes(), self.0.membership.lives())
+        (self.0.gossip.changes(), self.0.gossip.lives())
     }
 
     /// The bytes of its replicated state; `None` before it has any.

@@ -108,7 +108,7 @@ impl Node {
             if now >= until {
                 self.joining.look_round_until = None;
                 self.bootstrap(now);
-                self.membership.look_only(now, false);
+                self.gossip.look_only(now, false);
                 self.joining.ask_at = Some(now + CUT_OFF);
             }
             return;
@@ -118,7 +118,7 @@ impl Node {
         } else if self.is_out(now) {
             if now >= self.joining.rejoin_at {
                 self.joining.rejoin_at = now + REJOIN;
-                self.membership.join(now, self.config.join.clone());
+                self.gossip.join(now, self.config.join.clone());
             }
             self.ask_to_join(now);
         } else {
@@ -140,7 +140,7 @@ impl Node {
     /// A gossip member is new or changed: it may be a cluster that a bootstrap
     /// must not double, or a door to the cluster that a joiner looks for.
     pub(super) fn notice_gossip_member(&mut self, now: Timestamp, name: &str) {
-        let Some(member) = self.membership.members().find(|member| member.name == name) else { return };
+        let Some(member) = self.gossip.members().find(|member| member.name == name) else { return };
         let tag = |name: &str| member.tags.get(name);
         if member.name == self.config.name.as_str()
             || tag("meta.clusterName").is_none_or(|name| name != self.config.cluster.as_str())
@@ -258,10 +258,10 @@ impl Node {
     /// whoever saw another cluster of the name without them would take it for a twin.
     pub(super) fn show_cluster(&mut self, now: Timestamp) {
         if let Some((name, shown)) = twins::tag(&self.peers.identity) {
-            self.membership.set_tag(now, name, Some(shown));
+            self.gossip.set_tag(now, name, Some(shown));
         }
         let cluster = self.peers.identity.cluster.map(|cluster| cluster.to_string());
-        self.membership.set_tag(now, "funk.cluster", cluster);
+        self.gossip.set_tag(now, "funk.cluster", cluster);
     }
 
     // ---- getting out ----
@@ -270,7 +270,7 @@ impl Node {
         if std::mem::replace(&mut self.joining.leaving, true) {
             return;
         }
-        self.membership.announce_leave(now);
+        self.gossip.announce_leave(now);
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
         if member {
             self.ask_to_leave(now);
@@ -298,7 +298,7 @@ impl Node {
     pub(super) fn leave_is_done(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.joining.left, true) {
             if !self.config.durable {
-                self.membership.leave(now);
+                self.gossip.leave(now);
             }
             self.event(Event::Left);
         }
@@ -339,8 +339,8 @@ impl Node {
 
     /// The verdict on a member is no verdict on whoever has its name since.
     pub(super) fn tell_gossip(&mut self, name: &NodeName, id: RaftId, status: GossipStatus) {
-        if self.membership.tag(name, "funk.id").is_none_or(|shown| shown == id.to_string()) {
-            self.membership.set_status(name, status);
+        if self.gossip.tag(name, "funk.id").is_none_or(|shown| shown == id.to_string()) {
+            self.gossip.set_status(name, status);
         }
     }
 
@@ -357,7 +357,7 @@ impl Node {
         if !crate::config::is_endpoint_name(&name) || address.is_some() && full {
             return Err(RequestError::Endpoint(name));
         }
-        self.membership.set_tag(now, name.clone(), address.map(|address| address.to_string()));
+        self.gossip.set_tag(now, name.clone(), address.map(|address| address.to_string()));
         match address {
             Some(address) => self.config.endpoints.insert(name, address),
             None => self.config.endpoints.remove(&name),

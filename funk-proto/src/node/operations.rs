@@ -200,8 +200,8 @@ impl Node {
     /// A node that is in no table, but perhaps in gossip.
     fn goal_of_stranger(&self, name: &NodeName) -> Result<Goal, OperationRefused> {
         let unknown = || OperationRefused::UnknownMember(name.clone());
-        let seen = self.membership.member(name.as_str()).ok_or_else(unknown)?;
-        let tag = |tag| u64::from_str_radix(self.membership.tag(name, tag)?, 16).ok();
+        let seen = self.gossip.member(name.as_str()).ok_or_else(unknown)?;
+        let tag = |tag| u64::from_str_radix(self.gossip.tag(name, tag)?, 16).ok();
         if seen.status != GossipStatus::Alive {
             return Err(impossible(format!("gossip shows {name} as {}: start it first", seen.status.as_str())));
         }
@@ -294,7 +294,7 @@ impl Node {
         let votes = self.consensus.voters().contains(&id) || self.consensus.outgoing_voters().contains(&id);
         let Some(boot) = member.boot else {
             // The boot that was declared dead may only have been stopped: it is kept out too.
-            let shown = || BootId::new(u64::from_str_radix(self.membership.tag(&member.name, "funk.boot")?, 16).ok()?);
+            let shown = || BootId::new(u64::from_str_radix(self.gossip.tag(&member.name, "funk.boot")?, 16).ok()?);
             let last = self.peers.boot(id).or_else(shown).map_or(0, BootId::get);
             return (!votes).then(|| Op::Expelled(name(last)));
         };

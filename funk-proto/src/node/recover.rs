@@ -57,7 +57,7 @@ impl Node {
         let others = others.take(limits::JOIN_ADDRESSES_MAX).collect();
         tracing::info!(%cluster, members, applied = %state.applied, "the data directory's cluster is resumed");
         self.peers.identity.cluster = Some(cluster);
-        self.membership.join(now, others);
+        self.gossip.join(now, others);
         self.show_cluster(now);
         let rejoins = self.config.participation != Participation::NonMember;
         self.joining.resume(rejoins.then_some(now));

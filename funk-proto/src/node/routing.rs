@@ -10,10 +10,10 @@ use super::Node;
 use crate::consensus::{ConsensusOutput, Role};
 use crate::error::Misbehaviour;
 use crate::event::Event;
+use crate::gossip::GossipOutput;
 use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
 use crate::liveness::LivenessOutput;
-use crate::membership::MembershipOutput;
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
 use crate::shards::handover::HandoverOutput;
@@ -48,9 +48,9 @@ impl Node {
                 quiet = false;
                 self.route_sender(now, output);
             }
-            while let Some(output) = self.membership.poll_output() {
+            while let Some(output) = self.gossip.poll_output() {
                 quiet = false;
-                self.route_membership(now, output);
+                self.route_gossip(now, output);
             }
             while let Some(news) = self.peers.poll_news() {
                 quiet = false;
@@ -147,25 +147,25 @@ impl Node {
         }
     }
 
-    fn route_membership(&mut self, now: Timestamp, output: MembershipOutput) {
+    fn route_gossip(&mut self, now: Timestamp, output: GossipOutput) {
         match output {
-            MembershipOutput::Datagram { to, bytes } => {
+            GossipOutput::Datagram { to, bytes } => {
                 self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Gossip, to, bytes });
             }
-            MembershipOutput::Dial { conn, to } => {
+            GossipOutput::Dial { conn, to } => {
                 self.outputs.push_back(Output::Dial { conn, to, channel: Channel::Gossip });
             }
-            MembershipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
-            MembershipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
-            MembershipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
-            MembershipOutput::Changed(name) => {
+            GossipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
+            GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
+            GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
+            GossipOutput::Changed(name) => {
                 self.notice_gossip_member(now, &name);
                 self.endpoints.node_changed(name);
             }
-            MembershipOutput::Namesake(tags) => self.notice_namesake(now, &tags),
-            MembershipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
-            MembershipOutput::Joined { .. } => self.ask_to_join(now),
-            MembershipOutput::TagsDropped(tags) => {
+            GossipOutput::Namesake(tags) => self.notice_namesake(now, &tags),
+            GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
+            GossipOutput::Joined { .. } => self.ask_to_join(now),
+            GossipOutput::TagsDropped(tags) => {
                 tracing::warn!(?tags, "tags do not fit into gossip and are left out");
             }
         }
@@ -194,7 +194,7 @@ impl Node {
 
     pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: Channel, bytes: Bytes) {
         if channel == Channel::Gossip {
-            if let Err(what) = self.membership.handle_message(now, conn, bytes) {
+            if let Err(what) = self.gossip.handle_message(now, conn, bytes) {
                 self.event(Event::PeerMisbehaved { what });
             }
             return;
@@ -287,7 +287,7 @@ impl Node {
 
     pub(super) fn handle_datagram(&mut self, now: Timestamp, socket: DatagramSocket, from: SocketAddr, bytes: &Bytes) {
         if socket == DatagramSocket::Gossip {
-            self.membership.handle_datagram(now, from, bytes);
+            self.gossip.handle_datagram(now, from, bytes);
             return;
         }
         let opened = liveness::open(bytes, |id, boot| self.peers.incoming_key(id, boot));

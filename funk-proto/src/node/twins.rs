@@ -42,7 +42,7 @@ impl Node {
     /// generation that another one took the place of.
     pub(super) fn in_clusters(&self) -> impl Iterator<Item = (GossipMember, String)> + '_ {
         let alive = || {
-            self.membership.members().filter(|member| {
+            self.gossip.members().filter(|member| {
                 let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
                 same && member.status == GossipStatus::Alive && member.name != self.config.name.as_str()
             })
@@ -97,7 +97,7 @@ impl Node {
         }
         let mut clusters = clusters.into_iter();
         let (Some(one), Some(other)) = (clusters.next(), clusters.next()) else { return false };
-        self.membership.leave(now);
+        self.gossip.leave(now);
         self.refuse(Refusal::TwoClusters { clusters: [one, other] });
         true
     }

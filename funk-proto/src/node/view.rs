@@ -135,7 +135,7 @@ impl Node {
 
     pub(super) fn make_status(&self) -> Status {
         let (heartbeats_sent, heartbeats_answered) = self.liveness.heartbeat_counts();
-        let gossip = self.membership.counters();
+        let gossip = self.gossip.counters();
         let counters = crate::status::Counters {
             heartbeats_sent,
             heartbeats_answered,
@@ -190,7 +190,7 @@ impl Node {
     /// The replicated table, then those whom only gossip knows, by name.
     fn member_statuses(&self) -> Vec<MemberStatus> {
         let mut statuses = BTreeMap::<String, MemberStatus>::new();
-        for seen in self.membership.members() {
+        for seen in self.gossip.members() {
             let Ok(name) = seen.name.parse() else { continue };
             let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
             let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();

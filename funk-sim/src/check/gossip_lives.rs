@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::Timestamp;
-use funk_proto::membership::GossipLife;
+use funk_proto::gossip::GossipLife;
 
 use crate::checker::{Checker, Scene, Verdict};
 use crate::host::Facts;

@@ -147,7 +147,7 @@ fn events_that_contradict_each_other_break_their_order() {
 #[test]
 fn a_life_that_begins_again_by_an_old_word_breaks_gossip_lives() {
     use super::gossip_lives::check;
-    let life = |incarnation, gone, port| funk_proto::membership::GossipLife {
+    let life = |incarnation, gone, port| funk_proto::gossip::GossipLife {
         name: bytes::Bytes::from_static(b"n2"),
         address: ([10, 0, 0, 3], port).into(),
         incarnation,

@@ -1,14 +1,14 @@
 //! What is said of a node's life, in an order in which it is rarely said.
 
 use bytes::Bytes;
+use funk_proto::gossip::{Gossip, GossipConfig};
 use funk_proto::id::DialNumbers;
-use funk_proto::membership::{Membership, MembershipConfig};
 use funk_proto::status::GossipStatus;
 use funk_proto::wire::gossip::{Accusation, Alive, Packet, VERSIONS, encode_tags};
 use funk_proto::{Seed, Timestamp};
 
-fn membership() -> Membership {
-    let config = MembershipConfig {
+fn membership() -> Gossip {
+    let config = GossipConfig {
         name: "n1".parse().expect("legal"),
         cluster: "c".parse().expect("legal"),
         addr: ([10, 0, 0, 1], 1).into(),
@@ -17,10 +17,10 @@ fn membership() -> Membership {
         tags: [("meta.clusterName".to_owned(), "c".to_owned())].into(),
         timing: Default::default(),
     };
-    Membership::new(config, DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO)
+    Gossip::new(config, DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO)
 }
 
-fn hear(member: &mut Membership, packet: &Packet) {
+fn hear(member: &mut Gossip, packet: &Packet) {
     let (now, from) = (Timestamp::from_millis(10), ([10, 0, 0, 3], 1).into());
     member.handle_datagram(now, from, &packet.encode());
     while member.poll_output().is_some() {}
@@ -36,7 +36,7 @@ fn accusation(of: &'static str, incarnation: u32) -> Accusation {
     Accusation { incarnation, node: Bytes::from_static(of.as_bytes()), from: Bytes::from_static(b"n3") }
 }
 
-fn status(member: &Membership) -> Option<GossipStatus> {
+fn status(member: &Gossip) -> Option<GossipStatus> {
     member.member("n2").map(|known| known.status)
 }
 

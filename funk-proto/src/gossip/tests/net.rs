@@ -13,11 +13,11 @@ use crate::wire::gossip::StreamDecoder;
 
 pub(super) struct Net {
     pub(super) now: Timestamp,
-    pub(super) nodes: BTreeMap<SocketAddr, Membership>,
+    pub(super) nodes: BTreeMap<SocketAddr, Gossip>,
     /// Accepted streams: the dialer's address and stream.
     accepted: BTreeMap<ConnId, (SocketAddr, ConnId)>,
     /// What nodes put out that is not traffic.
-    pub(super) seen: Vec<(SocketAddr, MembershipOutput)>,
+    pub(super) seen: Vec<(SocketAddr, GossipOutput)>,
     pub(super) trace: String,
     /// Datagrams lost, in percent.
     pub(super) loss: u64,
@@ -38,9 +38,9 @@ pub(super) fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-pub(super) fn config(name: &str, port: u16, join: &[u16]) -> MembershipConfig {
+pub(super) fn config(name: &str, port: u16, join: &[u16]) -> GossipConfig {
     let tags = [("meta.clusterName", "c"), ("ep.raft", "127.0.0.1:9"), ("funk.id", name)];
-    MembershipConfig {
+    GossipConfig {
         name: name.parse().unwrap(),
         cluster: "c".parse().unwrap(),
         addr: at(port),
@@ -74,10 +74,10 @@ impl Net {
         }
     }
 
-    pub(super) fn start(&mut self, config: &MembershipConfig) {
+    pub(super) fn start(&mut self, config: &GossipConfig) {
         let seed = Seed::from_u64(self.rng.next_u64());
         self.shown.retain(|(observer, _), _| *observer != config.addr);
-        self.nodes.insert(config.addr, Membership::new(config.clone(), DialNumbers::new(0, 2), seed, self.now));
+        self.nodes.insert(config.addr, Gossip::new(config.clone(), DialNumbers::new(0, 2), seed, self.now));
         self.settle();
     }
 
@@ -115,7 +115,7 @@ impl Net {
         }
     }
 
-    pub(super) fn node(&mut self, port: u16) -> &mut Membership {
+    pub(super) fn node(&mut self, port: u16) -> &mut Gossip {
         self.nodes.get_mut(&at(port)).unwrap()
     }
 
@@ -137,27 +137,27 @@ impl Net {
             for (from, output) in outputs {
                 writeln!(self.trace, "{:?} {from} {output:?}", self.now).unwrap();
                 match output {
-                    MembershipOutput::Datagram { to, bytes } => self.carry(from, to, bytes),
-                    MembershipOutput::Dial { conn, to } => {
+                    GossipOutput::Datagram { to, bytes } => self.carry(from, to, bytes),
+                    GossipOutput::Dial { conn, to } => {
                         dials.insert((from, conn), to);
                     }
-                    MembershipOutput::Message { conn, bytes } => self.deliver(from, conn, dials[&(from, conn)], bytes),
-                    MembershipOutput::Reply { conn, bytes } => {
+                    GossipOutput::Message { conn, bytes } => self.deliver(from, conn, dials[&(from, conn)], bytes),
+                    GossipOutput::Reply { conn, bytes } => {
                         let Some((to, conn)) = self.accepted.remove(&conn) else { continue };
                         if let Some(node) = self.nodes.get_mut(&to) {
                             node.handle_message(self.now, conn, bytes).unwrap();
                         }
                     }
-                    MembershipOutput::Close { conn } => {
+                    GossipOutput::Close { conn } => {
                         if let Some((to, conn)) = self.accepted.remove(&conn)
                             && let Some(node) = self.nodes.get_mut(&to)
                         {
                             node.handle_closed(self.now, conn, CloseReason::Ended);
                         }
                     }
-                    MembershipOutput::Changed(name) => {
+                    GossipOutput::Changed(name) => {
                         self.record(from, &name);
-                        self.seen.push((from, MembershipOutput::Changed(name)));
+                        self.seen.push((from, GossipOutput::Changed(name)));
                     }
                     other => self.seen.push((from, other)),
                 }

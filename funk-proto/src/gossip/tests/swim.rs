@@ -165,8 +165,8 @@ fn of_two_nodes_of_one_name_everybody_knows_the_first() {
     second.tags.insert("funk.id".into(), "second".into());
     net.start(&second);
     net.run_secs(60);
-    let namesake = |output: &MembershipOutput| match output {
-        MembershipOutput::Namesake(tags) => tags.get("funk.id").is_some_and(|id| id == "second"),
+    let namesake = |output: &GossipOutput| match output {
+        GossipOutput::Namesake(tags) => tags.get("funk.id").is_some_and(|id| id == "second"),
         _ => false,
     };
     assert!(net.seen.iter().any(|(who, output)| *who == at(1) && namesake(output)), "what it shows is told");
@@ -175,7 +175,7 @@ fn of_two_nodes_of_one_name_everybody_knows_the_first() {
         assert_eq!((seen.addr, seen.status), (at(2), GossipStatus::Alive));
     }
     let told = net.seen.iter().any(|(who, output)| {
-        *who == at(99) && matches!(output, MembershipOutput::JoinFailed { reason, .. } if reason.contains("name"))
+        *who == at(99) && matches!(output, GossipOutput::JoinFailed { reason, .. } if reason.contains("name"))
     });
     assert!(told || net.node(99).counters().conflicts > 0);
 }
@@ -283,18 +283,18 @@ fn poisonous_datagrams_are_counted_and_change_nothing() {
 }
 
 /// What a node sends, as messages, and to whom.
-fn said(node: &mut Membership) -> Vec<(SocketAddr, Packet)> {
+fn said(node: &mut Gossip) -> Vec<(SocketAddr, Packet)> {
     let mut said = Vec::new();
     while let Some(output) = node.poll_output() {
-        if let MembershipOutput::Datagram { to, bytes } = output {
+        if let GossipOutput::Datagram { to, bytes } = output {
             said.extend(unpack(&bytes).packets.into_iter().map(|packet| (to, packet)));
         }
     }
     said
 }
 
-fn alone() -> Membership {
-    let mut node = Membership::new(config("n1", 1, &[]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
+fn alone() -> Gossip {
+    let mut node = Gossip::new(config("n1", 1, &[]), DialNumbers::new(0, 1), Seed::from_u64(1), Timestamp::ZERO);
     node.broadcasts = Broadcasts::default();
     node
 }
