@@ -69,9 +69,7 @@ use crate::peers::{Identity, Peers};
 use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::shards::RouteTable;
-use crate::shards::handover::Handover;
-use crate::shards::transfer::receive::Receiver;
-use crate::shards::transfer::send::Sender;
+use crate::shards::moves::Moves;
 use crate::state::{ClusterValues, Member, State, snapshot};
 use crate::status::{Counters, Status};
 use crate::time::{Timestamp, earliest};
@@ -86,9 +84,7 @@ pub struct Node {
     consensus: Consensus,
     liveness: Liveness,
     gossip: Gossip,
-    handover: Handover,
-    sender: Sender,
-    receiver: Receiver,
+    moves: Moves,
     peers: Peers,
     /// The replicated state; `None` until a snapshot or the bootstrap gives it.
     state: Option<State>,
@@ -147,9 +143,7 @@ impl Node {
             consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
             gossip: Gossip::new(gossip, DialNumbers::new(0, 2), seed, now),
-            handover: Handover::new(config.hands_over_state),
-            sender: Sender::new(config.timing.ack_timeout),
-            receiver: Receiver::default(),
+            moves: Moves::new(config.hands_over_state, config.timing.ack_timeout),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
             entering: None,
@@ -203,8 +197,8 @@ impl Node {
             Input::Unreachable { .. } => {}
             Input::Persisted(token) => self.consensus.handle_persisted(now, token),
             Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
-            Input::Drained { change, shards } => self.handover.handle_drained(now, change, &shards),
-            Input::StateGiven { change, shard, state } => self.sender.handle_state(now, change, shard, state),
+            Input::Drained { change, shards } => self.moves.handle_drained(now, change, &shards),
+            Input::StateGiven { change, shard, state } => self.moves.handle_state(now, change, shard, state),
             Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }
         self.settle(now);
@@ -265,11 +259,8 @@ impl Node {
         if due(self.consensus.poll_timeout()) {
             self.consensus.handle_timeout(now);
         }
-        if due(self.handover.poll_timeout()) {
-            self.handover.handle_timeout(now);
-        }
-        if due(self.sender.poll_timeout()) {
-            self.sender.handle_timeout(now);
+        if due(self.moves.poll_timeout()) {
+            self.moves.handle_timeout(now);
         }
         if due(self.peers.poll_timeout()) {
             self.peers.handle_timeout(now);
@@ -299,8 +290,7 @@ impl Node {
             self.gossip.poll_timeout(),
             self.liveness.poll_timeout(),
             self.consensus.poll_timeout(),
-            self.handover.poll_timeout(),
-            self.sender.poll_timeout(),
+            self.moves.poll_timeout(),
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
             self.operations.poll_timeout(),

@@ -150,31 +150,21 @@ impl Node {
     }
 
     fn shards_move(&mut self, now: Timestamp, index: LogIndex, from: Incarnation, to: Incarnation, shards: &[ShardId]) {
-        if from == self.me {
-            self.handover.close(now, index, to, shards, self.liveness.lease_until());
-        }
-        self.receiver.handle_moving(index, shards);
+        self.moves.handle_moving(now, index, (from, to, self.me), shards, self.liveness.lease_until());
         let (Some(from), Some(to)) = (self.name_of(from.id), self.name_of(to.id)) else { return };
         let count = u32::try_from(shards.len()).expect("the shard count is bounded");
         self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
     }
 
     fn shards_are_owned(&mut self, index: LogIndex, to: Incarnation, shards: &[(ShardId, Option<Incarnation>)]) {
-        let lost: Vec<ShardId> =
-            shards.iter().filter(|(_, former)| *former == Some(self.me)).map(|&(shard, _)| shard).collect();
-        let count = shards.len() as u64;
+        let lost = shards.iter().filter(|(_, previous)| *previous == Some(self.me)).count() as u64;
         if to == self.me {
-            self.counters.shards_gained += count - lost.len() as u64;
+            self.counters.shards_gained += shards.len() as u64 - lost;
         } else {
-            self.counters.shards_lost += lost.len() as u64;
+            self.counters.shards_lost += lost;
         }
-        self.handover.handle_owned(&lost);
-        self.sender.handle_owned(&lost);
-        for &(shard, former) in shards {
-            let state = self.receiver.handle_owned(index, shard, former);
-            if let Some(state) = state.filter(|_| to == self.me) {
-                self.outputs.push_back(Output::StateReceived { shard, epoch: index.into(), state });
-            }
+        for (shard, state) in self.moves.handle_owned(index, (to, self.me), shards) {
+            self.outputs.push_back(Output::StateReceived { shard, epoch: index.into(), state });
         }
         if let Some(owner) = self.name_of(to.id) {
             let shards = shards.iter().map(|&(shard, _)| shard).collect();
@@ -203,9 +193,7 @@ impl Node {
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before = self.up_members();
-        self.handover.restore(now, self.me, &state, self.liveness.lease_until());
-        self.sender.restore(self.me, &state);
-        self.receiver.restore(self.me, &state);
+        self.moves.restore(now, self.me, &state, self.liveness.lease_until());
         self.state = Some(state);
         let after = self.up_members();
         let ids = |members: &[(RaftId, NodeName)]| members.iter().map(|(id, _)| *id).collect::<BTreeSet<RaftId>>();
@@ -291,7 +279,7 @@ impl Node {
             self.proposals_lose_leader();
             let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
             self.event(Event::Leader { leader, term });
-            self.handover.handle_new_leader(now);
+            self.moves.handle_new_leader(now);
             self.bear_witness_again(now);
             self.mend_own_record(now);
         }

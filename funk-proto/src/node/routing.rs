@@ -16,8 +16,7 @@ use crate::io::{Channel, DatagramSocket, Output};
 use crate::liveness::LivenessOutput;
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
-use crate::shards::handover::HandoverOutput;
-use crate::shards::transfer::send::SendOutput;
+use crate::shards::moves::MovesOutput;
 use crate::state::set;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Carry, FrameBody, Release};
@@ -40,13 +39,9 @@ impl Node {
                 quiet = false;
                 self.route_liveness(now, output);
             }
-            while let Some(output) = self.handover.poll_output() {
+            while let Some(output) = self.moves.poll_output(now) {
                 quiet = false;
-                self.route_handover(now, output);
-            }
-            while let Some(output) = self.sender.poll_output() {
-                quiet = false;
-                self.route_sender(now, output);
+                self.route_moves(now, output);
             }
             while let Some(output) = self.gossip.poll_output() {
                 quiet = false;
@@ -122,11 +117,16 @@ impl Node {
         self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Liveness, to: address, bytes });
     }
 
-    fn route_handover(&mut self, now: Timestamp, output: HandoverOutput) {
+    fn route_moves(&mut self, now: Timestamp, output: MovesOutput) {
         match output {
-            HandoverOutput::Drain { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
-            HandoverOutput::Give { change, shards } => self.sender.begin(now, change, shards),
-            HandoverOutput::Release { change, shards } => {
+            MovesOutput::CloseGates { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
+            MovesOutput::WantStates { change, shards } => {
+                self.outputs.push_back(Output::StateWanted { change, shards })
+            }
+            // A piece that does not get away is sent again.
+            MovesOutput::Carry { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
+            MovesOutput::Carried { to, carried } => drop(self.peers.send(now, to, FrameBody::Carried(carried))),
+            MovesOutput::Release { change, shards } => {
                 if let Some(leading) = &mut self.leading {
                     leading.release(self.me, change, &shards);
                 } else if let Some(leader) = self.consensus.leader() {
@@ -135,15 +135,6 @@ impl Node {
                     self.peers.send(now, leader, FrameBody::Release(release));
                 }
             }
-        }
-    }
-
-    fn route_sender(&mut self, now: Timestamp, output: SendOutput) {
-        match output {
-            SendOutput::Want { change, shards } => self.outputs.push_back(Output::StateWanted { change, shards }),
-            // A piece that does not get away is sent again.
-            SendOutput::Send { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
-            SendOutput::Given { change, shards } => self.handover.handle_given(now, change, &shards),
         }
     }
 
@@ -229,10 +220,10 @@ impl Node {
             FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
             FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
             FrameBody::Update(record) => self.handle_update(from, record),
-            FrameBody::Carry(carry) => self.handle_carry(now, from, &carry),
+            FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
             FrameBody::Carried(carried) => {
-                self.sender.handle_carried(now, from, &carried);
+                self.moves.handle_carried(now, from, &carried);
                 Ok(())
             }
         }
@@ -277,12 +268,9 @@ impl Node {
         Ok(())
     }
 
-    fn handle_carry(&mut self, now: Timestamp, from: RaftId, carry: &Carry) -> Result<(), Misbehaviour> {
+    fn handle_carry(&mut self, from: RaftId, carry: &Carry) -> Result<(), Misbehaviour> {
         let Some(state) = &self.state else { return Ok(()) };
-        if let Some(answer) = self.receiver.handle_carry(self.me, from, carry, state)? {
-            self.peers.send(now, from, FrameBody::Carried(answer));
-        }
-        Ok(())
+        self.moves.handle_carry(self.me, from, carry, state)
     }
 
     pub(super) fn handle_datagram(&mut self, now: Timestamp, socket: DatagramSocket, from: SocketAddr, bytes: &Bytes) {

@@ -110,7 +110,7 @@ impl Node {
         if self.consensus.leader().is_none() || owned > 0 && now >= self.liveness.lease_until() {
             return NodeState::Voting;
         }
-        if self.handover.is_active() { NodeState::Resharding } else { NodeState::Operational }
+        if self.moves.is_active() { NodeState::Resharding } else { NodeState::Operational }
     }
 
     fn make_routes(&self) -> RouteTable {

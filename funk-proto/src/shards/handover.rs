@@ -22,7 +22,7 @@ const RESEND: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandoverOutput {
     /// The gates of these shards are closed: tell when their guards are gone.
-    Drain {
+    CloseGates {
         /// The move.
         change: LogIndex,
         /// The shards, ascending.
@@ -98,7 +98,7 @@ impl Handover {
         if planted(Mutant::ReleasedBeforeDrained) {
             self.outputs.push_back(HandoverOutput::Release { change, shards: shards.to_vec() });
         }
-        self.outputs.push_back(HandoverOutput::Drain { change, shards: shards.to_vec() });
+        self.outputs.push_back(HandoverOutput::CloseGates { change, shards: shards.to_vec() });
     }
 
     /// Takes up the moves of a state that came as a whole. What has begun goes
@@ -260,7 +260,7 @@ mod tests {
     fn a_gate_is_released_when_its_guards_are_gone() {
         let mut handover = Handover::default();
         handover.close(at(0), LogIndex(7), next(), &shards(0..4), at(150));
-        assert_eq!(outputs(&mut handover), [HandoverOutput::Drain { change: LogIndex(7), shards: shards(0..4) }]);
+        assert_eq!(outputs(&mut handover), [HandoverOutput::CloseGates { change: LogIndex(7), shards: shards(0..4) }]);
         handover.handle_drained(at(1), LogIndex(7), &shards(0..3));
         handover.handle_drained(at(1), LogIndex(6), &shards(3..4)); // another move's
         assert_eq!(outputs(&mut handover), [HandoverOutput::Release { change: LogIndex(7), shards: shards(0..3) }]);
