@@ -11,9 +11,11 @@ pub mod consensus;
 pub mod endpoints;
 pub mod error;
 pub mod event;
+mod evidence;
 pub mod gossip;
 pub mod id;
 pub mod io;
+mod leader;
 pub mod limits;
 pub mod liveness;
 #[cfg(funk_mutate)]

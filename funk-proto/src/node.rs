@@ -4,9 +4,7 @@
 //! |---|---|
 //! | `routing` | turns one machine's output into another's input: the wiring diagram |
 //! | `apply` | what an applied entry means to this node |
-//! | `leader` | what only the leader does: the member table, the shard map, the voters |
-//! | `operations` | what an operator asks of the leader: add, remove, drain, step down |
-//! | `voters` | which members vote, a pure function |
+//! | `leading` | hands the leader its facts, and passes on what is meant for the leading node |
 //! | `joining` | how a node gets in, and out |
 //! | `generation` | how a survivor goes on when the majority is lost for good |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
@@ -27,8 +25,7 @@ mod generation;
 mod goodbye;
 mod inspect;
 mod joining;
-mod leader;
-mod operations;
+mod leading;
 
 mod proposals;
 mod recover;
@@ -36,7 +33,6 @@ mod resigning;
 mod routing;
 mod twins;
 mod view;
-mod voters;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,25 +40,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use endpoints::EndpointView;
-use evidence::Evidence;
 use generation::Recovery;
-use goodbye::Endings;
 pub use goodbye::LastWord;
 use joining::Joining;
-use leader::Leading;
-use operations::{Operations, Target};
 
 use proposals::Proposals;
 use siphasher::sip::SipHasher13;
 use view::View;
 
-use crate::config::{NodeConfig, Participation};
+use crate::config::NodeConfig;
 use crate::consensus::{Consensus, ConsensusConfig};
 use crate::error::{ConfigError, RequestError};
 use crate::event::Event;
+use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
 use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId};
 use crate::io::{Input, Output, Recovered};
+use crate::leader::{Leader, Target};
 use crate::limits;
 use crate::liveness::Liveness;
 use crate::peers::{Identity, Peers};
@@ -91,12 +85,9 @@ pub struct Node {
     /// The cluster of the leader that this node answers, before it has the state that names its own: a leader
     /// sends the state to those who answer.
     entering: Option<ClusterId>,
-    /// What this node does while it leads.
-    leading: Option<Leading>,
+    leader: Leader,
     joining: Joining,
     proposals: Proposals,
-    operations: Operations,
-    endings: Endings,
     evidence: Evidence,
     recovery: Option<Recovery>,
     view: View,
@@ -147,11 +138,9 @@ impl Node {
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
             entering: None,
-            leading: None,
+            leader: Leader::default(),
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
-            operations: Operations::default(),
-            endings: Endings::default(),
             evidence: Evidence::default(),
             recovery: None,
             view: View::default(),
@@ -209,9 +198,7 @@ impl Node {
         self.counters.clock_gaps += 1;
         self.liveness.handle_clock_gap(now, gap);
         self.gossip.handle_clock_gap(now, gap);
-        if let Some(leading) = &mut self.leading {
-            leading.handle_clock_gap(gap);
-        }
+        self.leader.handle_clock_gap(gap);
         if let Some(recovery) = &mut self.recovery {
             recovery.handle_clock_gap(gap);
         }
@@ -265,8 +252,9 @@ impl Node {
         if due(self.peers.poll_timeout()) {
             self.peers.handle_timeout(now);
         }
-        if due(self.operations.poll_timeout()) {
-            self.end_late_operations(now);
+        if due(self.leader.poll_timeout()) {
+            self.leader.handle_timeout(now);
+            self.settle_leader(now);
         }
         if due(self.joining.poll_timeout()) {
             self.handle_joining_timeout(now);
@@ -293,10 +281,9 @@ impl Node {
             self.moves.poll_timeout(),
             self.peers.poll_timeout(),
             self.joining.poll_timeout(),
-            self.operations.poll_timeout(),
+            self.leader.poll_timeout(),
             self.recovery.as_ref().and_then(Recovery::poll_timeout),
-            self.leading.as_ref().and_then(Leading::poll_timeout),
-            self.stalls_at(),
+            self.leader.poll_round(self.consensus.oldest_write()),
             self.view.poll_timeout(),
         ];
         machines.into_iter().fold(None, earliest)
@@ -339,29 +326,6 @@ impl Node {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// This node as a member.
-    fn own_member(&self) -> Member {
-        Member {
-            id: self.me.id,
-            name: self.config.name.clone(),
-            boot: Some(self.me.boot),
-            up_index: LogIndex(0),
-            taken_index: LogIndex(0),
-            draining: false,
-            idle: false,
-            serf: self.config.serf,
-            raft: self.config.raft,
-            liveness: self.config.liveness,
-            endpoints: self.config.endpoints.clone(),
-            weight: self.config.weight,
-            capacity: self.config.capacity,
-            zone: self.config.zone.clone(),
-            non_voting: self.config.participation != Participation::Full,
-            non_member: self.config.participation == Participation::NonMember,
-            durable: self.config.durable,
-        }
-    }
-
     /// Starts the cluster that the configuration asks for, with this node as its only member.
     fn bootstrap(&mut self, now: Timestamp) {
         let values = ClusterValues {
@@ -374,7 +338,7 @@ impl Node {
             generation: 1,
             former: Vec::new(),
         };
-        let state = State::bootstrap(values, self.config.shards, self.own_member());
+        let state = State::bootstrap(values, self.config.shards, Member::own(&self.config, self.me));
         let bootstrap = Some(apply::snapshot_body(&state, Bytes::new()));
         self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
         self.consensus.set_durable(self.config.durable);

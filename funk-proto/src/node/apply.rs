@@ -6,11 +6,11 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Node;
-use super::leader::Leading;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
 use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
+use crate::leader::Leader;
 use crate::liveness::MemberView;
 use crate::state::{Change, State, snapshot};
 use crate::status::GossipStatus;
@@ -51,24 +51,20 @@ impl Node {
         if let Some(state) = &mut self.state {
             state.applied = index;
         }
-        if let Some(leading) = &mut self.leading {
-            leading.conf_changed(now, self.consensus.voters(), &self.config.timing);
-        }
+        self.leader.handle_conf_change(now, self.consensus.voters(), &self.config.timing);
         self.applied(now, index, true);
     }
 
     fn applied(&mut self, now: Timestamp, index: LogIndex, changed: bool) {
         self.liveness.set_applied(index);
-        if let Some(leading) = &mut self.leading {
-            leading.applied(index);
-            if !leading.ready && self.consensus.own_term_start().is_some_and(|start| index >= start) {
-                leading.ready = true;
-                leading.wake();
-                self.refresh_members(now);
-                self.take_up_moves(now);
-                self.liveness.set_ready(now);
-                self.generation_has_begun();
-            }
+        self.leader.handle_applied(index);
+        let waits = self.leader.leads() && !self.leader.is_ready();
+        if waits && self.consensus.own_term_start().is_some_and(|start| index >= start) {
+            self.leader.handle_ready();
+            self.refresh_members(now);
+            self.with_leader(now, Leader::take_up_moves);
+            self.liveness.set_ready(now);
+            self.generation_has_begun();
         }
         if changed {
             self.refresh_members(now);
@@ -93,7 +89,7 @@ impl Node {
         let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
         known.extend(self.consensus.learners());
         let mut wanted: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();
-        if self.leading.is_some() {
+        if self.leader.leads() {
             wanted.extend(&known);
             wanted.extend(state.members.iter().filter(|member| member.boot.is_some()).map(|member| member.id));
             let mut views: Vec<MemberView> = state
@@ -120,9 +116,7 @@ impl Node {
     }
 
     fn apply_change(&mut self, now: Timestamp, index: LogIndex, change: &Change) {
-        if let Some(leading) = &mut self.leading {
-            leading.wake();
-        }
+        self.leader.wake();
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
             Change::Dead(id, boot) => {
@@ -261,13 +255,13 @@ impl Node {
 
     pub(super) fn change_role(&mut self, now: Timestamp, role: RaftRole, term: Term, leader: Option<RaftId>) {
         let leads = role == RaftRole::Leader;
-        if leads && self.leading.as_ref().is_none_or(|leading| leading.term != term) {
+        if leads && !self.leader.leads_in(term) {
             self.liveness.lead(now, term);
             self.evidence.forget_cases();
-            self.leading = Some(Leading::new(now, term, self.consensus.voters(), &self.config.timing));
+            self.leader.lead(now, term, self.consensus.voters(), &self.config.timing);
         } else if !leads {
-            self.leading = None;
-            self.operations_lose_leadership(leader);
+            self.leader.follow(self.me.id, leader);
+            self.settle_leader(now);
             self.liveness.follow(now, leader);
         }
         if role == RaftRole::PreCandidate {

@@ -25,6 +25,7 @@ use crate::io::Output;
 use crate::limits::{GENERATION_INDEXES, RECOVERY_LOOK_ROUND};
 use crate::node::apply;
 use crate::request::RequestId;
+use crate::state::Member;
 use crate::time::Timestamp;
 
 /// A recovery under way.
@@ -168,10 +169,11 @@ impl Node {
         let (Some(state), Some(cluster)) = (self.state.clone(), self.peers.identity.cluster) else { return };
         let last = state.applied.max(self.consensus.last_index());
         let index = LogIndex((last.0 / GENERATION_INDEXES + 1) * GENERATION_INDEXES);
-        let state = state.recovered(cluster, index, self.own_member());
+        let state = state.recovered(cluster, index, Member::own(&self.config, self.me));
         tracing::warn!(%cluster, generation = state.cluster.generation, "this node goes on alone: others join anew");
         self.recovery = Some(Recovery { request, phase: Phase::Beginning });
-        (self.leading, self.snapshot_at) = (None, None);
+        self.leader.reset();
+        self.snapshot_at = None;
         self.consensus = self.consensus.begin_again(index, apply::snapshot_body(&state, user), self.seed, now);
         self.install_state(now, state);
     }

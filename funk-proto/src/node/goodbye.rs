@@ -5,16 +5,15 @@
 //! is sealed ahead of time for every peer, since who sends it may be a panic
 //! hook, or another process that waited for the death of this one.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use super::Node;
+use crate::evidence::Proof;
 use crate::id::{BootId, Incarnation, RaftId};
-use crate::limits::{FORMER_BOOTS_MAX, RAFT_MEMBERS_MAX};
-use crate::mutate::{Mutant, planted};
-use crate::state::State;
+use crate::limits::FORMER_BOOTS_MAX;
+use crate::state::Member;
 use crate::time::Timestamp;
 use crate::wire::cluster::MemberRecord;
 use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};
@@ -28,42 +27,6 @@ pub struct LastWord {
     pub goodbye: Bytes,
     /// To be sent by a process that waited for this one's end.
     pub reaped: Bytes,
-}
-
-/// How it is known that a boot has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
-    /// The process said so, or one that waited for its end.
-    Said,
-    /// The node's next process holds what only one can: the node is coming back.
-    Lock,
-}
-
-/// The boots that are known to have ended: the latest of each node.
-#[derive(Debug, Default)]
-pub(super) struct Endings(BTreeMap<RaftId, (BootId, Proof)>);
-
-impl Endings {
-    fn proof(&self, owner: Incarnation) -> Option<Proof> {
-        let (boot, proof) = *self.0.get(&owner.id)?;
-        (boot == owner.boot || planted(Mutant::BootNotCompared)).then_some(proof)
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = (RaftId, BootId)> + '_ {
-        self.0.iter().map(|(&id, &(boot, _))| (id, boot))
-    }
-
-    /// Takes it in; false if it was known.
-    fn insert(&mut self, owner: Incarnation, proof: Proof) -> bool {
-        if self.proof(owner) == Some(Proof::Said) {
-            return false;
-        }
-        if self.0.len() >= RAFT_MEMBERS_MAX && !self.0.contains_key(&owner.id) {
-            // What is forgotten is waited for: slower, and as safe.
-            self.0.pop_first();
-        }
-        self.0.insert(owner.id, (owner.boot, proof)) != Some((owner.boot, proof))
-    }
 }
 
 impl Node {
@@ -80,28 +43,10 @@ impl Node {
         words.collect()
     }
 
-    fn proof_of_end(&self, owner: Incarnation) -> Option<Proof> {
-        let own = owner.id == self.me.id && self.config.former_boots.contains(&owner.boot);
-        self.endings.proof(owner).or(own.then_some(Proof::Lock))
-    }
-
-    /// Whether nothing that this boot was granted counts any more.
-    pub(super) fn has_ended(&self, owner: Incarnation) -> bool {
-        self.proof_of_end(owner).is_some()
-    }
-
-    /// Whether its shards may be given out for that. Those of a node that is
-    /// coming back wait for it, and for their leases at the longest: they would
-    /// go elsewhere and come back.
-    pub(super) fn is_to_be_replaced(&self, state: &State, owner: Incarnation) -> bool {
-        let up = state.members.get(owner.id).and_then(|member| member.boot);
-        self.proof_of_end(owner).is_some_and(|proof| proof == Proof::Said || up.is_some_and(|boot| boot != owner.boot))
-    }
-
     /// This node asks to join, and says which of its former boots have surely ended.
     pub(super) fn join_request(&self) -> MemberRecord {
         let former = self.config.former_boots.iter().map(|boot| boot.get()).collect();
-        MemberRecord { former, ..self.own_member().record(Some(self.me.boot)) }
+        MemberRecord { former, ..Member::own(&self.config, self.me).record(Some(self.me.boot)) }
     }
 
     /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has ended.
@@ -129,11 +74,11 @@ impl Node {
 
     fn take_ending(&mut self, now: Timestamp, ended: Incarnation, proof: Proof) {
         self.counters.goodbyes += 1;
-        if !self.endings.insert(ended, proof) {
+        if !self.evidence.endings.insert(ended, proof) {
             return;
         }
-        if let Some(leading) = &mut self.leading {
-            leading.wake();
+        if self.leader.leads() {
+            self.leader.wake();
         } else if self.consensus.leader() == Some(ended.id) && self.liveness.heard_boot(ended.id) == Some(ended.boot) {
             // A later boot of it may lead by now.
             self.give_up_leader(now, ended.id);

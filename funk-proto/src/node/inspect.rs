@@ -114,7 +114,7 @@ impl<'a> Inspect<'a> {
 
     /// The boots that it knows to have ended, the latest of each node.
     pub fn ended(&self) -> Vec<(RaftId, BootId)> {
-        self.0.endings.all().collect()
+        self.0.evidence.endings.all().collect()
     }
 
     /// What gossip holds of lives, and a number that grows when that changes.

@@ -308,7 +308,7 @@ impl Node {
     pub(super) fn member_has_stopped(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
         if id != self.me.id {
             let stopped = Incarnation { id, boot };
-            if self.leading.as_ref().is_some_and(|leading| leading.asked_to_leave(stopped)) {
+            if self.leader.has_asked_to_leave(stopped) {
                 self.peers.send(now, id, FrameBody::Farewell(stopped.into()));
             }
         } else if self.joining.leaving && boot == self.me.boot {
@@ -325,7 +325,7 @@ impl Node {
         let (name, id) = (member.name.clone(), member.id);
         if left {
             self.event(Event::MemberLeft { name, id });
-            if let (true, Some(boot)) = (self.leading.is_some(), member.boot) {
+            if let (true, Some(boot)) = (self.leader.leads(), member.boot) {
                 self.peers.send(now, id, FrameBody::Farewell(Incarnation { id, boot }.into()));
             }
         }
@@ -368,9 +368,9 @@ impl Node {
 
     /// Brings the replicated record in line with this node's endpoints.
     pub(super) fn publish_own_record(&mut self, now: Timestamp) {
-        let record = self.own_member().record(Some(self.me.boot));
-        if self.leading.is_some() {
-            self.request_update(record);
+        let record = Member::own(&self.config, self.me).record(Some(self.me.boot));
+        if self.leader.leads() {
+            self.leader.handle_update(record);
         } else if let Some(leader) = self.consensus.leader() {
             self.peers.send(now, leader, FrameBody::Update(record));
         }
@@ -387,7 +387,7 @@ impl Node {
         let Some(state) = &self.state else { return Ok(()) };
         let listed = state.members.get(from);
         if listed.is_some_and(|member| member.boot.is_some() && member.record(member.boot) != record) {
-            self.request_update(record);
+            self.leader.handle_update(record);
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl Node {
             return Err(RequestError::NotMember);
         }
         let entry = UserEntry { id: self.me.id.get(), boot: self.me.boot.get(), request: id.0, bytes, barrier };
-        if self.leading.is_some() {
+        if self.leader.leads() {
             self.append_user_entry(now, entry).map_err(|_| RequestError::NoLeader)?;
         } else {
             let leader = self.consensus.leader().ok_or(RequestError::NoLeader)?;
@@ -103,7 +103,7 @@ impl Node {
         if entry.id != from.get() {
             return Err(Misbehaviour::Malformed("proposal"));
         }
-        let result = if self.leading.is_some() { self.append_user_entry(now, entry) } else { Err(entry) };
+        let result = if self.leader.leads() { self.append_user_entry(now, entry) } else { Err(entry) };
         if let Err(mut entry) = result {
             entry.bytes = Bytes::new();
             self.peers.send(now, from, FrameBody::ProposeRefused(entry));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 
 use super::Node;
 use crate::consensus::{ConsensusOutput, Role};
@@ -13,13 +14,14 @@ use crate::event::Event;
 use crate::gossip::GossipOutput;
 use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
+use crate::leader::LeaderOutput;
 use crate::liveness::LivenessOutput;
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
 use crate::shards::moves::MovesOutput;
 use crate::state::set;
 use crate::time::Timestamp;
-use crate::wire::cluster::{Carry, FrameBody, Release};
+use crate::wire::cluster::{Carry, Command, FrameBody, Operation, Release};
 use crate::wire::liveness::{self, Body, Header};
 use crate::wire::raft::RaftMessage;
 
@@ -99,9 +101,7 @@ impl Node {
             LivenessOutput::Unheard => self.resign(now),
             LivenessOutput::MemberSilent { id, .. } => {
                 tracing::debug!(peer = %id, "member is silent");
-                if let Some(leading) = &mut self.leading {
-                    leading.wake();
-                }
+                self.leader.wake();
             }
         }
     }
@@ -127,14 +127,72 @@ impl Node {
             MovesOutput::Carry { to, carry } => drop(self.peers.send(now, to, FrameBody::Carry(carry))),
             MovesOutput::Carried { to, carried } => drop(self.peers.send(now, to, FrameBody::Carried(carried))),
             MovesOutput::Release { change, shards } => {
-                if let Some(leading) = &mut self.leading {
-                    leading.release(self.me, change, &shards);
+                if self.leader.leads() {
+                    self.leader.handle_release(self.me, change, &shards);
                 } else if let Some(leader) = self.consensus.leader() {
                     let (id, boot) = (self.me.id.get(), self.me.boot.get());
                     let release = Release { id, boot, change: change.0, shards: set::encode(&shards) };
                     self.peers.send(now, leader, FrameBody::Release(release));
                 }
             }
+        }
+    }
+
+    /// Carries out what the leader wants until it wants nothing more.
+    pub(super) fn settle_leader(&mut self, now: Timestamp) {
+        while let Some(output) = self.leader.poll_output() {
+            self.route_leader(now, output);
+        }
+    }
+
+    fn route_leader(&mut self, now: Timestamp, output: LeaderOutput) {
+        let refused = match output {
+            LeaderOutput::Propose(operations) => {
+                let operations = operations.into_iter().map(|op| Operation { op: Some(op) }).collect();
+                let bytes = Command { operations }.encode_to_vec();
+                self.consensus.propose(now, bytes.into()).map(|index| self.leader.handle_proposed(index)).err()
+            }
+            LeaderOutput::ChangeVoters { voters, learners } => {
+                self.consensus.change_members(now, &voters, &learners).err()
+            }
+            LeaderOutput::LeaveJoint => self.consensus.leave_joint(now).err(),
+            LeaderOutput::Transfer(heir) => {
+                let result = self.consensus.transfer_leader(now, heir);
+                tracing::debug!(%heir, ?result, "hand leadership over");
+                None
+            }
+            LeaderOutput::RaiseFloor(id, index) => {
+                self.liveness.raise_floor(id, index);
+                None
+            }
+            LeaderOutput::GivenUp(id) => {
+                self.liveness.given_up(now, id);
+                None
+            }
+            LeaderOutput::DeclaredDead(members) => {
+                self.counters.members_declared_dead += members as u64;
+                None
+            }
+            LeaderOutput::Call { to, raft } => {
+                self.peers.call(now, to, raft);
+                None
+            }
+            LeaderOutput::Tell(to, body) => {
+                self.peers.send(now, to, body);
+                None
+            }
+            LeaderOutput::Done(id, outcome) => {
+                self.event(Event::RequestDone { id, outcome });
+                None
+            }
+            LeaderOutput::LastOut => {
+                self.leave_is_done(now);
+                None
+            }
+        };
+        if let Some(why) = refused {
+            tracing::debug!(?why, "consensus refused the leader's change");
+            self.leader.handle_refused(now);
         }
     }
 
@@ -166,10 +224,8 @@ impl Node {
         match news {
             PeerNews::Introduced(id) => {
                 self.evidence.peer_is_back(id);
-                if let Some(leading) = &mut self.leading {
-                    // It may be one that waits to be let in.
-                    leading.wake();
-                }
+                // It may be one that waits to be let in.
+                self.leader.wake();
                 self.ask_to_join_through(now, id);
             }
             PeerNews::Interrupted(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
@@ -262,9 +318,7 @@ impl Node {
             return Err(WHAT);
         };
         let shards = set::decode(&release.shards, state.map.shards()).ok_or(WHAT)?;
-        if let Some(leading) = &mut self.leading {
-            leading.release(Incarnation { id: from, boot }, LogIndex(release.change), &shards);
-        }
+        self.leader.handle_release(Incarnation { id: from, boot }, LogIndex(release.change), &shards);
         Ok(())
     }
 
@@ -326,14 +380,14 @@ impl Node {
             }
             Body::Ack { term, echo, applied } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
-                if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
+                if self.leader.leads_in(term) {
                     let before = self.liveness.is_current(from);
                     if let Some(sent) = self.liveness.sent_at(from, echo) {
                         self.evidence.refute(Incarnation { id: from, boot: header.boot }, sent);
                     }
                     self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
-                    if let Some(leading) = self.leading.as_mut().filter(|_| !before && self.liveness.is_current(from)) {
-                        leading.wake();
+                    if !before && self.liveness.is_current(from) {
+                        self.leader.wake();
                     }
                 }
             }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use crate::id::{BootId, LogIndex, NodeName, RaftId};
+use crate::config::{NodeConfig, Participation};
+use crate::id::{BootId, Incarnation, LogIndex, NodeName, RaftId};
 use crate::limits::{ENDPOINTS_MAX, RAFT_MEMBERS_MAX, WEIGHT_MAX};
 use crate::wire::cluster::MemberRecord;
 
@@ -48,6 +49,29 @@ pub struct Member {
 }
 
 impl Member {
+    /// The node with this configuration, as this process enters it in the table.
+    pub(crate) fn own(config: &NodeConfig, me: Incarnation) -> Self {
+        Self {
+            id: me.id,
+            name: config.name.clone(),
+            boot: Some(me.boot),
+            up_index: LogIndex(0),
+            taken_index: LogIndex(0),
+            draining: false,
+            idle: false,
+            serf: config.serf,
+            raft: config.raft,
+            liveness: config.liveness,
+            endpoints: config.endpoints.clone(),
+            weight: config.weight,
+            capacity: config.capacity,
+            zone: config.zone.clone(),
+            non_voting: config.participation != Participation::Full,
+            non_member: config.participation == Participation::NonMember,
+            durable: config.durable,
+        }
+    }
+
     /// Checks a record from a peer or the log; `None` if a field is not what it should be.
     pub fn parse(record: &MemberRecord) -> Option<Member> {
         let endpoints = record.endpoints.iter();

@@ -1,0 +1,148 @@
+//! Nodes that ask to be made members.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Facts, Leader, LeaderOutput};
+use crate::id::{BootId, Incarnation, NodeName, RaftId};
+use crate::limits::RAFT_MEMBERS_MAX;
+use crate::state::Member;
+use crate::time::Timestamp;
+use crate::wire::cluster::{FrameBody, Op, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL, Refused};
+
+/// A request is forgotten after this time: the joiner asks again while it wants in.
+const EXPIRES: Duration = Duration::from_secs(2);
+
+/// A node that asked to be made a member.
+#[derive(Clone, Debug)]
+pub(super) struct PendingJoin {
+    pub(super) member: Member,
+    /// Since when a live member of that name stands in its way.
+    conflict_since: Option<Timestamp>,
+    pub(super) expires: Timestamp,
+}
+
+/// What becomes of a request in this round.
+enum Verdict {
+    /// It is answered, or void.
+    Forget,
+    /// Something must happen first.
+    Wait,
+    /// It is let in.
+    Admit,
+    /// It is refused for this reason.
+    Refuse(u32),
+}
+
+impl Leader {
+    /// A node asks to be made a member.
+    pub(crate) fn handle_join(&mut self, facts: &Facts<'_>, member: Member) {
+        let Some(leading) = &mut self.leading else { return };
+        let known = facts.state.members.get(member.id);
+        let wanted = known.is_some() || facts.config.auto_join || self.operations.adds(member.id);
+        if member.id == facts.me.id || !wanted || leading.joins.len() >= RAFT_MEMBERS_MAX {
+            return;
+        }
+        let Some(boot) = member.boot else { return };
+        if known.and_then(|known| known.boot).is_none_or(|known| known == boot) {
+            let to = Incarnation { id: member.id, boot };
+            self.outputs.push_back(LeaderOutput::Call { to, raft: member.raft });
+        }
+        if facts.state.removed.contains(&boot) {
+            self.outputs.push_back(refusal(facts, member.id, boot, &member.name, REASON_REMOVED));
+            return;
+        }
+        let expires = facts.now + EXPIRES;
+        let new = PendingJoin { member: member.clone(), conflict_since: None, expires };
+        let join = leading.joins.entry(member.id).or_insert(new);
+        join.member = member;
+        join.expires = expires;
+        leading.dirty = true;
+    }
+
+    /// Lets in whoever can be let in, and refuses whoever cannot.
+    pub(super) fn joins(&mut self, facts: &Facts<'_>) -> Vec<Op> {
+        let Some(leading) = &mut self.leading else { return Vec::new() };
+        let mut ops: Vec<Op> = own_return(facts).into_iter().collect();
+        let mut names = BTreeSet::new();
+        let mut room = RAFT_MEMBERS_MAX.saturating_sub(facts.state.members.len());
+        let outputs = &mut self.outputs;
+        leading.joins.retain(|&id, join| {
+            let boot = join.member.boot.expect("a parsed record has a boot");
+            match verdict(facts, id, boot, join, &mut names, room) {
+                Verdict::Forget => false,
+                Verdict::Wait => true,
+                Verdict::Admit => {
+                    room = room.saturating_sub(1);
+                    ops.push(Op::Up(join.member.record(Some(boot))));
+                    true
+                }
+                Verdict::Refuse(reason) => {
+                    outputs.push_back(refusal(facts, id, boot, &join.member.name, reason));
+                    false
+                }
+            }
+        });
+        if leading.joins.values().any(|join| join.conflict_since.is_some()) {
+            leading.look_again(facts.now + facts.timing().liveness_interval);
+        }
+        ops
+    }
+}
+
+/// Declared dead by an earlier leader, then elected: nobody else can let this node in again.
+fn own_return(facts: &Facts<'_>) -> Option<Op> {
+    let own = Member::own(facts.config, facts.me);
+    let is_out = !own.non_member && !facts.is_up(facts.me) && facts.state.members.up_by_name(&own.name).is_none();
+    is_out.then(|| Op::Up(own.record(Some(facts.me.boot))))
+}
+
+fn verdict(
+    facts: &Facts<'_>,
+    id: RaftId,
+    boot: BootId,
+    join: &mut PendingJoin,
+    names: &mut BTreeSet<NodeName>,
+    room: usize,
+) -> Verdict {
+    let members = &facts.state.members;
+    // Whoever was taken out while it asked is refused when it asks again.
+    if members.is_up(id, boot) || facts.state.removed.contains(&boot) || facts.now >= join.expires {
+        return Verdict::Forget;
+    }
+    if members.get(id).is_some_and(|member| member.boot.is_some()) {
+        // An earlier boot of the same node: it will be found dead, and this one let in.
+        return Verdict::Wait;
+    }
+    let holder = members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
+    if holder.is_some() || !names.insert(join.member.name.clone()) {
+        // The name is kept by whoever is alive; a dead holder will be found out.
+        let since = *join.conflict_since.get_or_insert(facts.now);
+        // One that is not heard may be dead, with no quorum yet to say so: no reason to refuse for good.
+        let is_silent = holder.is_some_and(|holder| facts.leases.is_silent(holder.id));
+        let patience = facts.timing().member_timeout() * 2;
+        let taken = !is_silent && facts.now >= since + patience;
+        return if taken { Verdict::Refuse(REASON_NAME_TAKEN) } else { Verdict::Wait };
+    }
+    if room == 0 && members.get(id).is_none() {
+        return Verdict::Refuse(REASON_TABLE_FULL);
+    }
+    // A node that this leader cannot reach would have to be declared dead at once.
+    if facts.peers.is_connected_to(Incarnation { id, boot }) { Verdict::Admit } else { Verdict::Wait }
+}
+
+fn refusal(facts: &Facts<'_>, id: RaftId, boot: BootId, name: &NodeName, reason: u32) -> LeaderOutput {
+    let (name, cluster) = (name.to_string(), facts.state.cluster.id.get());
+    let refused = Refused { reason, name, cluster, boot: boot.get(), ..Refused::default() };
+    LeaderOutput::Tell(id, FrameBody::JoinRefused(refused))
+}
+
+/// When the last request of a node ends that could lead after a leader which keeps nothing.
+pub(super) fn heir_expires(facts: &Facts<'_>, joins: &BTreeMap<RaftId, PendingJoin>) -> Option<Timestamp> {
+    let could_lead = |join: &&PendingJoin| {
+        let member = &join.member;
+        let is_fit = !member.non_voting && !member.non_member && member.name != facts.config.name;
+        is_fit && !facts.config.durable && facts.now < join.expires
+    };
+    joins.values().filter(could_lead).map(|join| join.expires).max()
+}

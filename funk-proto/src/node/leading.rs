@@ -1,0 +1,129 @@
+//! The node's side of its leader: it hands the leader the facts, carries out what it wants, and passes on to the
+//! leading node what is meant for that.
+
+use super::Node;
+use crate::consensus::Consensus;
+use crate::error::{Misbehaviour, OperationRefused, RequestError};
+use crate::event::{Event, Outcome};
+use crate::id::Incarnation;
+use crate::leader::{Facts, Leader, Quorum, Target, impossible};
+use crate::request::RequestId;
+use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
+use crate::state::Member;
+use crate::time::Timestamp;
+use crate::wire::cluster::{BootName, FrameBody, MemberRecord};
+
+fn quorum(consensus: &Consensus) -> Quorum {
+    let (voters, outgoing, learners) = (consensus.voters(), consensus.outgoing_voters(), consensus.learners());
+    let tracked = voters.iter().chain(&outgoing).chain(&learners);
+    let matched = tracked.map(|&id| (id, consensus.matched(id))).collect();
+    Quorum {
+        matched,
+        voters,
+        outgoing,
+        learners,
+        is_joint: consensus.is_joint(),
+        change_pending: consensus.conf_change_pending(),
+        last_index: consensus.last_index(),
+    }
+}
+
+impl Node {
+    /// Lets the leader act on the facts, then carries out what it wants. Nothing without a replicated state.
+    pub(super) fn with_leader(&mut self, now: Timestamp, act: impl FnOnce(&mut Leader, &Facts<'_>)) {
+        let Some(state) = &self.state else { return };
+        let facts = Facts {
+            now,
+            me: self.me,
+            config: &self.config,
+            state,
+            quorum: quorum(&self.consensus),
+            oldest_write: self.consensus.oldest_write(),
+            leases: &self.liveness,
+            peers: &self.peers,
+            evidence: &self.evidence,
+            gossip: &self.gossip,
+        };
+        act(&mut self.leader, &facts);
+        self.settle_leader(now);
+    }
+
+    /// One round of the leader's duties. True if it did something.
+    pub(super) fn lead_step(&mut self, now: Timestamp) -> bool {
+        if !self.leader.begin_round(now, self.consensus.oldest_write()) {
+            return false;
+        }
+        for duty in 0..Leader::DUTIES {
+            self.with_leader(now, |leader, facts| leader.do_duty(duty, facts));
+        }
+        true
+    }
+
+    /// Takes an operation on, or ends it at once.
+    pub(super) fn begin_operation(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        target: Target,
+    ) -> Result<(), RequestError> {
+        if self.leader.is_busy() {
+            return Err(RequestError::Busy);
+        }
+        if self.state.is_some() && self.leader.is_ready() {
+            self.with_leader(now, |leader, facts| leader.begin_operation(facts, request, target));
+            return Ok(());
+        }
+        let leader = self.consensus.leader().filter(|&leader| leader != self.me.id);
+        let leader = leader.and_then(|id| self.name_of(id));
+        let outcome = Outcome::Refused(OperationRefused::NotLeader { leader });
+        self.event(Event::RequestDone { id: request, outcome });
+        Ok(())
+    }
+
+    /// Takes a join request in, or passes it on to the leader.
+    pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
+        let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
+        self.former_boots_have_ended(now, member.id, &record.former);
+        if self.leader.leads() {
+            self.with_leader(now, |leader, facts| leader.handle_join(facts, member));
+        } else {
+            self.pass_to_leader(now, FrameBody::Join(record));
+        }
+        Ok(())
+    }
+
+    /// A node asks to leave; its request is passed on to the leader.
+    pub(super) fn handle_leave(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
+        let leaver = Incarnation::named(name).ok_or(Misbehaviour::Malformed("leave request"))?;
+        if self.leader.leads() {
+            self.with_leader(now, |leader, facts| leader.handle_leave(facts, leaver));
+        } else {
+            self.pass_to_leader(now, FrameBody::Leave(name));
+        }
+        Ok(())
+    }
+
+    fn pass_to_leader(&mut self, now: Timestamp, body: FrameBody) {
+        if let Some(leader) = self.consensus.leader().filter(|&leader| leader != self.me.id) {
+            self.peers.send(now, leader, body);
+        }
+    }
+
+    /// What `change` would move, by the state that this node has applied.
+    ///
+    /// # Errors
+    /// Why the change could not be made.
+    pub fn dry_run(&self, change: &WhatIf) -> Result<DryRun, OperationRefused> {
+        let state = self.state.as_ref();
+        let state = state.ok_or_else(|| impossible("this node is in no cluster yet: ask another, or later"))?;
+        dry_run(state, change).map_err(|why| match (why, change) {
+            (NoAnswer::UnknownMember, WhatIf::Remove(name) | WhatIf::Drain(name) | WhatIf::Weight(name, _)) => {
+                OperationRefused::UnknownMember(name.clone())
+            }
+            (NoAnswer::UnknownMember | NoAnswer::OutOfBounds, _) => {
+                impossible("the shards or the weight are out of range, or there are too many pins")
+            }
+            (NoAnswer::NoRoom, _) => impossible("a member of that name is up, or the table is full"),
+        })
+    }
+}
