@@ -15,6 +15,7 @@ mod evidence;
 pub mod gossip;
 pub mod id;
 pub mod io;
+mod joining;
 mod leader;
 pub mod limits;
 pub mod liveness;

@@ -5,7 +5,7 @@
 //! | `routing` | turns one machine's output into another's input: the wiring diagram |
 //! | `apply` | what an applied entry means to this node |
 //! | `leading` | hands the leader its facts, and passes on what is meant for the leading node |
-//! | `joining` | how a node gets in, and out |
+//! | `joining`, `leaving` | how this node gets in, and how nodes get out |
 //! | `generation` | how a survivor goes on when the majority is lost for good |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `evidence` | what broken streams and refused dials tell of a process |
@@ -26,6 +26,7 @@ mod goodbye;
 mod inspect;
 mod joining;
 mod leading;
+mod leaving;
 
 mod proposals;
 mod recover;
@@ -39,10 +40,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use endpoints::EndpointView;
-use generation::Recovery;
+use generation::Generations;
 pub use goodbye::LastWord;
-use joining::Joining;
 
 use proposals::Proposals;
 use siphasher::sip::SipHasher13;
@@ -54,8 +53,9 @@ use crate::error::{ConfigError, RequestError};
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
-use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId};
+use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, RaftId};
 use crate::io::{Input, Output, Recovered};
+use crate::joining::Joining;
 use crate::leader::{Leader, Target};
 use crate::limits;
 use crate::liveness::Liveness;
@@ -65,14 +65,52 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::shards::RouteTable;
 use crate::shards::moves::Moves;
 use crate::state::{ClusterValues, Member, State, snapshot};
-use crate::status::{Counters, Status};
+use crate::status::Status;
 use crate::time::{Timestamp, earliest};
+
+/// A machine that waits for a time.
+trait Timed {
+    fn poll_timeout(&self) -> Option<Timestamp>;
+    fn handle_timeout(&mut self, now: Timestamp);
+}
+
+macro_rules! timed {
+    ($($machine:ident),*) => {$(
+        impl Timed for $machine {
+            fn poll_timeout(&self) -> Option<Timestamp> {
+                self.poll_timeout()
+            }
+
+            fn handle_timeout(&mut self, now: Timestamp) {
+                self.handle_timeout(now);
+            }
+        }
+    )*};
+}
+
+timed!(Gossip, Liveness, Consensus, Moves, Peers, Leader, Joining, Generations);
+
+/// All machines with timers, in the order in which these fire. `$by` is how they are borrowed.
+macro_rules! machines {
+    ($node:ident, $timed:ty, $($by:tt)+) => {{
+        let machines: [$timed; 8] = [
+            $($by)+ $node.gossip,
+            $($by)+ $node.liveness,
+            $($by)+ $node.consensus,
+            $($by)+ $node.moves,
+            $($by)+ $node.peers,
+            $($by)+ $node.leader,
+            $($by)+ $node.joining,
+            $($by)+ $node.generations,
+        ];
+        machines
+    }};
+}
 
 /// One node of a cluster, without its sockets, clock and disk.
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
-    seed: Seed,
     me: Incarnation,
     now: Timestamp,
     consensus: Consensus,
@@ -82,22 +120,12 @@ pub struct Node {
     peers: Peers,
     /// The replicated state; `None` until a snapshot or the bootstrap gives it.
     state: Option<State>,
-    /// The cluster of the leader that this node answers, before it has the state that names its own: a leader
-    /// sends the state to those who answer.
-    entering: Option<ClusterId>,
     leader: Leader,
     joining: Joining,
     proposals: Proposals,
     evidence: Evidence,
-    recovery: Option<Recovery>,
+    generations: Generations,
     view: View,
-    endpoints: EndpointView,
-    /// The cluster's state at the index at which the application was asked for its own.
-    snapshot_at: Option<(LogIndex, Bytes)>,
-    /// The log of a former boot is being applied.
-    restarting: bool,
-    counters: Counters,
-    cluster_rng: Rng,
     outputs: VecDeque<Output>,
 }
 
@@ -128,7 +156,6 @@ impl Node {
             looks: config.bootstrap && !recovered,
         };
         let mut node = Node {
-            seed,
             me,
             now,
             consensus: recover::consensus(log, me.id, &config, seed, now),
@@ -137,29 +164,23 @@ impl Node {
             moves: Moves::new(config.hands_over_state, config.timing.ack_timeout),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
-            entering: None,
             leader: Leader::default(),
             joining: Joining::new(&config, now),
             proposals: Proposals::default(),
             evidence: Evidence::default(),
-            recovery: None,
+            generations: Generations::new(seed, rng),
             view: View::default(),
-            endpoints: EndpointView::default(),
-            snapshot_at: None,
-            restarting: false,
-            counters: Counters::default(),
-            cluster_rng: rng,
             outputs: VecDeque::new(),
             config,
         };
         if node.config.every_cluster {
             node.gossip.welcome_every_cluster();
         }
-        node.endpoints.node_changed(node.config.name.to_string());
+        node.view.endpoints.node_changed(node.config.name.to_string());
         if recovered {
             node.restart(now)?;
         }
-        if node.joining.looks_round() {
+        if node.joining.is_looking() {
             node.gossip.look_only(now, true);
         }
         node.settle(now);
@@ -195,13 +216,11 @@ impl Node {
 
     /// This process did not run for so long: what is held is dropped, what is waited for prolonged.
     fn handle_clock_gap(&mut self, now: Timestamp, gap: Duration) {
-        self.counters.clock_gaps += 1;
+        self.view.counters.clock_gaps += 1;
         self.liveness.handle_clock_gap(now, gap);
         self.gossip.handle_clock_gap(now, gap);
         self.leader.handle_clock_gap(gap);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.handle_clock_gap(gap);
-        }
+        self.generations.handle_clock_gap(gap);
     }
 
     /// Takes a request of the application.
@@ -236,31 +255,10 @@ impl Node {
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
-        let due = |at: Option<Timestamp>| at.is_some_and(|at| now >= at);
-        if due(self.gossip.poll_timeout()) {
-            self.gossip.handle_timeout(now);
-        }
-        if due(self.liveness.poll_timeout()) {
-            self.liveness.handle_timeout(now);
-        }
-        if due(self.consensus.poll_timeout()) {
-            self.consensus.handle_timeout(now);
-        }
-        if due(self.moves.poll_timeout()) {
-            self.moves.handle_timeout(now);
-        }
-        if due(self.peers.poll_timeout()) {
-            self.peers.handle_timeout(now);
-        }
-        if due(self.leader.poll_timeout()) {
-            self.leader.handle_timeout(now);
-            self.settle_leader(now);
-        }
-        if due(self.joining.poll_timeout()) {
-            self.handle_joining_timeout(now);
-        }
-        if due(self.recovery.as_ref().and_then(Recovery::poll_timeout)) {
-            self.end_look_round(now);
+        for machine in machines!(self, &mut dyn Timed, &mut) {
+            if machine.poll_timeout().is_some_and(|at| now >= at) {
+                machine.handle_timeout(now);
+            }
         }
     }
 
@@ -274,19 +272,10 @@ impl Node {
         if !self.outputs.is_empty() {
             return Some(self.now);
         }
-        let machines = [
-            self.gossip.poll_timeout(),
-            self.liveness.poll_timeout(),
-            self.consensus.poll_timeout(),
-            self.moves.poll_timeout(),
-            self.peers.poll_timeout(),
-            self.joining.poll_timeout(),
-            self.leader.poll_timeout(),
-            self.recovery.as_ref().and_then(Recovery::poll_timeout),
-            self.leader.poll_round(self.consensus.oldest_write()),
-            self.view.poll_timeout(),
-        ];
-        machines.into_iter().fold(None, earliest)
+        let machines = machines!(self, &dyn Timed, &).into_iter().map(Timed::poll_timeout);
+        // Whatever the input, the leader's round and the view are looked after at its end.
+        let after = [self.leader.poll_round(self.consensus.oldest_write()), self.view.poll_timeout()];
+        machines.chain(after).fold(None, earliest)
     }
 
     /// What this node is doing.
@@ -329,7 +318,7 @@ impl Node {
     /// Starts the cluster that the configuration asks for, with this node as its only member.
     fn bootstrap(&mut self, now: Timestamp) {
         let values = ClusterValues {
-            id: ClusterId::draw(&mut self.cluster_rng),
+            id: ClusterId::draw(&mut self.generations.ids),
             name: self.config.cluster.to_string(),
             created_ns: self.config.wall_clock_ns,
             lease: self.config.timing.lease,
@@ -340,7 +329,7 @@ impl Node {
         };
         let state = State::bootstrap(values, self.config.shards, Member::own(&self.config, self.me));
         let bootstrap = Some(apply::snapshot_body(&state, Bytes::new()));
-        self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.seed, now);
+        self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.generations.seed, now);
         self.consensus.set_durable(self.config.durable);
         self.install_state(now, state);
     }

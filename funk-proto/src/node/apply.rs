@@ -124,9 +124,9 @@ impl Node {
                 let Some(name) = self.name_of(*id) else { return };
                 self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
-                self.member_has_stopped(now, *id, *boot);
+                self.handle_member_down(now, *id, *boot);
             }
-            Change::Removed { member, left } => self.member_is_gone(now, member, *left),
+            Change::Removed { member, left } => self.handle_member_removed(now, member, *left),
             Change::Draining(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
             Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
@@ -153,9 +153,9 @@ impl Node {
     fn shards_are_owned(&mut self, index: LogIndex, to: Incarnation, shards: &[(ShardId, Option<Incarnation>)]) {
         let lost = shards.iter().filter(|(_, previous)| *previous == Some(self.me)).count() as u64;
         if to == self.me {
-            self.counters.shards_gained += shards.len() as u64 - lost;
+            self.view.counters.shards_gained += shards.len() as u64 - lost;
         } else {
-            self.counters.shards_lost += lost;
+            self.view.counters.shards_lost += lost;
         }
         for (shard, state) in self.moves.handle_owned(index, (to, self.me), shards) {
             self.outputs.push_back(Output::StateReceived { shard, epoch: index.into(), state });
@@ -179,7 +179,7 @@ impl Node {
             tracing::warn!(ours, cluster, "ownership is a value of the cluster: its own holds, not this node's");
             self.config.ownership = state.cluster.ownership;
         }
-        if self.restarting {
+        if self.joining.is_restarting {
             self.liveness.honour_former_boot(now);
         }
         self.peers.identity.generation = state.cluster.generation;
@@ -234,7 +234,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         let index = self.consensus.applied();
         if self.proposals.has_user_state() {
-            self.snapshot_at = Some((index, snapshot::encode(state)));
+            self.proposals.snapshot_at = Some((index, snapshot::encode(state)));
             self.outputs.push_back(Output::SnapshotWanted { index });
         } else {
             let body = snapshot_body(state, Bytes::new());
@@ -247,7 +247,7 @@ impl Node {
         if self.take_recovered_state(now, index, user) {
             return;
         }
-        if let Some((_, state)) = self.snapshot_at.take_if(|(asked, _)| *asked == index) {
+        if let Some((_, state)) = self.proposals.snapshot_at.take_if(|(asked, _)| *asked == index) {
             let body = SnapshotBody { state, user: user.clone() }.encode_to_vec();
             self.consensus.provide_snapshot(now, index, body.into());
         }
@@ -265,11 +265,11 @@ impl Node {
             self.liveness.follow(now, leader);
         }
         if role == RaftRole::PreCandidate {
-            self.counters.elections += 1;
+            self.view.counters.elections += 1;
         }
         self.refresh_members(now);
         if self.view.leader_changed(leader, term) {
-            self.counters.leader_changes += 1;
+            self.view.counters.leader_changes += 1;
             self.proposals_lose_leader();
             let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
             self.event(Event::Leader { leader, term });

@@ -25,6 +25,7 @@ use crate::io::Output;
 use crate::limits::{GENERATION_INDEXES, RECOVERY_LOOK_ROUND};
 use crate::node::apply;
 use crate::request::RequestId;
+use crate::rng::{Rng, Seed};
 use crate::state::Member;
 use crate::time::Timestamp;
 
@@ -47,19 +48,44 @@ enum Phase {
     Beginning,
 }
 
-impl Recovery {
+/// The cluster's generations, as far as this node begins them: the first by a bootstrap, others by a recovery.
+#[derive(Debug)]
+pub(super) struct Generations {
+    /// What consensus of each generation is seeded with.
+    pub(super) seed: Seed,
+    /// Where cluster ids are drawn from.
+    pub(super) ids: Rng,
+    recovery: Option<Recovery>,
+    /// The look round is over, and nobody has acted on it.
+    look_is_over: bool,
+}
+
+impl Generations {
+    pub(super) fn new(seed: Seed, ids: Rng) -> Self {
+        Self { seed, ids, recovery: None, look_is_over: false }
+    }
+
     /// Nobody can have answered while this process did not run.
     pub(super) fn handle_clock_gap(&mut self, gap: Duration) {
-        if let Phase::LookRound { until } = &mut self.phase {
+        if let Some(Recovery { phase: Phase::LookRound { until }, .. }) = &mut self.recovery {
             *until = *until + gap;
         }
     }
 
+    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+        self.look_is_over = self.poll_timeout().is_some_and(|at| now >= at);
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        match self.phase {
+        match self.recovery.as_ref()?.phase {
             Phase::LookRound { until } => Some(until),
             Phase::State { .. } | Phase::Beginning => None,
         }
+    }
+
+    /// Whether a look round has ended; once.
+    pub(super) fn poll_look_is_over(&mut self) -> bool {
+        std::mem::take(&mut self.look_is_over)
     }
 }
 
@@ -72,7 +98,7 @@ impl Node {
         }
         // A lease that was granted just before is over by the end of it, on any clock.
         let until = now + RECOVERY_LOOK_ROUND + self.config.timing.waiter(self.config.timing.lease);
-        self.recovery = Some(Recovery { request, phase: Phase::LookRound { until } });
+        self.generations.recovery = Some(Recovery { request, phase: Phase::LookRound { until } });
         self.peers.ask_who_is_there(now);
     }
 
@@ -83,9 +109,9 @@ impl Node {
 
     /// Why this node has nothing to go on with.
     fn no_survivor(&self) -> Option<String> {
-        let why = if self.recovery.is_some() {
+        let why = if self.generations.recovery.is_some() {
             "a recovery is under way here already: wait for its end"
-        } else if self.joining.leaving {
+        } else if self.joining.is_leaving() {
             "this node is stopping: start it again first"
         } else if self.config.participation != Participation::Full {
             "this node never votes: ask one that may, or start it without --non-voting and --non-member"
@@ -127,10 +153,10 @@ impl Node {
 
     /// The look round is over: refused, or the former generation is.
     pub(super) fn end_look_round(&mut self, now: Timestamp) {
-        let Some(recovery) = &self.recovery else { return };
+        let Some(recovery) = &self.generations.recovery else { return };
         let request = recovery.request;
         if let Some(why) = self.who_leads().or_else(|| self.majority_that_answers()) {
-            self.recovery = None;
+            self.generations.recovery = None;
             self.refuse_recovery(request, why);
             return;
         }
@@ -138,7 +164,7 @@ impl Node {
         let former = self.peers.identity.cluster;
         self.peers.identity.former.extend(former);
         self.peers.identity.generation += 1;
-        let cluster = ClusterId::draw(&mut self.cluster_rng);
+        let cluster = ClusterId::draw(&mut self.generations.ids);
         self.peers.enter_cluster(now, cluster);
         self.show_cluster(now);
         for (index, data) in self.consensus.unapplied() {
@@ -146,7 +172,7 @@ impl Node {
         }
         let index = self.state.as_ref().map_or(LogIndex(0), |state| state.applied);
         if self.proposals.has_user_state() {
-            self.recovery = Some(Recovery { request, phase: Phase::State { index } });
+            self.generations.recovery = Some(Recovery { request, phase: Phase::State { index } });
             self.outputs.push_back(Output::SnapshotWanted { index });
         } else {
             self.begin_generation(now, request, Bytes::new());
@@ -155,7 +181,7 @@ impl Node {
 
     /// The application's state came: true if a recovery had asked for it.
     pub(super) fn take_recovered_state(&mut self, now: Timestamp, index: LogIndex, user: &Bytes) -> bool {
-        match &self.recovery {
+        match &self.generations.recovery {
             Some(Recovery { request, phase: Phase::State { index: asked } }) if *asked == index => {
                 let request = *request;
                 self.begin_generation(now, request, user.clone());
@@ -171,19 +197,20 @@ impl Node {
         let index = LogIndex((last.0 / GENERATION_INDEXES + 1) * GENERATION_INDEXES);
         let state = state.recovered(cluster, index, Member::own(&self.config, self.me));
         tracing::warn!(%cluster, generation = state.cluster.generation, "this node goes on alone: others join anew");
-        self.recovery = Some(Recovery { request, phase: Phase::Beginning });
+        self.generations.recovery = Some(Recovery { request, phase: Phase::Beginning });
         self.leader.reset();
-        self.snapshot_at = None;
-        self.consensus = self.consensus.begin_again(index, apply::snapshot_body(&state, user), self.seed, now);
+        self.proposals.snapshot_at = None;
+        self.consensus =
+            self.consensus.begin_again(index, apply::snapshot_body(&state, user), self.generations.seed, now);
         self.install_state(now, state);
     }
 
     /// This node leads, and has applied what its term began with.
     pub(super) fn generation_has_begun(&mut self) {
-        if self.recovery.as_ref().is_none_or(|recovery| recovery.phase != Phase::Beginning) {
+        if self.generations.recovery.as_ref().is_none_or(|recovery| recovery.phase != Phase::Beginning) {
             return;
         }
-        let (Some(recovery), Some(state)) = (self.recovery.take(), &self.state) else { return };
+        let (Some(recovery), Some(state)) = (self.generations.recovery.take(), &self.state) else { return };
         let (generation, cluster) = (state.cluster.generation, state.cluster.id);
         self.event(Event::Recovered { generation, cluster });
         self.event(Event::RequestDone { id: recovery.request, outcome: Outcome::Done });

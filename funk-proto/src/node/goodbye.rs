@@ -73,7 +73,7 @@ impl Node {
     }
 
     fn take_ending(&mut self, now: Timestamp, ended: Incarnation, proof: Proof) {
-        self.counters.goodbyes += 1;
+        self.view.counters.goodbyes += 1;
         if !self.evidence.endings.insert(ended, proof) {
             return;
         }

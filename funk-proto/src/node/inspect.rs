@@ -109,7 +109,7 @@ impl<'a> Inspect<'a> {
 
     /// Goodbyes that it took for true.
     pub fn goodbyes(&self) -> u64 {
-        self.0.counters.goodbyes
+        self.0.view.counters.goodbyes
     }
 
     /// The boots that it knows to have ended, the latest of each node.

@@ -21,6 +21,8 @@ pub(super) struct Proposals {
     last: u64,
     inflight: BTreeSet<RequestId>,
     user_entries: bool,
+    /// The cluster's state at the index at which the application was asked for its own.
+    pub(super) snapshot_at: Option<(LogIndex, Bytes)>,
 }
 
 impl Proposals {
@@ -62,7 +64,7 @@ impl Node {
         if self.proposals.inflight.len() >= PROPOSALS_INFLIGHT_MAX {
             return Err(RequestError::Busy);
         }
-        if self.joining.leaving {
+        if self.joining.is_leaving() {
             return Err(RequestError::Stopping);
         }
         if self.state.is_none() {

@@ -40,9 +40,9 @@ impl Node {
     /// others are, and all that it promised may still run.
     pub(super) fn restart(&mut self, now: Timestamp) -> Result<(), ConfigError> {
         self.liveness.honour_former_boot(now);
-        self.restarting = true;
+        self.joining.is_restarting = true;
         self.settle(now);
-        self.restarting = false;
+        self.joining.is_restarting = false;
         let Some(state) = &self.state else {
             // It never had a log. Its id still has a term, so it is kept.
             return Ok(());

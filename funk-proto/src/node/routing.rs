@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::gossip::GossipOutput;
 use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
+use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
 use crate::liveness::LivenessOutput;
 use crate::mutate::{Mutant, planted};
@@ -33,6 +34,11 @@ impl Node {
     pub(super) fn settle(&mut self, now: Timestamp) {
         loop {
             let mut quiet = true;
+            self.settle_leader(now);
+            self.settle_joining(now);
+            if self.generations.poll_look_is_over() {
+                self.end_look_round(now);
+            }
             while let Some(output) = self.consensus.poll_output() {
                 quiet = false;
                 self.route_consensus(now, output);
@@ -107,7 +113,7 @@ impl Node {
     }
 
     fn send_datagram(&mut self, to: RaftId, counter: u64, mut body: Body) {
-        let Some(cluster) = self.peers.identity.cluster.or(self.entering) else { return };
+        let Some(cluster) = self.peers.identity.cluster.or(self.joining.entering) else { return };
         let Some((address, key)) = self.peers.datagram_route(to) else { return };
         if let Body::Heartbeat { commit, .. } = &mut body {
             *commit = self.consensus.heartbeat_commit(to);
@@ -170,7 +176,7 @@ impl Node {
                 None
             }
             LeaderOutput::DeclaredDead(members) => {
-                self.counters.members_declared_dead += members as u64;
+                self.view.counters.members_declared_dead += members as u64;
                 None
             }
             LeaderOutput::Call { to, raft } => {
@@ -186,13 +192,46 @@ impl Node {
                 None
             }
             LeaderOutput::LastOut => {
-                self.leave_is_done(now);
+                self.handle_left(now);
                 None
             }
         };
         if let Some(why) = refused {
             tracing::debug!(?why, "consensus refused the leader's change");
             self.leader.handle_refused(now);
+        }
+    }
+
+    /// Carries out what joining and leaving want until they want nothing more.
+    pub(super) fn settle_joining(&mut self, now: Timestamp) {
+        while let Some(output) = self.joining.poll_output() {
+            self.route_joining(now, output);
+        }
+    }
+
+    fn route_joining(&mut self, now: Timestamp, output: JoiningOutput) {
+        match output {
+            JoiningOutput::Bootstrap => {
+                self.bootstrap(now);
+                self.gossip.look_only(now, false);
+            }
+            JoiningOutput::Rejoin => self.gossip.join(now, self.config.join.clone()),
+            JoiningOutput::AskToJoin => self.ask_next_door(now),
+            JoiningOutput::AnnounceLeave => self.gossip.announce_leave(now),
+            // A leader without the frame's detour; a follower through whom it follows.
+            JoiningOutput::AskToLeave => drop(self.handle_leave(now, self.me.into())),
+            JoiningOutput::CheckStanding => {
+                let is_out = self.is_out(now);
+                self.joining.handle_standing(now, is_out);
+            }
+            JoiningOutput::CheckRecord => self.mend_own_record(now),
+            JoiningOutput::Refused(refusal) => self.event(Event::Refused(refusal)),
+            JoiningOutput::Left => {
+                if !self.config.durable {
+                    self.gossip.leave(now);
+                }
+                self.event(Event::Left);
+            }
         }
     }
 
@@ -209,7 +248,7 @@ impl Node {
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
             GossipOutput::Changed(name) => {
                 self.notice_gossip_member(now, &name);
-                self.endpoints.node_changed(name);
+                self.view.endpoints.node_changed(name);
             }
             GossipOutput::Namesake(tags) => self.notice_namesake(now, &tags),
             GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
@@ -256,8 +295,8 @@ impl Node {
         };
         if let Err(what) = result {
             match what {
-                Misbehaviour::Raft(_) => self.counters.raft_refused += 1,
-                _ => self.counters.frames_dropped += 1,
+                Misbehaviour::Raft(_) => self.view.counters.raft_refused += 1,
+                _ => self.view.counters.frames_dropped += 1,
             }
             tracing::debug!(%conn, %what, "frame dropped");
             self.event(Event::PeerMisbehaved { what });
@@ -335,7 +374,7 @@ impl Node {
         let opened = liveness::open(bytes, |id, boot| self.peers.incoming_key(id, boot));
         let result = opened.and_then(|(header, body)| self.handle_liveness(now, header, body));
         if let Err(what) = result {
-            self.counters.datagrams_dropped += 1;
+            self.view.counters.datagrams_dropped += 1;
             tracing::trace!(%from, %what, "datagram dropped");
         }
     }
@@ -361,7 +400,7 @@ impl Node {
         };
         if let Some(lost) = self.liveness.compare_clocks(now, from, header.at, answers) {
             tracing::warn!(peer = %from, ?lost, "this machine's clock stood still, by that peer's");
-            self.counters.clock_gaps += 1;
+            self.view.counters.clock_gaps += 1;
             // What is waited for has waited longer than this clock says: nothing need be added.
             self.liveness.handle_clock_gap(now, Duration::ZERO);
         }
@@ -372,7 +411,7 @@ impl Node {
                 }
                 self.vouch_for(now, from);
                 if self.consensus.handle_heartbeat(now, from, term, commit)? {
-                    self.entering = Some(header.cluster);
+                    self.joining.entering = Some(header.cluster);
                     self.liveness.handle_heartbeat(now, from, header.counter, term, (lease, drift_ppm));
                 } else if term < self.consensus.term() {
                     self.liveness.handle_stale_heartbeat(now, from, self.consensus.term());

@@ -14,7 +14,7 @@ use crate::config::Participation;
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::id::ClusterId;
-use crate::limits::{FORMER_CLUSTERS_SHOWN, TWIN_CLUSTERS_MAX};
+use crate::limits::FORMER_CLUSTERS_SHOWN;
 use crate::peers::Identity;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -60,8 +60,7 @@ impl Node {
         match self.peers.identity.cluster {
             Some(ours) if cluster != ours.to_string() => {
                 let former = self.peers.identity.former.iter().any(|former| cluster == former.to_string());
-                let twins = &mut self.joining.twins;
-                if !former && twins.len() < TWIN_CLUSTERS_MAX && twins.insert(cluster.to_owned()) {
+                if !former && self.joining.handle_duplicate(cluster) {
                     self.tell_of_twin(ours, member, cluster);
                 }
                 false
@@ -98,7 +97,7 @@ impl Node {
         let mut clusters = clusters.into_iter();
         let (Some(one), Some(other)) = (clusters.next(), clusters.next()) else { return false };
         self.gossip.leave(now);
-        self.refuse(Refusal::TwoClusters { clusters: [one, other] });
+        self.refuse(now, Refusal::TwoClusters { clusters: [one, other] });
         true
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
+use super::endpoints::EndpointView;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
 use crate::id::{Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::{RouteNode, RouteTable};
 use crate::state::{Member, State};
-use crate::status::{GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
+use crate::status::{Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
 use crate::time::Timestamp;
 
 /// What was shown last.
@@ -23,6 +24,8 @@ pub(super) struct View {
     state: Option<NodeState>,
     leader: Option<(RaftId, Term)>,
     leader_gone_at: Option<Timestamp>,
+    pub(super) endpoints: EndpointView,
+    pub(super) counters: Counters,
     epoch: Epoch,
     over_capacity: u32,
     /// When the present lease runs out and the state may change with it.
@@ -94,13 +97,13 @@ impl Node {
     }
 
     fn node_state(&self, now: Timestamp) -> NodeState {
-        if self.joining.left {
+        if self.joining.has_left() {
             return NodeState::Stopping;
         }
-        if self.joining.leaving {
+        if self.joining.is_leaving() {
             return NodeState::Draining;
         }
-        if self.joining.looks_round() {
+        if self.joining.is_looking() {
             return NodeState::Starting;
         }
         let Some(state) = self.state.as_ref().filter(|state| state.members.is_up(self.me.id, self.me.boot)) else {
@@ -136,12 +139,12 @@ impl Node {
     pub(super) fn make_status(&self) -> Status {
         let (heartbeats_sent, heartbeats_answered) = self.liveness.heartbeat_counts();
         let gossip = self.gossip.counters();
-        let counters = crate::status::Counters {
+        let counters = Counters {
             heartbeats_sent,
             heartbeats_answered,
             gossip_dropped: gossip.dropped(),
             gossip,
-            ..self.counters
+            ..self.view.counters
         };
         let state = self.state.as_ref();
         let leader = self.consensus.leader();

@@ -1,0 +1,73 @@
+//! Getting out: this node's own way, and what becomes of members that leave.
+
+use super::Node;
+use crate::error::{Misbehaviour, Refusal};
+use crate::event::Event;
+use crate::id::{BootId, Incarnation, NodeName, RaftId};
+use crate::state::Member;
+use crate::status::GossipStatus;
+use crate::time::Timestamp;
+use crate::wire::cluster::{BootName, FrameBody};
+
+impl Node {
+    pub(super) fn begin_leave(&mut self, now: Timestamp) {
+        let is_member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
+        self.joining.begin_leave(now, is_member);
+        self.settle_joining(now);
+    }
+
+    pub(super) fn handle_left(&mut self, now: Timestamp) {
+        self.joining.handle_left();
+        self.settle_joining(now);
+    }
+
+    pub(super) fn handle_farewell(&mut self, now: Timestamp, name: BootName) -> Result<(), Misbehaviour> {
+        let ours = Incarnation::named(name) == Some(self.me);
+        if ours && self.joining.is_leaving() {
+            self.handle_left(now);
+        } else if ours {
+            self.refuse(now, Refusal::Removed);
+        }
+        Ok(())
+    }
+
+    /// A boot of a member is dead: perhaps one that asked for it, and waits to be told.
+    pub(super) fn handle_member_down(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
+        if id != self.me.id {
+            let stopped = Incarnation { id, boot };
+            if self.leader.has_asked_to_leave(stopped) {
+                self.peers.send(now, id, FrameBody::Farewell(stopped.into()));
+            }
+        } else if self.joining.is_leaving() && boot == self.me.boot {
+            self.handle_left(now);
+        } else {
+            self.ask_to_join(now);
+        }
+    }
+
+    /// A member is out of the table.
+    pub(super) fn handle_member_removed(&mut self, now: Timestamp, member: &Member, left: bool) {
+        let status = if left { GossipStatus::Left } else { GossipStatus::Failed };
+        self.tell_gossip(&member.name, member.id, status);
+        let (name, id) = (member.name.clone(), member.id);
+        if left {
+            self.event(Event::MemberLeft { name, id });
+            if let (true, Some(boot)) = (self.leader.leads(), member.boot) {
+                self.peers.send(now, id, FrameBody::Farewell(Incarnation { id, boot }.into()));
+            }
+        }
+        if id == self.me.id && self.joining.is_leaving() {
+            self.handle_left(now);
+        } else if id == self.me.id && self.state.as_ref().is_some_and(|state| state.removed.contains(&self.me.boot)) {
+            self.refuse(now, Refusal::Removed);
+        }
+        self.liveness.forget_peer(id);
+    }
+
+    /// The verdict on a member is no verdict on whoever has its name since.
+    pub(super) fn tell_gossip(&mut self, name: &NodeName, id: RaftId, status: GossipStatus) {
+        if self.gossip.tag(name, "funk.id").is_none_or(|shown| shown == id.to_string()) {
+            self.gossip.set_status(name, status);
+        }
+    }
+}
