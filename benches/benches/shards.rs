@@ -165,7 +165,7 @@ fn bytes(c: &mut Criterion) {
             b.iter(|| snapshot::decode(black_box(&encoded)).expect("its own bytes"));
         });
         let seen = 2 + nodes;
-        let delta = command(vec![Op::Dead(BootName { id: 1, boot: 101 }), owned(seen, 1, 2, &spread(shards, nodes))]);
+        let delta = command(vec![Op::Down(BootName { id: 1, boot: 101 }), owned(seen, 1, 2, &spread(shards, nodes))]);
         println!("map {}: {} bytes for the shards of one dead member", label(shards, nodes), delta.encoded_len());
         group.bench_function(BenchmarkId::new("apply a death", label(shards, nodes)), |b| {
             let fresh = || (state.clone(), delta.clone());

@@ -64,17 +64,18 @@ impl ClusterValues {
 pub enum Change {
     /// A boot of a member is up.
     Up(RaftId),
-    /// A boot of a member is dead.
-    Dead(RaftId, BootId),
-    /// A member leaves.
-    Draining(RaftId),
-    /// A member is out of the table; `left` in order, or dead.
-    Removed {
-        /// The member.
-        member: Member,
-        /// Whether it left in order.
-        left: bool,
-    },
+    /// A boot of a member is down.
+    Down(RaftId, BootId),
+    /// A member is about to leave.
+    Leaving(RaftId),
+    /// A member must own nothing from now on.
+    Cordoned(RaftId),
+    /// A member has left the table in order.
+    Left(Member),
+    /// A member that was down is out of the table.
+    Pruned(Member),
+    /// An operator took a member out of the table.
+    Removed(Member),
     /// A member's addresses or endpoints are new.
     Updated(RaftId),
     /// Shards started to move.
@@ -166,11 +167,11 @@ impl State {
         for operation in command.operations.into_iter().filter_map(|operation| operation.op) {
             match operation {
                 Op::Up(record) => changes.extend(self.up(index, &record)),
-                Op::Dead(name) => changes.extend(self.dead(name)),
-                Op::Drain(name) => changes.extend(self.drain(name)),
-                Op::Removed(name) => changes.extend(self.removed(name)),
-                Op::Expelled(name) => changes.extend(self.expelled(name)),
-                Op::Idle(name) => changes.extend(self.idle(name)),
+                Op::Down(name) => changes.extend(self.down(name)),
+                Op::Leave(name) => changes.extend(self.leave(name)),
+                Op::Left(name) => changes.extend(self.left(name)),
+                Op::Removed(name) => changes.extend(self.remove(name)),
+                Op::Cordon(name) => changes.extend(self.cordon(name)),
                 Op::Update(record) => changes.extend(self.update(&record)),
                 Op::Moving(transfer) => self.moving(index, &transfer, &mut changes),
                 Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
@@ -202,20 +203,20 @@ impl State {
         Some((self.members.get_mut(id).filter(same)?, boot))
     }
 
-    fn dead(&mut self, name: BootName) -> Option<Change> {
+    fn down(&mut self, name: BootName) -> Option<Change> {
         let (member, boot) = self.boot_of(name)?;
         member.boot = None;
-        member.draining = false;
-        Some(Change::Dead(member.id, boot))
+        member.leaving = false;
+        Some(Change::Down(member.id, boot))
     }
 
-    fn drain(&mut self, name: BootName) -> Option<Change> {
+    fn leave(&mut self, name: BootName) -> Option<Change> {
         let (member, _) = self.boot_of(name)?;
-        let first = !std::mem::replace(&mut member.draining, true);
-        first.then_some(Change::Draining(member.id))
+        let first = !std::mem::replace(&mut member.leaving, true);
+        first.then_some(Change::Leaving(member.id))
     }
 
-    fn removed(&mut self, name: BootName) -> Option<Change> {
+    fn left(&mut self, name: BootName) -> Option<Change> {
         let id = RaftId::new(name.id)?;
         let boot = BootId::new(name.boot);
         // With a boot: that boot leaves in order. Without: only a dead member goes.
@@ -223,16 +224,16 @@ impl State {
             return None;
         }
         let member = self.members.remove(id)?;
-        Some(Change::Removed { member, left: boot.is_some() })
+        Some(if boot.is_some() { Change::Left(member) } else { Change::Pruned(member) })
     }
 
-    fn idle(&mut self, name: BootName) -> Option<Change> {
+    fn cordon(&mut self, name: BootName) -> Option<Change> {
         let (member, _) = self.boot_of(name)?;
-        let first = !std::mem::replace(&mut member.idle, true);
-        first.then_some(Change::Draining(member.id))
+        let first = !std::mem::replace(&mut member.cordoned, true);
+        first.then_some(Change::Cordoned(member.id))
     }
 
-    fn expelled(&mut self, name: BootName) -> Option<Change> {
+    fn remove(&mut self, name: BootName) -> Option<Change> {
         let id = RaftId::new(name.id)?;
         let boot = BootId::new(name.boot);
         let listed = self.members.get(id)?.boot;
@@ -246,7 +247,7 @@ impl State {
             self.removed.push_back(boot);
         }
         let member = self.members.remove(id)?;
-        Some(Change::Removed { member, left: true })
+        Some(Change::Removed(member))
     }
 
     fn update(&mut self, record: &MemberRecord) -> Option<Change> {
@@ -388,7 +389,7 @@ pub(super) mod tests {
         let mut second = record(2);
         second.name = "n1".into();
         assert_eq!(state.apply(LogIndex(3), command([Op::Up(second.clone())])), []);
-        let dead = Op::Dead(BootName { id: 1, boot: 101 });
+        let dead = Op::Down(BootName { id: 1, boot: 101 });
         assert_eq!(state.apply(LogIndex(4), command([dead, Op::Up(second)])).len(), 2);
     }
 
@@ -396,10 +397,10 @@ pub(super) mod tests {
     fn evidence_about_another_boot_does_nothing() {
         let mut state = state(4);
         state.apply(LogIndex(2), command([Op::Up(record(1))]));
-        for op in [Op::Dead(BootName { id: 1, boot: 9 }), Op::Drain(BootName { id: 1, boot: 9 })] {
+        for op in [Op::Down(BootName { id: 1, boot: 9 }), Op::Leave(BootName { id: 1, boot: 9 })] {
             assert_eq!(state.apply(LogIndex(3), command([op])), []);
         }
-        let removed = Op::Removed(BootName { id: 1, boot: 0 });
+        let removed = Op::Left(BootName { id: 1, boot: 0 });
         assert_eq!(state.apply(LogIndex(4), command([removed])), [], "it is up");
     }
 

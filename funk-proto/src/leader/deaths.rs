@@ -34,7 +34,7 @@ impl Leader {
         let early = gone.iter().filter(|dead| facts.is_dead_by_evidence(**dead) && !facts.leases.is_silent(dead.id));
         self.outputs.extend(early.map(|dead| LeaderOutput::GivenUp(dead.id)));
         self.outputs.push_back(LeaderOutput::DeclaredDead(gone.len()));
-        gone.into_iter().map(|dead| Op::Dead(dead.into())).collect()
+        gone.into_iter().map(|dead| Op::Down(dead.into())).collect()
     }
 }
 

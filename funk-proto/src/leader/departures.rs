@@ -30,7 +30,7 @@ impl Leader {
     pub(super) fn leave_last(&mut self, facts: &Facts<'_>) {
         let Some(leading) = &mut self.leading else { return };
         let has_others = facts.up().any(|other| other.id != facts.me.id);
-        if !facts.own().is_some_and(|own| own.draining) || has_others {
+        if !facts.own().is_some_and(|own| own.leaving) || has_others {
             return;
         }
         match joins::heir_expires(facts, &leading.joins) {
@@ -54,12 +54,12 @@ fn departure(facts: &Facts<'_>, leaves: &BTreeSet<Incarnation>, has_heirs: bool,
     let Some(boot) = member.boot else {
         // A data directory that was lost comes back as another member of that name.
         let stays = member.durable && facts.state.members.up_by_name(&member.name).is_none();
-        return (!stays && !facts.quorum.tracks(member.id)).then(|| Op::Removed(name(0)));
+        return (!stays && !facts.quorum.tracks(member.id)).then(|| Op::Left(name(0)));
     };
     let who = Incarnation { id: member.id, boot };
     let has_asked = leaves.contains(&who);
-    if !member.draining {
-        return has_asked.then(|| Op::Drain(name(boot.get())));
+    if !member.leaving {
+        return has_asked.then(|| Op::Leave(name(boot.get())));
     }
     if member.id == facts.me.id {
         return None;
@@ -67,8 +67,8 @@ fn departure(facts: &Facts<'_>, leaves: &BTreeSet<Incarnation>, has_heirs: bool,
     let holds_none = facts.state.map.held_by(who) == 0;
     if member.durable {
         // It goes without its place: the data directory brings it back.
-        return (has_asked && (holds_none || !has_heirs)).then(|| Op::Dead(name(boot.get())));
+        return (has_asked && (holds_none || !has_heirs)).then(|| Op::Down(name(boot.get())));
     }
     let is_drained = holds_none && !facts.quorum.has_vote(member.id);
-    (is_drained || !has_heirs).then(|| Op::Removed(name(boot.get())))
+    (is_drained || !has_heirs).then(|| Op::Left(name(boot.get())))
 }

@@ -275,7 +275,7 @@ fn step(facts: &Facts<'_>, goal: &Goal) -> Option<Op> {
         &Goal::Removed(id) => removal_step(facts, state.members.get(id)?),
         &Goal::Drained(owner) => {
             let member = state.members.get(owner.id).filter(|member| member.boot == Some(owner.boot))?;
-            member.may_own().then(|| Op::Idle(owner.into()))
+            member.may_own().then(|| Op::Cordon(owner.into()))
         }
     }
 }
@@ -286,11 +286,11 @@ fn removal_step(facts: &Facts<'_>, member: &Member) -> Option<Op> {
     let Some(boot) = member.boot else {
         // The boot that was declared dead may only have been stopped: it is kept out too.
         let last = facts.shown_boot(member).map_or(0, BootId::get);
-        return (!has_vote).then(|| Op::Expelled(name(last)));
+        return (!has_vote).then(|| Op::Removed(name(last)));
     };
-    if !member.draining {
-        return Some(Op::Drain(name(boot.get())));
+    if !member.leaving {
+        return Some(Op::Leave(name(boot.get())));
     }
     let is_drained = facts.state.map.held_by(Incarnation { id: member.id, boot }) == 0;
-    (is_drained && !has_vote).then(|| Op::Expelled(name(boot.get())))
+    (is_drained && !has_vote).then(|| Op::Removed(name(boot.get())))
 }

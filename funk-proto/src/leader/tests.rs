@@ -26,7 +26,7 @@ fn name(n: u64) -> BootName {
 fn a_silent_member_is_declared_dead() {
     let mut stage = Stage::of(3);
     stage.silence(3);
-    assert_eq!(stage.round(), [LeaderOutput::DeclaredDead(1), LeaderOutput::Propose(vec![Op::Dead(name(3))])]);
+    assert_eq!(stage.round(), [LeaderOutput::DeclaredDead(1), LeaderOutput::Propose(vec![Op::Down(name(3))])]);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn nobody_is_declared_dead_while_no_majority_backs_the_leader() {
 fn a_goodbye_is_enough_without_any_silence() {
     let mut stage = Stage::of(3);
     stage.evidence.endings.insert(node(2), Proof::Said);
-    assert_eq!(stage.proposed(), [Op::Dead(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_majority_of_refused_voters_convinces_after_one_missed_heartbeat() {
     stage.now = stage.now + stage.config.timing.liveness_interval * 2;
     let round = stage.round();
     assert!(round.contains(&LeaderOutput::GivenUp(id(3))), "its silence is too short by itself: {round:?}");
-    assert!(round.contains(&LeaderOutput::Propose(vec![Op::Dead(name(3))])));
+    assert!(round.contains(&LeaderOutput::Propose(vec![Op::Down(name(3))])));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_next_boot_of_a_durable_node_ends_the_last_one() {
     let next = MemberRecord { boot: 999, ..record(2) };
     stage.introduce(&next);
     stage.join(&next);
-    assert_eq!(stage.proposed(), [Op::Dead(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
 }
 
 // ---- joins ----
@@ -93,7 +93,7 @@ fn a_name_that_a_live_member_has_is_refused_in_the_end() {
 #[test]
 fn a_boot_that_was_removed_is_refused_for_that() {
     let mut stage = Stage::of(2);
-    stage.apply([Op::Expelled(name(2))]);
+    stage.apply([Op::Removed(name(2))]);
     stage.join(&record(2));
     assert_eq!(stage.refused(), [(id(2), REASON_REMOVED)]);
     assert_eq!(stage.proposed(), []);
@@ -128,14 +128,14 @@ fn a_leaver_is_drained_then_taken_out_when_it_neither_owns_nor_votes() {
     let mut stage = Stage::of(2);
     stage.give_all(2);
     stage.leave(2);
-    assert_eq!(stage.proposed(), [Op::Drain(name(2))]);
-    stage.apply([Op::Drain(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Leave(name(2))]);
+    stage.apply([Op::Leave(name(2))]);
     assert!(stage.proposed().iter().all(|op| matches!(op, Op::Moving(_))), "it owns shards");
     stage.give_all(1);
     assert_eq!(stage.proposed(), [], "it votes");
     stage.quorum.voters.remove(&id(2));
     stage.leader.wake();
-    assert_eq!(stage.proposed(), [Op::Removed(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Left(name(2))]);
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn a_durable_leaver_keeps_its_place_and_its_vote() {
     let mut stage = Stage::of_records((1..=2).map(|n| MemberRecord { durable: true, ..record(n) }));
     stage.give_all(1);
     stage.leave(2);
-    stage.apply([Op::Drain(name(2))]);
-    assert_eq!(stage.proposed(), [Op::Dead(name(2))]);
+    stage.apply([Op::Leave(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_leaver_that_is_out_is_told_farewell() {
 #[test]
 fn the_last_to_leave_waits_for_a_joiner_that_could_lead() {
     let mut stage = Stage::of(1);
-    stage.apply([Op::Drain(name(1))]);
+    stage.apply([Op::Leave(name(1))]);
     stage.join(&record(2));
     assert!(!stage.round().contains(&LeaderOutput::LastOut));
     stage.now = stage.now + Duration::from_secs(2);
@@ -171,7 +171,7 @@ fn a_worker_id_is_free_when_the_last_lease_has_been_over_for_the_guard_time() {
     let mut stage = Stage::of(2);
     let worker = WorkerRecord { worker: 1, id: 2, boot: 102 };
     assert_eq!(stage.state.workers.of(node(2)).map(|id| u32::from(id.0)), Some(worker.worker));
-    stage.apply([Op::Dead(name(2))]);
+    stage.apply([Op::Down(name(2))]);
     assert_eq!(stage.proposed(), []);
     stage.now = stage.lease_end(2) + stage.config.timing.waiter(WORKER_ID_GUARD);
     assert!(stage.proposed().contains(&Op::FreeWorker(worker)));
@@ -184,7 +184,7 @@ fn an_owner_that_loses_shards_gets_no_lease_that_does_not_know_of_it() {
     let mut stage = Stage::of(2);
     stage.give_all(2);
     stage.evidence.endings.insert(node(2), Proof::Said);
-    stage.apply([Op::Dead(name(2))]);
+    stage.apply([Op::Down(name(2))]);
     let round = stage.round();
     let raised = round.iter().filter(|output| matches!(output, LeaderOutput::RaiseFloor(loser, _) if *loser == id(2)));
     assert_eq!(raised.count(), 1, "{round:?}");
@@ -194,11 +194,11 @@ fn an_owner_that_loses_shards_gets_no_lease_that_does_not_know_of_it() {
 fn one_entry_at_a_time() {
     let mut stage = Stage::of(3);
     stage.leave(2);
-    assert_eq!(stage.proposed(), [Op::Drain(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Leave(name(2))]);
     stage.leave(3);
     assert_eq!(stage.proposed(), [], "the last entry is not applied");
     stage.leader.handle_applied(LogIndex(u64::MAX));
-    assert_eq!(stage.proposed(), [Op::Drain(name(2)), Op::Drain(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Leave(name(2)), Op::Leave(name(3))]);
 }
 
 #[test]
@@ -206,10 +206,10 @@ fn what_consensus_refuses_is_proposed_again() {
     let mut stage = Stage::of(3);
     stage.silence(3);
     stage.refuse_proposals = true;
-    assert_eq!(stage.proposed(), [Op::Dead(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
     assert_eq!(stage.round(), [], "not at once");
     stage.now = stage.leader.poll_round(None).expect("it looks again");
-    assert_eq!(stage.proposed(), [Op::Dead(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
 }
 
 // ---- voters and leadership ----
@@ -247,7 +247,7 @@ fn a_leader_that_leaves_hands_over_to_the_voter_furthest_in_the_log() {
     let mut stage = Stage::of(3);
     stage.quorum.matched.insert(id(2), LogIndex(500));
     stage.quorum.matched.insert(id(3), LogIndex(400));
-    stage.apply([Op::Drain(name(1))]);
+    stage.apply([Op::Leave(name(1))]);
     assert!(stage.round().contains(&LeaderOutput::Transfer(id(2))));
     stage.silence(2);
     stage.now = stage.now + Duration::from_millis(50);
@@ -269,12 +269,12 @@ fn a_leader_whose_disk_hangs_asks_another_to_lead() {
 fn a_removal_drains_then_expels_then_is_done() {
     let mut stage = Stage::of(2);
     stage.begin(Target::Removed("n2".parse().unwrap()));
-    assert_eq!(stage.proposed(), [Op::Drain(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Leave(name(2))]);
     stage.quorum.voters.remove(&id(2));
     stage.give_all(1);
-    stage.apply([Op::Drain(name(2))]);
-    assert_eq!(stage.proposed(), [Op::Expelled(name(2))]);
-    stage.apply([Op::Expelled(name(2))]);
+    stage.apply([Op::Leave(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Removed(name(2))]);
+    stage.apply([Op::Removed(name(2))]);
     assert!(stage.round().contains(&LeaderOutput::Done(RequestId(1), Outcome::Done)));
 }
 
@@ -321,5 +321,5 @@ fn nothing_is_done_before_the_first_entry_of_the_term_is_applied() {
     stage.silence(3);
     assert_eq!(stage.round(), []);
     stage.leader.handle_ready();
-    assert_eq!(stage.proposed(), [Op::Dead(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
 }

@@ -60,7 +60,7 @@ impl Leader {
     pub(super) fn hand_over_leadership(&mut self, facts: &Facts<'_>) {
         let is_stalled = self.stalls_at(facts.oldest_write).is_some_and(|at| facts.now >= at);
         let Some(leading) = &mut self.leading else { return };
-        let leaves = facts.own().is_some_and(|own| own.draining);
+        let leaves = facts.own().is_some_and(|own| own.leaving);
         // Declared dead, then elected, its name another's by now: it serves no shard, takes none from itself,
         // and whoever leads next refuses it.
         let holder = facts.state.members.up_by_name(&facts.config.name);
@@ -87,14 +87,14 @@ fn candidates(facts: &Facts<'_>, operations: &Operations) -> Vec<Candidate> {
     let candidate = |member: &Member| {
         let alive = member.boot.is_some() && !facts.leases.is_silent(member.id);
         let removed = operations.removes(member.id);
-        let willing = !member.draining && !removed && !member.non_voting && !member.non_member;
+        let willing = !member.leaving && !removed && !member.non_voting && !member.non_member;
         let caught_up = member.id == facts.me.id || has_caught_up(facts, member.id);
         Candidate {
             id: member.id,
             zone: member.zone.clone(),
             fit: alive && willing && caught_up,
             // One that only stops for a while is replaced like a dead one, if at all.
-            dead: !removed && (!alive || willing && !caught_up || member.draining && member.durable),
+            dead: !removed && (!alive || willing && !caught_up || member.leaving && member.durable),
         }
     };
     facts.state.members.iter().map(candidate).collect()
@@ -110,7 +110,7 @@ pub(super) fn heir(facts: &Facts<'_>) -> Option<RaftId> {
     let is_fit = |id: &RaftId| {
         let member = facts.state.members.get(*id);
         *id != facts.me.id
-            && member.is_some_and(|member| member.boot.is_some() && !member.draining)
+            && member.is_some_and(|member| member.boot.is_some() && !member.leaving)
             && !facts.leases.is_silent(*id)
     };
     let voters = facts.quorum.voters.iter().copied().filter(is_fit);

@@ -119,15 +119,16 @@ impl Node {
         self.leader.wake();
         match change {
             Change::Up(id) => self.member_is_up(now, *id),
-            Change::Dead(id, boot) => {
+            Change::Down(id, boot) => {
                 self.evidence.close_case(Incarnation { id: *id, boot: *boot });
                 let Some(name) = self.name_of(*id) else { return };
                 self.tell_gossip(&name, *id, GossipStatus::Failed);
                 self.event(Event::MemberFailed { name, id: *id });
                 self.handle_member_down(now, *id, *boot);
             }
-            Change::Removed { member, left } => self.handle_member_removed(now, member, *left),
-            Change::Draining(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
+            Change::Left(member) | Change::Removed(member) => self.handle_member_gone(now, member, true),
+            Change::Pruned(member) => self.handle_member_gone(now, member, false),
+            Change::Leaving(_) | Change::Cordoned(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
             Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
             Change::User(entry) => self.user_entry_applied(index, entry),

@@ -46,7 +46,7 @@ impl Node {
     }
 
     /// A member is out of the table.
-    pub(super) fn handle_member_removed(&mut self, now: Timestamp, member: &Member, left: bool) {
+    pub(super) fn handle_member_gone(&mut self, now: Timestamp, member: &Member, left: bool) {
         let status = if left { GossipStatus::Left } else { GossipStatus::Failed };
         self.tell_gossip(&member.name, member.id, status);
         let (name, id) = (member.name.clone(), member.id);

@@ -105,8 +105,8 @@ fn operation(state: &State, change: &WhatIf) -> Result<Option<Op>, NoAnswer> {
             let member = member.ok_or(NoAnswer::OutOfBounds)?;
             Op::Up(member.record(member.boot))
         }
-        WhatIf::Remove(node) => Op::Expelled(up(node)?),
-        WhatIf::Drain(node) => Op::Idle(up(node)?),
+        WhatIf::Remove(node) => Op::Removed(up(node)?),
+        WhatIf::Drain(node) => Op::Cordon(up(node)?),
         WhatIf::Weight(node, weight) => {
             let BootName { id, boot } = up(node)?;
             Op::Weigh(Weight { id, boot, weight: *weight })
@@ -128,8 +128,8 @@ fn newcomer(state: &State, name: &NodeName, weight: u32, capacity: Option<NonZer
         boot,
         up_index: LogIndex(0),
         taken_index: LogIndex(0),
-        draining: false,
-        idle: false,
+        leaving: false,
+        cordoned: false,
         serf: nowhere,
         raft: nowhere,
         liveness: nowhere,

@@ -23,9 +23,9 @@ pub struct Member {
     /// Index of the last entry that took a shard from it.
     pub taken_index: LogIndex,
     /// It leaves: its shards move away.
-    pub draining: bool,
+    pub leaving: bool,
     /// An operator wants this boot to own nothing; it stays a member.
-    pub idle: bool,
+    pub cordoned: bool,
     /// Address of its gossip socket.
     pub serf: SocketAddr,
     /// Address of its cluster stream.
@@ -57,8 +57,8 @@ impl Member {
             boot: Some(me.boot),
             up_index: LogIndex(0),
             taken_index: LogIndex(0),
-            draining: false,
-            idle: false,
+            leaving: false,
+            cordoned: false,
             serf: config.serf,
             raft: config.raft,
             liveness: config.liveness,
@@ -83,8 +83,8 @@ impl Member {
             boot: Some(BootId::new(record.boot)?),
             up_index: LogIndex(0),
             taken_index: LogIndex(0),
-            draining: false,
-            idle: false,
+            leaving: false,
+            cordoned: false,
             serf: record.serf.parse().ok()?,
             raft: record.raft.parse().ok()?,
             liveness: record.liveness.parse().ok()?,
@@ -129,7 +129,7 @@ impl Member {
 
     /// Whether it may be given shards.
     pub fn may_own(&self) -> bool {
-        self.boot.is_some() && !self.draining && !self.idle && !self.non_member
+        self.boot.is_some() && !self.leaving && !self.cordoned && !self.non_member
     }
 
     /// How many shards it is to own at most.

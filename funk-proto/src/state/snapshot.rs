@@ -263,8 +263,8 @@ mod tests {
         let all: Vec<u32> = (0..1000).collect();
         state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &all))]));
         state.apply(LogIndex(4), command([Op::Moving(transfer(3, 2, &all[300..600]))]));
-        state.apply(LogIndex(5), command([Op::Dead(BootName { id: 3, boot: 103 })]));
-        state.apply(LogIndex(6), command([Op::Drain(BootName { id: 2, boot: 102 })]));
+        state.apply(LogIndex(5), command([Op::Down(BootName { id: 3, boot: 103 })]));
+        state.apply(LogIndex(6), command([Op::Leave(BootName { id: 2, boot: 102 })]));
         let bytes = encode(&state);
         assert!(bytes.len() < 1500, "{} bytes", bytes.len());
         assert_eq!(decode(&bytes).unwrap(), state);

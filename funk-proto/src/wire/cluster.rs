@@ -368,15 +368,15 @@ pub enum Op {
     /// A boot of a node is a member and up.
     #[prost(message, tag = "1")]
     Up(MemberRecord),
-    /// That boot is dead.
+    /// That boot is down: it has stopped, or is considered dead.
     #[prost(message, tag = "2")]
-    Dead(BootName),
+    Down(BootName),
     /// That boot leaves: its shards move away.
     #[prost(message, tag = "3")]
-    Drain(BootName),
-    /// That node is out of the table; it left in order if `boot` is set, else it was dead.
+    Leave(BootName),
+    /// That node is out of the table: it left in order if `boot` is set, else it was down and is pruned.
     #[prost(message, tag = "4")]
-    Removed(BootName),
+    Left(BootName),
     /// Shards start to move.
     #[prost(message, tag = "5")]
     Moving(Transfer),
@@ -392,10 +392,10 @@ pub enum Op {
     /// An operator took that node out of the table, dead or with this boot up.
     /// The boot is never let in again; 0 if it is not known.
     #[prost(message, tag = "9")]
-    Expelled(BootName),
+    Removed(BootName),
     /// An operator wants that boot to own nothing; it stays a member.
     #[prost(message, tag = "10")]
-    Idle(BootName),
+    Cordon(BootName),
     /// Shards are pinned to a node, or free again.
     #[prost(message, tag = "11")]
     Pin(PinRecord),

@@ -217,7 +217,7 @@ fn other_times() -> Option<String> {
     if state.map.held_by(owner(1)) != 4 {
         return Some("a plan on an old map moves shards".into());
     }
-    state.apply(LogIndex(5), command([Op::Dead(BootName { id: 2, boot: 99 })]));
+    state.apply(LogIndex(5), command([Op::Down(BootName { id: 2, boot: 99 })]));
     if !state.members.is_up(id(2), boot(2)) {
         return Some("a boot dies of another's death".into());
     }

@@ -42,9 +42,9 @@ pub(super) struct SavedMember {
     #[prost(uint64, tag = "12")]
     taken_index: u64,
     #[prost(bool, tag = "13")]
-    draining: bool,
+    leaving: bool,
     #[prost(bool, tag = "14")]
-    idle: bool,
+    cordoned: bool,
     #[prost(uint32, tag = "15")]
     capacity: u32,
 }
@@ -73,8 +73,8 @@ impl SavedMember {
             durable: member.durable,
             up_index: member.up_index.0,
             taken_index: member.taken_index.0,
-            draining: member.draining,
-            idle: member.idle,
+            leaving: member.leaving,
+            cordoned: member.cordoned,
             capacity: member.capacity.map_or(0, NonZeroU32::get),
         }
     }
@@ -89,8 +89,8 @@ impl SavedMember {
             boot: BootId::new(self.boot),
             up_index: LogIndex(self.up_index),
             taken_index: LogIndex(self.taken_index),
-            draining: self.draining,
-            idle: self.idle,
+            leaving: self.leaving,
+            cordoned: self.cordoned,
             serf: own.next()?,
             raft: own.next()?,
             liveness: own.next()?,
