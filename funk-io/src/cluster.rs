@@ -352,7 +352,7 @@ impl Cluster {
     /// good: goes on alone with what this node has, as the cluster's next
     /// generation. Nodes of the former one are refused, and join anew with an
     /// empty data directory; each shard's next epoch is above all that the former
-    /// one granted. Takes [`limits::RECOVERY_LOOK_ROUND`] and a lease. What was
+    /// one granted. Takes [`limits::RECOVERY_PROBE`] and a lease. What was
     /// acknowledged to others and never reached this node is lost: ask the
     /// survivor with the highest applied index.
     ///

@@ -23,11 +23,11 @@
 //! See the Raft paper, and for pre-vote and leadership transfer Ongaro's
 //! thesis, sections 9.6 and 3.10.
 
+mod admission;
 mod change;
 mod convert;
 mod election;
 mod generation;
-mod guard;
 mod heartbeat;
 mod inspect;
 mod mirror;
@@ -252,7 +252,7 @@ impl Consensus {
     pub fn handle_message(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
         self.advance_clock(now);
         let verdict = self.check(from, &message)?;
-        if verdict == guard::Verdict::Ignore {
+        if verdict == admission::Verdict::Ignore {
             return Ok(());
         }
         match message.kind() {
@@ -465,7 +465,7 @@ impl Consensus {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
-    /// Hands Raft a message that the guard has passed.
+    /// Hands Raft a message that was admitted.
     fn step(&mut self, message: Message) {
         // Raft refuses responses of nodes that it does not track; nothing is lost with them.
         let _ = self.raw.step(message);

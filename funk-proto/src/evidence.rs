@@ -51,7 +51,7 @@ pub(crate) struct Evidence {
 
 impl Evidence {
     /// This node was refused.
-    pub(crate) fn meet_refusal(&mut self, by: RaftId) {
+    pub(crate) fn note_refusal(&mut self, by: RaftId) {
         if self.refusing.len() < RAFT_MEMBERS_MAX {
             self.refusing.insert(by);
         }
@@ -64,7 +64,7 @@ impl Evidence {
     }
 
     /// A peer said hello.
-    pub(crate) fn peer_is_back(&mut self, id: RaftId) {
+    pub(crate) fn forget_refusal(&mut self, id: RaftId) {
         self.refusing.remove(&id);
     }
 
@@ -178,12 +178,12 @@ mod tests {
         let mut evidence = Evidence::default();
         assert!(evidence.find(owner(4, 40)) && !evidence.find(owner(4, 40)) && evidence.find(owner(4, 41)));
         let up = |ids: std::ops::RangeInclusive<u64>| ids.map(id).collect::<BTreeSet<_>>();
-        evidence.meet_refusal(id(4));
+        evidence.note_refusal(id(4));
         assert!(!evidence.is_cut_off(&up(4..=4)), "one peer says nothing of this node");
-        evidence.meet_refusal(id(5));
+        evidence.note_refusal(id(5));
         assert!(evidence.is_cut_off(&up(3..=5)) && !evidence.is_cut_off(&up(2..=5)));
         assert!(!evidence.is_cut_off(&up(5..=7)), "one of the two is dead, and known to be");
-        evidence.peer_is_back(id(4));
+        evidence.forget_refusal(id(4));
         assert!(!evidence.is_cut_off(&up(3..=5)));
     }
 }

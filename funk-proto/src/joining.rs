@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::{NodeConfig, Participation};
 use crate::error::Refusal;
 use crate::id::{ClusterId, RaftId};
-use crate::limits::{BOOTSTRAP_LOOK_ROUND, NAMESAKES_MAX, TWIN_CLUSTERS_MAX};
+use crate::limits::{BOOTSTRAP_PROBE, NAMESAKES_MAX, TWIN_CLUSTERS_MAX};
 use crate::time::Timestamp;
 
 /// Pause between two requests.
@@ -71,7 +71,7 @@ pub(crate) struct Joining {
 
 impl Joining {
     pub(crate) fn new(config: &NodeConfig, now: Timestamp) -> Self {
-        let pause = if config.join.is_empty() && !config.discovery { Duration::ZERO } else { BOOTSTRAP_LOOK_ROUND };
+        let pause = if config.join.is_empty() && !config.discovery { Duration::ZERO } else { BOOTSTRAP_PROBE };
         let asks = !config.bootstrap && config.participation != Participation::NonMember;
         Self {
             look_until: config.bootstrap.then(|| now + pause),
@@ -269,7 +269,7 @@ mod tests {
         assert!(joining.is_looking());
         joining.handle_door(at(1), true);
         assert_eq!(joining.poll_output(), None, "it asks nobody to be let in");
-        assert_eq!(next(&mut joining, true), (at(0) + BOOTSTRAP_LOOK_ROUND, vec![JoiningOutput::Bootstrap]));
+        assert_eq!(next(&mut joining, true), (at(0) + BOOTSTRAP_PROBE, vec![JoiningOutput::Bootstrap]));
         assert!(!joining.is_looking());
     }
 

@@ -191,10 +191,10 @@ pub const STREAM_STALL_MAX: Duration = Duration::from_secs(5);
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.
-pub const BOOTSTRAP_LOOK_ROUND: Duration = Duration::from_millis(300);
+pub const BOOTSTRAP_PROBE: Duration = Duration::from_millis(300);
 /// Time that a survivor looks for a majority before it goes on without: twice the longest pause between two
 /// dials, and one dial's time.
-pub const RECOVERY_LOOK_ROUND: Duration = Duration::from_secs(3);
+pub const RECOVERY_PROBE: Duration = Duration::from_secs(3);
 /// Log indexes between the beginnings of two generations: epochs are log indexes, and those of a later generation
 /// are above all that an earlier one can reach.
 pub const GENERATION_INDEXES: u64 = 1 << 40;

@@ -10,19 +10,19 @@
 //! | part | holds |
 //! |---|---|
 //! | `authority` | the leader: authority, grants, waits |
-//! | `deaf` | the leader: whether it is heard, and falls silent if not |
+//! | `quorum_contact` | the leader: whether it is heard, and falls silent if not |
 //! | `followed` | the member: its leader, and since when that is not heard |
 //! | `link` | what was sent to a peer and heard of it |
-//! | `pace` | whether this node's clock stood still, by those of others |
+//! | `peer_clock` | whether this node's clock stood still, by those of others |
 //! | `promise` | the voter: what it promised, and tells with its vote |
 //! | this file | the member's lease; and the timers |
 
 mod authority;
-mod deaf;
 mod followed;
 mod link;
-mod pace;
+mod peer_clock;
 mod promise;
+mod quorum_contact;
 mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -64,7 +64,7 @@ pub enum LivenessOutput {
         boot: BootId,
     },
     /// No majority of the voters was heard for the leader timeout: this node leads nobody.
-    Unheard,
+    QuorumLost,
 }
 
 /// The liveness machine of one node.
@@ -377,14 +377,14 @@ impl Liveness {
     }
 
     /// The leader has ended: it need not be waited for.
-    pub fn leader_has_ended(&mut self, leader: RaftId) {
+    pub fn expire_leader(&mut self, leader: RaftId) {
         if let Some(followed) = self.followed.as_mut().filter(|followed| followed.leader == leader) {
             followed.silent = true;
         }
     }
 
     /// The leader or a member is given up before its silence was long enough: notes how long that was.
-    pub fn given_up(&mut self, now: Timestamp, id: RaftId) {
+    pub fn note_given_up(&mut self, now: Timestamp, id: RaftId) {
         let heard = self.followed.and_then(|followed| followed.heard(id));
         if let Some(heard) = heard.or_else(|| self.last_seen(id)) {
             self.silence = Some(now.since(heard));

@@ -9,7 +9,7 @@
 //! | `generation` | how a survivor goes on when the majority is lost for good |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `evidence` | what broken streams and refused dials tell of a process |
-//! | `twins` | two clusters of one name |
+//! | `duplicates` | two clusters of one name |
 //! | `resigning` | how a leader is given up, by others or by itself |
 //! | `recover` | how it starts again from its data directory |
 //! | `proposals` | user proposals on their way to the leader and back |
@@ -28,11 +28,11 @@ mod joining;
 mod leading;
 mod leaving;
 
+mod duplicates;
 mod proposals;
 mod recover;
 mod resigning;
 mod routing;
-mod twins;
 mod view;
 
 use std::collections::VecDeque;
@@ -199,7 +199,7 @@ impl Node {
             Input::Closed { conn, why } => {
                 // Proposals that were on this stream may be lost though the leader goes on.
                 if self.peers.peer_of(conn).is_some_and(|peer| self.consensus.leader() == Some(peer)) {
-                    self.proposals_lose_leader();
+                    self.abandon_proposals();
                 }
                 self.peers.handle_closed(now, conn, why);
             }

@@ -5,9 +5,9 @@
 //! to send, a node uses the stream that it dialled, else one that the peer
 //! dialled, else it dials.
 
-mod belief;
 mod broken;
 mod identity;
+mod identity_check;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -234,7 +234,7 @@ impl Peers {
 
     /// Ends all streams and dials anew: only who says hello again is there. A
     /// stream to a host that was cut off or lost its power may stand for minutes.
-    pub(crate) fn ask_who_is_there(&mut self, now: Timestamp) {
+    pub(crate) fn probe_all(&mut self, now: Timestamp) {
         let conns: Vec<ConnId> = self.streams.keys().copied().collect();
         conns.into_iter().for_each(|conn| self.close(now, conn));
         for peer in self.peers.values_mut() {
@@ -442,7 +442,7 @@ impl Peers {
         for id in self.wanted.clone() {
             self.stream_to(now, id);
         }
-        self.look_after_broken(now);
+        self.probe_broken(now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {

@@ -82,7 +82,7 @@ fn figures() -> Vec<(&'static str, String)> {
         ("docs/operations.md", format!("takes longer than {} ends it", in_words(limits::STORE_STALL_MAX))),
         ("docs/operations.md", format!("kept a write waiting for {} hands", in_words(limits::LEADER_STALL_MAX))),
         ("docs/metrics.md", format!("at most {} pairs", thousands(limits::METRIC_SERIES_MAX))),
-        ("docs/discovery.md", format!("looks round for {} ms", limits::BOOTSTRAP_LOOK_ROUND.as_millis())),
+        ("docs/discovery.md", format!("looks round for {} ms", limits::BOOTSTRAP_PROBE.as_millis())),
         ("docs/ctrlc.md", format!("none beyond {} ranges", thousands(limits::CLUSTER_MESSAGE_RANGES_MAX))),
     ]
 }

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use event_listener::Event as Bell;
-use funk_proto::limits::{BOOTSTRAP_LOOK_ROUND, DISCOVERED_MAX, JOIN_ADDRESSES_MAX};
+use funk_proto::limits::{BOOTSTRAP_PROBE, DISCOVERED_MAX, JOIN_ADDRESSES_MAX};
 use funk_proto::{Event, NodeConfig};
 
 use super::address::JoinAddress;
@@ -91,7 +91,7 @@ pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shar
             service: discovery.service,
             management: discovery.management,
             // Nobody is to find a node that may be refused in a moment.
-            after: if config.bootstrap { BOOTSTRAP_LOOK_ROUND } else { Duration::ZERO },
+            after: if config.bootstrap { BOOTSTRAP_PROBE } else { Duration::ZERO },
         };
         let gate = Arc::clone(&shared.gate);
         sources.push(Box::new(Mdns::new(registration, move || gate.routes().shards() == 0)?));

@@ -128,7 +128,7 @@ pub(super) fn to_raft(message: RaftMessage, from: u64, voter: bool) -> Message {
         RaftKind::PreVoteResponse => MessageType::MsgRequestPreVoteResponse,
         RaftKind::TimeoutNow => MessageType::MsgTimeoutNow,
         RaftKind::Unspecified | RaftKind::Snapshot | RaftKind::SnapshotAck => {
-            unreachable!("refused by the guard, or handled chunk by chunk")
+            unreachable!("refused by `admission`, or handled chunk by chunk")
         }
     });
     raw.from = from;

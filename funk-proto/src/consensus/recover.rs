@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::HardState;
 
-use super::guard::{NUMBER_MAX, check_configuration};
+use super::admission::{NUMBER_MAX, check_configuration};
 use super::{Consensus, ConsensusOutput, Mirror, convert};
 use crate::id::{LogIndex, RaftId};
 use crate::rng::Seed;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::deaf::Hearing;
+use super::quorum_contact::QuorumContact;
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
 use crate::limits::WORKER_ID_GUARD;
@@ -62,7 +62,7 @@ pub(super) struct Authority {
     /// Send time of the newest heartbeat that each voter echoed.
     acks: BTreeMap<RaftId, Timestamp>,
     grant_end: BTreeMap<(RaftId, BootId), Timestamp>,
-    pub(super) hearing: Hearing,
+    pub(super) contact: QuorumContact,
 }
 
 impl Authority {
@@ -77,7 +77,7 @@ impl Authority {
             voters: [BTreeSet::new(), BTreeSet::new()],
             acks: BTreeMap::new(),
             grant_end: BTreeMap::new(),
-            hearing: Hearing::since(now),
+            contact: QuorumContact::since(now),
         }
     }
 
@@ -115,7 +115,7 @@ impl Authority {
     pub(super) fn set_voters(&mut self, now: Timestamp, incoming: BTreeSet<RaftId>, outgoing: BTreeSet<RaftId>) {
         let voters = [incoming, outgoing];
         if voters != self.voters {
-            self.hearing.begin_anew(now);
+            self.contact.restart(now);
         }
         self.voters = voters;
         let voters = &self.voters;
@@ -224,7 +224,7 @@ impl Authority {
     pub(super) fn clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.until = Timestamp::ZERO;
         self.acks.clear();
-        self.hearing.begin_anew(now);
+        self.contact.restart(now);
         let gap = if planted(Mutant::GapEndsWaits) { Duration::ZERO } else { gap };
         self.inherited_until = self.inherited_until + gap;
         for end in self.grant_end.values_mut() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::pace::Pace;
+use super::peer_clock::PeerClock;
 use super::sent::SentTimes;
 use crate::id::BootId;
 use crate::time::Timestamp;
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     pub(super) sent: SentTimes,
-    pace: Pace,
+    peer_clock: PeerClock,
     boot: Option<BootId>,
     received: u64,
 }
@@ -22,7 +22,7 @@ impl Link {
         if self.boot != Some(boot) {
             self.boot = Some(boot);
             self.received = 0;
-            self.pace.forget();
+            self.peer_clock.forget();
         }
         let is_new = counter > self.received;
         self.received = self.received.max(counter);
@@ -43,12 +43,12 @@ impl Link {
         drift_ppm: u32,
     ) -> Option<Duration> {
         let answered = answers.and_then(|counter| self.sent.get(counter));
-        self.pace.compare(now, theirs, answered, drift_ppm)
+        self.peer_clock.compare(now, theirs, answered, drift_ppm)
     }
 
     /// What was sent before a gap proves nothing.
     pub(super) fn forget_sent(&mut self) {
         self.sent.clear();
-        self.pace.forget();
+        self.peer_clock.forget();
     }
 }

@@ -192,7 +192,7 @@ fn a_clock_gap_drops_the_lease_and_what_was_asked_for() {
 
 #[test]
 fn a_leader_that_hears_no_majority_falls_silent_when_its_followers_would_miss_it() {
-    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::Unheard);
+    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::QuorumLost);
     let timeout = Timing::default().leader_timeout;
     let mut leader = leader();
     let (mut now, mut last) = (at(1000), at(1000));
@@ -210,12 +210,12 @@ fn a_leader_that_hears_no_majority_falls_silent_when_its_followers_would_miss_it
     }
     assert!(leader.poll_timeout().is_some_and(|at| at <= last + timeout));
     leader.handle_timeout(last + timeout);
-    assert_eq!(drain(&mut leader), [LivenessOutput::Unheard], "and it beats no more");
+    assert_eq!(drain(&mut leader), [LivenessOutput::QuorumLost], "and it beats no more");
 }
 
 #[test]
 fn a_leader_that_did_not_run_or_has_new_voters_hears_them_first() {
-    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::Unheard);
+    let unheard = |leader: &mut Liveness| drain(leader).contains(&LivenessOutput::QuorumLost);
     let mut slept = leader();
     slept.handle_clock_gap(at(9000), Duration::from_secs(8));
     slept.handle_timeout(at(9001));

@@ -64,7 +64,7 @@ impl Node {
             self.refresh_members(now);
             self.with_leader(now, Leader::take_up_moves);
             self.liveness.set_ready(now);
-            self.generation_has_begun();
+            self.end_recovery();
         }
         if changed {
             self.refresh_members(now);
@@ -118,7 +118,7 @@ impl Node {
     fn apply_change(&mut self, now: Timestamp, index: LogIndex, change: &Change) {
         self.leader.wake();
         match change {
-            Change::Up(id) => self.member_is_up(now, *id),
+            Change::Up(id) => self.handle_member_up(now, *id),
             Change::Down(id, boot) => {
                 self.evidence.close_case(Incarnation { id: *id, boot: *boot });
                 let Some(name) = self.name_of(*id) else { return };
@@ -129,29 +129,36 @@ impl Node {
             Change::Left(member) | Change::Removed(member) => self.handle_member_gone(now, member, true),
             Change::Pruned(member) => self.handle_member_gone(now, member, false),
             Change::Leaving(_) | Change::Cordoned(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
-            Change::Moving { from, to, shards } => self.shards_move(now, index, *from, *to, shards),
-            Change::Owned { to, shards } => self.shards_are_owned(index, *to, shards),
-            Change::User(entry) => self.user_entry_applied(index, entry),
+            Change::Moving { from, to, shards } => self.handle_moving(now, index, *from, *to, shards),
+            Change::Owned { to, shards } => self.handle_owned(index, *to, shards),
+            Change::User(entry) => self.handle_user_entry(index, entry),
         }
     }
 
-    fn member_is_up(&mut self, now: Timestamp, id: RaftId) {
+    fn handle_member_up(&mut self, now: Timestamp, id: RaftId) {
         let Some(name) = self.name_of(id) else { return };
         if id == self.me.id {
-            self.become_member(now);
+            self.handle_membership(now);
         }
         self.tell_gossip(&name, id, GossipStatus::Alive);
         self.event(Event::MemberJoined { name, id });
     }
 
-    fn shards_move(&mut self, now: Timestamp, index: LogIndex, from: Incarnation, to: Incarnation, shards: &[ShardId]) {
+    fn handle_moving(
+        &mut self,
+        now: Timestamp,
+        index: LogIndex,
+        from: Incarnation,
+        to: Incarnation,
+        shards: &[ShardId],
+    ) {
         self.moves.handle_moving(now, index, (from, to, self.me), shards, self.liveness.lease_until());
         let (Some(from), Some(to)) = (self.name_of(from.id), self.name_of(to.id)) else { return };
         let count = u32::try_from(shards.len()).expect("the shard count is bounded");
         self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
     }
 
-    fn shards_are_owned(&mut self, index: LogIndex, to: Incarnation, shards: &[(ShardId, Option<Incarnation>)]) {
+    fn handle_owned(&mut self, index: LogIndex, to: Incarnation, shards: &[(ShardId, Option<Incarnation>)]) {
         let lost = shards.iter().filter(|(_, previous)| *previous == Some(self.me)).count() as u64;
         if to == self.me {
             self.view.counters.shards_gained += shards.len() as u64 - lost;
@@ -201,7 +208,7 @@ impl Node {
             self.event(Event::MemberJoined { name, id });
         }
         if member {
-            self.become_member(now);
+            self.handle_membership(now);
         }
         self.applied(now, applied, true);
     }
@@ -220,7 +227,7 @@ impl Node {
         };
         state.applied = index;
         // What the snapshot covers is never told entry by entry.
-        self.proposals_lose_leader();
+        self.abandon_proposals();
         if !user.is_empty() {
             self.proposals.note_user_state();
             self.outputs.push_back(Output::SnapshotInstalled { index, state: user });
@@ -271,12 +278,12 @@ impl Node {
         self.refresh_members(now);
         if self.view.leader_changed(leader, term) {
             self.view.counters.leader_changes += 1;
-            self.proposals_lose_leader();
+            self.abandon_proposals();
             let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
             self.event(Event::Leader { leader, term });
             self.moves.handle_new_leader(now);
-            self.bear_witness_again(now);
-            self.mend_own_record(now);
+            self.report_again(now);
+            self.refresh_own_record(now);
         }
     }
 

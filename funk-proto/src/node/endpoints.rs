@@ -130,7 +130,7 @@ impl Node {
 
     /// The leader that was told of the own endpoints may be gone, or what it
     /// was told lost: tell it again.
-    pub(super) fn mend_own_record(&mut self, now: Timestamp) {
+    pub(super) fn refresh_own_record(&mut self, now: Timestamp) {
         let own = self.state.as_ref().and_then(|state| state.members.get(self.me.id));
         if own.is_some_and(|own| own.boot == Some(self.me.boot) && own.endpoints != self.config.endpoints) {
             self.publish_own_record(now);

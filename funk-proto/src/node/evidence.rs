@@ -18,7 +18,7 @@ impl Node {
         if !state.members.is_up(ended.id, ended.boot) {
             return;
         }
-        self.evidence.meet_refusal(ended.id);
+        self.evidence.note_refusal(ended.id);
         if self.evidence.is_cut_off(&up) {
             tracing::warn!("most members refuse this node: it takes itself for cut off");
             return;
@@ -28,14 +28,14 @@ impl Node {
         }
         tracing::debug!(peer = %ended.id, "a member's streams broke, and it refuses to be dialled");
         if self.consensus.leader() == Some(ended.id) {
-            self.liveness.given_up(now, ended.id);
+            self.liveness.note_given_up(now, ended.id);
             self.give_up_leader(now, ended.id);
         } else {
-            self.bear_witness(now, ended);
+            self.report(now, ended);
         }
     }
 
-    fn bear_witness(&mut self, now: Timestamp, ended: Incarnation) {
+    fn report(&mut self, now: Timestamp, ended: Incarnation) {
         if self.leader.leads() {
             self.take_evidence(now, self.me.id, ended);
         } else if let Some(leader) = self.consensus.leader().filter(|&leader| leader != ended.id) {
@@ -44,12 +44,12 @@ impl Node {
     }
 
     /// There is another leader: it is to know what its predecessor was told, and of its predecessor.
-    pub(super) fn bear_witness_again(&mut self, now: Timestamp) {
+    pub(super) fn report_again(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         let is_up = |gone: &Incarnation| state.members.is_up(gone.id, gone.boot);
         let found: Vec<Incarnation> = self.evidence.standing().filter(is_up).collect();
         for gone in found {
-            self.bear_witness(now, gone);
+            self.report(now, gone);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::error::OperationRefused;
 use crate::event::{Event, Outcome};
 use crate::id::{ClusterId, LogIndex, RaftId};
 use crate::io::Output;
-use crate::limits::{GENERATION_INDEXES, RECOVERY_LOOK_ROUND};
+use crate::limits::{GENERATION_INDEXES, RECOVERY_PROBE};
 use crate::node::apply;
 use crate::request::RequestId;
 use crate::rng::{Rng, Seed};
@@ -38,7 +38,7 @@ pub(super) struct Recovery {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    LookRound {
+    Probe {
         until: Timestamp,
     },
     /// The application's state at this index is asked for.
@@ -57,35 +57,35 @@ pub(super) struct Generations {
     pub(super) ids: Rng,
     recovery: Option<Recovery>,
     /// The look round is over, and nobody has acted on it.
-    look_is_over: bool,
+    probe_is_over: bool,
 }
 
 impl Generations {
     pub(super) fn new(seed: Seed, ids: Rng) -> Self {
-        Self { seed, ids, recovery: None, look_is_over: false }
+        Self { seed, ids, recovery: None, probe_is_over: false }
     }
 
     /// Nobody can have answered while this process did not run.
     pub(super) fn handle_clock_gap(&mut self, gap: Duration) {
-        if let Some(Recovery { phase: Phase::LookRound { until }, .. }) = &mut self.recovery {
+        if let Some(Recovery { phase: Phase::Probe { until }, .. }) = &mut self.recovery {
             *until = *until + gap;
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Timestamp) {
-        self.look_is_over = self.poll_timeout().is_some_and(|at| now >= at);
+        self.probe_is_over = self.poll_timeout().is_some_and(|at| now >= at);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         match self.recovery.as_ref()?.phase {
-            Phase::LookRound { until } => Some(until),
+            Phase::Probe { until } => Some(until),
             Phase::State { .. } | Phase::Beginning => None,
         }
     }
 
     /// Whether a look round has ended; once.
-    pub(super) fn poll_look_is_over(&mut self) -> bool {
-        std::mem::take(&mut self.look_is_over)
+    pub(super) fn poll_probe_is_over(&mut self) -> bool {
+        std::mem::take(&mut self.probe_is_over)
     }
 }
 
@@ -97,9 +97,9 @@ impl Node {
             return;
         }
         // A lease that was granted just before is over by the end of it, on any clock.
-        let until = now + RECOVERY_LOOK_ROUND + self.config.timing.waiter(self.config.timing.lease);
-        self.generations.recovery = Some(Recovery { request, phase: Phase::LookRound { until } });
-        self.peers.ask_who_is_there(now);
+        let until = now + RECOVERY_PROBE + self.config.timing.waiter(self.config.timing.lease);
+        self.generations.recovery = Some(Recovery { request, phase: Phase::Probe { until } });
+        self.peers.probe_all(now);
     }
 
     fn refuse_recovery(&mut self, id: RequestId, why: String) {
@@ -152,7 +152,7 @@ impl Node {
     }
 
     /// The look round is over: refused, or the former generation is.
-    pub(super) fn end_look_round(&mut self, now: Timestamp) {
+    pub(super) fn end_probe(&mut self, now: Timestamp) {
         let Some(recovery) = &self.generations.recovery else { return };
         let request = recovery.request;
         if let Some(why) = self.who_leads().or_else(|| self.majority_that_answers()) {
@@ -206,7 +206,7 @@ impl Node {
     }
 
     /// This node leads, and has applied what its term began with.
-    pub(super) fn generation_has_begun(&mut self) {
+    pub(super) fn end_recovery(&mut self) {
         if self.generations.recovery.as_ref().is_none_or(|recovery| recovery.phase != Phase::Beginning) {
             return;
         }

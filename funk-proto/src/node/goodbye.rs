@@ -50,7 +50,7 @@ impl Node {
     }
 
     /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has ended.
-    pub(super) fn former_boots_have_ended(&mut self, now: Timestamp, id: RaftId, former: &[u64]) {
+    pub(super) fn handle_former_boots(&mut self, now: Timestamp, id: RaftId, former: &[u64]) {
         let Some(state) = &self.state else { return };
         let listed = state.members.get(id).and_then(|member| member.boot);
         let owners = state.map.owners().iter().filter(|owner| owner.id == id && state.map.held_by(**owner) > 0);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Node, twins};
+use super::{Node, duplicates};
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{Incarnation, RaftId};
@@ -43,7 +43,7 @@ impl Node {
 
     /// A gossip member is new or changed: it may be a cluster that a bootstrap
     /// must not double, or a door to the cluster that a joiner looks for.
-    pub(super) fn notice_gossip_member(&mut self, now: Timestamp, name: &str) {
+    pub(super) fn handle_gossip_member(&mut self, now: Timestamp, name: &str) {
         let Some(member) = self.gossip.member(name) else { return };
         let tag = |name: &str| member.tags.get(name);
         if member.name == self.config.name.as_str()
@@ -60,13 +60,13 @@ impl Node {
         if self.joining.is_looking() {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(now, refusal);
-        } else if !self.sees_twin(now, &member, cluster) {
+        } else if !self.sees_duplicate(now, &member, cluster) {
             self.ask_to_join(now);
         }
     }
 
     /// Two live nodes have one name, and gossip lists the other: this one may be the door all the same.
-    pub(super) fn notice_namesake(&mut self, now: Timestamp, tags: &BTreeMap<String, String>) {
+    pub(super) fn handle_namesake(&mut self, now: Timestamp, tags: &BTreeMap<String, String>) {
         let ours = tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
         let id = tags.get("funk.id").and_then(|id| parse_id(id)).filter(|_| ours);
         let raft = tags.get("ep.raft").and_then(|at| at.parse().ok());
@@ -141,7 +141,7 @@ impl Node {
     }
 
     /// The applied table says that this boot is a member.
-    pub(super) fn become_member(&mut self, now: Timestamp) {
+    pub(super) fn handle_membership(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         let cluster = state.cluster.id;
         if self.peers.identity.cluster != Some(cluster) {
@@ -149,13 +149,13 @@ impl Node {
             self.show_cluster(now);
         }
         // An endpoint may have changed since the record was handed in.
-        self.mend_own_record(now);
+        self.refresh_own_record(now);
     }
 
     /// Shows in gossip which cluster this node is in. Those before it come first:
     /// whoever saw another cluster of the name without them would take it for a twin.
     pub(super) fn show_cluster(&mut self, now: Timestamp) {
-        if let Some((name, shown)) = twins::tag(&self.peers.identity) {
+        if let Some((name, shown)) = duplicates::tag(&self.peers.identity) {
             self.gossip.set_tag(now, name, Some(shown));
         }
         let cluster = self.peers.identity.cluster.map(|cluster| cluster.to_string());

@@ -83,7 +83,7 @@ impl Node {
     /// Takes a join request in, or passes it on to the leader.
     pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
         let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
-        self.former_boots_have_ended(now, member.id, &record.former);
+        self.handle_former_boots(now, member.id, &record.former);
         if self.leader.leads() {
             self.with_leader(now, |leader, facts| leader.handle_join(facts, member));
         } else {

@@ -120,7 +120,7 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn user_entry_applied(&mut self, index: LogIndex, entry: &UserEntry) {
+    pub(super) fn handle_user_entry(&mut self, index: LogIndex, entry: &UserEntry) {
         if !entry.barrier {
             self.proposals.user_entries = true;
             self.event(Event::Committed { index, bytes: entry.bytes.clone() });
@@ -131,7 +131,7 @@ impl Node {
     }
 
     /// What was sent to a leader that is lost may or may not come to be.
-    pub(super) fn proposals_lose_leader(&mut self) {
+    pub(super) fn abandon_proposals(&mut self) {
         for id in std::mem::take(&mut self.proposals.inflight) {
             if planted(Mutant::RequestForgotten) {
                 continue;

@@ -9,7 +9,7 @@ impl Node {
     /// The leader is silent, has ended or leads no more: forget it, and campaign
     /// in the order of the voters that still have a stream to here.
     pub(super) fn give_up_leader(&mut self, now: Timestamp, leader: RaftId) {
-        self.liveness.leader_has_ended(leader);
+        self.liveness.expire_leader(leader);
         let voters = self.consensus.voters();
         let me = self.me.id;
         let unsuspected =

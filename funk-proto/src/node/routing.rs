@@ -36,8 +36,8 @@ impl Node {
             let mut quiet = true;
             self.settle_leader(now);
             self.settle_joining(now);
-            if self.generations.poll_look_is_over() {
-                self.end_look_round(now);
+            if self.generations.poll_probe_is_over() {
+                self.end_probe(now);
             }
             while let Some(output) = self.consensus.poll_output() {
                 quiet = false;
@@ -104,7 +104,7 @@ impl Node {
         match output {
             LivenessOutput::Send { to, counter, body } => self.send_datagram(to, counter, body),
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
-            LivenessOutput::Unheard => self.resign(now),
+            LivenessOutput::QuorumLost => self.resign(now),
             LivenessOutput::MemberSilent { id, .. } => {
                 tracing::debug!(peer = %id, "member is silent");
                 self.leader.wake();
@@ -172,7 +172,7 @@ impl Node {
                 None
             }
             LeaderOutput::GivenUp(id) => {
-                self.liveness.given_up(now, id);
+                self.liveness.note_given_up(now, id);
                 None
             }
             LeaderOutput::DeclaredDead(members) => {
@@ -224,7 +224,7 @@ impl Node {
                 let is_out = self.is_out(now);
                 self.joining.handle_standing(now, is_out);
             }
-            JoiningOutput::CheckRecord => self.mend_own_record(now),
+            JoiningOutput::CheckRecord => self.refresh_own_record(now),
             JoiningOutput::Refused(refusal) => self.event(Event::Refused(refusal)),
             JoiningOutput::Left => {
                 if !self.config.durable {
@@ -247,10 +247,10 @@ impl Node {
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
             GossipOutput::Changed(name) => {
-                self.notice_gossip_member(now, &name);
+                self.handle_gossip_member(now, &name);
                 self.view.endpoints.node_changed(name);
             }
-            GossipOutput::Namesake(tags) => self.notice_namesake(now, &tags),
+            GossipOutput::Namesake(tags) => self.handle_namesake(now, &tags),
             GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
             GossipOutput::Joined { .. } => self.ask_to_join(now),
             GossipOutput::TagsDropped(tags) => {
@@ -262,12 +262,12 @@ impl Node {
     fn route_peer_news(&mut self, now: Timestamp, news: PeerNews) {
         match news {
             PeerNews::Introduced(id) => {
-                self.evidence.peer_is_back(id);
+                self.evidence.forget_refusal(id);
                 // It may be one that waits to be let in.
                 self.leader.wake();
                 self.ask_to_join_through(now, id);
             }
-            PeerNews::Interrupted(id) if self.consensus.leader() == Some(id) => self.proposals_lose_leader(),
+            PeerNews::Interrupted(id) if self.consensus.leader() == Some(id) => self.abandon_proposals(),
             PeerNews::Interrupted(_) => {}
             PeerNews::Gone(ended) => self.handle_gone(now, ended),
             PeerNews::Lost(id) => self.consensus.handle_unreachable(id),

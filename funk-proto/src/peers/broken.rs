@@ -40,7 +40,7 @@ impl Peers {
         if let (Some(said), CloseReason::Ended | CloseReason::Reset) = (stream.said, why) {
             peer.broken = Some(Broken { boot: said.boot, raft: said.raft, since: now, dials_left: DIALS });
             peer.retry_at = now;
-            self.look_after_broken(now);
+            self.probe_broken(now);
             return;
         }
         let Some(broken) = peer.broken else { return };
@@ -52,7 +52,7 @@ impl Peers {
     }
 
     /// Dials peers whose streams broke, wanted or not.
-    pub(super) fn look_after_broken(&mut self, now: Timestamp) {
+    pub(super) fn probe_broken(&mut self, now: Timestamp) {
         let idle = |peer: &Peer| peer.dialled.is_none() && peer.accepted.is_none() && now >= peer.retry_at;
         let due = self.peers.iter().filter(|(_, peer)| peer.is_open_question() && idle(peer));
         let due: Vec<RaftId> = due.map(|(&id, _)| id).collect();

@@ -56,22 +56,22 @@ impl Node {
     }
 
     /// A node is seen in `cluster`. True if this node cannot join because of it.
-    pub(super) fn sees_twin(&mut self, now: Timestamp, member: &GossipMember, cluster: &str) -> bool {
+    pub(super) fn sees_duplicate(&mut self, now: Timestamp, member: &GossipMember, cluster: &str) -> bool {
         match self.peers.identity.cluster {
             Some(ours) if cluster != ours.to_string() => {
                 let former = self.peers.identity.former.iter().any(|former| cluster == former.to_string());
                 if !former && self.joining.handle_duplicate(cluster) {
-                    self.tell_of_twin(ours, member, cluster);
+                    self.report_duplicate(ours, member, cluster);
                 }
                 false
             }
             Some(_) => false,
             None if self.config.participation == Participation::NonMember => false,
-            None => self.refuse_twins(now),
+            None => self.refuse_duplicates(now),
         }
     }
 
-    fn tell_of_twin(&mut self, ours: ClusterId, member: &GossipMember, theirs: &str) {
+    fn report_duplicate(&mut self, ours: ClusterId, member: &GossipMember, theirs: &str) {
         let later = former(member).and_then(|(generation, mut ids)| {
             let present = ClusterId::new(u64::from_str_radix(theirs, 16).ok()?)?;
             let us = ids.any(|id| id == ours.to_string());
@@ -86,7 +86,7 @@ impl Node {
         self.event(Event::TwinCluster { ours, theirs: theirs.to_owned(), node: member.name.clone() });
     }
 
-    fn refuse_twins(&mut self, now: Timestamp) -> bool {
+    fn refuse_duplicates(&mut self, now: Timestamp) -> bool {
         let mut clusters = BTreeMap::new();
         for (member, cluster) in self.in_clusters() {
             clusters.entry(cluster).or_insert(member.name);

@@ -19,7 +19,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of how far this node's clock is ahead of one peer's.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct PeerClock {
     least: Option<Least>,
     not_before: Timestamp,
 }
@@ -30,7 +30,7 @@ struct Least {
     ahead_nanos: i128,
 }
 
-impl Pace {
+impl PeerClock {
     /// A datagram came `now` that left at `theirs`, and that answers one which
     /// left here at `answers`, if it answers any. Tells for how long this
     /// node's clock stood still since, at least.
@@ -78,65 +78,65 @@ mod tests {
 
     #[test]
     fn a_clock_that_stood_still_is_found_by_the_first_datagram_and_once() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
-        assert_eq!(pace.compare(at(120_200), at(920_100), Some(at(120_000)), PPM), None);
+        let mut peer_clock = PeerClock::default();
+        assert_eq!(peer_clock.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
+        assert_eq!(peer_clock.compare(at(120_200), at(920_100), Some(at(120_000)), PPM), None);
         // The machine sleeps for 130 ms; what the peer sent meanwhile waits in the socket.
-        let lost = pace.compare(at(120_300), at(940_000), None, PPM).unwrap();
+        let lost = peer_clock.compare(at(120_300), at(940_000), None, PPM).unwrap();
         assert!(lost > Duration::from_millis(19) && lost < Duration::from_millis(20), "{lost:?}");
-        let mut pace = Pace::default();
-        pace.compare(at(120_200), at(920_100), Some(at(120_000)), PPM);
-        let lost = pace.compare(at(120_300), at(1_050_000), None, PPM).unwrap();
+        let mut peer_clock = PeerClock::default();
+        peer_clock.compare(at(120_200), at(920_100), Some(at(120_000)), PPM);
+        let lost = peer_clock.compare(at(120_300), at(1_050_000), None, PPM).unwrap();
         assert!(lost > Duration::from_millis(129) && lost < Duration::from_millis(130), "{lost:?}");
-        assert_eq!(pace.compare(at(120_400), at(1_050_100), None, PPM), None);
+        assert_eq!(peer_clock.compare(at(120_400), at(1_050_100), None, PPM), None);
     }
 
     #[test]
     fn delay_in_either_way_and_drift_within_the_bound_are_no_loss() {
-        let mut pace = Pace::default();
+        let mut peer_clock = PeerClock::default();
         // It takes half a second to come; the next ones nothing.
-        assert_eq!(pace.compare(at(600_000), at(1_000_000), Some(at(99_000)), PPM), None);
-        assert_eq!(pace.compare(at(600_010), at(1_500_000), None, PPM), None);
+        assert_eq!(peer_clock.compare(at(600_000), at(1_000_000), Some(at(99_000)), PPM), None);
+        assert_eq!(peer_clock.compare(at(600_010), at(1_500_000), None, PPM), None);
         // A minute in which ours is as slow and the peer's as fast as they may be.
         let (mut ours, mut theirs) = (700_000, 1_600_000);
         for _ in 0..3_000 {
             (ours, theirs) = (ours + 19_800, theirs + 20_200);
-            assert_eq!(pace.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM), None);
+            assert_eq!(peer_clock.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM), None);
         }
         // And one in which only every hundredth answers.
         for n in 0..3_000 {
             (ours, theirs) = (ours + 19_800, theirs + 20_200);
             let answers = (n % 100 == 0).then_some(at(ours));
-            assert_eq!(pace.compare(at(ours + 100), at(theirs), answers, PPM), None);
+            assert_eq!(peer_clock.compare(at(ours + 100), at(theirs), answers, PPM), None);
         }
     }
 
     #[test]
     fn a_peer_whose_clock_is_too_fast_is_believed_now_and_then_only() {
-        let mut pace = Pace::default();
+        let mut peer_clock = PeerClock::default();
         let (mut ours, mut theirs, mut losses) = (1_000_000, 5_000_000, 0);
         // Ten seconds at eight percent.
         for _ in 0..500 {
             (ours, theirs) = (ours + 20_000, theirs + 21_600);
-            losses += u32::from(pace.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM).is_some());
+            losses += u32::from(peer_clock.compare(at(ours + 100), at(theirs), Some(at(ours)), PPM).is_some());
         }
         assert!((1..=10).contains(&losses), "{losses}");
     }
 
     #[test]
     fn drift_during_a_long_way_back_is_no_loss() {
-        let mut pace = Pace::default();
+        let mut peer_clock = PeerClock::default();
         // Ours is 1 % slow and the peer's 1 % fast; the answer takes 400 ms of true time, the next datagram none.
-        assert_eq!(pace.compare(at(1_396_000), at(5_000_000), Some(at(1_000_000)), PPM), None);
-        assert_eq!(pace.compare(at(1_396_000), at(5_404_000), None, PPM), None);
+        assert_eq!(peer_clock.compare(at(1_396_000), at(5_000_000), Some(at(1_000_000)), PPM), None);
+        assert_eq!(peer_clock.compare(at(1_396_000), at(5_404_000), None, PPM), None);
     }
 
     #[test]
     fn a_peer_whose_clock_stood_still_is_not_taken_for_our_own() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
-        assert_eq!(pace.compare(at(900_200), at(900_200), Some(at(900_000)), PPM), None);
+        let mut peer_clock = PeerClock::default();
+        assert_eq!(peer_clock.compare(at(100_200), at(900_100), Some(at(100_000)), PPM), None);
+        assert_eq!(peer_clock.compare(at(900_200), at(900_200), Some(at(900_000)), PPM), None);
         // From now on it is measured by where it stands.
-        assert!(pace.compare(at(900_300), at(950_000), None, PPM).is_some());
+        assert!(peer_clock.compare(at(900_300), at(950_000), None, PPM).is_some());
     }
 }

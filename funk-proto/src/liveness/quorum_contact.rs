@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 /// When each member answered last.
 #[derive(Clone, Debug)]
-pub(super) struct Hearing {
+pub(super) struct QuorumContact {
     heard: BTreeMap<RaftId, Timestamp>,
     /// Nobody can be missed for longer than since then.
     since: Timestamp,
@@ -22,13 +22,13 @@ pub(super) struct Hearing {
     told: bool,
 }
 
-impl Hearing {
+impl QuorumContact {
     pub(super) fn since(now: Timestamp) -> Self {
         Self { heard: BTreeMap::new(), since: now, told: false }
     }
 
     /// Others are to be heard now, or time has passed in which nobody could be.
-    pub(super) fn begin_anew(&mut self, now: Timestamp) {
+    pub(super) fn restart(&mut self, now: Timestamp) {
         self.since = now;
     }
 }
@@ -36,13 +36,13 @@ impl Hearing {
 impl Authority {
     /// A member answered one of this leader's heartbeats.
     pub(super) fn hear(&mut self, now: Timestamp, from: RaftId) {
-        self.hearing.heard.insert(from, now);
-        self.hearing.told = false;
+        self.contact.heard.insert(from, now);
+        self.contact.told = false;
     }
 
     /// When this leader is to fall silent, if nobody answers until then.
     pub(super) fn silent_at(&self, me: RaftId, timing: &Timing) -> Option<Timestamp> {
-        if self.hearing.told || planted(Mutant::DeafLeaderBeats) {
+        if self.contact.told || planted(Mutant::DeafLeaderBeats) {
             return None;
         }
         let halves = self.voters.iter().filter(|half| !half.is_empty());
@@ -50,10 +50,10 @@ impl Authority {
             // It hears itself; as a sole voter it needs nobody else.
             let others_needed = half.len() / 2 + 1 - usize::from(half.contains(&me));
             nth_newest(half, others_needed, |id| {
-                (id != me).then(|| self.hearing.heard.get(&id).copied().unwrap_or_default())
+                (id != me).then(|| self.contact.heard.get(&id).copied().unwrap_or_default())
             })
         });
-        Some(heard.min()?.max(self.hearing.since) + timing.leader_timeout)
+        Some(heard.min()?.max(self.contact.since) + timing.leader_timeout)
     }
 }
 
@@ -64,8 +64,8 @@ impl Liveness {
         if authority.silent_at(self.me, &self.timing).is_none_or(|at| now < at) {
             return false;
         }
-        authority.hearing.told = true;
-        self.outputs.push_back(LivenessOutput::Unheard);
+        authority.contact.told = true;
+        self.outputs.push_back(LivenessOutput::QuorumLost);
         true
     }
 
