@@ -4,20 +4,15 @@
 
 use std::fmt;
 
-use crate::id::{ClusterId, NodeName};
-use crate::wire::cluster::Versions;
+use crate::id::{ClusterId, InvalidName, NodeName};
+use crate::version::Versions;
 
 /// The configuration cannot work. Nothing was started; mend the named setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A name is empty, too long or holds a character outside `[A-Za-z0-9.-]`.
-    Name {
-        /// Which name.
-        what: &'static str,
-        /// What was given.
-        given: String,
-    },
+    Name(InvalidName),
     /// A number or duration is outside its range.
     Range {
         /// The setting.
@@ -46,9 +41,7 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name { what, given } => {
-                write!(f, "{what} {given:?} is not 1 to 28 characters of A-Z a-z 0-9 . -")
-            }
+            Self::Name(invalid) => invalid.fmt(f),
             Self::Range { what, given, accepted } => write!(f, "{what} {given} is out of range: give {accepted}"),
             Self::Recovered { record, why } => {
                 write!(f, "record {record} of the data directory's log: {why}; this node must not vote with it")
@@ -63,6 +56,12 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<InvalidName> for ConfigError {
+    fn from(invalid: InvalidName) -> Self {
+        Self::Name(invalid)
+    }
+}
 
 /// A request was refused. Nothing of it was or will be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +114,13 @@ pub enum OperationRefused {
     UnknownMember(NodeName),
     /// It cannot be done, or took too long: why, and what to do.
     Impossible(String),
+}
+
+impl OperationRefused {
+    /// It cannot be done, or took too long.
+    pub(crate) fn impossible(why: impl Into<String>) -> Self {
+        Self::Impossible(why.into())
+    }
 }
 
 impl fmt::Display for OperationRefused {

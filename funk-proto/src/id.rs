@@ -4,7 +4,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::ConfigError;
 use crate::limits::NAME_BYTES_MAX;
 use crate::rng::Rng;
 
@@ -200,6 +199,23 @@ impl DialNumbers {
     }
 }
 
+/// A name that cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidName {
+    /// What it names.
+    pub what: &'static str,
+    /// What was given.
+    pub given: String,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} is not 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 . -", self.what, self.given)
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -214,12 +230,12 @@ macro_rules! name {
         }
 
         impl FromStr for $name {
-            type Err = ConfigError;
+            type Err = InvalidName;
 
-            fn from_str(text: &str) -> Result<Self, ConfigError> {
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
                 let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
                 if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(legal) {
-                    return Err(ConfigError::Name { what: $what, given: text.into() });
+                    return Err(InvalidName { what: $what, given: text.into() });
                 }
                 Ok(Self(text.into()))
             }

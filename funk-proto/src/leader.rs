@@ -11,14 +11,19 @@
 //! | [`departures`] | members that leave, and the leader that leaves last |
 //! | [`map`] | which shards move where |
 //! | [`voting`], [`voters`] | who votes, and who leads next |
-//! | [`operations`] | what an operator asks: add, remove, drain, pin, weigh, step down |
+//! | [`operations`], [`goals`] | what an operator asks: add, remove, drain, pin, weigh, step down |
+//! | [`round`] | the duties of a leader, in order |
+//! | [`pending`] | what it remembers of what is under way |
 
 mod deaths;
 mod departures;
 mod facts;
+mod goals;
 mod joins;
 mod map;
 mod operations;
+mod pending;
+mod round;
 #[cfg(test)]
 mod tests;
 mod voters;
@@ -29,10 +34,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use facts::{Facts, Quorum};
-use joins::PendingJoin;
-use map::Proposing;
-use operations::Operations;
-pub(crate) use operations::{Target, impossible};
+use goals::Operations;
+pub(crate) use goals::Target;
+use pending::{PendingJoin, Proposing};
 
 use crate::config::Timing;
 use crate::event::Outcome;
@@ -129,18 +133,6 @@ impl Leading {
 fn voters_wait(timing: &Timing) -> Duration {
     if planted(Mutant::VotersChangeTooEarly) { Duration::ZERO } else { timing.waiter(timing.lease) }
 }
-
-/// A part of a round. Each sees the effects of the one before it.
-type Duty = fn(&mut Leader, &Facts<'_>);
-
-const DUTIES: [Duty; 6] = [
-    Leader::enforce_moves,
-    Leader::end_reached_operations,
-    Leader::change_voters,
-    Leader::hand_over_leadership,
-    Leader::leave_last,
-    Leader::write,
-];
 
 /// The leader's rules, on every node; they rest while another node leads.
 #[derive(Debug, Default)]
@@ -262,54 +254,6 @@ impl Leader {
             leading.proposing = None;
             leading.look_again(now + RETRY);
         }
-    }
-
-    /// Begins a round of duties, if one is due. `oldest_write` is when the write began that waits longest for the disk.
-    pub(crate) fn begin_round(&mut self, now: Timestamp, oldest_write: Option<Timestamp>) -> bool {
-        let due = self.poll_round(oldest_write).is_some_and(|at| now >= at);
-        let Some(leading) = &mut self.leading else { return false };
-        if !leading.is_ready && !planted(Mutant::ReadyBeforeOwnTerm) || !(leading.dirty || due) {
-            return false;
-        }
-        leading.dirty = false;
-        leading.look_at = None;
-        true
-    }
-
-    /// How many duties a round has. Outputs must be carried out after each.
-    pub(crate) const DUTIES: usize = DUTIES.len();
-
-    /// Does the `n`th duty of a round.
-    pub(crate) fn do_duty(&mut self, n: usize, facts: &Facts<'_>) {
-        DUTIES[n](self, facts);
-    }
-
-    /// Proposes what is due in the member table, else in the map, one entry at a time.
-    fn write(&mut self, facts: &Facts<'_>) {
-        if self.leading.as_ref().is_some_and(|leading| leading.outstanding.is_none()) && !self.write_members(facts) {
-            self.write_map(facts);
-        }
-    }
-
-    /// Proposes what is due in the member table. False if nothing is.
-    fn write_members(&mut self, facts: &Facts<'_>) -> bool {
-        let mut ops = self.deaths(facts);
-        ops.extend(self.joins(facts));
-        let Some(leading) = &mut self.leading else { return false };
-        leading.leaves.retain(|leaver| facts.is_up(*leaver));
-        ops.extend(departures::departures(facts, &leading.leaves, &self.operations));
-        ops.extend(operations::steps(facts, &self.operations));
-        let free = deaths::free_workers(facts);
-        ops.extend(free.ops);
-        if let Some(at) = free.again_at {
-            leading.look_again(at);
-        }
-        ops.extend(std::mem::take(&mut leading.updates).into_values().map(Op::Update));
-        if ops.is_empty() {
-            return false;
-        }
-        self.outputs.push_back(LeaderOutput::Propose(ops));
-        true
     }
 
     /// When a round is due whatever happens.

@@ -32,6 +32,7 @@ pub mod shards;
 pub mod state;
 pub mod status;
 pub mod time;
+pub mod version;
 pub mod wire;
 
 pub use config::{NodeConfig, Ownership, Participation, Timing};

@@ -22,7 +22,9 @@ mod followed;
 mod link;
 mod peer_clock;
 mod promise;
+mod quorum;
 mod quorum_contact;
+mod resign;
 mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -291,7 +293,7 @@ impl Liveness {
     ) {
         let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
         let Some(authority) = &mut self.authority else { return };
-        authority.hear(now, from);
+        authority.contact.hear(now, from);
         let sent = if planted(Mutant::AuthorityFromReceipt) { now } else { sent };
         authority.count_ack(from, sent, self.timing.lease);
         if !authority.note_ack(now, from, boot, counter, applied) {
@@ -468,7 +470,8 @@ impl Liveness {
             let others = authority.members.iter().filter(|&(&id, tracked)| id != self.me && !tracked.reported_silent);
             let silence = others.map(|(_, tracked)| tracked.last_seen + limit).min();
             let next = authority
-                .silent_at(self.me, &self.timing)
+                .contact
+                .silent_at(self.me, &authority.voters, &self.timing)
                 .map_or(authority.next_beat, |at| at.min(authority.next_beat));
             return earliest(Some(next), silence);
         }

@@ -23,9 +23,8 @@ use crate::io::{Channel, CloseReason};
 use crate::limits::CLUSTER_STREAMS_MAX;
 use crate::rng::Rng;
 use crate::time::Timestamp;
-use crate::wire::cluster::{
-    Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused, Versions,
-};
+use crate::version::Versions;
+use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused};
 use crate::wire::liveness::Key;
 
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].

@@ -16,8 +16,8 @@ use std::time::Duration;
 pub use map::{Columns, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use pins::Pins;
-pub(crate) use snapshot::worker_record;
 pub use workers::Workers;
+pub(crate) use workers::worker_record;
 
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Incarnation, LogIndex, NodeName, RaftId, ShardId, WorkerId};

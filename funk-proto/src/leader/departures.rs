@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::operations::Operations;
+use super::goals::Operations;
 use super::{Facts, Leader, LeaderOutput, joins};
 use crate::id::Incarnation;
 use crate::state::Member;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::pending::PendingJoin;
 use super::{Facts, Leader, LeaderOutput};
 use crate::id::{BootId, Incarnation, NodeName, RaftId};
 use crate::limits::RAFT_MEMBERS_MAX;
@@ -12,15 +13,6 @@ use crate::wire::cluster::{FrameBody, Op, REASON_NAME_TAKEN, REASON_REMOVED, REA
 
 /// A request is forgotten after this time: the joiner asks again while it wants in.
 const EXPIRES: Duration = Duration::from_secs(2);
-
-/// A node that asked to be made a member.
-#[derive(Clone, Debug)]
-pub(super) struct PendingJoin {
-    pub(super) member: Member,
-    /// Since when a live member of that name stands in its way.
-    conflict_since: Option<Timestamp>,
-    pub(super) expires: Timestamp,
-}
 
 /// What becomes of a request in this round.
 enum Verdict {

@@ -2,22 +2,10 @@
 
 use std::time::Duration;
 
+use super::pending::Proposing;
 use super::{Facts, Leader, LeaderOutput};
-use crate::id::{Incarnation, RaftId};
+use crate::id::Incarnation;
 use crate::shards::plan::{Plan, Releases, Waits, plan};
-use crate::time::Timestamp;
-
-/// What an entry about the map entails once it has an index.
-#[derive(Debug)]
-pub(super) struct Proposing {
-    /// They lose shards by it: no lease that does not know of it.
-    pub(super) losers: Vec<RaftId>,
-    /// They begin to give shards up by it: no lease past the grace that does not know of it.
-    pub(super) movers: Vec<RaftId>,
-    pub(super) grace_ends: Timestamp,
-    /// More is due than fits into one entry.
-    pub(super) is_incomplete: bool,
-}
 
 impl Leader {
     pub(super) fn write_map(&mut self, facts: &Facts<'_>) {

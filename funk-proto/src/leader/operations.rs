@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::goals::{Goal, Operation, Operations, Target};
 use super::{Facts, Leader, LeaderOutput, voting};
 use crate::error::OperationRefused;
 use crate::event::Outcome;
@@ -14,72 +15,8 @@ use crate::limits::{OPERATION_TIMEOUT, OPERATIONS_MAX, PINS_MAX, WEIGHT_MAX};
 use crate::request::RequestId;
 use crate::state::{Member, State, pin_record};
 use crate::status::GossipStatus;
-use crate::time::{Timestamp, earliest};
+use crate::time::Timestamp;
 use crate::wire::cluster::{BootName, Op, Weight};
-
-/// What must come to be, with the node's name as the operator gave it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// It is a member.
-    Added(NodeName),
-    /// It is in no table any more.
-    Removed(NodeName),
-    /// It owns no shard.
-    Drained(NodeName),
-    /// These shards are pinned to that node, or with `None` to none.
-    Pinned(Range<u32>, Option<NodeName>),
-    /// It has this weight.
-    Weighed(NodeName, u32),
-    /// Another voter leads.
-    Leadership,
-}
-
-/// A goal that is pursued.
-#[derive(Debug)]
-struct Operation {
-    request: RequestId,
-    goal: Goal,
-    until: Timestamp,
-}
-
-#[derive(Clone, Debug)]
-enum Goal {
-    Added(RaftId),
-    Removed(RaftId),
-    Drained(Incarnation),
-    Pinned(Range<u32>, Option<NodeName>),
-    Weighed(Incarnation, u32),
-    Leadership,
-}
-
-/// All that this leader has under way, at most [`OPERATIONS_MAX`].
-#[derive(Debug, Default)]
-pub(super) struct Operations(Vec<Operation>);
-
-impl Operations {
-    /// Whether the node with this id is to be let in.
-    pub(super) fn adds(&self, id: RaftId) -> bool {
-        self.0.iter().any(|operation| matches!(operation.goal, Goal::Added(added) if added == id))
-    }
-
-    /// Whether the member with this id is to be taken out.
-    pub(super) fn removes(&self, id: RaftId) -> bool {
-        self.0.iter().any(|operation| matches!(operation.goal, Goal::Removed(removed) if removed == id))
-    }
-
-    /// Whether another voter is to lead.
-    pub(super) fn yield_leadership(&self) -> bool {
-        self.0.iter().any(|operation| matches!(operation.goal, Goal::Leadership))
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.0.iter().map(|operation| Some(operation.until)).fold(None, earliest)
-    }
-}
-
-pub(crate) fn impossible(why: impl Into<String>) -> OperationRefused {
-    OperationRefused::Impossible(why.into())
-}
 
 impl Leader {
     /// Whether no further operation can be taken on.
@@ -127,7 +64,7 @@ impl Leader {
         self.end_operations(|operation| {
             let late = || match operation.goal {
                 Goal::Leadership if !leads => Outcome::Unknown,
-                _ => Outcome::Refused(impossible(format!(
+                _ => Outcome::Refused(OperationRefused::impossible(format!(
                     "it was not done within {} s, and is no longer pursued: look at the members, and try again",
                     OPERATION_TIMEOUT.as_secs()
                 ))),
@@ -152,7 +89,7 @@ fn goal(facts: &Facts<'_>, operations: &Operations, target: Target) -> Result<Go
         Target::Removed(name) => {
             let member = member(name)?;
             if member.id == facts.me.id {
-                return Err(impossible("this node leads: let it step down first, then remove it"));
+                return Err(OperationRefused::impossible("this node leads: let it step down first, then remove it"));
             }
             others_may_own(facts, operations, member)?;
             Ok(Goal::Removed(member.id))
@@ -160,7 +97,7 @@ fn goal(facts: &Facts<'_>, operations: &Operations, target: Target) -> Result<Go
         Target::Drained(name) => {
             let member = member(name)?;
             let Some(boot) = member.boot else {
-                return Err(impossible("it is down, and its shards go to others by themselves"));
+                return Err(OperationRefused::impossible("it is down, and its shards go to others by themselves"));
             };
             others_may_own(facts, operations, member)?;
             Ok(Goal::Drained(Incarnation { id: member.id, boot }))
@@ -171,15 +108,16 @@ fn goal(facts: &Facts<'_>, operations: &Operations, target: Target) -> Result<Go
         }
         Target::Weighed(name, weight) => {
             let member = member(name)?;
-            let boot = member.boot.ok_or_else(|| impossible("it is down: start it with that weight"))?;
+            let boot =
+                member.boot.ok_or_else(|| OperationRefused::impossible("it is down: start it with that weight"))?;
             if !(1..=WEIGHT_MAX).contains(&weight) {
-                return Err(impossible(format!("a weight is 1 to {WEIGHT_MAX}")));
+                return Err(OperationRefused::impossible(format!("a weight is 1 to {WEIGHT_MAX}")));
             }
             Ok(Goal::Weighed(Incarnation { id: member.id, boot }, weight))
         }
-        Target::Leadership if voting::heir(facts).is_none() => {
-            Err(impossible("no other voter is up: add a member or start one, and wait until it votes"))
-        }
+        Target::Leadership if voting::heir(facts).is_none() => Err(OperationRefused::impossible(
+            "no other voter is up: add a member or start one, and wait until it votes",
+        )),
         Target::Leadership => Ok(Goal::Leadership),
     }
 }
@@ -187,11 +125,16 @@ fn goal(facts: &Facts<'_>, operations: &Operations, target: Target) -> Result<Go
 fn may_pin(state: &State, shards: &Range<u32>, node: Option<&NodeName>) -> Result<(), OperationRefused> {
     let total = state.map.shards();
     if shards.is_empty() || shards.end > total {
-        return Err(impossible(format!("the shards are 0 to {}: name one or more of them", total - 1)));
+        return Err(OperationRefused::impossible(format!(
+            "the shards are 0 to {}: name one or more of them",
+            total - 1
+        )));
     }
     let mut pins = state.pins.clone();
     if !pins.set(shards.clone(), node) {
-        return Err(impossible(format!("no more than {PINS_MAX} ranges can be pinned: free some first")));
+        return Err(OperationRefused::impossible(format!(
+            "no more than {PINS_MAX} ranges can be pinned: free some first"
+        )));
     }
     let Some(node) = node else { return Ok(()) };
     let mut named = state.members.iter().filter(|member| member.name == *node).peekable();
@@ -200,7 +143,9 @@ fn may_pin(state: &State, shards: &Range<u32>, node: Option<&NodeName>) -> Resul
     }
     let capacity = named.find(|member| member.boot.is_some()).and_then(|member| member.capacity);
     match capacity.filter(|capacity| capacity.get() < pins.count(node)) {
-        Some(capacity) => Err(impossible(format!("{node} takes {capacity} shards at most: pin fewer to it"))),
+        Some(capacity) => {
+            Err(OperationRefused::impossible(format!("{node} takes {capacity} shards at most: pin fewer to it")))
+        }
         None => Ok(()),
     }
 }
@@ -211,14 +156,17 @@ fn goal_of_stranger(facts: &Facts<'_>, name: &NodeName) -> Result<Goal, Operatio
     let seen = facts.gossip.member(name.as_str()).ok_or_else(unknown)?;
     let tag = |tag| u64::from_str_radix(facts.gossip.tag(name, tag)?, 16).ok();
     if seen.status != GossipStatus::Alive {
-        return Err(impossible(format!("gossip shows {name} as {}: start it first", seen.status.as_str())));
+        return Err(OperationRefused::impossible(format!(
+            "gossip shows {name} as {}: start it first",
+            seen.status.as_str()
+        )));
     }
     let Some(id) = tag("funk.id").and_then(RaftId::new) else {
-        return Err(impossible(format!("{name} takes part in gossip only: start it as a member")));
+        return Err(OperationRefused::impossible(format!("{name} takes part in gossip only: start it as a member")));
     };
     let boot = tag("funk.boot").and_then(BootId::new);
     if boot.is_some_and(|boot| facts.state.removed.contains(&boot)) {
-        return Err(impossible(format!("{name} was removed: start it again first")));
+        return Err(OperationRefused::impossible(format!("{name} was removed: start it again first")));
     }
     Ok(Goal::Added(id))
 }
@@ -228,7 +176,7 @@ fn others_may_own(facts: &Facts<'_>, operations: &Operations, member: &Member) -
     if facts.state.members.iter().any(is_heir) {
         return Ok(());
     }
-    Err(impossible("no other member can take its shards: add one first"))
+    Err(OperationRefused::impossible("no other member can take its shards: add one first"))
 }
 
 fn is_reached(facts: &Facts<'_>, goal: &Goal) -> bool {

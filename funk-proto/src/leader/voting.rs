@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::operations::Operations;
+use super::goals::Operations;
 use super::voters::{self, Candidate};
 use super::{Facts, Leader, LeaderOutput};
 use crate::id::RaftId;

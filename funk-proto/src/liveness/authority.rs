@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::quorum::nth_newest;
 use super::quorum_contact::QuorumContact;
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
@@ -236,17 +237,6 @@ impl Authority {
         }
         self.next_beat = now;
     }
-}
-
-/// The newest time that `count` of these members reached; a member without a time reached none.
-pub(super) fn nth_newest(
-    members: &BTreeSet<RaftId>,
-    count: usize,
-    time: impl Fn(RaftId) -> Option<Timestamp>,
-) -> Option<Timestamp> {
-    let mut times: Vec<Timestamp> = members.iter().filter_map(|&id| time(id)).collect();
-    times.sort_unstable_by(|a, b| b.cmp(a));
-    times.get(count.checked_sub(1)?).copied()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::consensus::Consensus;
 use crate::error::{Misbehaviour, OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
 use crate::id::Incarnation;
-use crate::leader::{Facts, Leader, Quorum, Target, impossible};
+use crate::leader::{Facts, Leader, Quorum, Target};
 use crate::request::RequestId;
 use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
 use crate::state::Member;
@@ -115,15 +115,16 @@ impl Node {
     /// Why the change could not be made.
     pub fn dry_run(&self, change: &WhatIf) -> Result<DryRun, OperationRefused> {
         let state = self.state.as_ref();
-        let state = state.ok_or_else(|| impossible("this node is in no cluster yet: ask another, or later"))?;
+        let state = state
+            .ok_or_else(|| OperationRefused::impossible("this node is in no cluster yet: ask another, or later"))?;
         dry_run(state, change).map_err(|why| match (why, change) {
             (NoAnswer::UnknownMember, WhatIf::Remove(name) | WhatIf::Drain(name) | WhatIf::Weight(name, _)) => {
                 OperationRefused::UnknownMember(name.clone())
             }
             (NoAnswer::UnknownMember | NoAnswer::OutOfBounds, _) => {
-                impossible("the shards or the weight are out of range, or there are too many pins")
+                OperationRefused::impossible("the shards or the weight are out of range, or there are too many pins")
             }
-            (NoAnswer::NoRoom, _) => impossible("a member of that name is up, or the table is full"),
+            (NoAnswer::NoRoom, _) => OperationRefused::impossible("a member of that name is up, or the table is full"),
         })
     }
 }

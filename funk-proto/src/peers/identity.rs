@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use crate::config::NodeConfig;
 use crate::error::Refusal;
 use crate::id::{BootId, ClusterId, ClusterName, Incarnation, NodeName, RaftId};
-use crate::wire::cluster::{
-    Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, REASON_VERSION, Refused, Versions,
-};
+use crate::version::Versions;
+use crate::wire::cluster::{Hello, REASON_CLUSTER_ID, REASON_CLUSTER_NAME, REASON_GENERATION, REASON_VERSION, Refused};
 
 /// Who this node is to its peers.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use self::member::SavedMember;
 use super::map::{Kind, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
-use super::workers::Workers;
+use super::workers::{Workers, worker_record};
 use super::{ClusterValues, State, pin_record, pinned};
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, Incarnation, LogIndex, WorkerId};
@@ -100,11 +100,6 @@ pub fn encode(state: &State) -> Bytes {
         fenced: state.cluster.ownership == Ownership::Fenced,
     };
     Bytes::from(saved.encode_to_vec())
-}
-
-/// A worker id as it is written.
-pub(crate) fn worker_record(worker: WorkerId, owner: Incarnation) -> WorkerRecord {
-    WorkerRecord { worker: worker.0.into(), id: owner.id.get(), boot: owner.boot.get() }
 }
 
 fn encode_kinds(kinds: &[Kind]) -> Bytes {

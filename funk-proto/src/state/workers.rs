@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{Incarnation, WorkerId};
 use crate::limits::WORKER_IDS_MAX;
+use crate::wire::cluster::WorkerRecord;
 
 /// Who has which worker id, and whose are not free yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl Workers {
         let once = owners.is_sorted_by(|one, next| one < next);
         (ascend && bounded && once).then(|| Self(taken.into_iter().collect()))
     }
+}
+
+/// A worker id as it is written.
+pub(crate) fn worker_record(worker: WorkerId, owner: Incarnation) -> WorkerRecord {
+    WorkerRecord { worker: worker.0.into(), id: owner.id.get(), boot: owner.boot.get() }
 }
 
 #[cfg(test)]

@@ -115,44 +115,6 @@ pub struct Hello {
     pub newest: u32,
 }
 
-/// The versions of the cluster stream's protocol that a node speaks.
-///
-/// A new version is one that nodes of the version before would misunderstand.
-/// New fields and new kinds of frames are passed over by older nodes and raise
-/// nothing. Hello and refusal keep their form in every version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Versions {
-    /// The oldest.
-    pub oldest: u32,
-    /// The newest.
-    pub newest: u32,
-}
-
-impl Versions {
-    /// Those of this build.
-    pub const OURS: Self = Self { oldest: 1, newest: 1 };
-
-    /// What a peer says that it speaks; one that says nothing speaks the first version.
-    pub fn told(oldest: u32, newest: u32) -> Self {
-        let newest = newest.max(1);
-        Self { oldest: oldest.clamp(1, newest), newest }
-    }
-
-    /// Whether there is a version that both speak.
-    pub fn meet(self, other: Self) -> bool {
-        self.oldest <= other.newest && other.oldest <= self.newest
-    }
-}
-
-impl std::fmt::Display for Versions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self { oldest, newest } if oldest == newest => write!(f, "version {newest}"),
-            Self { oldest, newest } => write!(f, "versions {oldest} to {newest}"),
-        }
-    }
-}
-
 /// A refusal in words; `reason` is one of the `REASON_*` numbers.
 #[derive(Clone, PartialEq, Message)]
 pub struct Refused {

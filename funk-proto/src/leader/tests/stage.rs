@@ -16,7 +16,8 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::state::tests::{command, record, state, transfer};
 use crate::state::{Member, State};
 use crate::time::Timestamp;
-use crate::wire::cluster::{Frame, FrameBody, Hello, MemberRecord, Op, Versions};
+use crate::version::Versions;
+use crate::wire::cluster::{Frame, FrameBody, Hello, MemberRecord, Op};
 use crate::wire::gossip::{Alive, Packet, VERSIONS, encode_tags};
 use crate::wire::liveness::Body;
 
