@@ -30,6 +30,7 @@ mod election;
 mod generation;
 mod heartbeat;
 mod inspect;
+mod interface;
 mod mirror;
 mod ready;
 mod recover;
@@ -47,89 +48,18 @@ use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
 use crate::error::Misbehaviour;
 use crate::id::{LogIndex, RaftId, Term};
-use crate::io::{Persist, Token};
+use crate::io::Token;
 use crate::limits::{APPEND_BYTES_MAX, APPENDS_INFLIGHT_MAX, LOG_MIRROR_BYTES_MAX, PROPOSAL_BYTES_MAX};
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::{Timestamp, earliest};
 use crate::wire::raft::{RaftKind, RaftMessage};
 
 use election::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK};
+pub use interface::{ConsensusConfig, ConsensusOutput, Role, Sender};
 use mirror::Mirror;
 use ready::Outstanding;
 pub use recover::{BadRecord, RecoveredLog};
 pub use refused::ProposeRefused;
-
-/// How a node starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsensusConfig {
-    /// This node.
-    pub id: RaftId,
-    /// The state machine's bytes with which a new cluster begins, as its
-    /// snapshot at index 1 in term 1 with this node as sole voter. `None`: wait
-    /// for a leader's snapshot.
-    pub bootstrap: Option<Bytes>,
-}
-
-/// A node's part in the present term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Follows a leader, or waits for one.
-    Follower,
-    /// Asks whether it would be elected.
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Leads.
-    Leader,
-}
-
-/// What is to be done, in this order.
-#[allow(clippy::large_enum_variant, reason = "messages are the common output, and a box would cost each an allocation")]
-#[derive(Clone, Debug, PartialEq)]
-pub enum ConsensusOutput {
-    /// Send a message; it may be lost. All that it must wait for has been waited for.
-    Send {
-        /// To whom.
-        to: RaftId,
-        /// What; below a frame when encoded.
-        message: RaftMessage,
-    },
-    /// Write a [`crate::wire::raft::RaftRecord`], then return the token.
-    Persist(Persist),
-    /// A committed entry, in log order.
-    Apply {
-        /// Its index.
-        index: LogIndex,
-        /// Its term.
-        term: Term,
-        /// Its bytes; empty in the entry with which a leader begins its term.
-        data: Bytes,
-    },
-    /// A committed change of voters or learners is in force; the getters know it.
-    ConfChanged {
-        /// Its index.
-        index: LogIndex,
-    },
-    /// A leader's snapshot replaces all applied so far, members included.
-    InstallSnapshot {
-        /// The index up to which it counts.
-        index: LogIndex,
-        /// The state, as its `provide_snapshot` gave it.
-        state: Bytes,
-    },
-    /// The log is long, or a follower needs a snapshot: call
-    /// [`Consensus::provide_snapshot`] with the state at any index applied since.
-    SnapshotWanted,
-    /// One of the three changed.
-    Role {
-        /// This node's part.
-        role: Role,
-        /// The newest term, perhaps not stable yet.
-        term: Term,
-        /// The leader in it, if known.
-        leader: Option<RaftId>,
-    },
-}
 
 /// The consensus machine of one node.
 pub struct Consensus {
@@ -159,7 +89,6 @@ pub struct Consensus {
     snapshot_again: LogIndex,
     /// Term, and index of the entry with which this leader began it.
     own_start: Option<(u64, u64)>,
-    vouched: BTreeSet<RaftId>,
     announced: (Role, Term, Option<RaftId>),
     /// Index of the last entry or snapshot that left through `poll_output`.
     polled: LogIndex,
@@ -235,7 +164,6 @@ impl Consensus {
             snapshot_asked: false,
             snapshot_again: LogIndex(0),
             own_start: None,
-            vouched: BTreeSet::new(),
             announced: (Role::Follower, Term(0), None),
             polled: LogIndex(applied),
             outputs: VecDeque::new(),
@@ -249,9 +177,16 @@ impl Consensus {
     }
 
     /// Takes a message from a node that the caller knows by its connection.
-    pub fn handle_message(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
+    pub fn handle_message(
+        &mut self,
+        now: Timestamp,
+        from: impl Into<Sender>,
+        message: RaftMessage,
+    ) -> Result<(), Misbehaviour> {
         self.advance_clock(now);
-        let verdict = self.check(from, &message)?;
+        let sender = from.into();
+        let verdict = self.check(sender, &message)?;
+        let from = sender.id;
         if verdict == admission::Verdict::Ignore {
             return Ok(());
         }
@@ -360,12 +295,6 @@ impl Consensus {
         self.raw.transfer_leader(to.get());
         self.after_step();
         Ok(())
-    }
-
-    /// Members that the caller knows though this node's log may not name them
-    /// yet: messages from a leader among them are heard.
-    pub fn vouch(&mut self, members: BTreeSet<RaftId>) {
-        self.vouched = members;
     }
 
     /// This node.

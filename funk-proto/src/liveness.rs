@@ -19,6 +19,7 @@
 
 mod authority;
 mod followed;
+mod interface;
 mod link;
 mod peer_clock;
 mod promise;
@@ -33,41 +34,14 @@ use std::time::Duration;
 use authority::Authority;
 pub use authority::MemberView;
 use followed::Followed;
+pub use interface::{LivenessOutput, Word};
 use link::Link;
 
 use crate::config::Timing;
 use crate::id::{BootId, LogIndex, RaftId, Term};
 use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
-use crate::wire::liveness::{Body, Grant};
-
-/// What the liveness machine wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LivenessOutput {
-    /// Send a datagram. A heartbeat's `commit` is for the caller to fill in.
-    Send {
-        /// To whom.
-        to: RaftId,
-        /// Its counter.
-        counter: u64,
-        /// What it says.
-        body: Body,
-    },
-    /// The leader has been silent for the leader timeout.
-    LeaderSilent {
-        /// The leader.
-        leader: RaftId,
-    },
-    /// A member has been silent for the member timeout.
-    MemberSilent {
-        /// The member.
-        id: RaftId,
-        /// The boot that was heard last.
-        boot: BootId,
-    },
-    /// No majority of the voters was heard for the leader timeout: this node leads nobody.
-    QuorumLost,
-}
+use crate::wire::liveness::Grant;
 
 /// The liveness machine of one node.
 #[derive(Debug)]
@@ -154,11 +128,11 @@ impl Liveness {
         self.links.remove(&id);
     }
 
-    fn send(&mut self, now: Timestamp, to: RaftId, body: Body) {
+    fn send(&mut self, now: Timestamp, to: RaftId, word: Word) {
         self.counter += 1;
         let counter = self.counter;
         self.links.entry(to).or_default().sent.record(counter, now);
-        self.outputs.push_back(LivenessOutput::Send { to, counter, body });
+        self.outputs.push_back(LivenessOutput::Send { to, counter, word });
     }
 
     // ---- the member's side ----
@@ -178,13 +152,13 @@ impl Liveness {
         self.followed = Some(Followed::new(from, now));
         self.heartbeats_answered += 1;
         let applied = self.applied;
-        self.send(now, from, Body::Ack { term, echo: counter, applied });
+        self.send(now, from, Word::Ack { term, echo: counter, applied });
     }
 
     /// A heartbeat of a term that is over: tell its sender so.
     pub fn handle_stale_heartbeat(&mut self, now: Timestamp, from: RaftId, our_term: Term) {
         let applied = self.applied;
-        self.send(now, from, Body::Ack { term: our_term, echo: 0, applied });
+        self.send(now, from, Word::Ack { term: our_term, echo: 0, applied });
     }
 
     /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
@@ -302,7 +276,7 @@ impl Liveness {
         let short = authority.lease_is_short(from, now, self.timing.liveness_interval);
         let grant = if short { authority.take_grant(now, from, &self.timing) } else { None };
         if let Some(grant) = grant {
-            self.send(now, from, Body::Grant(grant));
+            self.send(now, from, Word::Grant(grant));
         }
         self.extend_own_lease();
     }
@@ -333,7 +307,7 @@ impl Liveness {
         let others: Vec<RaftId> = authority.members.keys().copied().filter(|&id| id != me).collect();
         for id in others {
             let grant = authority.take_grant(now, id, &self.timing);
-            beats.push((id, Body::Heartbeat { term, commit: LogIndex(0), lease, drift_ppm, grant }));
+            beats.push((id, Word::Beat { term, lease, drift_ppm, grant }));
         }
         for (id, beat) in beats {
             self.heartbeats_sent += 1;

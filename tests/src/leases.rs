@@ -5,8 +5,7 @@
 use std::collections::BTreeSet;
 
 use funk_proto::id::{BootId, LogIndex, RaftId, Term};
-use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
-use funk_proto::wire::liveness::Body;
+use funk_proto::liveness::{Liveness, LivenessOutput, MemberView, Word};
 use funk_proto::{Timestamp, Timing};
 
 /// Node 1 leads; the last one does not vote.
@@ -56,7 +55,7 @@ struct Packet {
     from: u64,
     to: u64,
     counter: u64,
-    body: Body,
+    word: Word,
 }
 
 /// What becomes of the next packet.
@@ -103,11 +102,11 @@ impl World {
     fn drain(&mut self, n: u64) {
         let at = usize::try_from(n - 1).expect("small numbers");
         while let Some(output) = self.nodes[at].poll_output() {
-            let LivenessOutput::Send { to, counter, body } = output else { continue };
+            let LivenessOutput::Send { to, counter, word } = output else { continue };
             let fate = self.fates[self.sent % self.fates.len()];
             self.sent += 1;
             let when = self.truth + u64::from(fate.delay_us) * 1_000;
-            let packet = Packet { at: when, from: n, to: to.get(), counter, body };
+            let packet = Packet { at: when, from: n, to: to.get(), counter, word };
             if fate.doubled {
                 self.wires.push(Packet { at: when * 2 - self.truth, ..packet.clone() });
             }
@@ -148,18 +147,18 @@ impl World {
         if !node.admit(from, boot(packet.from), packet.counter) {
             return;
         }
-        match packet.body {
-            Body::Heartbeat { term, lease, drift_ppm, grant, .. } => {
+        match packet.word {
+            Word::Beat { term, lease, drift_ppm, grant } => {
                 if let Some(grant) = grant {
                     node.handle_grant(from, grant);
                 }
                 node.handle_heartbeat(now, from, packet.counter, term, (lease, drift_ppm));
             }
-            Body::Ack { echo, applied, .. } => {
+            Word::Ack { echo, applied, .. } => {
                 node.handle_ack(now, from, boot(packet.from), packet.counter, echo, applied);
             }
-            Body::Grant(grant) => node.handle_grant(from, grant),
-            Body::Goodbye { .. } | Body::Resign { .. } => {}
+            Word::Grant(grant) => node.handle_grant(from, grant),
+            Word::Resign { .. } => {}
         }
         self.drain(packet.to);
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use raft::StateRole;
 
-use super::Consensus;
+use super::{Consensus, Sender};
 use crate::error::Misbehaviour;
 use crate::id::RaftId;
 use crate::limits::{PROPOSAL_BYTES_MAX, RAFT_MEMBERS_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
@@ -31,7 +31,8 @@ fn refuse<T>(why: &'static str) -> Result<T, Misbehaviour> {
 }
 
 impl Consensus {
-    pub(super) fn check(&self, from: RaftId, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
+    pub(super) fn check(&self, sender: Sender, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
+        let from = sender.id;
         if from == self.id {
             return refuse("a message from this node itself");
         }
@@ -48,13 +49,13 @@ impl Consensus {
         }
         match kind {
             RaftKind::Unspecified => refuse("an unknown kind"),
-            RaftKind::Append => self.check_append(from, message),
+            RaftKind::Append => self.check_append(sender, message),
             RaftKind::AppendResponse => self.check_append_response(message),
             RaftKind::Vote | RaftKind::PreVote => self.check_vote(message),
             RaftKind::VoteResponse | RaftKind::PreVoteResponse => self.check_vote_response(from, message),
-            RaftKind::Snapshot => self.check_chunk(from, message),
+            RaftKind::Snapshot => self.check_chunk(sender, message),
             RaftKind::SnapshotAck => self.check_chunk_ack(message),
-            RaftKind::TimeoutNow => self.check_timeout_now(from, message),
+            RaftKind::TimeoutNow => self.check_timeout_now(sender, message),
         }
     }
 
@@ -66,9 +67,9 @@ impl Consensus {
     }
 
     /// Only a member leads, and only one in a term.
-    pub(super) fn check_leader(&self, from: RaftId, term: u64) -> Result<(), Misbehaviour> {
-        let raft = &self.raw.raft;
-        if !self.is_empty() && raft.prs().get(from.get()).is_none() && !self.vouched.contains(&from) {
+    pub(super) fn check_leader(&self, sender: Sender, term: u64) -> Result<(), Misbehaviour> {
+        let (raft, from) = (&self.raw.raft, sender.id);
+        if !self.is_empty() && raft.prs().get(from.get()).is_none() && !sender.is_vouched {
             return refuse("a leader that is no member");
         }
         let other = raft.leader_id != 0 && raft.leader_id != from.get();
@@ -78,8 +79,8 @@ impl Consensus {
         Ok(())
     }
 
-    fn check_append(&self, from: RaftId, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
-        self.check_leader(from, message.term)?;
+    fn check_append(&self, sender: Sender, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
+        self.check_leader(sender, message.term)?;
         // Term 0 is what Raft takes for the term of an index that it does not
         // have: such an append would fit anywhere.
         if message.index == 0 || message.log_term == 0 || message.log_term > message.term {
@@ -137,8 +138,8 @@ impl Consensus {
         Ok(Verdict::Pass)
     }
 
-    fn check_chunk(&self, from: RaftId, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
-        self.check_leader(from, message.term)?;
+    fn check_chunk(&self, sender: Sender, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
+        self.check_leader(sender, message.term)?;
         let Some(chunk) = &message.snapshot else { return refuse("a snapshot without a chunk") };
         let Some(meta) = &chunk.meta else { return refuse("a snapshot without its meaning") };
         if meta.term == 0 || meta.term > message.term || meta.index == 0 || meta.index > NUMBER_MAX {
@@ -165,7 +166,7 @@ impl Consensus {
         Ok(if leads { Verdict::Pass } else { Verdict::Ignore })
     }
 
-    fn check_timeout_now(&self, from: RaftId, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
+    fn check_timeout_now(&self, sender: Sender, message: &RaftMessage) -> Result<Verdict, Misbehaviour> {
         let raft = &self.raw.raft;
         if message.term > raft.term {
             return refuse("an invitation to campaign from nobody's leader");
@@ -173,7 +174,7 @@ impl Consensus {
         if message.term < raft.term || raft.leader_id == 0 {
             return Ok(Verdict::Ignore);
         }
-        if raft.leader_id != from.get() {
+        if raft.leader_id != sender.id.get() {
             return refuse("an invitation to campaign from another than the leader");
         }
         Ok(if self.may_campaign() { Verdict::Pass } else { Verdict::Ignore })

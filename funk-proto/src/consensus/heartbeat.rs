@@ -3,7 +3,7 @@
 use raft::StateRole;
 use raft::eraftpb::{Message, MessageType};
 
-use super::Consensus;
+use super::{Consensus, Sender};
 use crate::error::Misbehaviour;
 use crate::id::{LogIndex, RaftId, Term};
 use crate::mutate::{Mutant, planted};
@@ -15,11 +15,13 @@ impl Consensus {
     pub fn handle_heartbeat(
         &mut self,
         now: Timestamp,
-        from: RaftId,
+        from: impl Into<Sender>,
         term: Term,
         commit: LogIndex,
     ) -> Result<bool, Misbehaviour> {
         self.advance_clock(now);
+        let sender = from.into();
+        let from = sender.id;
         if from == self.id {
             return Err(Misbehaviour::Raft("a heartbeat from this node itself"));
         }
@@ -27,7 +29,7 @@ impl Consensus {
         if term < self.term() {
             return Ok(planted(Mutant::StaleHeartbeatAcked));
         }
-        self.check_leader(from, term.0)?;
+        self.check_leader(sender, term.0)?;
         self.step_heartbeat(from, term.0, commit.0);
         let raft = &self.raw.raft;
         Ok(raft.state == StateRole::Follower && raft.leader_id == from.get() && raft.term == term.0)

@@ -1,9 +1,8 @@
 //! A leader that hears no majority gives up, and tells its voters.
 
-use super::{Liveness, LivenessOutput};
+use super::{Liveness, LivenessOutput, Word};
 use crate::id::{RaftId, Term};
 use crate::time::Timestamp;
-use crate::wire::liveness::Body;
 
 impl Liveness {
     /// Whether this leader has heard no majority for too long. It beats no more then.
@@ -29,7 +28,7 @@ impl Liveness {
     /// Tells these voters that this node leads no more.
     pub fn resign(&mut self, now: Timestamp, term: Term, voters: impl IntoIterator<Item = RaftId>) {
         for voter in voters.into_iter().filter(|&id| id != self.me).collect::<Vec<_>>() {
-            self.send(now, voter, Body::Resign { term });
+            self.send(now, voter, Word::Resign { term });
         }
     }
 }

@@ -28,10 +28,10 @@ fn leader() -> Liveness {
     leader
 }
 
-fn beat(leader: &mut Liveness, now: Timestamp) -> Vec<(RaftId, u64, Body)> {
+fn beat(leader: &mut Liveness, now: Timestamp) -> Vec<(RaftId, u64, Word)> {
     leader.handle_timeout(now);
     let sends = drain(leader).into_iter().filter_map(|output| match output {
-        LivenessOutput::Send { to, counter, body } => Some((to, counter, body)),
+        LivenessOutput::Send { to, counter, word } => Some((to, counter, word)),
         _ => None,
     });
     sends.collect()
@@ -49,12 +49,12 @@ fn a_member_counts_its_lease_from_its_own_ack() {
     assert_eq!(beats.len(), 2);
     let LivenessOutput::Send { counter, .. } = beats[0] else { panic!() };
     member.handle_heartbeat(at(50), id(1), counter, Term(2), timing());
-    let [LivenessOutput::Send { counter: ack, body: Body::Ack { echo, .. }, .. }] = drain(&mut member)[..] else {
+    let [LivenessOutput::Send { counter: ack, word: Word::Ack { echo, .. }, .. }] = drain(&mut member)[..] else {
         panic!()
     };
     assert_eq!(echo, counter);
     leader.handle_ack(at(1003), id(2), boot(2), ack, echo, LogIndex(0));
-    let [LivenessOutput::Send { body: Body::Grant(grant), .. }] = drain(&mut leader)[..] else {
+    let [LivenessOutput::Send { word: Word::Grant(grant), .. }] = drain(&mut leader)[..] else {
         panic!("a member without a lease is granted at once")
     };
     member.handle_grant(id(1), grant);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Node;
-use crate::consensus::{ConsensusOutput, Role};
+use crate::consensus::{ConsensusOutput, Role, Sender};
 use crate::error::Misbehaviour;
 use crate::event::Event;
 use crate::gossip::GossipOutput;
@@ -16,7 +16,7 @@ use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
 use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
-use crate::liveness::LivenessOutput;
+use crate::liveness::{LivenessOutput, Word};
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput};
 use crate::shards::moves::MovesOutput;
@@ -102,7 +102,7 @@ impl Node {
 
     fn route_liveness(&mut self, now: Timestamp, output: LivenessOutput) {
         match output {
-            LivenessOutput::Send { to, counter, body } => self.send_datagram(to, counter, body),
+            LivenessOutput::Send { to, counter, word } => self.send_datagram(to, counter, word),
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
             LivenessOutput::QuorumLost => self.resign(now),
             LivenessOutput::MemberSilent { id, .. } => {
@@ -112,12 +112,18 @@ impl Node {
         }
     }
 
-    fn send_datagram(&mut self, to: RaftId, counter: u64, mut body: Body) {
+    fn send_datagram(&mut self, to: RaftId, counter: u64, word: Word) {
         let Some(cluster) = self.peers.identity.cluster.or(self.joining.entering) else { return };
         let Some((address, key)) = self.peers.datagram_route(to) else { return };
-        if let Body::Heartbeat { commit, .. } = &mut body {
-            *commit = self.consensus.heartbeat_commit(to);
-        }
+        let body = match word {
+            Word::Beat { term, lease, drift_ppm, grant } => {
+                let commit = self.consensus.heartbeat_commit(to);
+                Body::Heartbeat { term, commit, lease, drift_ppm, grant }
+            }
+            Word::Ack { term, echo, applied } => Body::Ack { term, echo, applied },
+            Word::Grant(grant) => Body::Grant(grant),
+            Word::Resign { term } => Body::Resign { term },
+        };
         let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter, at: self.now };
         let bytes = liveness::seal(&key, &header, &body);
         self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Liveness, to: address, bytes });
@@ -331,8 +337,8 @@ impl Node {
             let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
             self.liveness.handle_vote(now, Term(message.term), remaining.min(PROMISE_MAX));
         }
-        self.vouch_for(now, from);
-        self.consensus.handle_message(now, from, message)
+        let sender = self.sender(now, from);
+        self.consensus.handle_message(now, sender, message)
     }
 
     fn counts_vote(&self, from: RaftId, term: Term) -> bool {
@@ -343,11 +349,10 @@ impl Node {
     /// A node that was away may know none of the present voters. While it is
     /// out, it follows whoever of its cluster introduced itself and leads; and
     /// it goes on following until its log has caught up.
-    fn vouch_for(&mut self, now: Timestamp, from: RaftId) {
-        let listed = self.state.as_ref().is_some_and(|state| state.members.get(from).is_some());
-        let follows = self.consensus.leader() == Some(from);
-        let vouched = listed || follows || self.is_out(now);
-        self.consensus.vouch(if vouched { [from].into() } else { Default::default() });
+    fn sender(&self, now: Timestamp, from: RaftId) -> Sender {
+        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(from).is_some());
+        let is_followed = self.consensus.leader() == Some(from);
+        Sender { id: from, is_vouched: is_listed || is_followed || self.is_out(now) }
     }
 
     fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {
@@ -409,8 +414,8 @@ impl Node {
                 if let Some(grant) = grant {
                     self.liveness.handle_grant(from, grant);
                 }
-                self.vouch_for(now, from);
-                if self.consensus.handle_heartbeat(now, from, term, commit)? {
+                let sender = self.sender(now, from);
+                if self.consensus.handle_heartbeat(now, sender, term, commit)? {
                     self.joining.entering = Some(header.cluster);
                     self.liveness.handle_heartbeat(now, from, header.counter, term, (lease, drift_ppm));
                 } else if term < self.consensus.term() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
-use funk_proto::consensus::{Consensus, ConsensusConfig, ConsensusOutput};
+use funk_proto::consensus::{Consensus, ConsensusConfig, ConsensusOutput, Sender};
 use funk_proto::id::{LogIndex, RaftId, Term};
 use funk_proto::wire::raft::{RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
 use funk_proto::{Seed, Timestamp, Token};
@@ -147,7 +147,10 @@ impl Guarded {
             0 => drop(self.consensus.leave_joint(self.now)),
             1 => drop(self.consensus.transfer_leader(self.now, peer)),
             2 => self.consensus.handle_unreachable(peer),
-            3 => self.consensus.vouch([peer].into()),
+            3 => {
+                let (sender, term) = (Sender { id: peer, is_vouched: true }, self.consensus.term().0.saturating_add(1));
+                drop(self.consensus.handle_heartbeat(self.now, sender, Term(term), LogIndex(1)));
+            }
             4 => {
                 let index = self.consensus.applied();
                 self.consensus.provide_snapshot(self.now, index, Bytes::from_static(b"state"));

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::network::{Net, id, ids};
-use crate::consensus::{ProposeRefused, Role};
+use crate::consensus::{ProposeRefused, Role, Sender};
 use crate::id::{LogIndex, Term};
 
 /// Well before Raft's own timeout, which is a second.
@@ -142,8 +142,8 @@ fn a_heartbeat_is_believed_of_the_leader_alone() {
     assert!(follower.handle_heartbeat(now, id(9), Term(term.0 + 1), LogIndex(1)).is_err(), "a stranger");
     assert!(follower.handle_heartbeat(now, id(2), term, LogIndex(1)).is_err(), "itself");
     assert!(follower.handle_heartbeat(now, id(1), Term(u64::MAX), LogIndex(1)).is_err());
-    follower.vouch(ids([9]));
-    assert_eq!(follower.handle_heartbeat(now, id(9), Term(term.0 + 1), LogIndex(1)), Ok(true));
+    let vouched = Sender { id: id(9), is_vouched: true };
+    assert_eq!(follower.handle_heartbeat(now, vouched, Term(term.0 + 1), LogIndex(1)), Ok(true));
     assert_eq!(follower.leader(), Some(id(9)));
 }
 

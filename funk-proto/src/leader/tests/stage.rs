@@ -9,7 +9,7 @@ use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, LogIndex, RaftId, Term};
 use crate::leader::{Facts, Leader, LeaderOutput, Quorum, Target};
-use crate::liveness::{Liveness, LivenessOutput, MemberView};
+use crate::liveness::{Liveness, LivenessOutput, MemberView, Word};
 use crate::peers::{Identity, Peers};
 use crate::request::RequestId;
 use crate::rng::{Rng, Seed, Stream};
@@ -19,7 +19,6 @@ use crate::time::Timestamp;
 use crate::version::Versions;
 use crate::wire::cluster::{Frame, FrameBody, Hello, MemberRecord, Op};
 use crate::wire::gossip::{Alive, Packet, VERSIONS, encode_tags};
-use crate::wire::liveness::Body;
 
 pub(super) fn id(n: u64) -> RaftId {
     RaftId::new(n).unwrap()
@@ -120,7 +119,7 @@ impl Stage {
     /// All members but these answer a heartbeat.
     fn hear(&mut self, silent: &[u64]) {
         while let Some(output) = self.leases.poll_output() {
-            if let LivenessOutput::Send { to, counter, body: Body::Heartbeat { .. } } = output
+            if let LivenessOutput::Send { to, counter, word: Word::Beat { .. } } = output
                 && !silent.contains(&to.get())
             {
                 self.leases.handle_ack(self.now, to, node(to.get()).boot, counter, counter, LogIndex(3));
