@@ -12,7 +12,7 @@ use funk_proto::shards::assign::{Share, assign};
 use funk_proto::shards::{RouteNode, RouteTable};
 use funk_proto::state::seat::{Group, Seat};
 use funk_proto::state::{ClusterValues, State, set, snapshot};
-use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
+use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation, Transfer};
 use prost::Message;
 
 /// Shards and members of a benched map.
@@ -165,7 +165,10 @@ fn bytes(c: &mut Criterion) {
             b.iter(|| snapshot::decode(black_box(&encoded)).expect("its own bytes"));
         });
         let seen = 2 + nodes;
-        let delta = command(vec![Op::Down(BootName { id: 1, boot: 101 }), owned(seen, 1, 2, &spread(shards, nodes))]);
+        let delta = command(vec![
+            Op::Down(DownRecord { id: 1, boot: 101, stopped: false }),
+            owned(seen, 1, 2, &spread(shards, nodes)),
+        ]);
         println!("map {}: {} bytes for the shards of one dead member", label(shards, nodes), delta.encoded_len());
         group.bench_function(BenchmarkId::new("apply a death", label(shards, nodes)), |b| {
             let fresh = || (state.clone(), delta.clone());

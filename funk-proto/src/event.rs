@@ -27,14 +27,14 @@ pub enum Event {
         /// Its Raft id.
         id: RaftId,
     },
-    /// A member left in order.
+    /// A member left in order, or stopped in order: one with a data directory keeps its place in the table.
     MemberLeft {
         /// Its name.
         name: NodeName,
         /// Its Raft id.
         id: RaftId,
     },
-    /// The cluster decided that a member is dead.
+    /// The cluster considers a member dead.
     MemberFailed {
         /// Its name.
         name: NodeName,

@@ -23,7 +23,9 @@ use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Incarnation, LogIndex, NodeName, RaftId, ShardId, WorkerId};
 use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
-use crate::wire::cluster::{BootName, Command, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord};
+use crate::wire::cluster::{
+    BootName, Command, DownRecord, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord,
+};
 
 /// Values of the whole cluster, fixed at its bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +67,12 @@ pub enum Change {
     /// A boot of a member is up.
     Up(RaftId),
     /// A boot of a member is down.
-    Down(RaftId, BootId),
+    Down {
+        /// The process.
+        who: Incarnation,
+        /// It stopped in order; else it is considered dead.
+        stopped: bool,
+    },
     /// A member is about to leave.
     Leaving(RaftId),
     /// A member must own nothing from now on.
@@ -203,11 +210,11 @@ impl State {
         Some((self.members.get_mut(id).filter(same)?, boot))
     }
 
-    fn down(&mut self, name: BootName) -> Option<Change> {
-        let (member, boot) = self.boot_of(name)?;
+    fn down(&mut self, record: DownRecord) -> Option<Change> {
+        let (member, boot) = self.boot_of(BootName { id: record.id, boot: record.boot })?;
         member.boot = None;
         member.leaving = false;
-        Some(Change::Down(member.id, boot))
+        Some(Change::Down { who: Incarnation { id: member.id, boot }, stopped: record.stopped })
     }
 
     fn leave(&mut self, name: BootName) -> Option<Change> {
@@ -389,7 +396,7 @@ pub(super) mod tests {
         let mut second = record(2);
         second.name = "n1".into();
         assert_eq!(state.apply(LogIndex(3), command([Op::Up(second.clone())])), []);
-        let dead = Op::Down(BootName { id: 1, boot: 101 });
+        let dead = Op::Down(DownRecord { id: 1, boot: 101, stopped: false });
         assert_eq!(state.apply(LogIndex(4), command([dead, Op::Up(second)])).len(), 2);
     }
 
@@ -397,7 +404,7 @@ pub(super) mod tests {
     fn evidence_about_another_boot_does_nothing() {
         let mut state = state(4);
         state.apply(LogIndex(2), command([Op::Up(record(1))]));
-        for op in [Op::Down(BootName { id: 1, boot: 9 }), Op::Leave(BootName { id: 1, boot: 9 })] {
+        for op in [Op::Down(DownRecord { id: 1, boot: 9, stopped: false }), Op::Leave(BootName { id: 1, boot: 9 })] {
             assert_eq!(state.apply(LogIndex(3), command([op])), []);
         }
         let removed = Op::Left(BootName { id: 1, boot: 0 });
@@ -427,5 +434,18 @@ pub(super) mod tests {
         let mut out_of_range = transfer(2, 1, &[9]);
         out_of_range.boot = 101;
         assert_eq!(state.apply(LogIndex(4), command([Op::Owned(out_of_range)])), []);
+    }
+
+    #[test]
+    fn a_stop_in_order_is_told_from_a_death_and_has_the_old_bytes_for_the_latter() {
+        use prost::Message;
+        let who = Incarnation { id: RaftId::new(1).unwrap(), boot: BootId::new(101).unwrap() };
+        for (down, stopped) in [(DownRecord::failed(who), false), (DownRecord::stopped(who), true)] {
+            let mut state = state(4);
+            state.apply(LogIndex(2), command([Op::Up(MemberRecord { durable: true, ..record(1) })]));
+            assert_eq!(state.apply(LogIndex(3), command([Op::Down(down)])), [Change::Down { who, stopped }]);
+            assert!(state.members.get(who.id).is_some_and(|member| member.boot.is_none()), "it keeps its place");
+        }
+        assert_eq!(DownRecord::failed(who).encode_to_vec(), BootName::from(who).encode_to_vec());
     }
 }

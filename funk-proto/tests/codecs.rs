@@ -10,8 +10,8 @@ use funk_proto::limits::{DRIFT_PPM_MAX, LEASE_MAX, TAG_BYTES_MAX};
 
 use funk_proto::state::{ClusterValues, State, set, snapshot};
 use funk_proto::wire::cluster::{
-    BootName, Command, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Refused, Release, Transfer,
-    UserEntry, Weight,
+    BootName, Command, DownRecord, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Refused, Release,
+    Transfer, UserEntry, Weight,
 };
 use funk_proto::wire::gossip::{NodeRecord, NodeState, PushPull, SerfState, StreamDecoder, decode_tags, encode_tags};
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
@@ -227,7 +227,9 @@ fn command() -> impl Strategy<Value = Command> {
         1 => name().prop_map(Op::Cordon),
         1 => name().prop_map(Op::Removed),
         3 => up.clone().prop_map(Op::Up),
-        1 => name().prop_map(Op::Down),
+        1 => (name(), any::<bool>()).prop_map(|(name, stopped)| {
+            Op::Down(DownRecord { id: name.id, boot: name.boot, stopped })
+        }),
         1 => name().prop_map(Op::Leave),
         1 => name().prop_map(Op::Left),
         3 => transfer.clone().prop_map(Op::Moving),

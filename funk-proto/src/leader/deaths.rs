@@ -6,7 +6,7 @@ use crate::limits::WORKER_ID_GUARD;
 use crate::mutate::{Mutant, planted};
 use crate::state::worker_record;
 use crate::time::{Timestamp, earliest};
-use crate::wire::cluster::Op;
+use crate::wire::cluster::{DownRecord, Op};
 
 /// What is due now, and when to ask again.
 #[derive(Debug, Default, PartialEq)]
@@ -34,7 +34,7 @@ impl Leader {
         let early = gone.iter().filter(|dead| facts.is_dead_by_evidence(**dead) && !facts.leases.is_silent(dead.id));
         self.outputs.extend(early.map(|dead| LeaderOutput::GivenUp(dead.id)));
         self.outputs.push_back(LeaderOutput::DeclaredDead(gone.len()));
-        gone.into_iter().map(|dead| Op::Down(dead.into())).collect()
+        gone.into_iter().map(|dead| Op::Down(DownRecord::failed(dead))).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::goals::Operations;
 use super::{Facts, Leader, LeaderOutput, joins};
 use crate::id::Incarnation;
 use crate::state::Member;
-use crate::wire::cluster::{BootName, FrameBody, Op};
+use crate::wire::cluster::{BootName, DownRecord, FrameBody, Op};
 
 impl Leader {
     /// A process asks to be let go.
@@ -67,7 +67,7 @@ fn departure(facts: &Facts<'_>, leaves: &BTreeSet<Incarnation>, has_heirs: bool,
     let holds_none = facts.state.map.held_by(who) == 0;
     if member.durable {
         // It goes without its place: the data directory brings it back.
-        return (has_asked && (holds_none || !has_heirs)).then(|| Op::Down(name(boot.get())));
+        return (has_asked && (holds_none || !has_heirs)).then(|| Op::Down(DownRecord::stopped(who)));
     }
     let is_drained = holds_none && !facts.quorum.has_vote(member.id);
     (is_drained || !has_heirs).then(|| Op::Left(name(boot.get())))

@@ -14,7 +14,9 @@ use crate::id::LogIndex;
 use crate::limits::{LEADER_STALL_MAX, OPERATION_TIMEOUT, WORKER_ID_GUARD};
 use crate::request::RequestId;
 use crate::state::tests::record;
-use crate::wire::cluster::{BootName, FrameBody, MemberRecord, Op, REASON_NAME_TAKEN, REASON_REMOVED, WorkerRecord};
+use crate::wire::cluster::{
+    BootName, DownRecord, FrameBody, MemberRecord, Op, REASON_NAME_TAKEN, REASON_REMOVED, WorkerRecord,
+};
 
 fn name(n: u64) -> BootName {
     node(n).into()
@@ -26,7 +28,10 @@ fn name(n: u64) -> BootName {
 fn a_silent_member_is_declared_dead() {
     let mut stage = Stage::of(3);
     stage.silence(3);
-    assert_eq!(stage.round(), [LeaderOutput::DeclaredDead(1), LeaderOutput::Propose(vec![Op::Down(name(3))])]);
+    assert_eq!(
+        stage.round(),
+        [LeaderOutput::DeclaredDead(1), LeaderOutput::Propose(vec![Op::Down(DownRecord::failed(node(3)))])]
+    );
 }
 
 #[test]
@@ -43,7 +48,7 @@ fn nobody_is_declared_dead_while_no_majority_backs_the_leader() {
 fn a_goodbye_is_enough_without_any_silence() {
     let mut stage = Stage::of(3);
     stage.evidence.endings.insert(node(2), Proof::Said);
-    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
 }
 
 #[test]
@@ -56,7 +61,7 @@ fn a_majority_of_refused_voters_convinces_after_one_missed_heartbeat() {
     stage.now = stage.now + stage.config.timing.liveness_interval * 2;
     let round = stage.round();
     assert!(round.contains(&LeaderOutput::GivenUp(id(3))), "its silence is too short by itself: {round:?}");
-    assert!(round.contains(&LeaderOutput::Propose(vec![Op::Down(name(3))])));
+    assert!(round.contains(&LeaderOutput::Propose(vec![Op::Down(DownRecord::failed(node(3)))])));
 }
 
 #[test]
@@ -65,7 +70,7 @@ fn the_next_boot_of_a_durable_node_ends_the_last_one() {
     let next = MemberRecord { boot: 999, ..record(2) };
     stage.introduce(&next);
     stage.join(&next);
-    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
 }
 
 // ---- joins ----
@@ -144,7 +149,7 @@ fn a_durable_leaver_keeps_its_place_and_its_vote() {
     stage.give_all(1);
     stage.leave(2);
     stage.apply([Op::Leave(name(2))]);
-    assert_eq!(stage.proposed(), [Op::Down(name(2))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::stopped(node(2)))]);
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn a_worker_id_is_free_when_the_last_lease_has_been_over_for_the_guard_time() {
     let mut stage = Stage::of(2);
     let worker = WorkerRecord { worker: 1, id: 2, boot: 102 };
     assert_eq!(stage.state.workers.of(node(2)).map(|id| u32::from(id.0)), Some(worker.worker));
-    stage.apply([Op::Down(name(2))]);
+    stage.apply([Op::Down(DownRecord::failed(node(2)))]);
     assert_eq!(stage.proposed(), []);
     stage.now = stage.lease_end(2) + stage.config.timing.waiter(WORKER_ID_GUARD);
     assert!(stage.proposed().contains(&Op::FreeWorker(worker)));
@@ -184,7 +189,7 @@ fn an_owner_that_loses_shards_gets_no_lease_that_does_not_know_of_it() {
     let mut stage = Stage::of(2);
     stage.give_all(2);
     stage.evidence.endings.insert(node(2), Proof::Said);
-    stage.apply([Op::Down(name(2))]);
+    stage.apply([Op::Down(DownRecord::failed(node(2)))]);
     let round = stage.round();
     let raised = round.iter().filter(|output| matches!(output, LeaderOutput::RaiseFloor(loser, _) if *loser == id(2)));
     assert_eq!(raised.count(), 1, "{round:?}");
@@ -206,10 +211,10 @@ fn what_consensus_refuses_is_proposed_again() {
     let mut stage = Stage::of(3);
     stage.silence(3);
     stage.refuse_proposals = true;
-    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(3)))]);
     assert_eq!(stage.round(), [], "not at once");
     stage.now = stage.leader.poll_round(None).expect("it looks again");
-    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(3)))]);
 }
 
 // ---- voters and leadership ----
@@ -321,5 +326,5 @@ fn nothing_is_done_before_the_first_entry_of_the_term_is_applied() {
     stage.silence(3);
     assert_eq!(stage.round(), []);
     stage.leader.handle_ready();
-    assert_eq!(stage.proposed(), [Op::Down(name(3))]);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(3)))]);
 }

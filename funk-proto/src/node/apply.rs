@@ -119,13 +119,7 @@ impl Node {
         self.leader.wake();
         match change {
             Change::Up(id) => self.handle_member_up(now, *id),
-            Change::Down(id, boot) => {
-                self.evidence.close_case(Incarnation { id: *id, boot: *boot });
-                let Some(name) = self.name_of(*id) else { return };
-                self.tell_gossip(&name, *id, GossipStatus::Failed);
-                self.event(Event::MemberFailed { name, id: *id });
-                self.handle_member_down(now, *id, *boot);
-            }
+            Change::Down { who, stopped } => self.handle_member_down(now, *who, *stopped),
             Change::Left(member) | Change::Removed(member) => self.handle_member_gone(now, member, true),
             Change::Pruned(member) => self.handle_member_gone(now, member, false),
             Change::Leaving(_) | Change::Cordoned(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}

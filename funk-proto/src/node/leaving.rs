@@ -3,7 +3,7 @@
 use super::Node;
 use crate::error::{Misbehaviour, Refusal};
 use crate::event::Event;
-use crate::id::{BootId, Incarnation, NodeName, RaftId};
+use crate::id::{Incarnation, NodeName, RaftId};
 use crate::state::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -31,14 +31,18 @@ impl Node {
         Ok(())
     }
 
-    /// A boot of a member is dead: perhaps one that asked for it, and waits to be told.
-    pub(super) fn handle_member_down(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
+    /// A boot of a member is down: perhaps one that asked for it, and waits to be told.
+    pub(super) fn handle_member_down(&mut self, now: Timestamp, who: Incarnation, stopped: bool) {
+        self.evidence.close_case(who);
+        let (id, Some(name)) = (who.id, self.name_of(who.id)) else { return };
+        let status = if stopped { GossipStatus::Left } else { GossipStatus::Failed };
+        self.tell_gossip(&name, id, status);
+        self.event(if stopped { Event::MemberLeft { name, id } } else { Event::MemberFailed { name, id } });
         if id != self.me.id {
-            let stopped = Incarnation { id, boot };
-            if self.leader.has_asked_to_leave(stopped) {
-                self.peers.send(now, id, FrameBody::Farewell(stopped.into()));
+            if self.leader.has_asked_to_leave(who) {
+                self.peers.send(now, id, FrameBody::Farewell(who.into()));
             }
-        } else if self.joining.is_leaving() && boot == self.me.boot {
+        } else if self.joining.is_leaving() && who.boot == self.me.boot {
             self.handle_left(now);
         } else {
             self.ask_to_join(now);

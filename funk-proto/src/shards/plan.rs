@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::id::BootId;
     use crate::state::tests::{command, record, state, transfer};
-    use crate::wire::cluster::{BootName, MemberRecord};
+    use crate::wire::cluster::{BootName, DownRecord, MemberRecord};
 
     fn owner(n: u64) -> Incarnation {
         Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_dead_owners_shards_wait_for_promise_and_grant_then_go_to_the_others() {
         let mut state = thirds();
-        state.apply(LogIndex(9), command([Op::Down(BootName { id: 3, boot: 103 })]));
+        state.apply(LogIndex(9), command([Op::Down(DownRecord { id: 3, boot: 103, stopped: false })]));
         let grants = |of: Incarnation| if of == owner(3) { at(150) } else { Timestamp::ZERO };
         let early = plan(&state, &Releases::default(), &waits(100, 120, &grants));
         assert_eq!((early.operations.len(), early.again_at), (0, Some(at(150))));
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn the_shards_of_a_boot_that_has_ended_wait_for_nothing_and_those_of_another_boot_do() {
         let mut state = thirds();
-        state.apply(LogIndex(9), command([Op::Down(BootName { id: 3, boot: 103 })]));
+        state.apply(LogIndex(9), command([Op::Down(DownRecord { id: 3, boot: 103, stopped: false })]));
         let grants = |_| at(150);
         let ended = |of: Incarnation| of == owner(3);
         let plan_with = |ended| plan(&state, &Releases::default(), &Waits { ended, ..waits(100, 120, &grants) });
@@ -300,7 +300,7 @@ mod tests {
         let mut state = thirds();
         state.cluster.ownership = Ownership::Fenced;
         let grants = |_| at(150);
-        state.apply(LogIndex(9), command([Op::Down(BootName { id: 3, boot: 103 })]));
+        state.apply(LogIndex(9), command([Op::Down(DownRecord { id: 3, boot: 103, stopped: false })]));
         let next = plan(&state, &Releases::default(), &waits(100, 120, &grants));
         assert_eq!((&next.losers[..], next.again_at), (&[owner(3).id][..], None));
         apply(&mut state, &next);
@@ -335,7 +335,7 @@ mod tests {
         state.apply(LogIndex(9), command([Op::Up(record(4))]));
         let moving = plan(&state, &Releases::default(), &waits(0, 0, &none));
         apply(&mut state, &moving);
-        state.apply(LogIndex(11), command([Op::Down(BootName { id: 4, boot: 104 })]));
+        state.apply(LogIndex(11), command([Op::Down(DownRecord { id: 4, boot: 104, stopped: false })]));
         state.apply(LogIndex(12), command([Op::Up(record(4))]));
         let mut releases = Releases::default();
         for n in 1..=3 {
@@ -412,7 +412,7 @@ mod tests {
             .map(|(id, shard)| (id, shard.owner.unwrap()))
             .unwrap();
         let mut to_died = state.clone();
-        to_died.apply(LogIndex(20), command([Op::Down(BootName { id: 4, boot: 104 })]));
+        to_died.apply(LogIndex(20), command([Op::Down(DownRecord { id: 4, boot: 104, stopped: false })]));
         let mut releases = Releases::default();
         releases.insert(from, to_died.map.get(shard).unwrap().change, &[shard]);
         let next = plan(&to_died, &releases, &waits(1, 0, &grants));
@@ -421,7 +421,10 @@ mod tests {
         assert!(to_died.members.is_up(owner_now.id, owner_now.boot));
         assert_eq!(to_died.map.get(shard).unwrap().moving_to, None);
 
-        state.apply(LogIndex(20), command([Op::Down(BootName { id: from.id.get(), boot: from.boot.get() })]));
+        state.apply(
+            LogIndex(20),
+            command([Op::Down(DownRecord { id: from.id.get(), boot: from.boot.get(), stopped: false })]),
+        );
         if from != owner(1) {
             let waiting = plan(&state, &Releases::default(), &waits(1, 0, &grants));
             assert_eq!(waiting.again_at, Some(at(1000)));

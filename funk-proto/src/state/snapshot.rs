@@ -249,7 +249,7 @@ pub fn decode(bytes: &[u8]) -> Option<State> {
 mod tests {
     use super::*;
     use crate::state::tests::{command, record, state, transfer};
-    use crate::wire::cluster::Op;
+    use crate::wire::cluster::{DownRecord, Op};
 
     #[test]
     fn a_state_survives_its_bytes_and_equal_states_have_equal_bytes() {
@@ -258,7 +258,7 @@ mod tests {
         let all: Vec<u32> = (0..1000).collect();
         state.apply(LogIndex(3), command([Op::Owned(transfer(2, 1, &all))]));
         state.apply(LogIndex(4), command([Op::Moving(transfer(3, 2, &all[300..600]))]));
-        state.apply(LogIndex(5), command([Op::Down(BootName { id: 3, boot: 103 })]));
+        state.apply(LogIndex(5), command([Op::Down(DownRecord { id: 3, boot: 103, stopped: false })]));
         state.apply(LogIndex(6), command([Op::Leave(BootName { id: 2, boot: 102 })]));
         let bytes = encode(&state);
         assert!(bytes.len() < 1500, "{} bytes", bytes.len());

@@ -167,6 +167,32 @@ pub struct BootName {
     pub boot: u64,
 }
 
+/// A boot of a node that is down.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DownRecord {
+    /// Raft id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Boot.
+    #[prost(fixed64, tag = "2")]
+    pub boot: u64,
+    /// It stopped in order; else it is considered dead.
+    #[prost(bool, tag = "3")]
+    pub stopped: bool,
+}
+
+impl DownRecord {
+    /// A process that is considered dead.
+    pub fn failed(who: Incarnation) -> Self {
+        Self { id: who.id.get(), boot: who.boot.get(), stopped: false }
+    }
+
+    /// A process that stopped in order.
+    pub fn stopped(who: Incarnation) -> Self {
+        Self { stopped: true, ..Self::failed(who) }
+    }
+}
+
 impl Incarnation {
     /// Whom the wire names so; `None` if an id is zero.
     pub fn named(name: BootName) -> Option<Self> {
@@ -332,7 +358,7 @@ pub enum Op {
     Up(MemberRecord),
     /// That boot is down: it has stopped, or is considered dead.
     #[prost(message, tag = "2")]
-    Down(BootName),
+    Down(DownRecord),
     /// That boot leaves: its shards move away.
     #[prost(message, tag = "3")]
     Leave(BootName),

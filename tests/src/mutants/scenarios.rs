@@ -10,7 +10,7 @@ use funk_proto::rng::{Rng, Stream};
 use funk_proto::shards::plan::{Releases, Waits, plan};
 use funk_proto::state::set;
 use funk_proto::state::{ClusterValues, State};
-use funk_proto::wire::cluster::{BootName, Command, MemberRecord, Op, Operation, Transfer};
+use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation, Transfer};
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
@@ -217,7 +217,7 @@ fn other_times() -> Option<String> {
     if state.map.held_by(owner(1)) != 4 {
         return Some("a plan on an old map moves shards".into());
     }
-    state.apply(LogIndex(5), command([Op::Down(BootName { id: 2, boot: 99 })]));
+    state.apply(LogIndex(5), command([Op::Down(DownRecord { id: 2, boot: 99, stopped: false })]));
     if !state.members.is_up(id(2), boot(2)) {
         return Some("a boot dies of another's death".into());
     }
