@@ -149,7 +149,9 @@ pub enum Misbehaviour {
     Oversized(&'static str),
     /// A message before, or at odds with, its hello.
     Unintroduced,
-    /// A Raft message that the guard refuses.
+    /// A frame of this kind that its sender has no right to send.
+    Unauthorized(&'static str),
+    /// A Raft message that is not admitted.
     Raft(&'static str),
     /// A liveness datagram with a wrong tag, or from a boot that said no hello.
     Unauthentic,
@@ -164,6 +166,7 @@ impl fmt::Display for Misbehaviour {
             Self::UnknownKind => f.write_str("a frame of an unknown kind"),
             Self::Oversized(what) => write!(f, "{what} is over its limit"),
             Self::Unintroduced => f.write_str("a message without a hello"),
+            Self::Unauthorized(kind) => write!(f, "a {kind} from a node that has no right to send it"),
             Self::Raft(why) => write!(f, "raft message refused: {why}"),
             Self::Unauthentic => f.write_str("a datagram that does not authenticate"),
             Self::Replayed => f.write_str("a datagram seen before"),

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Pause between two attempts at the configured addresses while this node is out: those that it met first may be gone.
 const REJOIN: Duration = Duration::from_secs(2);
+/// Pause between two reports that the member table is full.
+const REPORT_FULL: Duration = Duration::from_secs(10);
 /// A member that has heard no leader for this long asks whether it is still in.
 pub(crate) const CUT_OFF: Duration = Duration::from_millis(500);
 
@@ -57,6 +59,8 @@ pub(crate) struct Joining {
     is_leaving: bool,
     has_left: bool,
     is_refused: bool,
+    /// A full table is not reported before.
+    report_full_at: Timestamp,
     /// Nodes of a cluster whose names gossip shows at others' addresses, and their clusters.
     namesakes: BTreeMap<RaftId, String>,
     /// Other clusters of this one's name that were reported.
@@ -81,6 +85,7 @@ impl Joining {
             is_leaving: false,
             has_left: false,
             is_refused: false,
+            report_full_at: now,
             namesakes: BTreeMap::new(),
             duplicates: BTreeSet::new(),
             entering: None,
@@ -105,6 +110,11 @@ impl Joining {
 
     pub(crate) fn has_left(&self) -> bool {
         self.has_left
+    }
+
+    /// Whether this node waits for a leader's word, to be let in or to be let go.
+    pub(crate) fn may_be_told(&self) -> bool {
+        self.is_leaving || self.asks()
     }
 
     /// Whether this node asks to be let in when it is out.
@@ -179,6 +189,15 @@ impl Joining {
         if !std::mem::replace(&mut self.is_refused, true) {
             self.outputs.push_back(JoiningOutput::Refused(refusal));
         }
+    }
+
+    /// Whether it is time to report that the member table is full.
+    pub(crate) fn may_report_full(&mut self, now: Timestamp) -> bool {
+        let is_time = now >= self.report_full_at;
+        if is_time {
+            self.report_full_at = now + REPORT_FULL;
+        }
+        is_time
     }
 
     /// Fires what is due.

@@ -49,6 +49,8 @@ pub struct Liveness {
     me: RaftId,
     boot: BootId,
     timing: Timing,
+    /// Lease and drift bound are those of the replicated state.
+    timing_is_replicated: bool,
     counter: u64,
     applied: LogIndex,
     links: BTreeMap<RaftId, Link>,
@@ -75,6 +77,7 @@ impl Liveness {
             me,
             boot,
             timing,
+            timing_is_replicated: false,
             counter: 0,
             applied: LogIndex(0),
             links: BTreeMap::new(),
@@ -96,6 +99,7 @@ impl Liveness {
     pub fn set_cluster_timing(&mut self, lease: Duration, drift_ppm: u32) {
         self.timing.lease = lease;
         self.timing.drift_ppm = drift_ppm;
+        self.timing_is_replicated = true;
     }
 
     /// Whether a datagram is new: of the newest boot of its sender, and with a
@@ -147,7 +151,10 @@ impl Liveness {
         term: Term,
         timing: (Duration, u32),
     ) {
-        self.set_cluster_timing(timing.0, timing.1);
+        // A node that has the replicated state knows better than a datagram what holds.
+        if !self.timing_is_replicated {
+            (self.timing.lease, self.timing.drift_ppm) = timing;
+        }
         self.promise(now);
         self.followed = Some(Followed::new(from, now));
         self.heartbeats_answered += 1;
@@ -168,7 +175,8 @@ impl Liveness {
             if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
         });
         if let Some(sent) = sent {
-            self.lease_until = self.lease_until.max(sent + grant.length);
+            let cut = if planted(Mutant::GrantNotCut) { grant.length } else { grant.length.min(self.timing.lease) };
+            self.lease_until = self.lease_until.max(sent + cut);
         }
     }
 

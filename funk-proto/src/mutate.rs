@@ -121,6 +121,10 @@ mutants! {
     OldAccusationAccepted,
     /// A node that is accused does not answer.
     RefutationLost,
+    /// A grant makes a lease as long as it says, whatever the cluster's lease is.
+    GrantNotCut,
+    /// A frame counts whoever sends it.
+    AnySenderBelieved,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
     /// A barrier tells what its node has applied, and asks nobody.

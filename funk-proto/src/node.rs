@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `senders` | which frame may come from whom |
 //! | `routing` | turns one machine's output into another's input: the wiring diagram |
 //! | `apply` | what an applied entry means to this node |
 //! | `leading` | hands the leader its facts, and passes on what is meant for the leading node |
@@ -33,6 +34,7 @@ mod proposals;
 mod recover;
 mod resigning;
 mod routing;
+mod senders;
 mod view;
 
 use std::collections::VecDeque;

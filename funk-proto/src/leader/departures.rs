@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::goals::Operations;
 use super::{Facts, Leader, LeaderOutput, joins};
-use crate::id::Incarnation;
+use crate::id::{Incarnation, LogIndex, RaftId};
+use crate::limits::RAFT_MEMBERS_MAX;
 use crate::state::Member;
 use crate::wire::cluster::{BootName, DownRecord, FrameBody, Op};
 
@@ -44,16 +45,38 @@ impl Leader {
 /// they keep their place, and their vote. If everybody leaves there is nobody to drain to, and all are out at once.
 pub(super) fn departures(facts: &Facts<'_>, leaves: &BTreeSet<Incarnation>, operations: &Operations) -> Vec<Op> {
     let has_heirs = facts.state.members.iter().any(Member::may_own);
+    let makes_way = makes_way(facts);
     // A removal by an operator takes its member out itself.
     let members = facts.state.members.iter().filter(|member| !operations.removes(member.id));
-    members.filter_map(|member| departure(facts, leaves, has_heirs, member)).collect()
+    members.filter_map(|member| departure(facts, leaves, (has_heirs, makes_way), member)).collect()
 }
 
-fn departure(facts: &Facts<'_>, leaves: &BTreeSet<Incarnation>, has_heirs: bool, member: &Member) -> Option<Op> {
+/// The member that must make way for others in a full table: of those that are down, hold nothing and are not
+/// replicated to, the one that came up longest ago.
+fn makes_way(facts: &Facts<'_>) -> Option<RaftId> {
+    if facts.state.members.len() < RAFT_MEMBERS_MAX {
+        return None;
+    }
+    let members = facts.state.members.iter();
+    let idle = members.filter(|member| {
+        member.boot.is_none() && !facts.quorum.tracks(member.id) && facts.state.map.held_by_node(member.id) == 0
+    });
+    idle.min_by_key(|member| (member.up_index, member.id)).map(|member| member.id)
+}
+
+fn departure(
+    facts: &Facts<'_>,
+    leaves: &BTreeSet<Incarnation>,
+    (has_heirs, makes_way): (bool, Option<RaftId>),
+    member: &Member,
+) -> Option<Op> {
     let name = |boot: u64| BootName { id: member.id.get(), boot };
     let Some(boot) = member.boot else {
-        // A data directory that was lost comes back as another member of that name.
-        let stays = member.durable && facts.state.members.up_by_name(&member.name).is_none();
+        // A data directory that was lost comes back as another member of that name. One that never took part, no
+        // shard was ever taken from it, need not be waited for.
+        let took_part = member.taken_index > LogIndex(0) || facts.state.map.held_by_node(member.id) > 0;
+        let is_replaced = facts.state.members.up_by_name(&member.name).is_some();
+        let stays = member.durable && took_part && !is_replaced && makes_way != Some(member.id);
         return (!stays && !facts.quorum.tracks(member.id)).then(|| Op::Left(name(0)));
     };
     let who = Incarnation { id: member.id, boot };

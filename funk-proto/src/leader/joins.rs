@@ -32,7 +32,7 @@ impl Leader {
         let Some(leading) = &mut self.leading else { return };
         let known = facts.state.members.get(member.id);
         let wanted = known.is_some() || facts.config.auto_join || self.operations.adds(member.id);
-        if member.id == facts.me.id || !wanted || leading.joins.len() >= RAFT_MEMBERS_MAX {
+        if member.id == facts.me.id || !wanted || !make_room(facts, &mut leading.joins, member.id) {
             return;
         }
         let Some(boot) = member.boot else { return };
@@ -80,6 +80,22 @@ impl Leader {
         }
         ops
     }
+}
+
+/// Whether a request of this node has a place. Those that have expired make room first, then one of a node that is in
+/// no table for one that is: a member is never kept out by strangers.
+fn make_room(facts: &Facts<'_>, joins: &mut BTreeMap<RaftId, PendingJoin>, id: RaftId) -> bool {
+    if joins.contains_key(&id) || joins.len() < RAFT_MEMBERS_MAX {
+        return true;
+    }
+    joins.retain(|_, join| facts.now < join.expires);
+    let is_listed = |id: RaftId| facts.state.members.get(id).is_some();
+    if joins.len() >= RAFT_MEMBERS_MAX && is_listed(id) {
+        let strangers = joins.iter().filter(|(other, _)| !is_listed(**other));
+        let oldest = strangers.min_by_key(|(_, join)| join.expires).map(|(&other, _)| other);
+        oldest.and_then(|other| joins.remove(&other));
+    }
+    joins.len() < RAFT_MEMBERS_MAX
 }
 
 /// Declared dead by an earlier leader, then elected: nobody else can let this node in again.

@@ -1,9 +1,12 @@
 //! A round of the leader's duties.
 
+use prost::Message;
+
 use super::{Facts, Leader, LeaderOutput, deaths, departures, operations};
+use crate::limits::PROPOSAL_BYTES_MAX;
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
-use crate::wire::cluster::Op;
+use crate::wire::cluster::{Command, Op, Operation};
 
 /// A part of a round. Each sees the effects of the one before it.
 type Duty = fn(&mut Leader, &Facts<'_>);
@@ -48,7 +51,7 @@ impl Leader {
     /// Proposes what is due in the member table. False if nothing is.
     fn write_members(&mut self, facts: &Facts<'_>) -> bool {
         let mut ops = self.deaths(facts);
-        ops.extend(self.joins(facts));
+        let joins = self.joins(facts);
         let Some(leading) = &mut self.leading else { return false };
         leading.leaves.retain(|leaver| facts.is_up(*leaver));
         ops.extend(departures::departures(facts, &leading.leaves, &self.operations));
@@ -58,11 +61,32 @@ impl Leader {
         if let Some(at) = free.again_at {
             leading.look_again(at);
         }
-        ops.extend(std::mem::take(&mut leading.updates).into_values().map(Op::Update));
+        ops.extend(joins);
+        ops.extend(leading.updates.values().cloned().map(Op::Update));
         if ops.is_empty() {
             return false;
+        }
+        // What does not fit is found due again when this entry is applied; an update that is left out stays noted.
+        let whole = ops.len();
+        ops.truncate(fitting(&ops));
+        leading.dirty |= ops.len() < whole;
+        for op in &ops {
+            if let Op::Update(record) = op {
+                leading.updates.retain(|id, _| id.get() != record.id);
+            }
         }
         self.outputs.push_back(LeaderOutput::Propose(ops));
         true
     }
+}
+
+/// How many of these operations fit into one entry, at least one.
+fn fitting(ops: &[Op]) -> usize {
+    let mut room = PROPOSAL_BYTES_MAX;
+    let fits = |op: &&Op| {
+        let bytes = Command { operations: vec![Operation { op: Some((*op).clone()) }] }.encoded_len();
+        room = room.saturating_sub(bytes);
+        room > 0
+    };
+    ops.iter().take_while(fits).count().max(1)
 }

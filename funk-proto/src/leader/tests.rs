@@ -4,6 +4,7 @@ mod stage;
 
 use std::time::Duration;
 
+use prost::Message;
 use stage::{Stage, at, id, node};
 
 use super::{LeaderOutput, Target};
@@ -11,15 +12,20 @@ use crate::error::OperationRefused;
 use crate::event::Outcome;
 use crate::evidence::Proof;
 use crate::id::LogIndex;
-use crate::limits::{LEADER_STALL_MAX, OPERATION_TIMEOUT, WORKER_ID_GUARD};
+use crate::limits::{LEADER_STALL_MAX, OPERATION_TIMEOUT, PROPOSAL_BYTES_MAX, RAFT_MEMBERS_MAX, WORKER_ID_GUARD};
 use crate::request::RequestId;
 use crate::state::tests::record;
 use crate::wire::cluster::{
-    BootName, DownRecord, FrameBody, MemberRecord, Op, REASON_NAME_TAKEN, REASON_REMOVED, WorkerRecord,
+    BootName, Command, DownRecord, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED,
+    WorkerRecord,
 };
 
 fn name(n: u64) -> BootName {
     node(n).into()
+}
+
+fn pruned(n: u64) -> Op {
+    Op::Left(BootName { id: n, boot: 0 })
 }
 
 // ---- deaths ----
@@ -124,6 +130,79 @@ fn a_request_to_join_expires() {
     stage.now = stage.now + Duration::from_secs(2);
     stage.introduce(&record(2));
     assert_eq!(stage.proposed(), []);
+}
+
+#[test]
+fn requests_of_strangers_keep_no_member_out() {
+    let mut stage = Stage::of(3);
+    stage.apply([Op::Down(DownRecord::failed(node(3)))]);
+    for n in 1000..1000 + RAFT_MEMBERS_MAX as u64 {
+        stage.join(&record(n));
+    }
+    let back = MemberRecord { boot: 999, ..record(3) };
+    stage.introduce(&back);
+    stage.join(&back);
+    assert!(stage.proposed().contains(&Op::Up(back)), "a member of the table has its place");
+}
+
+#[test]
+fn requests_that_have_expired_make_room() {
+    let mut stage = Stage::of(1);
+    for n in 1000..1000 + RAFT_MEMBERS_MAX as u64 {
+        stage.join(&record(n));
+    }
+    stage.introduce(&record(2));
+    stage.join(&record(2));
+    assert!(!stage.proposed().contains(&Op::Up(record(2))), "there is no room for a stranger");
+    stage.now = stage.now + Duration::from_secs(2);
+    stage.join(&record(2));
+    assert!(stage.proposed().contains(&Op::Up(record(2))));
+}
+
+#[test]
+fn however_much_wants_in_deaths_come_first_and_an_entry_stays_below_its_limit() {
+    let mut stage = Stage::of(3);
+    for n in 1000..1100 {
+        let endpoints = (0..32).map(|k| (format!("ep.{k}{}", "x".repeat(56)), "127.0.0.1:1".to_owned())).collect();
+        let large = MemberRecord { endpoints, ..record(n) };
+        stage.introduce(&large);
+        stage.join(&large);
+    }
+    stage.evidence.endings.insert(node(3), Proof::Said);
+    let ops = stage.proposed();
+    assert_eq!(ops[0], Op::Down(DownRecord::failed(node(3))));
+    let bytes =
+        Command { operations: ops.iter().cloned().map(|op| Operation { op: Some(op) }).collect() }.encoded_len();
+    assert!(ops.len() > 1 && bytes <= PROPOSAL_BYTES_MAX, "{} operations, {bytes} bytes", ops.len());
+    stage.apply(ops);
+    assert!(!stage.proposed().is_empty(), "the rest follows");
+}
+
+#[test]
+fn a_durable_member_that_never_took_part_is_not_kept() {
+    let ghosts = (1..=2).map(|n| MemberRecord { durable: n == 2, ..record(n) });
+    let mut stage = Stage::of_records(ghosts);
+    stage.quorum.voters.remove(&id(2));
+    stage.give_all(1);
+    stage.apply([Op::Down(DownRecord::failed(node(2)))]);
+    assert!(!stage.proposed().contains(&pruned(2)), "shards were taken from it: it comes back");
+    let ghost = MemberRecord { durable: true, ..record(3) };
+    stage.apply([Op::Up(ghost)]);
+    stage.apply([Op::Down(DownRecord::failed(node(3)))]);
+    assert!(stage.proposed().contains(&pruned(3)));
+}
+
+#[test]
+fn in_a_full_table_a_member_that_is_down_makes_way() {
+    let mut stage = Stage::of(1);
+    let members = (2..=RAFT_MEMBERS_MAX as u64).map(|n| MemberRecord { durable: true, ..record(n) });
+    stage.apply(members.map(Op::Up));
+    stage.give_all(2);
+    stage.give_all(3);
+    stage.give_all(1);
+    stage.apply([2, 3].map(|n| Op::Down(DownRecord::failed(node(n)))));
+    let ops = stage.proposed();
+    assert!(ops.contains(&pruned(2)) && !ops.contains(&pruned(3)), "one at a time: {:?}", &ops[..ops.len().min(4)]);
 }
 
 // ---- departures ----

@@ -72,6 +72,21 @@ fn a_grant_that_echoes_nothing_of_ours_gives_nothing() {
 }
 
 #[test]
+fn a_grant_is_cut_to_the_clusters_lease_whoever_says_more() {
+    let mut member = machine(2);
+    member.set_cluster_timing(timing().0, timing().1);
+    let hour = Duration::from_secs(3600);
+    member.handle_heartbeat(at(1000), id(1), 1, Term(1), (hour, 0));
+    let asked = drain(&mut member).into_iter().find_map(|output| match output {
+        LivenessOutput::Send { counter, word: Word::Ack { .. }, .. } => Some(counter),
+        _ => None,
+    });
+    member.handle_grant(id(1), Grant { echo: asked.unwrap(), length: hour });
+    assert_eq!(member.lease_until(), at(1000) + timing().0);
+    assert!(member.promise_remaining(at(1000)) < timing().0 * 2, "the promise is one for the cluster's lease, too");
+}
+
+#[test]
 fn no_lease_before_the_own_term_is_ready() {
     let mut leader = leader();
     let beats = beat(&mut leader, at(1000));

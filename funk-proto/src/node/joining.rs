@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Node, duplicates};
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal};
+use crate::event::Event;
 use crate::id::{Incarnation, RaftId};
 use crate::joining::CUT_OFF;
 use crate::status::GossipStatus;
@@ -131,8 +132,14 @@ impl Node {
         if refused.boot != self.me.boot.get() || member && !news {
             return Ok(());
         }
+        if refused.reason == REASON_TABLE_FULL {
+            // It may have room later: this node goes on asking.
+            if self.joining.may_report_full(now) {
+                self.event(Event::JoinFailed { address: self.config.raft, reason: Refusal::TableFull.to_string() });
+            }
+            return Ok(());
+        }
         let refusal = match refused.reason {
-            REASON_TABLE_FULL => Refusal::TableFull,
             REASON_REMOVED => Refusal::Removed,
             _ => Refusal::NameTaken(self.config.name.clone()),
         };

@@ -26,9 +26,6 @@ use crate::wire::cluster::{Carry, Command, FrameBody, Operation, Release};
 use crate::wire::liveness::{self, Body, Header};
 use crate::wire::raft::RaftMessage;
 
-/// A promise longer than this is no promise of ours: leases are at most a minute.
-const PROMISE_MAX: Duration = Duration::from_secs(120);
-
 impl Node {
     /// Carries outputs from machine to machine until none has any.
     pub(super) fn settle(&mut self, now: Timestamp) {
@@ -310,6 +307,7 @@ impl Node {
     }
 
     fn handle_frame(&mut self, now: Timestamp, from: RaftId, body: FrameBody) -> Result<(), Misbehaviour> {
+        self.check_sender(from, &body)?;
         match body {
             FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
             FrameBody::Raft(message) => self.handle_raft(now, from, message),
@@ -335,7 +333,8 @@ impl Node {
             // A vote that says nothing of its promise may hold a whole one.
             let full = self.config.timing.waiter(self.config.timing.lease);
             let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
-            self.liveness.handle_vote(now, Term(message.term), remaining.min(PROMISE_MAX));
+            // Nobody promises more than the cluster's lease, stretched by the drift bound.
+            self.liveness.handle_vote(now, Term(message.term), remaining.min(full));
         }
         let sender = self.sender(now, from);
         self.consensus.handle_message(now, sender, message)
