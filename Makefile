@@ -47,11 +47,11 @@ restart:
 
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
-	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox_client -- --nocapture no_request
+	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox -- --nocapture client::no_request
 
 # Twelve nodes lose a voter every PAUSE seconds, eight times, and nobody is started again.
 attrition: build
-	@FUNK_PAUSE=$(or $(PAUSE),20) $(CARGO) test --locked -p funk-tests --test blackbox_attrition -- --nocapture
+	@FUNK_PAUSE=$(or $(PAUSE),20) $(CARGO) test --locked -p funk-tests --test blackbox -- --nocapture attrition::
 
 # Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.

@@ -3,7 +3,7 @@
 //! bytes from outside never panic, what decodes goes back to bytes that decode
 //! to the same, and a node always comes to rest.
 //!
-//! `fuzz/` runs these functions under libFuzzer; `tests/fuzz_corpora.rs`
+//! `fuzz/` runs these functions under libFuzzer; `tests/tests/fuzz`
 //! replays what it found worth keeping, with every `cargo test`.
 
 mod cluster;

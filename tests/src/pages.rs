@@ -5,7 +5,7 @@
 //!
 //! | mark | the commands are run by |
 //! |---|---|
-//! | `<!-- run: blackbox_quickstart::a_claim -->` | this test of `tests/tests/blackbox_quickstart.rs` |
+//! | `<!-- run: blackbox::quickstart::a_claim -->` | this test of `tests/tests/blackbox/quickstart.rs` |
 //! | `<!-- run: tests/check -->` | this script |
 //! | `<!-- file: hello/src/lib.rs -->` | nobody: a script of the page makes this file of the block |
 //! | `<!-- provider -->` | nobody here: they are somebody else's programs, see [`PROVIDERS`] |

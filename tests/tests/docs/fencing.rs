@@ -27,7 +27,7 @@ fn sqlite(database: &Path, sql: &str) -> Result<String, String> {
 #[test]
 fn a_database_refuses_the_late_write_of_a_former_owner() -> Tested {
     if Command::new("sqlite3").arg("--version").output().is_err() {
-        return skip("docs_fencing", "the program sqlite3 is missing");
+        return skip("docs fencing", "the program sqlite3 is missing");
     }
     let [tables, fence, write] = statements()?;
     let database = scratch("fencing")?.join("accounts.db");

@@ -37,7 +37,7 @@ fn the_stories_happen_as_they_are_written() {
     }
     assert!(
         differ.is_empty(),
-        "{}\nIf what happens is right: FUNK_REWRITE=1 cargo test -p funk-tests --test transcripts",
+        "{}\nIf what happens is right: FUNK_REWRITE=1 cargo test -p funk-tests --test core transcripts",
         differ.join("\n")
     );
 }

@@ -78,7 +78,7 @@ fn voters(page: SocketAddr, wanted: usize) -> Result<(), String> {
 
 #[test]
 fn the_first_minute_of_the_readme_works() -> Tested {
-    let steps = steps_for("README.md", "blackbox_quickstart::the_first_minute_of_the_readme_works");
+    let steps = steps_for("README.md", "blackbox::quickstart::the_first_minute_of_the_readme_works");
     let mut terminals = Terminals::new("readme")?;
     let mut pages = Vec::new();
     let (nodes, rest): (Vec<Step>, Vec<Step>) =
@@ -146,7 +146,7 @@ fn look(terminals: &mut Terminals, command: &str, another: &Step) -> Tested {
 
 #[test]
 fn the_demo_page_can_be_played() -> Tested {
-    let steps = steps_for("docs/demo.md", "blackbox_quickstart::the_demo_page_can_be_played");
+    let steps = steps_for("docs/demo.md", "blackbox::quickstart::the_demo_page_can_be_played");
     let mut terminals = Terminals::new("demo-page")?;
     // "And in two others"; then "once more".
     let page = terminals.node(&steps[0])?;
@@ -189,7 +189,7 @@ fn the_demo_page_can_be_played() -> Tested {
 
 #[test]
 fn make_demo_shows_a_cluster_and_ends_on_ctrl_c() -> Tested {
-    let steps = steps_for("README.md", "blackbox_quickstart::make_demo_shows_a_cluster_and_ends_on_ctrl_c");
+    let steps = steps_for("README.md", "blackbox::quickstart::make_demo_shows_a_cluster_and_ends_on_ctrl_c");
     let mut terminals = Terminals::new("make-demo")?;
     let make = terminals.open(&steps[0].command)?;
     // Building may come first.
@@ -205,7 +205,7 @@ fn make_demo_shows_a_cluster_and_ends_on_ctrl_c() -> Tested {
 
 #[test]
 fn nodes_join_through_the_seed_of_the_page() -> Tested {
-    let steps = steps_for("docs/discovery.md", "blackbox_quickstart::nodes_join_through_the_seed_of_the_page");
+    let steps = steps_for("docs/discovery.md", "blackbox::quickstart::nodes_join_through_the_seed_of_the_page");
     let mut terminals = Terminals::new("seed-page")?;
     let (serf, page) = (ports::free()?.to_string(), ports::free()?.to_string());
     let snapshot = terminals.dir.join("snapshot").display().to_string();
@@ -224,7 +224,7 @@ fn nodes_join_through_the_seed_of_the_page() -> Tested {
 
 #[test]
 fn a_pod_joins_by_the_service_s_name() -> Tested {
-    let steps = steps_for("docs/discovery.md", "blackbox_quickstart::a_pod_joins_by_the_service_s_name");
+    let steps = steps_for("docs/discovery.md", "blackbox::quickstart::a_pod_joins_by_the_service_s_name");
     let mut terminals = Terminals::new("pod")?;
     let first = ports::free()?;
     let bootstrap = format!("bin/demo --bootstrap --zeroconf=false --serf-endpoint {first}");
@@ -239,8 +239,10 @@ fn a_pod_joins_by_the_service_s_name() -> Tested {
 
 #[test]
 fn seeds_with_a_name_bring_nodes_of_a_cloud_together() -> Tested {
-    let steps =
-        steps_for("docs/without-zeroconf.md", "blackbox_quickstart::seeds_with_a_name_bring_nodes_of_a_cloud_together");
+    let steps = steps_for(
+        "docs/without-zeroconf.md",
+        "blackbox::quickstart::seeds_with_a_name_bring_nodes_of_a_cloud_together",
+    );
     let mut terminals = Terminals::new("cloud")?;
     let seed = ports::free()?;
     let data = terminals.dir.join("data").display().to_string();

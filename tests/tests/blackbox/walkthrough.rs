@@ -8,7 +8,7 @@ use funk_tests::blackbox::{Tested, program, scratch};
 use funk_tests::pages::{blocks, read, steps_for};
 
 const PAGE: &str = "docs/production.md";
-const TEST: &str = "blackbox_walkthrough::the_production_walk_works_line_by_line";
+const TEST: &str = "blackbox::walkthrough::the_production_walk_works_line_by_line";
 /// Set to write what is printed into the page.
 const REWRITE: &str = "FUNK_REWRITE";
 /// Time for one line on a busy machine; a line that waits for a node is the longest.

@@ -78,8 +78,8 @@ fn runs(block: &Block) -> Result<(), String> {
         return own.map_or(Ok(()), |step| Err(format!("`{}` is no provider's command", step.command)));
     }
     let runner = mark.strip_prefix("run: ").ok_or_else(|| format!("what is `{mark}`?"))?;
-    let (file, test) = match runner.split_once("::") {
-        Some((file, test)) => (format!("tests/tests/{file}.rs"), Some(test)),
+    let (file, test) = match runner.rsplit_once("::") {
+        Some((module, test)) => (format!("tests/tests/{}.rs", module.replace("::", "/")), Some(test)),
         None => (runner.to_owned(), None),
     };
     let path = workspace().join(&file);
@@ -99,18 +99,12 @@ fn runs(block: &Block) -> Result<(), String> {
         }
     }
     // It takes the commands from the page, or has each as it stands there.
-    let reads = source.contains(&block.page)
-        && test.is_none_or(|test| source.contains(&format!("{:?}", format!("{}::{test}", stem(&file)))));
+    let reads = source.contains(&block.page) && (test.is_none() || source.contains(&format!("{runner:?}")));
     let missing = steps.iter().find(|step| !source.lines().any(|line| line.trim() == step.command));
     match missing {
         Some(step) if !reads => Err(format!("{file} neither reads the block nor has `{}`", step.command)),
         _ => Ok(()),
     }
-}
-
-fn stem(file: &str) -> &str {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    name.strip_suffix(".rs").unwrap_or(name)
 }
 
 #[test]
@@ -131,8 +125,8 @@ fn a_mark_that_is_not_true_is_found() {
     refused(Some("tests"), "make", "what is");
     refused(Some("run: tests/no-script"), "make", "tests/no-script");
     refused(Some("run: README.md"), "make", "is no program");
-    refused(Some("run: docs::a_test_that_is_not_there"), "make", "has no test");
-    refused(Some("run: docs::every_page_is_in_the_index"), "bin/demo --no-such", "neither reads");
+    refused(Some("run: docs::pages::a_test_that_is_not_there"), "make", "has no test");
+    refused(Some("run: docs::pages::every_page_is_in_the_index"), "bin/demo --no-such", "neither reads");
     refused(Some("run: tests/check"), "bin/demo --no-such", "neither reads");
     assert_eq!(runs(&block(Some("provider"), "docker ps")), Ok(()));
 }
@@ -281,7 +275,8 @@ fn programs_and_tests_that_cargo_is_told_to_run_exist() {
             let manifest = read(&directory.join("Cargo.toml"));
             for (flag, folder) in [("--bin", "src/bin"), ("--example", "examples"), ("--test", "tests")] {
                 let Some(name) = value(flag) else { continue };
-                let there = directory.join(folder).join(format!("{name}.rs")).is_file();
+                let at = directory.join(folder);
+                let there = at.join(format!("{name}.rs")).is_file() || at.join(name).join("main.rs").is_file();
                 let declared = manifest.contains(&format!("name = \"{name}\""));
                 assert!(there || declared, "{document}: `{command}`: {package} has no {name}");
             }

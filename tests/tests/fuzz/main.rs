@@ -1,5 +1,6 @@
 //! Every stored input of every fuzz target, run again: none panics, and none
-//! makes the code allocate out of proportion to its length.
+//! makes the code allocate out of proportion to its length. A program of its own,
+//! since its allocator counts for all of it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
 

@@ -96,7 +96,7 @@ fn metrics_are_as_prometheus_wants_them_and_as_the_docs_list_them() -> Tested {
         let listed: BTreeSet<String> = table.lines().map(str::to_owned).collect();
         let missing: Vec<_> = rows.difference(&listed).collect();
         let gone: Vec<_> = listed.difference(&rows).collect();
-        let hint = "FUNK_REWRITE=1 cargo test -p funk-tests --test blackbox_metrics writes the table";
+        let hint = "FUNK_REWRITE=1 cargo test -p funk-tests --test blackbox metrics writes the table";
         assert!(
             missing.is_empty() && gone.is_empty(),
             "docs/metrics.md lacks {missing:#?}\nand lists in vain {gone:#?}\n{hint}"

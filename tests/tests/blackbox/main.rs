@@ -1,0 +1,32 @@
+//! The release programs as processes on 127.0.0.1, seen only from outside: one test at a time.
+
+mod attrition;
+mod client;
+mod crowd;
+mod ctrlc;
+mod discovery;
+mod end;
+mod failover;
+mod flags;
+mod help;
+mod hostile;
+mod join;
+mod launcher;
+mod ledger;
+mod load;
+mod management;
+mod metrics;
+mod ownership;
+mod page;
+mod quickstart;
+mod recovery;
+mod restart;
+mod roles;
+mod seed;
+mod serf;
+mod shares;
+mod start;
+mod stop;
+mod streams;
+mod version;
+mod walkthrough;

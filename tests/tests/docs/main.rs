@@ -1,0 +1,6 @@
+//! The pages for readers, and the files for containers: what they say is so.
+
+mod deploy;
+mod fencing;
+mod figures;
+mod pages;
