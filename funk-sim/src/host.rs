@@ -15,7 +15,7 @@ use funk_proto::{Channel, Event, Node, NodeConfig, Timestamp};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::world::Happening;
+use crate::happening::Happening;
 
 /// What of a node checkers compare from step to step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod fault;
+mod happening;
 pub mod host;
 pub mod network;
 pub mod plan;

@@ -27,22 +27,21 @@ mod versions;
 
 use std::fmt;
 use std::hash::Hasher;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::id::{ClusterId, ConnId, LogIndex, ShardId};
+use funk_proto::id::{ClusterId, LogIndex};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
-use funk_proto::{Channel, CloseReason, DatagramSocket, Event, Input, LastWord, Node, Seed};
-use funk_proto::{Ownership, Status, Timestamp};
+use funk_proto::{Event, Input, LastWord, Node, Ownership, Seed, Status, Timestamp};
 use peace::Voters;
 use siphasher::sip::SipHasher13;
 
 use crate::check;
 use crate::checker::{Checker, Scene, Verdict, Violation};
 use crate::client::Client;
+use crate::happening::Happening;
 use crate::host::Host;
 use crate::network::Network;
 use crate::queue::Queue;
@@ -51,83 +50,6 @@ use crate::tally::Tally;
 
 /// Makes the service of one process of a host, at each start.
 pub type MakeService = Rc<dyn Fn(usize) -> Box<dyn Service>>;
-
-/// What is to happen, and to whom.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Datagram {
-        to: usize,
-        socket: DatagramSocket,
-        from: SocketAddr,
-        bytes: Bytes,
-    },
-    Stream {
-        to: usize,
-        generation: u32,
-        conn: ConnId,
-        channel: Channel,
-        bytes: Bytes,
-    },
-    Closed {
-        to: usize,
-        generation: u32,
-        conn: ConnId,
-        why: CloseReason,
-    },
-    Local {
-        to: usize,
-        generation: u32,
-        input: Input,
-    },
-    GiveUp {
-        to: usize,
-        generation: u32,
-        conn: ConnId,
-        since: Timestamp,
-    },
-    Flushed {
-        to: usize,
-        generation: u32,
-    },
-    /// An alarm counts only while it is the one that its host waits for.
-    Wake {
-        to: usize,
-        generation: u32,
-        due: Timestamp,
-    },
-    ServiceWake {
-        to: usize,
-        generation: u32,
-        due: Timestamp,
-    },
-    Request {
-        to: usize,
-        id: u64,
-        shard: ShardId,
-        bytes: Bytes,
-    },
-    Answer {
-        id: u64,
-        answer: Option<Bytes>,
-    },
-}
-
-impl Happening {
-    fn host(&self) -> Option<usize> {
-        match *self {
-            Self::Datagram { to, .. }
-            | Self::Stream { to, .. }
-            | Self::Closed { to, .. }
-            | Self::Local { to, .. }
-            | Self::GiveUp { to, .. }
-            | Self::Flushed { to, .. }
-            | Self::Wake { to, .. }
-            | Self::ServiceWake { to, .. }
-            | Self::Request { to, .. } => Some(to),
-            Self::Answer { .. } => None,
-        }
-    }
-}
 
 /// A whole cluster, its network, clocks, disks and clients, on one seed.
 pub struct World {

@@ -9,8 +9,9 @@ use funk_proto::service::ServiceInput;
 use funk_proto::wire::cluster::Frame;
 use funk_proto::{Channel, DatagramSocket, Event, Input, Node, Outcome, Output, Persist};
 
-use super::{Happening, World};
+use super::World;
 use crate::disk::Flush;
+use crate::happening::Happening;
 use crate::host::Facts;
 use crate::story::Topic;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use funk_proto::{DatagramSocket, Input};
 
+use super::World;
 use super::processes::draw;
-use super::{Happening, World};
+use crate::happening::Happening;
 use crate::network::chance;
 use crate::story::Topic;
 

@@ -7,9 +7,10 @@ use funk_proto::limits::FORMER_BOOTS_MAX;
 use funk_proto::rng::Rng;
 use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
 
-use super::{Happening, World};
+use super::World;
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::happening::Happening;
 use crate::host::{Host, Pause};
 use crate::story::Topic;
 

@@ -9,9 +9,10 @@ use funk_proto::service::{Right, Service, ServiceInput, ServiceOutput};
 use funk_proto::shards::Place;
 use funk_proto::{Input, Request, RequestError, RequestId};
 
+use super::World;
 use super::processes::draw;
-use super::{Happening, World};
 use crate::client::Asked;
+use crate::happening::Happening;
 use crate::host::InFlight;
 use crate::story::Topic;
 

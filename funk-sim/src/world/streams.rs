@@ -8,7 +8,8 @@ use bytes::Bytes;
 use funk_proto::id::ConnId;
 use funk_proto::{Channel, CloseReason, Timestamp, limits};
 
-use super::{Happening, World};
+use super::World;
+use crate::happening::Happening;
 use crate::host::End;
 use crate::story::Topic;
 
