@@ -14,6 +14,8 @@ use funk_proto::{Persist, Timestamp, Token};
 
 use files::Files;
 
+use crate::network::between;
+
 /// What a disk does to writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskConditions {
@@ -28,6 +30,19 @@ pub struct DiskConditions {
 impl Default for DiskConditions {
     fn default() -> Self {
         Self { flush_min: Duration::from_micros(50), flush_max: Duration::from_micros(400), full: false }
+    }
+}
+
+impl DiskConditions {
+    /// Every flush takes the same time.
+    pub fn steady() -> Self {
+        let flush = Duration::from_micros(100);
+        Self { flush_min: flush, flush_max: flush, full: false }
+    }
+
+    /// Whether they hold no write up.
+    pub(crate) fn are_calm(&self) -> bool {
+        [Self::default(), Self::steady()].contains(&Self { full: false, ..*self })
     }
 }
 
@@ -98,7 +113,7 @@ impl Disk {
     fn flush(&mut self, now: Timestamp, rng: &mut Rng) -> Timestamp {
         let replacing = self.written.iter().position(|persist| persist.replaces);
         self.flushing = replacing.map_or(self.written.len(), |at| at.max(1));
-        self.ends = now + rng.between(self.conditions.flush_min, self.conditions.flush_max);
+        self.ends = now + between(rng, self.conditions.flush_min, self.conditions.flush_max);
         self.ends
     }
 

@@ -38,3 +38,4 @@ pub use service::Worker;
 pub use story::{Story, Topic};
 pub use tally::Tally;
 pub use world::World;
+pub use world::record::Said;

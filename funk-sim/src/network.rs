@@ -44,6 +44,19 @@ impl Default for Conditions {
     }
 }
 
+impl Conditions {
+    /// Nothing is lost, and every packet takes the same time.
+    pub fn steady() -> Self {
+        let delay = Duration::from_micros(100);
+        Self { delay_min: delay, delay_max: delay, ..Self::default() }
+    }
+
+    /// Whether they do a packet no harm.
+    pub(crate) fn are_calm(&self) -> bool {
+        [Self::default(), Self::steady()].contains(self)
+    }
+}
+
 /// One direction between two hosts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
@@ -108,7 +121,7 @@ impl Network {
     /// Time on the way for one packet that is sent now.
     pub(crate) fn delay(&self, now: Timestamp, from: usize, to: usize, rng: &mut Rng) -> Duration {
         let link = &self.links[from][to];
-        let way = rng.between(self.conditions.delay_min, self.conditions.delay_max) + link.extra_delay;
+        let way = between(rng, self.conditions.delay_min, self.conditions.delay_max) + link.extra_delay;
         link.clogged_until.since(now) + way
     }
 
@@ -132,4 +145,9 @@ impl Network {
 /// Whether something of this likelihood happens. Draws nothing if it never does.
 pub(crate) fn chance(rng: &mut Rng, ppm: Ppm) -> bool {
     ppm > 0 && rng.below(1_000_000) < u64::from(ppm)
+}
+
+/// A time between these. Draws nothing if they are the same.
+pub(crate) fn between(rng: &mut Rng, low: Duration, high: Duration) -> Duration {
+    if low == high { low } else { rng.between(low, high) }
 }

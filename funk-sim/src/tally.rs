@@ -14,6 +14,8 @@ use funk_proto::wire::raft::RaftKind;
 pub struct Tally {
     /// Events taken from the queue.
     pub steps: u64,
+    /// Inputs that nodes handled.
+    pub inputs: u64,
     /// Processes started.
     pub starts: u64,
     /// Processes that went on after a stop.
@@ -107,6 +109,7 @@ impl Tally {
     pub fn add(&mut self, other: &Tally) {
         let pairs = [
             (&mut self.steps, other.steps),
+            (&mut self.inputs, other.inputs),
             (&mut self.starts, other.starts),
             (&mut self.resumes, other.resumes),
             (&mut self.datagrams, other.datagrams),

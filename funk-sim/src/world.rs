@@ -7,20 +7,24 @@
 //! | `endings` | processes that say goodbye |
 //! | `calm` | who is disturbed by nothing |
 //! | `packets` | datagrams on their way |
+//! | `links` | cuts, and how long things take |
 //! | `streams` | streams: in order, whole, gone when a process is |
 //! | `inputs` | what goes into a node |
 //! | `versions` | processes of a later version |
 //! | `outputs` | what is done with each output of a node |
+//! | `record` | what the nodes said |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
 mod calm;
 mod endings;
 mod inputs;
+mod links;
 mod outputs;
 mod packets;
 pub mod peace;
 mod processes;
+pub mod record;
 mod services;
 mod streams;
 mod versions;
@@ -68,6 +72,8 @@ pub struct World {
     story: Option<Story>,
     make_service: MakeService,
     keep_events: bool,
+    record: Option<Vec<record::Said>>,
+    steady: bool,
     /// Disks outlive the processes.
     durable: bool,
     states: bool,
@@ -106,6 +112,8 @@ impl World {
             story: None,
             make_service: Rc::new(|_| Box::<crate::service::Worker>::default()),
             keep_events: false,
+            record: None,
+            steady: false,
             durable: false,
             states: false,
             ownership: Ownership::default(),

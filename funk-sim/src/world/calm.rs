@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::World;
-use crate::disk::DiskConditions;
-use crate::network::Conditions;
 
 impl World {
     /// Notes whom anything disturbs. Only who holds the world changes that, so it is asked whenever time goes on.
     pub(super) fn note_disturbances(&mut self) {
-        let everywhere = self.network.conditions != Conditions::default();
+        let everywhere = !self.network.conditions.are_calm();
         let slow = self.slow_streams();
         for at in 0..self.hosts.len() {
             let disturbed = everywhere || slow.contains(&at) || self.is_disturbed(at);
@@ -33,9 +31,8 @@ impl World {
 
     fn is_disturbed(&self, at: usize) -> bool {
         let host = &self.hosts[at];
-        let disk = DiskConditions { full: false, ..host.disk.conditions };
         let drifts = host.drift.unsigned_abs() > u64::from(host.config.timing.drift_ppm);
-        if host.is_paused() || !host.listening || drifts || disk != DiskConditions::default() {
+        if host.is_paused() || !host.listening || drifts || !host.disk.conditions.are_calm() {
             return true;
         }
         let others = (0..self.hosts.len()).filter(|&other| other != at && self.hosts[other].exists());

@@ -15,6 +15,7 @@ impl World {
         let Some(node) = &mut host.node else { return };
         note_input(&mut self.hash, self.now, at, &input);
         node.handle(now, input);
+        self.tally.inputs += 1;
         self.drain(at);
     }
 

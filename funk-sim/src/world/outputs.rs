@@ -46,6 +46,7 @@ impl World {
     }
 
     fn execute(&mut self, at: usize, output: Output) {
+        self.keep(at, &output);
         self.hash.write_u8(u8::try_from(at).unwrap_or(u8::MAX));
         match output {
             Output::Datagram { socket, to, bytes } => {
@@ -172,7 +173,7 @@ impl World {
     }
 
     pub(super) fn drained(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
-        let delay = self.rng.between(Duration::from_micros(1), Duration::from_micros(100));
+        let delay = self.takes(Duration::from_micros(1), Duration::from_micros(100));
         let (generation, input) = (self.hosts[at].generation, Input::Drained { change, shards });
         self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
     }

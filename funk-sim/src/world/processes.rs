@@ -9,7 +9,7 @@ use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestam
 
 use super::World;
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskConditions};
 use crate::happening::Happening;
 use crate::host::{Host, Pause};
 use crate::story::Topic;
@@ -32,7 +32,11 @@ impl World {
         (config.hands_over_state, config.durable, config.ownership) = (self.states, self.durable, self.ownership);
         config.join = if at == 0 { vec![] } else { vec![ip(0, 1)] };
         change(&mut config);
-        self.hosts.push(Host::new(config, Disk::new(self.durable)));
+        let mut disk = Disk::new(self.durable);
+        if self.steady {
+            disk.conditions = DiskConditions::steady();
+        }
+        self.hosts.push(Host::new(config, disk));
         self.network.add_host();
         at
     }

@@ -40,7 +40,7 @@ impl World {
         let asked = Asked { at: self.now, shard, bytes: bytes.clone() };
         let id = self.client.begin(asked);
         self.tell(Some(to), Topic::Client, || format!("request {id} for shard {shard} is on its way"));
-        let delay = self.rng.between(Duration::from_micros(40), Duration::from_micros(400));
+        let delay = self.takes(Duration::from_micros(40), Duration::from_micros(400));
         self.queue.push(self.now + delay, Happening::Request { to, id, shard, bytes });
         id
     }
@@ -126,13 +126,13 @@ impl World {
                     format!("gives {bytes} bytes of shard {shard} for change {change}")
                 });
                 self.check(Some(at), |checker, scene| checker.on_state_given(scene, at, change, shard, state.as_ref()));
-                let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(500));
+                let delay = self.takes(Duration::from_micros(50), Duration::from_micros(500));
                 let generation = self.hosts[at].generation;
                 let input = Input::StateGiven { change, shard, state };
                 self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
             }
             ServiceOutput::Snapshot { index, state } => {
-                let delay = self.rng.between(Duration::from_micros(50), Duration::from_micros(500));
+                let delay = self.takes(Duration::from_micros(50), Duration::from_micros(500));
                 let generation = self.hosts[at].generation;
                 let input = Input::SnapshotTaken { index, state };
                 self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
@@ -176,7 +176,7 @@ impl World {
     pub(super) fn answer(&mut self, at: usize, id: u64, answer: Option<Bytes>) {
         // A node that strayed into another cluster has other clients.
         let answer = answer.filter(|_| !self.hosts[at].foreign);
-        let delay = self.rng.between(Duration::from_micros(40), Duration::from_micros(400));
+        let delay = self.takes(Duration::from_micros(40), Duration::from_micros(400));
         self.queue.push(self.now + delay, Happening::Answer { id, answer });
     }
 

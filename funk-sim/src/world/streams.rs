@@ -157,7 +157,7 @@ impl World {
     }
 
     fn flush_stream(&mut self, at: usize, conn: ConnId) {
-        let pause = self.rng.between(Duration::from_millis(1), Duration::from_millis(400));
+        let pause = self.takes(Duration::from_millis(1), Duration::from_millis(400));
         let resume = self.now + pause;
         let Some(end) = self.hosts[at].streams.get_mut(&conn) else { return };
         end.last = end.last.max(resume);
