@@ -129,16 +129,6 @@ pub fn cut(world: &mut World, victim: usize, which: Cut) {
     }
 }
 
-/// Mends all links.
-pub fn mend(world: &mut World) {
-    for from in 0..world.hosts().len() {
-        for to in 0..world.hosts().len() {
-            world.network.link_mut(from, to).cuts = 0;
-        }
-    }
-    world.flush_streams();
-}
-
 /// Which shards a host has, one after the other.
 pub fn shards_of(world: &World, at: usize) -> Vec<bool> {
     (0..SHARDS).map(|shard| world.hosts()[at].shows_here(ShardId(shard))).collect()

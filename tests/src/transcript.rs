@@ -34,7 +34,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use funk_proto::{Event, Output, Participation, Request};
 
-use crate::harness::{Said, World};
+use funk_sim::{Said, World};
+
+use crate::world::{TestWorld, lease_left, name, voters};
 
 /// The line between commands and what they brought about.
 const RULER: &str = "----";
@@ -62,7 +64,7 @@ pub fn run(story: &str) -> String {
 
 #[derive(Debug, Default)]
 struct Teller {
-    world: Option<World>,
+    world: Option<TestWorld>,
     shards: u32,
     out: String,
     traced: Vec<String>,
@@ -84,7 +86,7 @@ fn length(text: &str) -> Duration {
 }
 
 impl Teller {
-    fn world(&mut self) -> &mut World {
+    fn world(&mut self) -> &mut TestWorld {
         self.world.as_mut().expect("a story begins with `world`")
     }
 
@@ -106,21 +108,20 @@ impl Teller {
             ["stepdown", node] => self.world().request(host(node), Request::StepDown),
             ["propose", node, ref rest @ ..] => {
                 let bytes = Bytes::from(rest.join(" "));
-                self.world().request(host(node), Request::Propose(bytes));
+                self.world().propose(host(node), bytes);
             }
             ["cut", a, b] => {
-                let (a, b) = (host(a), host(b));
-                self.world().cut.insert((a.min(b), a.max(b)));
+                self.world().cut(host(a), host(b));
             }
-            ["heal"] => self.world().cut.clear(),
-            ["loss", percent] => self.world().loss = number(percent),
+            ["heal"] => self.world().mend_all(),
+            ["loss", percent] => self.world().lose(number(percent)),
             ["run", time] => {
                 self.world().run(length(time));
                 self.tell(None);
             }
             ["pass", time] => self.world().run(length(time)),
             ["until", ref rest @ .., limit] => self.until(rest, length(limit)),
-            ["quiet"] => drop(self.world().record.replace(Vec::new())),
+            ["quiet"] => drop(self.world().take_record()),
             ["status"] => self.status(),
             ["leases"] => self.leases(),
             ["trace", ref kinds @ ..] => self.traced = kinds.iter().map(|&kind| kind.to_owned()).collect(),
@@ -137,10 +138,8 @@ impl Teller {
                 _ => panic!("a world has no `{setting}`"),
             }
         }
-        let mut world = World::new(seed);
         // So that a story does not change with every packet more or less.
-        (world.steady, world.record) = (true, Some(Vec::new()));
-        self.world = Some(world);
+        self.world = Some(World::new(seed).with_steady_conditions().with_record().into());
     }
 
     fn start(&mut self, node: &str, settings: &[&str]) {
@@ -156,14 +155,10 @@ impl Teller {
                 }
             }
         });
-        assert_eq!(World::name(at), node, "nodes are started in the order of their numbers");
+        assert_eq!(name(at).as_str(), node, "nodes are started in the order of their numbers");
     }
 
     fn until(&mut self, goal: &[&str], limit: Duration) {
-        let voters = |world: &World| {
-            let Some(&at) = world.running().first() else { return 0 };
-            world.status(at).members.iter().filter(|member| member.raft.as_str() == "Voter").count()
-        };
         let world = self.world();
         let took = match *goal {
             ["converged"] => world.run_until(limit, World::converged),
@@ -174,11 +169,12 @@ impl Teller {
             ["closing", node] => {
                 let at = host(node);
                 let closes = |said: &Said| said.from == at && matches!(said.output, Output::Drain { .. });
-                world.run_until(limit, |world| world.record.as_ref().is_some_and(|said| said.iter().any(closes)))
+                world.run_until(limit, |world| world.record().iter().any(closes))
             }
             ["voters", count] => {
                 let count: usize = number(count);
-                world.run_until(limit, |world| voters(world) == count)
+                let counted = |world: &World| world.running().first().map_or(0, |&at| voters(world, at));
+                world.run_until(limit, |world| counted(world) == count)
             }
             _ => panic!("there is no waiting for `{}`", goal.join(" ")),
         };
@@ -188,7 +184,7 @@ impl Teller {
     /// Writes what was said since the last time, and how long it was waited for.
     fn tell(&mut self, waited: Option<Option<Duration>>) {
         let traced = std::mem::take(&mut self.traced);
-        let said = self.world().record.replace(Vec::new()).unwrap_or_default();
+        let said = self.world().take_record();
         self.out.push_str(&say::all(&said, &traced));
         self.traced = traced;
         match waited {
@@ -204,7 +200,7 @@ impl Teller {
         for at in world.running() {
             let status = world.status(at);
             rows.push([
-                World::name(at).to_owned(),
+                name(at).to_string(),
                 format!("{:?}", status.state),
                 format!("{:?}", status.role),
                 status.term.to_string(),
@@ -220,8 +216,8 @@ impl Teller {
         let mut rows = vec![["node", "lease", "shards"].map(str::to_owned)];
         let world = self.world();
         for at in world.running() {
-            let left = world.lease_left(at).map_or("none".to_owned(), |left| format!("{}ms", left.as_millis()));
-            rows.push([World::name(at).to_owned(), left, world.status(at).shards_owned.to_string()]);
+            let left = lease_left(world, at).map_or("none".to_owned(), |left| format!("{}ms", left.as_millis()));
+            rows.push([name(at).to_string(), left, world.status(at).shards_owned.to_string()]);
         }
         self.out.push_str(&table(&rows));
     }

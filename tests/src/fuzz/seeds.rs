@@ -14,7 +14,9 @@ use funk_proto::wire::raft::RaftKind;
 use funk_proto::{Channel, DatagramSocket, Output, Request};
 use prost::Message;
 
-use crate::harness::{Said, World};
+use funk_sim::{Said, World};
+
+use crate::world::TestWorld;
 
 /// Seeds kept for each target: enough to show every kind of message.
 const KEPT: usize = 36;
@@ -51,14 +53,13 @@ pub fn write_seeds(corpus: &Path) -> io::Result<()> {
 
 /// A story with joins, proposals, moves, an election and a leave.
 fn traffic() -> Vec<Said> {
-    let mut world = World::new(1);
-    world.record = Some(Vec::new());
+    let mut world = TestWorld::from(World::new(1).with_record());
     for _ in 0..3 {
         world.start(40);
     }
     world.run(Duration::from_secs(2));
     for host in 0..3 {
-        world.request(host, Request::Propose(Bytes::from_static(b"proposed")));
+        world.propose(host, format!("proposed {host}"));
     }
     world.start(40);
     world.run(Duration::from_secs(1));
@@ -66,7 +67,7 @@ fn traffic() -> Vec<Said> {
     world.run(Duration::from_secs(1));
     world.request(1, Request::Leave);
     world.run(Duration::from_secs(1));
-    world.record.take().unwrap_or_default()
+    world.take_record()
 }
 
 type Seen = BTreeSet<(&'static str, u64)>;

@@ -9,7 +9,9 @@ use funk_proto::wire::liveness::{Body, open};
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
 use funk_proto::{Event, Outcome, Output, Timestamp};
 
-use crate::harness::{Said, World};
+use funk_sim::Said;
+
+use crate::world::name;
 
 /// All of it, in the order in which each thing was said first, each with the
 /// time since the first of them.
@@ -24,7 +26,7 @@ pub(super) fn all(said: &[Said], traced: &[String]) -> String {
     }
     let (start, mut out) = (said.first().map_or(Timestamp::ZERO, |one| one.at), String::new());
     for (at, words, who) in lines {
-        let names: Vec<&str> = who.into_iter().map(World::name).collect();
+        let names: Vec<String> = who.into_iter().map(|at| name(at).to_string()).collect();
         let _ = writeln!(out, "{:<7} {}: {words}", format!("{}ms", (at - start).as_millis()), names.join(" "));
     }
     out
@@ -32,7 +34,7 @@ pub(super) fn all(said: &[Said], traced: &[String]) -> String {
 
 fn words(said: &Said, traced: &[String]) -> Option<String> {
     let is_traced = |kind: &str| traced.iter().any(|traced| traced == kind);
-    let to = || said.to.map_or("nobody", World::name);
+    let to = || said.to.map_or("nobody".to_owned(), |at| name(at).to_string());
     match &said.output {
         Output::Event(event) => self::event(event),
         Output::Drain { shards, .. } if is_traced("moves") => {

@@ -1,12 +1,12 @@
-//! Whole clusters on the in-process harness: start, join, kill, stop, leave.
-//! The harness checks at every step that no shard has two servers.
+//! Whole clusters: start, join, kill, stop, leave. Every property is checked at every step.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::status::{NodeState, Role};
 use funk_proto::{Event, Request, Timing};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, committed, follower, leader, report, voters};
 
 const SHARDS: u32 = 60;
 
@@ -14,39 +14,19 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn cluster(seed: u64, nodes: usize) -> World {
-    let mut world = World::new(seed);
+fn cluster(seed: u64, nodes: usize) -> TestWorld {
+    let mut world = TestWorld::new(seed);
     for _ in 0..nodes {
         world.start(SHARDS);
     }
     world
-        .run_until(secs(20), |world| world.converged() && voters(world) == odd(nodes))
+        .run_until(secs(20), |world| world.converged() && voters(world, 0) == odd(nodes))
         .unwrap_or_else(|| report(&world));
     world
 }
 
 fn odd(nodes: usize) -> usize {
     (nodes - (nodes + 1) % 2).min(5)
-}
-
-fn voters(world: &World) -> usize {
-    let status = world.status(world.running()[0]);
-    status.members.iter().filter(|member| member.raft.as_str() == "Voter").count()
-}
-
-fn report(world: &World) -> ! {
-    for at in world.running() {
-        eprintln!("{at}: {:#?}", world.status(at));
-    }
-    panic!("not converged at {}", world.now());
-}
-
-fn leader(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role == Role::Leader).expect("somebody leads")
-}
-
-fn follower(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role == Role::Follower).expect("somebody follows")
 }
 
 #[test]
@@ -135,7 +115,7 @@ fn all_may_leave_at_once() {
 #[test]
 fn ten_nodes_that_start_at_once_agree_on_one_map() {
     for seed in 0..5 {
-        let mut world = World::new(seed);
+        let mut world = TestWorld::new(seed);
         for _ in 0..11 {
             world.start(SHARDS);
         }
@@ -148,22 +128,20 @@ fn ten_nodes_that_start_at_once_agree_on_one_map() {
 fn proposals_from_any_node_reach_all_in_one_order() {
     let mut world = cluster(17, 3);
     for n in 0..30u8 {
-        world.request(usize::from(n) % 3, Request::Propose(Bytes::from(vec![n])));
+        world.propose(usize::from(n) % 3, Bytes::from(vec![n]));
         world.run(Duration::from_millis(1));
     }
     world.run(secs(1));
-    let committed = |at: usize| -> Vec<Event> {
-        world.events(at).iter().filter(|event| matches!(event, Event::Committed { .. })).cloned().collect()
-    };
-    assert_eq!(committed(0).len(), 30);
-    assert_eq!(committed(0), committed(1));
-    assert_eq!(committed(0), committed(2));
+    let first = committed(&world, 0, 0);
+    assert_eq!(first.len(), 30);
+    assert_eq!(first, committed(&world, 1, 0));
+    assert_eq!(first, committed(&world, 2, 0));
 }
 
 #[test]
 fn lost_datagrams_cost_no_shard() {
     let mut world = cluster(19, 5);
-    world.loss = 5;
+    world.lose(5);
     let epoch = world.status(0).epoch;
     world.run(secs(60));
     assert!(world.converged());
@@ -176,22 +154,22 @@ fn a_cut_off_leader_serves_nothing_and_comes_back() {
     // A voter change that is under way still needs the former voters.
     world.run(secs(1));
     let old = leader(&world);
-    world.cut = (0..3).filter(|&at| at != old).map(|at| (at.min(old), at.max(old))).collect();
+    world.isolate(old);
     world.run(secs(2));
     assert_eq!(world.running().into_iter().filter(|&at| at != old && world.status(at).role == Role::Leader).count(), 1);
     assert_ne!(world.status(old).state, NodeState::Operational);
-    world.cut.clear();
+    world.mend_all();
     world.run_until(secs(5), World::converged).unwrap_or_else(|| report(&world));
 }
 
 #[test]
 fn the_old_voters_count_until_every_promise_before_them_has_run_out() {
-    let mut world = World::new(29);
+    let mut world = TestWorld::new(29);
     for _ in 0..3 {
         world.start(SHARDS);
     }
     let promise = Timing::default().waiter(Timing::default().lease);
-    let took = world.run_until(secs(5), |world| voters(world) == 3).unwrap_or_else(|| report(&world));
+    let took = world.run_until(secs(5), |world| voters(world, 0) == 3).unwrap_or_else(|| report(&world));
     // One promise after the election until the change begins, one until it ends.
     assert!(took >= promise * 2, "{took:?}");
 }

@@ -1,12 +1,13 @@
 //! How nodes that discovery finds come together, and when they must not: on
-//! the in-process harness, with discovery's findings handed in as join requests.
+//! virtual time, with discovery's findings handed in as join requests.
 
 use std::time::Duration;
 
 use funk_proto::error::Refusal;
 use funk_proto::id::ClusterId;
 use funk_proto::{Event, Request};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::TestWorld;
 
 const SHARDS: u32 = 12;
 
@@ -15,7 +16,7 @@ fn secs(n: u64) -> Duration {
 }
 
 /// A node that is told of others only later.
-fn start(world: &mut World, bootstrap: bool) -> usize {
+fn start(world: &mut TestWorld, bootstrap: bool) -> usize {
     world.start_with(|config| {
         (config.shards, config.bootstrap, config.discovery) = (SHARDS, bootstrap, true);
         config.join.clear();
@@ -23,8 +24,8 @@ fn start(world: &mut World, bootstrap: bool) -> usize {
 }
 
 /// Discovery on host `at` finds these hosts.
-fn find(world: &mut World, at: usize, others: &[usize]) {
-    let addresses = others.iter().map(|&other| World::address(other, 1)).collect();
+fn find(world: &mut TestWorld, at: usize, others: &[usize]) {
+    let addresses = others.iter().map(|&other| World::address_of(0, other, 1)).collect();
     world.request(at, Request::Join(addresses));
 }
 
@@ -44,7 +45,7 @@ fn twin(world: &World, at: usize) -> Option<(ClusterId, String)> {
 
 #[test]
 fn a_bootstrap_that_finds_its_cluster_is_refused_and_was_never_seen() {
-    let mut world = World::new(1);
+    let mut world = TestWorld::new(1);
     start(&mut world, true);
     world.run_until(secs(5), |world| world.converged()).expect("it starts");
     let rival = start(&mut world, true);
@@ -56,7 +57,7 @@ fn a_bootstrap_that_finds_its_cluster_is_refused_and_was_never_seen() {
 
 #[test]
 fn a_bootstrap_takes_no_waiting_node_for_a_cluster() {
-    let mut world = World::new(2);
+    let mut world = TestWorld::new(2);
     start(&mut world, false);
     let second = start(&mut world, true);
     find(&mut world, second, &[0]);
@@ -66,14 +67,14 @@ fn a_bootstrap_takes_no_waiting_node_for_a_cluster() {
 
 #[test]
 fn a_bootstrap_without_anything_to_find_does_not_wait() {
-    let mut world = World::new(3);
+    let mut world = TestWorld::new(3);
     world.start(SHARDS);
     world.run_until(Duration::from_millis(100), |world| world.converged()).expect("it starts at once");
 }
 
 #[test]
 fn members_call_on_a_newcomer_that_they_find() {
-    let mut world = World::new(4);
+    let mut world = TestWorld::new(4);
     for _ in 0..3 {
         world.start(SHARDS);
     }
@@ -86,8 +87,8 @@ fn members_call_on_a_newcomer_that_they_find() {
 }
 
 /// Two clusters of one name that have heard of each other.
-fn twins(seed: u64) -> World {
-    let mut world = World::new(seed);
+fn twins(seed: u64) -> TestWorld {
+    let mut world = TestWorld::new(seed);
     start(&mut world, true);
     start(&mut world, true);
     world.run(Duration::from_millis(400));

@@ -1,4 +1,4 @@
-//! Several cores on a virtual network with a virtual clock, in one thread.
+//! Stories of a few nodes in the simulator, every property at every step.
 
 mod chaos;
 mod cluster;

@@ -1,12 +1,12 @@
 //! What an operator asks of the leader: add, remove, drain, step down.
-//! The harness checks at every step that no shard has two servers.
+//! Every property is checked at every step.
 
 use std::time::Duration;
 
 use funk_proto::id::{BootId, NodeName};
-use funk_proto::status::Role;
 use funk_proto::{Event, OperationRefused, Outcome, Refusal, Request, Status};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, follower, leader, name, outcomes};
 
 const SHARDS: u32 = 60;
 
@@ -14,38 +14,18 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn name(at: usize) -> NodeName {
-    World::name(at).parse().expect("legal")
-}
-
-fn cluster(seed: u64, durable: &[bool]) -> World {
-    let mut world = World::new(seed);
-    for &durable in durable {
-        world.start_with(|config| (config.shards, config.durable) = (SHARDS, durable));
+fn cluster(seed: u64, nodes: usize, durable: bool) -> TestWorld {
+    let mut world = if durable { TestWorld::durable(seed) } else { TestWorld::new(seed) };
+    for _ in 0..nodes {
+        world.start(SHARDS);
     }
     world.run_until(secs(20), World::converged).expect("it converges");
     world.run(secs(2));
     world
 }
 
-fn leader(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role == Role::Leader).expect("somebody leads")
-}
-
-fn follower(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role != Role::Leader).expect("somebody follows")
-}
-
-fn outcomes(world: &World, at: usize) -> Vec<Outcome> {
-    let ended = |event: &Event| match event {
-        Event::RequestDone { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    };
-    world.events(at).iter().filter_map(ended).collect()
-}
-
 /// Asks, and runs until the answer.
-fn ask(world: &mut World, at: usize, request: Request) -> Outcome {
+fn ask(world: &mut TestWorld, at: usize, request: Request) -> Outcome {
     let before = outcomes(world, at).len();
     world.request(at, request);
     world.run_until(secs(40), |world| outcomes(world, at).len() > before).expect("every operation ends");
@@ -67,7 +47,7 @@ fn is_refused(world: &World, at: usize) -> bool {
 #[test]
 fn a_drained_member_owns_nothing_and_stays_until_it_is_started_again() {
     for durable in [false, true] {
-        let mut world = cluster(1, &[durable; 3]);
+        let mut world = cluster(1, 3, durable);
         let (first, idle) = (leader(&world), follower(&world));
         assert_eq!(ask(&mut world, first, Request::Drain(name(idle))), Outcome::Done);
         assert_eq!(shards_of(&world.status(first), &name(idle)), Some(0));
@@ -86,7 +66,7 @@ fn a_drained_member_owns_nothing_and_stays_until_it_is_started_again() {
 
 #[test]
 fn a_member_that_has_just_restarted_is_drained_of_what_its_former_boot_held() {
-    let mut world = cluster(6, &[true; 3]);
+    let mut world = cluster(6, 3, true);
     let (first, idle) = (leader(&world), follower(&world));
     let former = boot(&world.status(first), &name(idle));
     world.kill(idle);
@@ -101,7 +81,7 @@ fn a_member_that_has_just_restarted_is_drained_of_what_its_former_boot_held() {
 
 #[test]
 fn the_leader_may_be_drained_and_goes_on_leading() {
-    let mut world = cluster(2, &[false; 3]);
+    let mut world = cluster(2, 3, false);
     let first = leader(&world);
     assert_eq!(ask(&mut world, first, Request::Drain(name(first))), Outcome::Done);
     world.run(secs(2));
@@ -110,7 +90,7 @@ fn the_leader_may_be_drained_and_goes_on_leading() {
 
 #[test]
 fn the_last_owner_cannot_be_drained_or_removed() {
-    let mut world = cluster(3, &[false; 2]);
+    let mut world = cluster(3, 2, false);
     let (first, other) = (leader(&world), follower(&world));
     assert_eq!(ask(&mut world, first, Request::Drain(name(other))), Outcome::Done);
     for request in [Request::Drain(name(first)), Request::RemoveMember(name(first))] {
@@ -123,7 +103,7 @@ fn the_last_owner_cannot_be_drained_or_removed() {
 fn a_removed_member_is_gone_and_its_boot_does_not_come_back() {
     for durable in [false, true] {
         for nodes in [2, 3, 5] {
-            let mut world = cluster(4, &vec![durable; nodes]);
+            let mut world = cluster(4, nodes, durable);
             let (first, gone) = (leader(&world), follower(&world));
             assert_eq!(ask(&mut world, first, Request::RemoveMember(name(gone))), Outcome::Done);
             world.run_until(secs(5), |world| is_refused(world, gone)).expect("it is told");
@@ -140,7 +120,7 @@ fn a_removed_member_is_gone_and_its_boot_does_not_come_back() {
 #[test]
 fn a_dead_member_is_removed_and_one_that_only_slept_is_kept_out_by_every_later_leader() {
     for durable in [false, true] {
-        let mut world = cluster(5, &[durable; 4]);
+        let mut world = cluster(5, 4, durable);
         let (first, gone) = (leader(&world), follower(&world));
         world.pause(gone);
         world.run(Duration::from_millis(400));
@@ -158,7 +138,7 @@ fn a_dead_member_is_removed_and_one_that_only_slept_is_kept_out_by_every_later_l
 
 #[test]
 fn a_node_that_waits_is_let_in_by_its_name_only() {
-    let mut world = World::new(6);
+    let mut world = TestWorld::new(6);
     for _ in 0..3 {
         world.start_with(|config| (config.shards, config.auto_join) = (SHARDS, false));
     }
@@ -175,9 +155,9 @@ fn a_node_that_waits_is_let_in_by_its_name_only() {
 
 #[test]
 fn a_restarted_durable_member_comes_back_without_being_added_again() {
-    let mut world = World::new(7);
+    let mut world = TestWorld::durable(7);
     for _ in 0..3 {
-        world.start_with(|config| (config.shards, config.auto_join, config.durable) = (SHARDS, false, true));
+        world.start_with(|config| (config.shards, config.auto_join) = (SHARDS, false));
     }
     world.run(secs(3));
     for at in [1, 2] {
@@ -193,32 +173,32 @@ fn a_restarted_durable_member_comes_back_without_being_added_again() {
 
 #[test]
 fn step_down_ends_when_another_voter_leads() {
-    let mut world = cluster(8, &[false; 3]);
+    let mut world = cluster(8, 3, false);
     let first = leader(&world);
     assert_eq!(ask(&mut world, first, Request::StepDown), Outcome::Done);
     assert_ne!(leader(&world), first);
     let follower = follower(&world);
     let refused = ask(&mut world, follower, Request::StepDown);
     assert_eq!(refused, Outcome::Refused(OperationRefused::NotLeader { leader: Some(name(leader(&world))) }));
-    let mut alone = cluster(9, &[false]);
+    let mut alone = cluster(9, 1, false);
     assert!(matches!(ask(&mut alone, 0, Request::StepDown), Outcome::Refused(OperationRefused::Impossible(_))));
 }
 
 #[test]
 fn an_operation_whose_leader_is_lost_ends_unknown() {
-    let mut world = cluster(10, &[false; 3]);
+    let mut world = cluster(10, 3, false);
     let first = leader(&world);
-    world.cut = (0..3).filter(|&at| at != first).map(|at| (at.min(first), at.max(first))).collect();
+    world.isolate(first);
     let other = follower(&world);
     assert_eq!(ask(&mut world, first, Request::RemoveMember(name(other))), Outcome::Unknown);
 }
 
 #[test]
 fn operations_are_bounded() {
-    let mut world = cluster(11, &[false; 3]);
+    let mut world = cluster(11, 3, false);
     let first = leader(&world);
-    world.cut = (0..3).filter(|&at| at != first).map(|at| (at.min(first), at.max(first))).collect();
+    world.isolate(first);
     let other = name(follower(&world));
-    let taken = (0..40).filter(|_| world.try_request(first, Request::Drain(other.clone()))).count();
+    let taken = (0..40).filter(|_| World::request(&mut world, first, Request::Drain(other.clone())).is_ok()).count();
     assert_eq!(taken, funk_proto::limits::OPERATIONS_MAX);
 }

@@ -1,5 +1,4 @@
-//! A survivor goes on alone when the majority is lost for good: on the
-//! in-process harness, with data directories.
+//! A survivor goes on alone when the majority is lost for good, with data directories.
 
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use funk_proto::limits::GENERATION_INDEXES;
 use funk_proto::shards::Place;
 use funk_proto::status::{NodeState, RaftStatus, Role};
 use funk_proto::{Event, Request};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, committed, lease_left, node, voters};
 
 const SHARDS: u32 = 60;
 
@@ -19,30 +19,18 @@ fn secs(n: u64) -> Duration {
 }
 
 /// Five nodes, with proposals of the application in the log.
-fn cluster(seed: u64) -> World {
-    let mut world = World::new(seed);
+fn cluster(seed: u64) -> TestWorld {
+    let mut world = TestWorld::durable(seed);
     for _ in 0..5 {
-        world.start_with(|config| (config.shards, config.durable) = (SHARDS, true));
+        world.start(SHARDS);
     }
     let up = world.run_until(secs(20), |world| world.converged() && voters(world, 0) == 5);
     assert!(up.is_some(), "five nodes come up");
     for n in 0..20 {
-        world.request(n % 5, Request::Propose(format!("p{n}").into()));
+        world.propose(n % 5, format!("p{n}"));
     }
     world.run(secs(1));
     world
-}
-
-fn voters(world: &World, at: usize) -> usize {
-    world.status(at).members.iter().filter(|member| member.raft == RaftStatus::Voter).count()
-}
-
-fn committed(world: &World, at: usize, since: usize) -> Vec<Bytes> {
-    let bytes = |event: &Event| match event {
-        Event::Committed { bytes, .. } => Some(bytes.clone()),
-        _ => None,
-    };
-    world.events(at)[since..].iter().filter_map(bytes).collect()
 }
 
 /// How the operation that a host was asked for last ended.
@@ -67,8 +55,8 @@ fn recovered(world: &World, at: usize) -> bool {
 /// The hosts that serve this shard now, whatever cluster they are in.
 fn servers(world: &World, shard: u32) -> Vec<(usize, Epoch)> {
     let serves = |at: usize| {
-        world.lease_left(at)?;
-        let routes = world.node(at).routes();
+        lease_left(world, at)?;
+        let routes = node(world, at).routes();
         match routes.place(ShardId(shard)) {
             Place::Here(epoch) => Some((at, epoch)),
             _ => None,
@@ -78,7 +66,7 @@ fn servers(world: &World, shard: u32) -> Vec<(usize, Epoch)> {
 }
 
 /// Lets time pass; at each step at most one host serves a shard, in whichever generation it is.
-fn run_alone(world: &mut World, limit: Duration, done: impl Fn(&World) -> bool) -> bool {
+fn run_alone(world: &mut TestWorld, limit: Duration, done: impl Fn(&World) -> bool) -> bool {
     let took = world.run_until(limit, |world| {
         for shard in 0..SHARDS {
             let servers = servers(world, shard);
@@ -91,11 +79,11 @@ fn run_alone(world: &mut World, limit: Duration, done: impl Fn(&World) -> bool) 
 
 fn serves_all(world: &World, at: usize) -> bool {
     let status = world.status(at);
-    status.state == NodeState::Operational && status.shards_owned == SHARDS && world.lease_left(at).is_some()
+    status.state == NodeState::Operational && status.shards_owned == SHARDS && lease_left(world, at).is_some()
 }
 
 /// Ends all but these hosts, for good; the others see that nobody leads any more.
-fn lose_all_but(world: &mut World, kept: &[usize]) {
+fn lose_all_but(world: &mut TestWorld, kept: &[usize]) {
     let lost: Vec<usize> = world.running().into_iter().filter(|at| !kept.contains(at)).collect();
     lost.into_iter().for_each(|at| world.kill(at));
     let unled = world.run_until(secs(5), |world| kept.iter().all(|&at| world.status(at).leader.is_none()));
@@ -127,7 +115,7 @@ fn a_survivor_serves_all_shards_under_later_epochs_and_has_what_was_acknowledged
             assert!(epoch.0 > GENERATION_INDEXES, "{epoch}");
         }
         assert_eq!(committed(&world, 0, 0).len(), 20);
-        world.request(0, Request::Propose("later".into()));
+        world.propose(0, "later");
         world.run(secs(3));
         assert_eq!(committed(&world, 0, 0).last(), Some(&Bytes::from("later")));
         assert!(has_heard(&world, 4, "generation 2"), "the other survivor is told: {:?}", world.events(4).last());
@@ -142,7 +130,7 @@ fn others_join_the_new_generation_with_empty_data_directories() {
     world.request(0, Request::Recover);
     assert!(run_alone(&mut world, secs(10), |world| serves_all(world, 0)));
     for at in 1..5 {
-        world.lose_disk(at);
+        world.host_mut(at).disk.replace();
         world.restart(at);
     }
     let up = world.run_until(secs(20), |world| world.converged() && voters(world, 0) == 5);
@@ -195,18 +183,17 @@ fn a_majority_that_was_not_lost_goes_on_below_the_epochs_of_the_new_generation()
     let mut world = cluster(31);
     // The operator takes a cut for a loss.
     for one in [3, 4] {
-        world.cut.extend((0..3).map(|other| (other, one)));
+        (0..3).for_each(|other| world.cut(other, one));
     }
     let alone = world.run_until(secs(20), |world| {
         let owned: u32 = (0..3).map(|at| world.status(at).shards_owned).sum();
         owned == SHARDS && (0..3).all(|at| world.status(at).state == NodeState::Operational)
     });
     assert!(alone.is_some(), "the majority goes on");
-    world.check = false;
     assert!(world.run_until(secs(5), |world| world.status(3).leader.is_none()).is_some());
     world.request(3, Request::Recover);
     assert!(world.run_until(secs(10), |world| serves_all(world, 3)).is_some());
-    world.cut.clear();
+    world.mend_all();
     world.run(secs(10));
     let (old, new) = (world.status(0).cluster, world.status(3).cluster);
     assert_ne!(old, new);

@@ -1,13 +1,13 @@
-//! Nodes with data directories on the in-process harness: crashes that lose
-//! what was not synced, restarts of one, of all, and after a long absence. The
-//! harness checks at every step that no shard has two servers.
+//! Nodes with data directories: crashes that lose what was not synced, restarts
+//! of one, of all, and after a long absence. Every property is checked at every step.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::status::{NodeState, RaftStatus, Role};
+use funk_proto::status::{NodeState, RaftStatus};
 use funk_proto::{Event, Request};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, committed, leader, node, report, voters};
 
 const SHARDS: u32 = 60;
 
@@ -15,52 +15,25 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn voters(world: &World) -> usize {
-    let status = world.status(world.running()[0]);
-    status.members.iter().filter(|member| member.raft.as_str() == "Voter").count()
-}
-
-fn cluster(seed: u64, nodes: usize) -> World {
-    let mut world = World::new(seed);
+fn cluster(seed: u64, nodes: usize) -> TestWorld {
+    let mut world = TestWorld::durable(seed);
     for _ in 0..nodes {
-        world.start_with(|config| (config.shards, config.durable) = (SHARDS, true));
+        world.start(SHARDS);
     }
     let odd = (nodes - (nodes + 1) % 2).min(5);
-    settle(&mut world, |world| voters(world) == odd);
+    settle(&mut world, |world| voters(world, world.running()[0]) == odd);
     world
 }
 
-fn settle(world: &mut World, also: impl Fn(&World) -> bool) -> Duration {
+fn settle(world: &mut TestWorld, also: impl Fn(&World) -> bool) -> Duration {
     let took = world.run_until(secs(20), |world| world.converged() && also(world));
-    took.unwrap_or_else(|| {
-        for at in world.running() {
-            eprintln!("{at}: {:#?}", world.status(at));
-        }
-        panic!("not converged at {}", world.now());
-    })
-}
-
-fn leader(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role == Role::Leader).expect("somebody leads")
-}
-
-fn propose(world: &mut World, at: usize, text: String) {
-    world.request(at, Request::Propose(text.into()));
-}
-
-/// What a host's application saw committed since its process began, in order.
-fn committed(world: &World, at: usize, since: usize) -> Vec<Bytes> {
-    let bytes = |event: &Event| match event {
-        Event::Committed { bytes, .. } => Some(bytes.clone()),
-        _ => None,
-    };
-    world.events(at)[since..].iter().filter_map(bytes).collect()
+    took.unwrap_or_else(|| report(world))
 }
 
 #[test]
 fn a_sole_voter_restarts_alone_with_its_map() {
     let mut world = cluster(1, 1);
-    propose(&mut world, 0, "kept".into());
+    world.propose(0, "kept");
     world.run(secs(1));
     let before = world.status(0);
     world.kill(0);
@@ -81,7 +54,7 @@ fn all_nodes_at_once_come_back_with_everything_acknowledged() {
         let mut world = cluster(100 + seed, 3);
         let before = world.status(0);
         for n in 0..40 {
-            propose(&mut world, n % 3, format!("p{n}"));
+            world.propose(n % 3, format!("p{n}"));
             world.run(Duration::from_millis(3));
         }
         let seen: Vec<usize> = (0..3).map(|at| world.events(at).len()).collect();
@@ -121,39 +94,38 @@ fn a_lost_data_directory_makes_a_new_member_that_replaces_the_old() {
     let victim = world.running().into_iter().find(|&at| at != leader(&world)).unwrap();
     let before = world.status(victim);
     world.kill(victim);
-    world.lose_disk(victim);
+    world.host_mut(victim).disk.replace();
     world.run(secs(1));
     world.restart(victim);
-    settle(&mut world, |world| world.status(victim).shards_owned > 0 && voters(world) == 3);
+    settle(&mut world, |world| world.status(victim).shards_owned > 0 && voters(world, world.running()[0]) == 3);
     assert_ne!(world.status(victim).id, before.id, "an id that voted never comes back with an empty log");
 }
 
 #[test]
 fn a_node_that_was_away_past_compaction_catches_up_by_snapshot() {
     let mut world = cluster(9, 3);
-    world.check = false;
     let away = world.running().into_iter().find(|&at| at != leader(&world)).unwrap();
     world.kill(away);
     world.run(secs(1));
     settle(&mut world, |_| true);
     let lead = leader(&world);
     for n in 0..9_500 {
-        propose(&mut world, lead, format!("{n}"));
+        world.propose(lead, format!("{n}"));
         if n % 50 == 0 {
             world.run(Duration::from_millis(2));
         }
     }
     world.run(secs(1));
-    let (records, _) = world.disk_use(lead);
+    let records = world.hosts()[lead].disk.stable().len();
     assert!(records < 9_000, "{records} records were never compacted");
     world.resume_from_disk(away);
     settle(&mut world, |world| world.status(away).shards_owned > 0);
-    assert_eq!(world.state_hash(away), world.state_hash(lead));
+    assert_eq!(node(&world, away).state_hash(), node(&world, lead).state_hash());
     // And from its own disk again.
     (0..3).for_each(|at| world.kill(at));
     (0..3).for_each(|at| world.resume_from_disk(at));
     settle(&mut world, |_| true);
-    let hashes: Vec<_> = (0..3).map(|at| world.state_hash(at)).collect();
+    let hashes: Vec<_> = (0..3).map(|at| node(&world, at).state_hash()).collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 }
 
@@ -188,7 +160,7 @@ fn an_orderly_stop_keeps_the_members_place_and_costs_no_lease() {
         world.run(secs(2));
         assert_eq!(world.status(other).members.len(), 3);
         world.resume_from_disk(at);
-        settle(&mut world, |world| world.status(at).shards_owned > 0 && voters(world) == 3);
+        settle(&mut world, |world| world.status(at).shards_owned > 0 && voters(world, world.running()[0]) == 3);
         assert!(world.status(at).id == before.id && world.status(at).epoch > epoch);
     }
 }
@@ -214,21 +186,21 @@ fn all_nodes_stop_in_order_at_once_and_come_back() {
 #[test]
 fn restarted_voters_honour_what_their_former_boots_promised() {
     for seed in 0..8 {
-        let mut world = World::new(300 + seed);
+        let mut world = TestWorld::durable(300 + seed);
         for _ in 0..3 {
             world.start_with(|config| {
-                (config.shards, config.durable) = (SHARDS, true);
+                config.shards = SHARDS;
                 // Silence is noticed long before the lease is over, so only promises hold the heirs back.
                 config.timing.liveness_retries = 1;
             });
         }
-        settle(&mut world, |world| voters(world) == 3);
+        settle(&mut world, |world| voters(world, world.running()[0]) == 3);
         // A joint change of voters still needs the first one for a while.
         world.run(secs(1));
         let lead = leader(&world);
         let others: Vec<usize> = (0..3).filter(|&at| at != lead).collect();
         world.run(Duration::from_millis(3 * seed));
-        world.cut = others.iter().map(|&at| (at.min(lead), at.max(lead))).collect();
+        world.isolate(lead);
         others.iter().for_each(|&at| world.kill(at));
         others.iter().for_each(|&at| world.resume_from_disk(at));
         // No shard has two servers, checked at every step, until the heirs own all.

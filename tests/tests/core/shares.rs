@@ -1,5 +1,5 @@
 //! Pins, capacities, weights, and what is told of a change before it is made.
-//! The harness checks at every step that no shard has two servers.
+//! Every property is checked at every step.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use funk_proto::id::{NodeName, ShardId};
 use funk_proto::shards::dry_run::WhatIf;
-use funk_proto::status::{NodeState, Role};
+use funk_proto::status::NodeState;
 use funk_proto::{Event, OperationRefused, Outcome, Request};
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, leader, name, node};
 
 const SHARDS: u32 = 60;
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-fn name(at: usize) -> NodeName {
-    World::name(at).parse().expect("legal")
 }
 
 /// Everybody knows one map, and nothing moves.
@@ -27,18 +24,14 @@ fn at_rest(world: &World) -> bool {
     all.iter().all(|status| status.state == NodeState::Operational && status.epoch == all[0].epoch)
 }
 
-fn cluster(seed: u64, capacities: &[u32]) -> World {
-    let mut world = World::new(seed);
+fn cluster(seed: u64, capacities: &[u32]) -> TestWorld {
+    let mut world = TestWorld::new(seed);
     for &capacity in capacities {
         world.start_with(|config| (config.shards, config.capacity) = (SHARDS, NonZeroU32::new(capacity)));
     }
     world.run_until(secs(20), at_rest).expect("it comes to rest");
     world.run(secs(2));
     world
-}
-
-fn leader(world: &World) -> usize {
-    world.running().into_iter().find(|&at| world.status(at).role == Role::Leader).expect("somebody leads")
 }
 
 fn followers(world: &World) -> Vec<usize> {
@@ -55,7 +48,7 @@ fn last_outcome(world: &World, at: usize) -> Option<Outcome> {
 }
 
 /// Asks the leader, and runs until the answer.
-fn ask(world: &mut World, request: Request) -> Outcome {
+fn ask(world: &mut TestWorld, request: Request) -> Outcome {
     let at = leader(world);
     let ended =
         |world: &World| world.events(at).iter().filter(|event| matches!(event, Event::RequestDone { .. })).count();
@@ -70,13 +63,13 @@ fn pin(shards: Range<u32>, node: Option<usize>) -> Request {
 }
 
 fn owners(world: &World) -> Vec<NodeName> {
-    let routes = world.node(leader(world)).routes();
+    let routes = node(world, leader(world)).routes();
     let owner = |shard| routes.owner(ShardId(shard)).expect("each has an owner").0.name.clone();
     (0..SHARDS).map(owner).collect()
 }
 
 /// Runs until the map is as it should be, in rest.
-fn settle(world: &mut World) {
+fn settle(world: &mut TestWorld) {
     world.run(secs(2));
     world.run_until(secs(20), at_rest).expect("it comes to rest");
 }
@@ -162,7 +155,7 @@ fn what_is_told_of_a_change_is_what_it_does() {
         ];
         for (what_if, request) in steps {
             // Any node can tell.
-            let told = world.node(others[0]).dry_run(&what_if).unwrap();
+            let told = node(&world, others[0]).dry_run(&what_if).unwrap();
             assert_ne!(told.moved(), 0, "{what_if:?}");
             assert_eq!(ask(&mut world, request), Outcome::Done);
             if matches!(what_if, WhatIf::Remove(_)) {
@@ -174,7 +167,7 @@ fn what_is_told_of_a_change_is_what_it_does() {
             assert_eq!(told, owners(&world), "{what_if:?}");
         }
         let newcomer = WhatIf::Add { node: name(4), weight: 1, capacity: None };
-        let told = world.node(others[0]).dry_run(&newcomer).unwrap();
+        let told = node(&world, others[0]).dry_run(&newcomer).unwrap();
         world.start(SHARDS);
         settle(&mut world);
         let told: Vec<_> = told.owners.iter().map(|at| told.nodes[usize::from(at.unwrap())].clone()).collect();

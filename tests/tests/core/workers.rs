@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use funk_proto::id::WorkerId;
 use funk_proto::limits::WORKER_ID_GUARD;
-use funk_tests::harness::World;
+use funk_sim::World;
+use funk_tests::world::{TestWorld, name, node};
 
-fn cluster(seed: u64, nodes: usize, durable: bool) -> World {
-    let mut world = World::new(seed);
+fn cluster(seed: u64, nodes: usize, durable: bool) -> TestWorld {
+    let mut world = if durable { TestWorld::durable(seed) } else { TestWorld::new(seed) };
     for _ in 0..nodes {
-        world.start_with(|config| (config.shards, config.durable) = (30, durable));
+        world.start(30);
     }
     world.run_until(Duration::from_secs(20), World::converged).expect("it converges");
     world
@@ -18,7 +19,7 @@ fn cluster(seed: u64, nodes: usize, durable: bool) -> World {
 
 fn worker(world: &World, at: usize) -> WorkerId {
     let status = world.status(at);
-    assert_eq!(world.node(at).routes().worker(), status.worker_id, "what is published is what is shown");
+    assert_eq!(node(world, at).routes().worker(), status.worker_id, "what is published is what is shown");
     status.worker_id.expect("a member has one")
 }
 
@@ -53,7 +54,7 @@ fn a_number_is_given_again_only_after_the_guard_time_and_then_it_is() {
 #[test]
 fn a_number_that_waits_is_freed_by_the_next_leader_too() {
     let mut world = cluster(3, 3, true);
-    let first = (0..3).find(|&at| world.status(at).leader.is_some_and(|leader| leader.as_str() == World::name(at)));
+    let first = (0..3).find(|&at| world.status(at).leader.is_some_and(|leader| leader == name(at)));
     let (first, other) = (first.expect("it is known"), usize::from(first == Some(0)));
     let free = [worker(&world, other), worker(&world, first)];
     for at in [other, first] {

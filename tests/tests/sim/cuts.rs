@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{
-    Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, mend, shards_of, watch, with_role,
-};
+use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, shards_of, watch, with_role};
 
 /// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
 fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
@@ -20,7 +18,7 @@ fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
         let others = (0..nodes).filter(|&at| at != victim);
         let taken: u32 = others.map(|at| world.status(at).shards_owned).sum();
         assert_eq!(taken, SHARDS, "seed {seed}: the others have all shards");
-        mend(&mut world);
+        world.mend_all();
         let healed = world.run_until(Duration::from_secs(12), World::converged).expect("no property is broken");
         healed.unwrap_or_else(|| panic!("seed {seed}: it comes back"));
         worst = Pauses { others: worst.others.max(pauses.others), all: worst.all.max(pauses.all) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use funk_proto::id::ShardId;
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{Cut, SHARDS, STEP, cut, form, mend, shards_of, watch, with_role};
+use funk_tests::cuts::{Cut, SHARDS, STEP, cut, form, shards_of, watch, with_role};
 
 fn fenced(seed: u64, nodes: usize) -> World {
     form(World::new(seed).with_fenced_ownership(), seed, nodes).expect("no property is broken")
@@ -59,7 +59,7 @@ fn a_former_owner_that_still_runs_has_an_older_epoch_than_the_present_one() {
                 }
             }
         }
-        mend(&mut world);
+        world.mend_all();
         let back = world.run_until(Duration::from_secs(12), World::converged).expect("no property is broken");
         back.unwrap_or_else(|| panic!("seed {seed}: it comes back"));
     }

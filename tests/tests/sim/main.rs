@@ -1,4 +1,4 @@
-//! Whole clusters in the simulator, every property at every step.
+//! Clusters in the simulator that are drawn from seeds, and faults whose effect is measured.
 
 mod cuts;
 mod evidence;
