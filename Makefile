@@ -7,8 +7,7 @@ FUZZ_SECONDS ?= 600
 # Programs of this version, in the order of their use.
 PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TOOL = $(CARGO) run --release --locked --quiet -p funk-tests --bin
-BENCH_TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
+TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
 .PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle bench sim sim-soak mutants fuzz walkthrough clean
 
@@ -60,11 +59,11 @@ ownership:
 
 # What clients of the other shards notice while 10 of 1,000 move, in PAIRS pairs of windows: MOVES="--seconds 2" for longer ones.
 moves: build
-	@$(BENCH_TOOL) moves -- --pairs $(or $(PAIRS),10) --json "$(TARGET)/bench/moves.json" $(MOVES)
+	@$(TOOL) moves -- --pairs $(or $(PAIRS),10) --json "$(TARGET)/bench/moves.json" $(MOVES)
 
 # Five nodes with data directories are restarted one after the other under load, ROUNDS times; ROLLING="--nodes 3" for fewer.
 rolling: build
-	@$(BENCH_TOOL) rolling -- --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
+	@$(TOOL) rolling -- --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
@@ -100,7 +99,7 @@ sim-soak:
 bench: build
 	$(CARGO) bench --locked -p funk-benches -- $(BENCH)
 	$(TOOL) failover -- --trials $(or $(BENCH_TRIALS),10) --nodes 3 --settle 1 --json "$(TARGET)/bench/failover.json" $(FAILOVER)
-	@$(CARGO) run --release --locked --quiet -p funk-benches --bin summary -- "$(TARGET)"
+	@$(TOOL) summary -- "$(TARGET)"
 
 clean:
 	$(CARGO) clean

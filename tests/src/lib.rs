@@ -2,16 +2,11 @@
 //! of the programs, checks of the structure.
 
 pub mod blackbox;
-pub mod clients;
 pub mod cuts;
 pub mod deploy;
-pub mod embedded;
 pub mod fuzz;
 pub mod leases;
-pub mod ledger;
-pub mod lines;
 pub mod mutants;
-pub mod ownership;
 pub mod pages;
 pub mod transcript;
 pub mod world;

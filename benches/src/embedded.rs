@@ -1,4 +1,4 @@
-//! A node inside a test's own program, as a user's service has it.
+//! A node inside a tool's own program, as a user's service has it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

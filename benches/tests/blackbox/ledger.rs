@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use funk_benches::ledger::round::Trial;
 use funk_tests::blackbox::Tested;
-use funk_tests::ledger::round::Trial;
 
 fn trial(label: &str, forgets: bool) -> Result<Trial, String> {
     Trial::start(Path::new(env!("CARGO_BIN_EXE_restart")), label, 3, forgets)

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use funk_benches::startup;
+use funk_benches::statistics::Sample;
 use funk_tests::blackbox::cluster::{Discovery, discover_by};
 use funk_tests::blackbox::fault::{Fault, Victim};
-use funk_tests::blackbox::startup;
-use funk_tests::blackbox::statistics::Sample;
 use funk_tests::blackbox::trial::{Outcome, Plan, run};
 use serde_json::{Value, json};
 

@@ -12,11 +12,11 @@ use super::record::{overlaps, read};
 use super::store::Store;
 use super::writers::{self, Written};
 use super::{Plant, SHARDS};
-use crate::blackbox::cluster::GENEROUS;
-use crate::blackbox::namespaces::Network;
-use crate::blackbox::process::Process;
-use crate::blackbox::{scratch, wait_for};
 use crate::clients::Clients;
+use funk_tests::blackbox::cluster::GENEROUS;
+use funk_tests::blackbox::namespaces::Network;
+use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::{scratch, wait_for};
 
 /// Nodes; the last has no data directory.
 const NODES: usize = 3;

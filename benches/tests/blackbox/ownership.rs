@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use funk_benches::ownership::Plant;
+use funk_benches::ownership::round::{FAULTS, Outcome, Trial};
 use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::namespaces::with_tools;
-use funk_tests::ownership::Plant;
-use funk_tests::ownership::round::{FAULTS, Outcome, Trial};
 
 const TOOLS: [&str; 4] = ["ip", "unshare", "nsenter", "nft"];
 

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use funk_tests::embedded;
-use funk_tests::ownership::Plant;
-use funk_tests::ownership::node::run;
-use funk_tests::ownership::round::Trial;
+use funk_benches::embedded;
+use funk_benches::ownership::Plant;
+use funk_benches::ownership::node::run;
+use funk_benches::ownership::round::Trial;
 
 #[derive(Args, Debug)]
 struct Check {

@@ -10,11 +10,11 @@ use rustix::process::Signal;
 
 use super::node::STARTED;
 use super::writers::{self, PATIENCE};
-use crate::blackbox::cluster::GENEROUS;
-use crate::blackbox::process::Process;
-use crate::blackbox::{ports, scratch, wait_for};
 use crate::clients::Clients;
 use crate::lines::Asker;
+use funk_tests::blackbox::cluster::GENEROUS;
+use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::{ports, scratch, wait_for};
 
 /// Clients of each node.
 const CLIENTS: usize = 2;

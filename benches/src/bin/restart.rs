@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use funk_tests::blackbox::statistics::Sample;
-use funk_tests::embedded;
-use funk_tests::ledger::node::run;
-use funk_tests::ledger::round::Trial;
+use funk_benches::embedded;
+use funk_benches::ledger::node::run;
+use funk_benches::ledger::round::Trial;
+use funk_benches::statistics::Sample;
 
 /// Kills and restarts a cluster with data directories.
 #[derive(Args, Debug)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::cluster::{DemoCluster, Discovery, GENEROUS, discovery};
-use super::statistics::Sample;
+use crate::statistics::Sample;
+use funk_tests::blackbox::cluster::{DemoCluster, Discovery, GENEROUS, discovery};
 
 /// Median of a bootstrap.
 const BOOTSTRAP_MAX: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use funk_benches::meter::{self, Traffic};
 use funk_tests::blackbox::cluster::{DemoCluster, Discovery, GENEROUS, discover_by};
-use funk_tests::blackbox::meter::{self, Traffic};
 
 /// Set for the run inside the namespace.
 const INSIDE: &str = "FUNK_IDLE_INSIDE";
