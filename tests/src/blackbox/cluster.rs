@@ -440,3 +440,14 @@ pub fn check_shares(status: &Status, live: &BTreeSet<String>) -> Result<(), Stri
     }
     Ok(())
 }
+
+/// Waits until a log holds `text`.
+///
+/// # Errors
+/// With the log, when it does not come.
+pub fn wait_for_log(log: &Path, text: &str) -> Result<(), String> {
+    wait_for(&format!("`{text}` in the log"), GENEROUS, || {
+        let log = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
+        if log.contains(text) { Ok(()) } else { Err(log) }
+    })
+}

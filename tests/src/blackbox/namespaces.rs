@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::thread::LinkNameSpaceType;
 
-use super::{Tested, wait_for};
+use super::Tested;
 
 /// Tools that hosts are made with.
 pub const TOOLS: [&str; 3] = ["ip", "unshare", "nsenter"];
@@ -198,15 +198,4 @@ impl Drop for Holder {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Waits until a log holds `text`.
-///
-/// # Errors
-/// With the log, when it does not come.
-pub fn wait_for_log(log: &Path, text: &str) -> Result<(), String> {
-    wait_for(&format!("`{text}` in the log"), super::cluster::GENEROUS, || {
-        let log = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
-        if log.contains(text) { Ok(()) } else { Err(log) }
-    })
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use funk_tests::blackbox::cluster::GENEROUS;
-use funk_tests::blackbox::namespaces::{Network, TOOLS, is_root, skip, wait_for_log, with_tools};
+use funk_tests::blackbox::cluster::{GENEROUS, wait_for_log};
+use funk_tests::blackbox::namespaces::{Network, TOOLS, is_root, skip, with_tools};
 use funk_tests::blackbox::process::Process;
 use funk_tests::blackbox::status::Status;
 use funk_tests::blackbox::{Tested, cluster, http, program, scratch, status, wait_for};

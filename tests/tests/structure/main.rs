@@ -1,3 +1,6 @@
 //! The structure of the workspace.
 
+mod circles;
+mod imports;
+mod machines;
 mod tidy;
