@@ -7,6 +7,7 @@ mod gate;
 mod rumours;
 mod scenarios;
 mod storms;
+mod strangers;
 mod young;
 
 #[cfg(funk_mutate)]

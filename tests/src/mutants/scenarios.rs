@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
-use super::{cuts, rumours, storms, young};
+use super::{cuts, rumours, storms, strangers, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 
 /// What a scenario is called, and what it does: it says what was broken.
@@ -35,6 +35,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ("one voter misses the leader", cuts::one_misses_the_leader),
     ("a process that was found dead starts again", cuts::another_boot),
     ("a machine stands still with its clock", cuts::stopped_clock),
+    ("a grant says an hour", strangers::long_grant),
+    ("a stranger sends members' frames", strangers::forged_frames),
 ];
 
 /// Those that try many worlds.
