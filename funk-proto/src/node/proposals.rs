@@ -91,8 +91,8 @@ impl Node {
         self.consensus.propose(now, command.encode_to_vec().into()).map_err(|_| entry)
     }
 
-    /// A proposal of another node. A node that does not lead sends it back:
-    /// passing it on could make it travel for ever.
+    /// A proposal of another node. A node that does not lead sends it back: passing it on could make it travel for
+    /// ever. So does a leader to a node that is no member, or not any more.
     pub(super) fn handle_propose(
         &mut self,
         now: Timestamp,
@@ -105,7 +105,8 @@ impl Node {
         if entry.id != from.get() {
             return Err(Misbehaviour::Malformed("proposal"));
         }
-        let result = if self.leader.leads() { self.append_user_entry(now, entry) } else { Err(entry) };
+        let is_taken = self.leader.leads() && self.is_up_member(from);
+        let result = if is_taken { self.append_user_entry(now, entry) } else { Err(entry) };
         if let Err(mut entry) = result {
             entry.bytes = Bytes::new();
             self.peers.send(now, from, FrameBody::ProposeRefused(entry));

@@ -58,7 +58,6 @@ fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
         ("farewell", FrameBody::Farewell(own)),
         ("refusal to join", FrameBody::JoinRefused(refused)),
         ("release", FrameBody::Release(Release { id: 9, boot: 9, ..Default::default() })),
-        ("proposal", FrameBody::Propose(UserEntry { id: 9, boot: 9, ..Default::default() })),
         ("member update", FrameBody::Update(MemberRecord { id: 9, boot: 9, ..Default::default() })),
         ("state of a shard", FrameBody::Carry(Carry::default())),
         ("answer", FrameBody::Carried(Carried::default())),
