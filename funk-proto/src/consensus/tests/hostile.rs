@@ -4,8 +4,9 @@ use super::network::{Net, id};
 use crate::consensus::Consensus;
 use crate::error::Misbehaviour;
 use crate::id::{LogIndex, RaftId, Term};
+use crate::limits::PROPOSAL_BYTES_MAX;
 use crate::time::Timestamp;
-use crate::wire::raft::{RaftEntry, RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
+use crate::wire::raft::{RaftEntry, RaftEntryKind, RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
 
 /// Numbers near those that a young cluster uses, and some that none does.
 fn number() -> impl Strategy<Value = u64> {
@@ -256,6 +257,34 @@ fn what_panics_raft_is_refused() {
     let empty = RaftMessage { entries: vec![entry(1)], ..append(0, 0) };
     net.add(7, None);
     assert!(net.machine(7).handle_message(now, id(1), empty).is_err(), "no log from its first entry");
+}
+
+/// A decoder that recursed into it would use up the stack of its thread.
+#[test]
+fn a_change_of_voters_that_is_nested_as_deep_as_fits_changes_nothing() {
+    /// The start of a group that no change has.
+    const GROUP: u8 = 15 << 3 | 3;
+    let mut net = Net::voters(3, 44);
+    net.converge(1..=3);
+    let leader = net.leader().unwrap();
+    let follower = if leader == 2 { 3 } else { 2 };
+    let (now, term) = (net.now, net.machine(follower).term().0);
+    let last = net.machine(follower).last_index().0;
+    let data = vec![GROUP; PROPOSAL_BYTES_MAX].into();
+    let entry = RaftEntry { kind: RaftEntryKind::ConfChange.into(), term, index: last + 1, data };
+    let append = RaftMessage {
+        kind: RaftKind::Append.into(),
+        term,
+        index: last,
+        log_term: term,
+        commit: last + 1,
+        entries: vec![entry],
+        ..RaftMessage::default()
+    };
+    net.machine(follower).handle_message(now, id(leader), append).unwrap();
+    net.drain(follower);
+    net.until("the change to be applied", |net| net.peers[&follower].machine.applied() == LogIndex(last + 1));
+    assert_eq!(net.machine(follower).voters(), [1, 2, 3].map(id).into());
 }
 
 #[test]
