@@ -1,4 +1,4 @@
-# The outside of the build: what each target does stands in README.md.
+# The outside of the build: CONTRIBUTING.md lists the targets.
 # Nothing but a Rust toolchain is needed for `make`, `make demo` and the tools.
 
 CARGO ?= cargo

@@ -237,14 +237,44 @@ fn make_targets_that_documents_name_are_run_by_a_script() {
 }
 
 #[test]
-fn the_readme_lists_every_make_target() {
+fn contributing_lists_every_make_target() {
     let root = workspace();
     let makefile = read(&root.join("Makefile"));
     let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).expect("targets that are no files");
-    let readme = read(&root.join("README.md"));
+    let page = read(&root.join("CONTRIBUTING.md"));
     for target in phony.split_whitespace().filter(|target| !["all", "build", "clean"].contains(target)) {
-        assert!(readme.contains(&format!("`make {target}")), "README.md does not list make {target}");
+        assert!(page.contains(&format!("`make {target}")), "CONTRIBUTING.md does not list make {target}");
     }
+}
+
+/// The texts of all WARN and ERROR lines in sources below a folder, up to the first value in them.
+fn alarming_lines(folder: &Path) -> Vec<String> {
+    let mut sources = Vec::new();
+    files(folder, &|path| has_extension(path, &["rs"]), &mut sources);
+    let mut found = Vec::new();
+    for source in sources {
+        let text = read(&source);
+        for start in ["tracing::warn!(", "tracing::error!("] {
+            let calls = text.split(start).skip(1).filter_map(|rest| rest.split(");").next());
+            let texts =
+                calls.filter_map(|call| call.trim_end().strip_suffix('"')?.rsplit_once('"')).map(|(_, text)| text);
+            found.extend(texts.filter_map(|text| text.split('{').next()).map(|text| text.trim_end().to_owned()));
+        }
+    }
+    found.retain(|text| !text.is_empty());
+    found
+}
+
+#[test]
+fn troubleshooting_has_a_heading_for_every_warning_and_error() {
+    let root = workspace();
+    let page = read(&root.join("docs/troubleshooting.md"));
+    let headings: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let folders = ["funk-proto/src", "funk-io/src", "funk-rpc/src", "demo/src", "ctrlc/src", "cli/src"];
+    let lines: BTreeSet<String> = folders.iter().flat_map(|folder| alarming_lines(&root.join(folder))).collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    let missing: Vec<_> = lines.iter().filter(|line| !headings.contains(line.as_str())).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md has no heading for {missing:#?}");
 }
 
 /// Each package of the workspace by its name, with its directory.
