@@ -56,7 +56,7 @@ fn figures() -> Vec<(&'static str, String)> {
         ("docs/interfaces.md", format!("on {} connections", thousands(limits::HTTP_CONNECTIONS_MAX))),
         ("docs/interfaces.md", format!("the tags of a node take {} bytes at most", limits::TAG_BYTES_MAX)),
         ("docs/interfaces.md", format!("deadline up to {}", seconds(limits::CALLER_WAIT_MAX))),
-        ("docs/ctrlc.md", format!("`--timeout {}s`, the most", limits::CALLER_WAIT_MAX.as_secs())),
+        ("docs/ctrlc.md", format!("(default 5 s, at most {})", seconds(limits::CALLER_WAIT_MAX))),
         ("docs/client.md", format!("A node takes {} watchers", thousands(limits::CLUSTER_WATCHERS_MAX))),
         ("docs/interfaces.md", format!("reads nothing for {} is cut", seconds(limits::WATCH_SEND_MAX))),
         ("docs/interfaces.md", format!("does not reach that epoch within {}", seconds(limits::WATCH_BEHIND_MAX))),
@@ -66,7 +66,7 @@ fn figures() -> Vec<(&'static str, String)> {
         (
             "docs/client.md",
             format!(
-                "{} at one moment, {} more each second",
+                "{} at once, refilled at {} per second",
                 limits::CLIENT_RETRY_BUDGET,
                 limits::CLIENT_RETRIES_PER_SECOND
             ),
@@ -79,10 +79,10 @@ fn figures() -> Vec<(&'static str, String)> {
         ),
         ("docs/operations.md", format!("serves {} such clients", limits::EVENT_CLIENTS_MAX)),
         ("docs/operations.md", format!("exits 0 within {}", in_words(limits::LEAVE_TIMEOUT))),
-        ("docs/operations.md", format!("takes longer than {} ends it", in_words(limits::STORE_STALL_MAX))),
+        ("docs/operations.md", format!("takes longer than {}; one line names", in_words(limits::STORE_STALL_MAX))),
         ("docs/operations.md", format!("kept a write waiting for {} hands", in_words(limits::LEADER_STALL_MAX))),
         ("docs/metrics.md", format!("at most {} pairs", thousands(limits::METRIC_SERIES_MAX))),
-        ("docs/discovery.md", format!("looks round for {} ms", limits::BOOTSTRAP_PROBE.as_millis())),
+        ("docs/discovery.md", format!("checks for {} ms", limits::BOOTSTRAP_PROBE.as_millis())),
         ("docs/ctrlc.md", format!("none beyond {} ranges", thousands(limits::CLUSTER_MESSAGE_RANGES_MAX))),
     ]
 }
