@@ -58,7 +58,7 @@ fn figures() -> Vec<(&'static str, String)> {
         ("docs/interfaces.md", format!("deadline up to {}", seconds(limits::CALLER_WAIT_MAX))),
         ("docs/ctrlc.md", format!("(default 5 s, at most {})", seconds(limits::CALLER_WAIT_MAX))),
         ("docs/client.md", format!("A node takes {} watchers", thousands(limits::CLUSTER_WATCHERS_MAX))),
-        ("docs/interfaces.md", format!("reads nothing for {} is cut", seconds(limits::WATCH_SEND_MAX))),
+        ("docs/interfaces.md", format!("reads nothing for {} is disconnected", seconds(limits::WATCH_SEND_MAX))),
         ("docs/interfaces.md", format!("does not reach that epoch within {}", seconds(limits::WATCH_BEHIND_MAX))),
         ("docs/interfaces.md", format!("and take {} where it gives none", seconds(limits::FORWARD_WAIT_MAX))),
         ("docs/interfaces.md", format!("appends up to {} to the replicated log", kib(limits::PROPOSAL_BYTES_MAX))),
