@@ -73,7 +73,7 @@ idle: build
 mutants:
 	@RUSTFLAGS="--cfg funk_mutate" $(CARGO) run --release --locked --quiet --target-dir $(TARGET)/mutate -p funk-tests --bin mutants -- $(MUTANTS)
 
-# Types what docs/testing.md tells the author of a service to type: a bug in it is found and replayed. At most 15 minutes, builds included.
+# Types what docs/simulating.md tells the author of a service to type: a bug in it is found and replayed. At most 15 minutes, builds included.
 # Then docs/first-service.md, from a new crate to a service that survives the death of a node.
 walkthrough:
 	@tests/walkthrough
