@@ -254,7 +254,7 @@ impl fmt::Display for Refusal {
             Self::FormerGeneration { former, present, generation } => write!(
                 f,
                 "cluster {former} lost its majority and was recovered as generation {generation}, {present}: \
-                 a node of before is out; start it anew with an empty data directory to join"
+                 a node of an earlier generation cannot join; start it with an empty data directory"
             ),
             Self::Version { ours, theirs } => write!(
                 f,
