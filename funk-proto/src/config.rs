@@ -15,26 +15,26 @@ pub enum Participation {
     /// May be made a voter. The default.
     #[default]
     Full,
-    /// Learner for ever: owns shards, never votes (`--non-voting`).
+    /// Always a learner: owns shards, never votes (`--non-voting`).
     NonVoting,
-    /// In gossip only: owns nothing, votes never (`--non-member`).
+    /// An observer, in gossip only: owns nothing, never votes (`--non-member`).
     NonMember,
 }
 
-/// What keeps a former owner of a shard from having an effect on it.
+/// What keeps a previous owner of a shard from having an effect on it.
 ///
-/// A value of the cluster: only the bootstrap's counts.
+/// Cluster-wide and fixed at bootstrap; later values are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Ownership {
-    /// Its lease: nobody takes the shard before that has run out, so at every
+    /// Its lease: nobody takes the shard before the lease has run out, so at every
     /// instant at most one process serves it. The default.
     #[default]
     Leased,
     /// The application's store, which refuses writes of older epochs: the
     /// shards of a member that was declared dead are taken at once, though its
-    /// process may live and serve on for the rest of its lease. Two processes
+    /// process may be alive and serve for the rest of its lease. Two processes
     /// may then *run* one shard; only effects that the epoch fences are
-    /// exclusive. Nothing else is different: a planned move still waits for its release.
+    /// exclusive. Nothing else changes: a planned move still waits for its release.
     Fenced,
 }
 
@@ -50,8 +50,8 @@ impl Ownership {
 
 /// Intervals and limits of liveness and leases.
 ///
-/// `lease` and `drift_ppm` are cluster values: a joiner takes them from the
-/// replicated state, so only the bootstrap's count.
+/// `lease` and `drift_ppm` are cluster-wide and fixed at bootstrap: a joiner takes
+/// them from the replicated state and ignores its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Time between two heartbeats to one member. Default 20 ms. Lower: more
@@ -66,9 +66,8 @@ pub struct Timing {
     pub lease: Duration,
     /// Bound on a clock's rate error, parts per million. Default 10,000 (1 %).
     pub drift_ppm: u32,
-    /// Time that an old owner may take to hand over what it has of a moving
-    /// shard, counted from the last piece that got through; past it the shard is
-    /// released without. Default 500 ms.
+    /// Time that the transfer of a moving shard's state may go without progress;
+    /// after it the shard is released without its state. Default 500 ms.
     pub ack_timeout: Duration,
 }
 
@@ -90,7 +89,7 @@ impl Default for Timing {
 const LEADER_CHANGE_ALLOWANCE: Duration = Duration::from_millis(40);
 
 impl Timing {
-    /// Silence after which the leader calls a member dead.
+    /// Silence after which the leader declares a member dead.
     pub fn member_timeout(&self) -> Duration {
         self.liveness_interval * self.liveness_retries + self.liveness_interval / 2
     }
@@ -148,15 +147,15 @@ impl Timing {
     }
 }
 
-/// All that a node is told at its start.
+/// What a node is told at start.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// This node's stable name.
     pub name: NodeName,
     /// The cluster's name; nodes of other names never mix with ours.
     pub cluster: ClusterName,
-    /// Gossip with nodes of every cluster name, and show none: for a node that
-    /// others only join through. Needs [`Participation::NonMember`].
+    /// Gossip with nodes of every cluster name, and show none of its own: for a node
+    /// that others only join through. Needs [`Participation::NonMember`].
     pub every_cluster: bool,
     /// Advertised address of the gossip socket (`ep.serf`), UDP and TCP.
     pub serf: SocketAddr,
@@ -170,37 +169,36 @@ pub struct NodeConfig {
     pub service: String,
     /// Gossip addresses to join through. Empty: wait to be found.
     pub join: Vec<SocketAddr>,
-    /// Join addresses may come later too, from discovery: a bootstrap looks
-    /// round for a cluster of its name before it starts one.
+    /// Join addresses may also come later, from discovery: a bootstrap first checks
+    /// for a cluster of its name.
     pub discovery: bool,
     /// Start a new cluster.
     pub bootstrap: bool,
-    /// Whether the leader adds nodes that ask to join by themselves.
+    /// Whether the leader admits nodes that ask to join. If not, an operator adds them.
     pub auto_join: bool,
-    /// Shards of the cluster; read only at bootstrap. 1 to [`limits::SHARDS_MAX`].
+    /// Shards of the cluster; used at bootstrap only. 1 to [`limits::SHARDS_MAX`].
     pub shards: u32,
-    /// What keeps a former owner from having an effect; read only at bootstrap.
+    /// What keeps a previous owner from having an effect; used at bootstrap only.
     pub ownership: Ownership,
     /// Share of the shards relative to the other members. 1 to [`limits::WEIGHT_MAX`].
     pub weight: u32,
-    /// It is to own no more shards than this. If all members together have
-    /// room for fewer than there are, the rest is spread by weight.
+    /// Maximum number of shards this node may own. If all members together have too
+    /// little capacity, the excess is spread by weight.
     pub capacity: Option<NonZeroU32>,
     /// Failure zone: voters are spread over zones first. Empty: none.
     pub zone: String,
     /// Whether this node votes, learns or only watches.
     pub participation: Participation,
-    /// Whether the application gives what it has of a shard to the shard's next
-    /// owner when the shard moves as planned: see [`Output::StateWanted`](crate::Output::StateWanted).
+    /// Whether the application passes a shard's state to the next owner in a planned
+    /// move: see [`Output::StateWanted`](crate::Output::StateWanted).
     pub hands_over_state: bool,
     /// Whether writes outlast the process: the node has a data directory.
     pub durable: bool,
-    /// Boots of this node that have surely ended, the newest last: those of former
-    /// processes that held a lock which this one holds now. At most [`limits::FORMER_BOOTS_MAX`].
-    /// Their shards are served again without a wait for their leases. Empty: nothing is sure.
+    /// Boots of this node that have certainly ended, the newest last: previous holders
+    /// of the data directory's lock, which this process holds now. At most [`limits::FORMER_BOOTS_MAX`].
+    /// Their shards are served again without a wait for their leases. Empty: nothing is known.
     pub former_boots: Vec<BootId>,
-    /// Unix nanoseconds at the start, recorded in the bootstrap state. The
-    /// core decides nothing by it.
+    /// Unix nanoseconds at start, recorded in the bootstrap state. It decides nothing.
     pub wall_clock_ns: i64,
     /// Intervals and limits.
     pub timing: Timing,

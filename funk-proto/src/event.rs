@@ -66,10 +66,10 @@ pub enum Event {
         /// Which, ascending.
         shards: Vec<ShardId>,
     },
-    /// There are more shards than the members' capacities have room for: so many
-    /// are spread by weight all the same. 0: there is room again.
+    /// There are more shards than the members' capacities allow; the excess is spread
+    /// by weight all the same. 0: there is room again.
     OverCapacity {
-        /// Shards that there is no room for.
+        /// Shards beyond all capacities.
         shards: u32,
     },
     /// A user proposal was committed; the same on every node, in index order.
@@ -88,9 +88,9 @@ pub enum Event {
     },
     /// This node cannot be part of the cluster; it should stop and say why.
     Refused(Refusal),
-    /// Another cluster has this one's name: two nodes were started with a
-    /// bootstrap at one moment. Both go on by themselves and take in nobody who
-    /// sees both; one of them must be stopped. Told once for each other cluster.
+    /// Another cluster has this one's name: two nodes bootstrapped simultaneously.
+    /// Both clusters continue separately and admit no node that sees both; one of them
+    /// must be stopped. Reported once per other cluster.
     TwinCluster {
         /// This node's cluster.
         ours: ClusterId,
@@ -115,7 +115,7 @@ pub enum Event {
         /// Gossip addresses.
         addresses: Vec<std::net::SocketAddr>,
     },
-    /// A source of addresses gave none; it goes on trying.
+    /// A source of addresses gave none; it keeps trying.
     SearchFailed {
         /// Which source.
         source: String,
@@ -148,7 +148,7 @@ pub enum Outcome {
     Rejected(crate::error::RequestError),
     /// An operation on members is done.
     Done,
-    /// An operation on members ended without its end.
+    /// A membership operation ended without completing.
     Refused(crate::error::OperationRefused),
     /// It may or may not be applied: the leader was lost after it was sent.
     Unknown,

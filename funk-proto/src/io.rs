@@ -108,17 +108,17 @@ pub enum Input {
         change: LogIndex,
         /// The shard.
         shard: ShardId,
-        /// What its next owner is to have; `None`: nothing.
+        /// The state for its next owner; `None`: nothing.
         state: Option<Bytes>,
     },
-    /// The process did not run for `gap`, or the clock jumped: leases are dropped, waits prolonged.
+    /// The process did not run for `gap`, or the clock jumped: leases are dropped and waits extended.
     ClockGap {
         /// How late the pass came.
         gap: Duration,
     },
 }
 
-/// What is to be done outside, in this order.
+/// What the driver must do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a datagram; it may be lost.
@@ -168,8 +168,8 @@ pub enum Output {
         /// The shards, ascending.
         shards: Vec<ShardId>,
     },
-    /// Ask the application what the next owner of these shards is to have, and
-    /// answer [`Input::StateGiven`] for each. Nobody has a guard of them any more.
+    /// Ask the application for the state of these shards, which goes to their next
+    /// owner, and answer [`Input::StateGiven`] for each. No guard of them is left.
     /// Only with [`NodeConfig::hands_over_state`](crate::NodeConfig::hands_over_state).
     StateWanted {
         /// The map change that takes the shards away.
@@ -177,14 +177,14 @@ pub enum Output {
         /// The shards, ascending.
         shards: Vec<ShardId>,
     },
-    /// A shard became this node's, and its former owner handed this over. To be
-    /// had by the application before it gets a guard of that shard and epoch.
+    /// A shard became this node's, and its previous owner handed this over. The
+    /// application must have it before it gets a guard of that shard and epoch.
     StateReceived {
         /// The shard.
         shard: ShardId,
         /// The shard's new epoch.
         epoch: Epoch,
-        /// What the former owner gave.
+        /// The state that the previous owner gave.
         state: Bytes,
     },
     /// Ask the application for its state after all commits up to `index`.
@@ -214,8 +214,7 @@ pub struct Persist {
     pub replaces: bool,
 }
 
-/// What the store held at start. Empty for a node without a data directory,
-/// and in one that was never used.
+/// What the store held at start. Empty without a data directory, and in a fresh one.
 ///
 /// A node keeps its Raft id in its records, so one that finds none is a new
 /// member: an id that ever voted never comes back with an empty log.

@@ -94,7 +94,8 @@ pub const ENDPOINT_NAME_BYTES_MAX: usize = 64;
 pub const QUEUED_REQUESTS_MAX: usize = 4_096;
 /// Bytes of requests waiting at the ingress.
 pub const QUEUED_BYTES_MAX: usize = 64 << 20;
-/// One in so many of those requests and bytes may wait besides, which another node passed on a moment too early.
+/// Extra capacity, as a fraction (1/N) of the two above, for requests that a peer passed on before this node applied
+/// the map that makes it the owner.
 pub const QUEUED_HOPS_SHARE: usize = 4;
 /// Time that a request waits at the ingress for its shard to have an owner.
 pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -33,13 +33,13 @@ mutants! {
     QuorumOffByOne,
     /// Only the newer half of a joint configuration backs a leader.
     OneHalfOfJointBacks,
-    /// A voter hides in its vote what it promised to the former leader.
+    /// A voter hides in its vote what it promised to the previous leader.
     VoteHidesPromise,
     /// A voter that voted has no promise left to report with the next vote.
     VoteClearsPromise,
     /// A vote reports what was promised when the pre-vote was given.
     PromiseReadAtPreVote,
-    /// A voter that starts again forgets what its former boot promised.
+    /// A restarted voter forgets what its previous boot promised.
     RestartForgetsPromise,
     /// A new leader forgets the promises of its voters.
     PromisesNotInherited,
@@ -55,7 +55,7 @@ mutants! {
     GrantNotCharged,
     /// A lease counts from the newest ask, not from the one that is answered.
     LeaseFromNewestAsk,
-    /// A lease once held is held for ever.
+    /// A lease once held is held forever.
     LeaseNeverEnds,
     /// A leader's own lease needs no acks.
     OwnLeaseWithoutAcks,
@@ -73,17 +73,17 @@ mutants! {
     ReleaseOfAnyMove,
     /// An owner releases shards while requests are still inside.
     ReleasedBeforeDrained,
-    /// An owner waits for nobody who is inside under the lease of before its gate closed.
+    /// On release, guards issued under the lease in force when the gate closed are not waited for.
     FrozenLeaseForgotten,
-    /// A release is said once, whoever hears it.
+    /// A release is sent once, whether or not it arrives.
     ReleaseSaidOnce,
     /// The owner of a shard that moves goes on serving it.
     GateStaysOpen,
     /// A shard that moves is its destination's at once.
     MovedAtOnce,
-    /// A shard that moves to a member which died waits for it for ever.
+    /// A shard that moves to a member which died waits for it forever.
     MoveNotRetargeted,
-    /// What is said of one boot of a node counts for another.
+    /// What is said about one boot of a node counts for another.
     BootNotCompared,
     /// A goodbye that comes again is taken for one of the boot that runs now.
     GoodbyeOfAnyBoot,
@@ -93,11 +93,11 @@ mutants! {
     EpochStays,
     /// A node that did not run keeps its lease.
     GapKeepsLease,
-    /// A node that did not run takes the time for passed in its waits.
+    /// A node that did not run counts that time as waited.
     GapEndsWaits,
     /// A node whose clock stood still without a trace does not learn it from others' clocks.
     StoppedClockUnnoticed,
-    /// Voters change although a promise of a former set still runs.
+    /// Voters change although a promise of a previous set still runs.
     VotersChangeTooEarly,
     /// A joint configuration ends at once.
     JointLeftAtOnce,
@@ -105,17 +105,17 @@ mutants! {
     ForcedByOneWitness,
     /// A granted vote counts for another voter as well.
     VoteCountedTwice,
-    /// A leader that hears nobody goes on saying that it leads.
+    /// A leader that hears nobody keeps sending heartbeats.
     DeafLeaderBeats,
-    /// A leader that leaves takes its own vote away and goes on leading.
+    /// A leader that leaves removes its own vote and keeps leading.
     RemovedLeaderLeads,
-    /// What was found of one boot by refused dials counts for the next.
+    /// Evidence against one boot, from refused dials, counts against the next.
     EvidenceOfAnyBoot,
     /// Votes and acks leave before the writes that they speak of are stable.
     SentBeforeWritten,
     /// Two entries of one batch are applied in the wrong order.
     AppliedOutOfOrder,
-    /// A member that is dead comes back by an old word about its life.
+    /// A dead member comes back by an old message that says it is alive.
     StaleAliveAccepted,
     /// An accusation counts although the accused has refuted it.
     OldAccusationAccepted,
@@ -127,7 +127,7 @@ mutants! {
     AnySenderBelieved,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
-    /// A barrier tells what its node has applied, and asks nobody.
+    /// A barrier returns what its node has applied, without asking the log.
     BarrierWithoutLog,
     /// A user's proposal is appended twice.
     ProposedTwice,

@@ -18,9 +18,9 @@ pub enum Request {
     /// Append `bytes` to the replicated log. Ends with
     /// [`Event::RequestDone`](crate::event::Event::RequestDone).
     Propose(Bytes),
-    /// Append an entry that holds nothing. When it ends with
-    /// [`Outcome::Committed`](crate::event::Outcome::Committed), this node has applied all that was
-    /// committed anywhere before it was asked: what the application reads then is linearizable.
+    /// Append an empty entry. When it ends with
+    /// [`Outcome::Committed`](crate::event::Outcome::Committed), this node has applied everything that was
+    /// committed anywhere before the request: what the application reads then is linearizable.
     Barrier,
     /// Join through these gossip addresses, in addition to the configured ones.
     Join(Vec<SocketAddr>),
@@ -36,13 +36,13 @@ pub enum Request {
     /// Hand leadership to another voter. This request and those after it are
     /// for the leader, and end with [`Event::RequestDone`](crate::event::Event::RequestDone).
     StepDown,
-    /// Let a node in that gossip knows. Done when it is a member.
+    /// Admit a node that gossip knows. Done when it is a member.
     AddMember(NodeName),
-    /// Take a member out: one that is up gives its shards up first. Done when it
-    /// is in no table any more; that boot cannot come back.
+    /// Remove a member; one that is up hands its shards over first. Done when it is
+    /// out of the member table; that boot cannot come back.
     RemoveMember(NodeName),
-    /// Move a member's shards away; it stays a member, and gets none until it
-    /// is started again. Done when it owns none.
+    /// Move a member's shards away; it stays a member and gets none until its next
+    /// restart. Done when it owns none.
     Drain(NodeName),
     /// Pin shards to a node, or with `None` free them. Done when the log says
     /// so; they move after that, while the node is up and not drained.
@@ -52,11 +52,11 @@ pub enum Request {
         /// Where to.
         node: Option<NodeName>,
     },
-    /// Give a member another weight, until it is started again. Done when the
-    /// log says so; shards move after that.
+    /// Set a member's weight until its next restart. Done when the log says so; shards
+    /// move after that.
     SetWeight(NodeName, u32),
     /// For a survivor of a cluster that lost more than half of its voters for
-    /// good: go on alone, as the cluster's next generation, under a new
+    /// good: continue alone, as the cluster's next generation, under a new
     /// [`ClusterId`](crate::id::ClusterId). Done when this node leads it;
     /// refused while a majority can be reached.
     Recover,

@@ -1,5 +1,5 @@
-//! A user's service as a value: it is handed what happened and says what is to
-//! be done, and so runs under a simulator as well as in production.
+//! A user's service as a value: it is given what happened and returns what must be
+//! done, so it runs under a simulator as well as in production.
 
 use bytes::Bytes;
 
@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 /// The right to serve one shard, as it was when the request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Right {
-    /// The shard's epoch: what a store is to be fenced with.
+    /// The shard's epoch, for fencing writes to a store.
     pub epoch: Epoch,
-    /// The right ends then, unless the lease is renewed before.
+    /// When the right ends, unless the lease is renewed before.
     pub valid_until: Timestamp,
 }
 
@@ -40,7 +40,7 @@ pub enum ServiceInput {
         /// How it ended.
         outcome: Outcome,
     },
-    /// The state after all commits up to `index` is wanted: answer with [`ServiceOutput::Snapshot`].
+    /// The state after all commits up to `index` is needed: answer with [`ServiceOutput::Snapshot`].
     SnapshotWanted {
         /// The index.
         index: LogIndex,
@@ -52,15 +52,15 @@ pub enum ServiceInput {
         /// The state.
         state: Bytes,
     },
-    /// These shards are about to move to another owner, nobody has a right to
-    /// them any more: answer with [`ServiceOutput::State`] for each. Only where states go along.
+    /// These shards are about to move to another owner and nobody has a right to them
+    /// any more: answer with [`ServiceOutput::State`] for each. Only if state goes along.
     StateWanted {
         /// The move.
         change: LogIndex,
         /// The shards, ascending.
         shards: Vec<ShardId>,
     },
-    /// A shard became this node's, and its former owner handed this over.
+    /// A shard became this node's, and its previous owner handed this over.
     StateReceived {
         /// The shard.
         shard: ShardId,
@@ -73,7 +73,7 @@ pub enum ServiceInput {
     Timeout,
 }
 
-/// What a service wants done.
+/// What the service asks its node to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceOutput {
     /// Answer a request under its right: the answer goes out only if the right
@@ -91,7 +91,7 @@ pub enum ServiceOutput {
         /// The answer.
         bytes: Bytes,
     },
-    /// Turn a request away: surely nothing of it was or will be done.
+    /// Refuse a request: nothing of it was or will be done.
     Refuse {
         /// The request's number.
         request: u64,
@@ -103,7 +103,7 @@ pub enum ServiceOutput {
         /// What to append.
         bytes: Bytes,
     },
-    /// What the next owner of a shard is to have.
+    /// The state for a shard's next owner.
     State {
         /// The move.
         change: LogIndex,

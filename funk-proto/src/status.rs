@@ -13,15 +13,15 @@ use crate::time::Timestamp;
 pub enum NodeState {
     /// Not started.
     Invalid,
-    /// Looking for a cluster, or waiting to be taken in.
+    /// Looking for a cluster, or waiting to be admitted.
     Joining,
     /// Knows the leader, has applied the committed map, and holds a lease or owns no shard.
     Operational,
-    /// No leader is known.
+    /// No leader is known, or the lease is over while this node owns shards.
     Voting,
     /// Some of its own shards are moving; it serves the others.
     Resharding,
-    /// Starting up: a bootstrap looks round, or storage is read.
+    /// Starting up: a bootstrap checks for a cluster of its name, or storage is read.
     Starting,
     /// Stopping.
     Stopping,
@@ -113,7 +113,7 @@ pub struct MemberStatus {
     pub name: NodeName,
     /// Its Raft id, if it is a candidate member.
     pub id: Option<RaftId>,
-    /// Its present boot, if the cluster holds it for up.
+    /// Its present boot, if the cluster considers it up.
     pub boot: Option<BootId>,
     /// Gossip status.
     pub gossip: GossipStatus,
@@ -205,15 +205,15 @@ pub struct GossipCounters {
     pub conflicts: u64,
     /// Dropped: nothing here waits for it, or it is meant for another.
     pub unexpected: u64,
-    /// How far this node distrusts itself, 0 (healthy) to 7. No counter.
+    /// Local health score, as in memberlist: 0 healthy, 7 worst. Not a counter.
     pub health: u32,
-    /// Messages that wait to be told to everybody. No counter.
+    /// Messages that wait to be gossiped. Not a counter.
     pub queued: u32,
 }
 
 impl GossipCounters {
-    /// All that was dropped. Records of other clusters' nodes and answers that
-    /// came too late are no fault and not in it.
+    /// Everything that was dropped, except records of other clusters' nodes and late
+    /// answers, which are no fault.
     pub fn dropped(&self) -> u64 {
         self.malformed + self.oversized + self.checksum + self.unusable + self.no_room
     }
@@ -262,10 +262,10 @@ pub struct Status {
     pub shards_owned: u32,
     /// Bootstrap time, Unix nanoseconds; 0 before it is known.
     pub created_ns: i64,
-    /// The cluster's generation: 1, and one more with each recovery from the
-    /// loss of its majority. 0 while this node is in none.
+    /// The cluster's generation: 1, plus one for each recovery from a lost majority.
+    /// 0 while this node is in no cluster.
     pub generation: u64,
-    /// What keeps a former owner from having an effect; `None` while this node is in no cluster.
+    /// What keeps a previous owner from having an effect; `None` while this node is in no cluster.
     pub ownership: Option<Ownership>,
     /// Shards beyond the capacity of all members; they are spread by weight.
     pub over_capacity: u32,

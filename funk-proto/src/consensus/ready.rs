@@ -137,7 +137,7 @@ impl Consensus {
         }
     }
 
-    /// A write that Raft did not ask for: it makes no ready of Raft's stable.
+    /// A write outside Raft's `Ready`; its token must not advance `on_persist_ready`.
     fn persist_beside(&mut self, record: Bytes, replaces: bool) {
         let token = self.take_token();
         let number = self.outstanding.back().map_or(0, |write| write.number);

@@ -1,20 +1,20 @@
 //! Whether this node's clock stood still without a trace, by the clock of a peer.
 //!
 //! Leases rely on clocks that count every pause. A machine that is stopped and
-//! resumed with all of its clocks standing still has no gap to see; but the
-//! next datagram of a peer shows that time has passed there. Each datagram
-//! says when it left by its sender's clock. One that answers a datagram of ours left after
-//! that was sent, so ours was ahead of the peer's by so much *at least*; any datagram
-//! left before it came, so ours is ahead by so much *at most*. When the most of now is below the
-//! least of before, and the drift bound does not explain it, our clock lost time.
+//! resumed with all of its clocks standing still sees no gap; but the next
+//! datagram of a peer shows that time has passed there. Each datagram says when
+//! it left by its sender's clock. One that answers a datagram of ours left after
+//! ours did: a lower bound on how far our clock is ahead of the peer's. Any datagram
+//! left before it arrived: an upper bound. If the current upper bound is below an
+//! earlier lower bound by more than drift allows, our clock stood still.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Below the length of a pause that matters, above how exact stamps are.
+/// Shorter than any pause that matters, longer than the error of the stamps.
 const SLACK_NANOS: i128 = 5_000_000;
-/// A peer whose clock is faster than it may be shows a loss again and again: it is believed once in this time.
+/// A peer whose clock runs too fast shows a loss again and again: it is believed once in this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of how far this node's clock is ahead of one peer's.

@@ -15,9 +15,9 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct QuorumContact {
     heard: BTreeMap<RaftId, Timestamp>,
-    /// Nobody can be missed for longer than since then.
+    /// Silence is counted from here at the earliest.
     since: Timestamp,
-    /// It is known that nobody hears: told once.
+    /// The loss of the majority was reported already.
     told: bool,
 }
 
@@ -26,7 +26,7 @@ impl QuorumContact {
         Self { heard: BTreeMap::new(), since: now, told: false }
     }
 
-    /// Others are to be heard now, or time has passed in which nobody could be.
+    /// Starts counting again: others can be heard from now on.
     pub(super) fn restart(&mut self, now: Timestamp) {
         self.since = now;
     }
