@@ -187,7 +187,7 @@ impl JoinFailures {
         }
         *count += 1;
         if count.is_power_of_two() {
-            tracing::warn!(%address, reason, times = *count, "cannot join there, trying on");
+            tracing::warn!(%address, reason, times = *count, "cannot join there, retrying");
         }
     }
 }

@@ -143,7 +143,7 @@ async fn watch<R: Runtime>(
             match snapshot.keep(&before.addresses()) {
                 Ok(()) => failed = false,
                 Err(error) if !failed => {
-                    tracing::warn!(%error, "--snapshot cannot be written, trying on");
+                    tracing::warn!(%error, "--snapshot cannot be written, retrying");
                     failed = true;
                 }
                 Err(_) => {}
