@@ -27,7 +27,7 @@ pub struct CtrlFlags {
     /// Name of the cluster [default: clusterfunk]
     #[arg(short = 'n', long, global = true, env = "FUNK_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<ClusterName>,
-    /// Look for a node by mDNS, where neither --endpoint nor --join says where one is
+    /// Look for a node by mDNS if there is neither --endpoint nor --join
     #[arg(short = 'z', long, global = true, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set,
         value_parser = boolean())]
@@ -35,7 +35,7 @@ pub struct CtrlFlags {
     /// Management endpoint of a node
     #[arg(short = 'e', long, global = true, env = "FUNK_ENDPOINT", value_name = "HOST:PORT")]
     pub endpoint: Option<JoinAddress>,
-    /// Serf address of a node, whose management endpoint is asked for there; repeatable
+    /// Serf address of a node, which is asked for a management endpoint; repeatable
     #[arg(long, global = true, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
     /// Use TLS; not available in this version
@@ -50,7 +50,7 @@ pub struct CtrlFlags {
     /// text or json
     #[arg(long, global = true, env = "FUNK_OUTPUT", value_enum, value_name = "FORMAT", default_value = "text")]
     pub output: OutputFormat,
-    /// Time for all of it
+    /// Overall time limit, at most 60s
     #[arg(long, global = true, env = "FUNK_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
     /// What to do
@@ -86,11 +86,11 @@ pub enum Command {
         #[arg(long, value_name = "SHARDS")]
         unpin: Option<Shards>,
     },
-    /// Let another voter lead
+    /// Make another voter lead
     StepDown,
     /// How to bring back a cluster that lost its majority; with --from, do it
     Recover {
-        /// The survivor that goes on alone, as the cluster's next generation
+        /// The survivor that continues alone, as the cluster's next generation
         #[arg(long, value_name = "ID")]
         from: Option<NodeName>,
     },
@@ -106,7 +106,7 @@ pub enum Command {
 /// What to do with a node.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NodeCommand {
-    /// Make a node that is in gossip a member
+    /// Admit a node that is in gossip
     Add {
         /// Its id
         id: NodeName,
@@ -116,7 +116,7 @@ pub enum NodeCommand {
         /// Its id
         id: NodeName,
     },
-    /// Take all shards from a member, which stays one
+    /// Move all shards away from a member, which stays one
     Drain {
         /// Its id
         id: NodeName,

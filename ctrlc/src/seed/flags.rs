@@ -12,10 +12,10 @@ use funk_proto::id::{ClusterName, NodeName};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "seed", version)]
 pub struct SeedFlags {
-    /// Name of the cluster; nodes of other names are turned away
+    /// Name of the cluster; nodes of other names are rejected
     #[arg(long, env = "FUNK_CLUSTER_NAME", value_name = "NAME", default_value = "clusterfunk")]
     pub cluster_name: ClusterName,
-    /// Welcome nodes of every cluster name; not by mDNS, where nodes are found by it
+    /// Accept nodes of every cluster name; no mDNS then, since it searches by name
     #[arg(long, env = "FUNK_EVERY_CLUSTER", value_parser = boolean(), conflicts_with = "cluster_name")]
     pub every_cluster: bool,
     /// Stable name of the node, 1 to 28 of A-Z a-z 0-9 . - [default: 16 random hex digits]
@@ -37,7 +37,7 @@ pub struct SeedFlags {
     /// Status page
     #[arg(long, env = "FUNK_HTTP", value_name = "HOST:PORT")]
     pub http: Option<SocketAddr>,
-    /// File of the members' addresses: joined at the start, rewritten when they change
+    /// File of the members' addresses: joined at start, rewritten when they change
     #[arg(long, env = "FUNK_SNAPSHOT", value_name = "FILE")]
     pub snapshot: Option<PathBuf>,
     /// What is logged, and how

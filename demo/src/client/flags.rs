@@ -19,14 +19,14 @@ pub struct ClientFlags {
     /// Serf address of a node, repeatable
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
-    /// Look for nodes by mDNS where no --join says where they are
+    /// Look for nodes by mDNS if there is no --join
     #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub zeroconf: bool,
     /// Requests to send in all
     #[arg(long, env = "FUNK_REPEATS", value_name = "N", default_value_t = 1_000)]
     pub repeats: u64,
-    /// Time to go on, whatever --repeats says
+    /// Time to keep sending, whatever --repeats says
     #[arg(long, env = "FUNK_DURATION", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// Pause of each worker between two requests
@@ -43,7 +43,7 @@ pub struct ClientFlags {
     #[arg(long, env = "FUNK_RETRY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub retry: bool,
-    /// End with a JSON object in place of the table
+    /// End with a JSON object instead of the table
     #[arg(long, env = "FUNK_JSON", value_parser = boolean())]
     pub json: bool,
 }

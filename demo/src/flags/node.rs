@@ -30,7 +30,7 @@ pub enum Transport {
     Quic,
 }
 
-/// What keeps a former owner of a shard from having an effect.
+/// What keeps a previous owner of a shard from having an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OwnershipName {
     /// Its lease, which ends before anyone else may serve.
@@ -46,7 +46,7 @@ pub struct NodeFlags {
     /// Start a new cluster
     #[arg(long, env = "FUNK_BOOTSTRAP", value_parser = boolean())]
     pub bootstrap: bool,
-    /// Go on alone with what is in the data directory, when more than half of the voters are lost for good
+    /// Continue alone with what is in the data directory, when more than half of the voters are lost for good
     #[arg(long, env = "FUNK_RECOVER", value_parser = boolean(), requires = "data_dir", conflicts_with = "bootstrap")]
     pub recover: bool,
     /// Name of the cluster; clusters of different names never mix
@@ -72,18 +72,18 @@ pub struct NodeFlags {
     /// Directory for log and snapshots
     #[arg(long, env = "FUNK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Number of shards, read only at bootstrap
+    /// Number of shards, used only at bootstrap
     #[arg(long, env = "FUNK_SHARDS", value_name = "N", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub shards: u32,
-    /// What keeps a former owner of a shard from having an effect, read only at bootstrap
+    /// What keeps a previous owner of a shard from having an effect, used only at bootstrap
     #[arg(long, env = "FUNK_OWNERSHIP", value_enum, default_value = "leased")]
     pub ownership: OwnershipName,
     /// Share of the shards relative to the other nodes
     #[arg(long, env = "FUNK_WEIGHT", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub weight: u32,
-    /// Own no more shards than this, while the nodes together have room for all
+    /// Maximum number of shards, while the nodes together have room for all
     #[arg(long, env = "FUNK_CAPACITY", value_name = "N")]
     pub capacity: Option<NonZeroU32>,
     /// Failure zone
@@ -128,10 +128,10 @@ pub struct NodeFlags {
     /// Silence after which a voter gives the leader up
     #[arg(long, env = "FUNK_LEADER_TIMEOUT", value_name = "TIME", default_value = "80ms", value_parser = duration)]
     pub leader_timeout: Duration,
-    /// Lease length, read only at bootstrap
+    /// Lease length, used only at bootstrap
     #[arg(long, env = "FUNK_LEASE", value_name = "TIME", default_value = "150ms", value_parser = duration)]
     pub lease: Duration,
-    /// Time an old owner may take to release a moving shard
+    /// Time without progress after which a moving shard is released without its state
     #[arg(long, env = "FUNK_ACK_TIMEOUT", value_name = "TIME", default_value = "500ms", value_parser = duration)]
     pub ack_timeout: Duration,
     /// Gossip key, base64

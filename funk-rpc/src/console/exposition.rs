@@ -122,7 +122,7 @@ fn members(page: &mut Page<'_>, status: &Status) {
     let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
     page.gauge("funk_voters", "Voters.", voters().count());
     let up = voters().filter(|voter| voter.boot.is_some()).count();
-    page.gauge("funk_voters_up", "Voters that the cluster holds for up.", up);
+    page.gauge("funk_voters_up", "Voters that the cluster considers up.", up);
 }
 
 fn counters(page: &mut Page<'_>, counters: &Counters) {
@@ -151,7 +151,7 @@ fn counters(page: &mut Page<'_>, counters: &Counters) {
 
 /// What gossip did, and by what reason it dropped messages.
 fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
-    let health = "How far the node distrusts its own view of others, 0 (healthy) to 7.";
+    let health = "Local health score as in memberlist: 0 healthy, 7 worst.";
     page.gauge("funk_gossip_health", health, gossip.health);
     page.gauge("funk_gossip_queued", "Messages that wait to be told to everybody.", gossip.queued);
     for (name, help, value) in [

@@ -43,6 +43,30 @@ fn links_and_anchors_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Words that pages once had, and the ones that readers know.
+const PLAIN: [(&str, &str); 9] = [
+    ("held for dead", "considered dead"),
+    ("holds for dead", "considers dead"),
+    ("look round", "check for"),
+    ("looks round", "checks for"),
+    ("at one moment", "simultaneously"),
+    ("99 of 100", "p99"),
+    ("former owner", "previous owner"),
+    ("fail-over", "failover"),
+    ("let in by hand", "admitted manually"),
+];
+
+#[test]
+fn pages_use_the_words_that_readers_know() {
+    let mut found = Vec::new();
+    for document in documents().into_iter().filter(|document| document != "CHANGELOG.md") {
+        let text = read(&workspace().join(&document)).split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let said = PLAIN.iter().filter(|(word, _)| text.contains(word));
+        found.extend(said.map(|(word, better)| format!("{document} says `{word}`: say `{better}`")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn every_page_is_in_the_index() {
     let listed: BTreeSet<String> = links(&read(&workspace().join("docs/README.md"))).into_iter().collect();
