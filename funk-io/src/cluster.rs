@@ -2,31 +2,24 @@
 
 mod shards;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, PoisonError};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use bytes::Bytes;
-use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
-use funk_proto::error::OperationRefused;
 use funk_proto::id::{LogIndex, NodeName, ShardId, WorkerId};
 use funk_proto::shards::RouteTable;
-use funk_proto::shards::dry_run::{DryRun, WhatIf};
 use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
 
-use crate::discovery::search::Switch;
-use crate::driver::counters::{Counters, IoCounters};
-use crate::endpoints::{Board, Endpoints};
+use crate::driver::counters::IoCounters;
+use crate::endpoints::Endpoints;
 use crate::error::{OperationError, ProposeError, StopReason, Stopped};
-use crate::events::{Bus, Events};
-use crate::gate::Gate;
+use crate::events::Events;
 use crate::gate::guard::{NotOwner, ShardGuard};
-use crate::last_words::{LastWords, Words};
+use crate::last_words::LastWords;
 use crate::meters::Meters;
+use crate::shared::{Alive, Command, Shared};
 use crate::watch::Watch;
 
 /// A handle to a node that runs in this process. Clones are cheap and stand
@@ -36,132 +29,6 @@ pub struct Cluster {
     shared: Arc<Shared>,
     /// Dropped with the last handle.
     _alive: Arc<Alive>,
-}
-
-/// What handle and driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) name: NodeName,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) bus: Bus,
-    /// The live nodes' endpoints.
-    pub(crate) board: Arc<Board>,
-    /// What the peers are told when this process ends.
-    pub(crate) words: Arc<Words>,
-    pub(crate) inbox: Sender<Command>,
-    /// A second receiver, for commands that the driver never saw.
-    leftovers: Inbox,
-    /// Wakes the driver for its inbox.
-    pub(crate) wake: Waker,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) meters: Arc<Meters>,
-    /// Whether the last handle was dropped.
-    pub(crate) orphaned: AtomicBool,
-    /// Names of this node's endpoints, counted here so that one too many is refused at once.
-    pub(crate) endpoints: Mutex<BTreeSet<String>>,
-    /// Of the thread that finds other nodes.
-    pub(crate) search: Switch,
-    stop: Mutex<Option<StopReason>>,
-    stopped: Bell,
-}
-
-/// What the application asks of the driver.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Propose(Bytes, Sender<Result<Outcome, RequestError>>),
-    Join(Vec<SocketAddr>, Sender<Result<(), RequestError>>),
-    /// An operation on members.
-    Operate(Request, Sender<Result<Outcome, RequestError>>),
-    Leave,
-    SetEndpoint {
-        name: String,
-        address: Option<SocketAddr>,
-    },
-    Status(Sender<Status>),
-    /// What a change would move.
-    Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
-    /// The service appends to the log.
-    ServicePropose {
-        tag: u64,
-        bytes: Bytes,
-    },
-    /// The service's answer: its state at the index.
-    SnapshotTaken {
-        index: LogIndex,
-        state: Bytes,
-    },
-    /// The application's answer: what the shard's next owner is to have.
-    StateGiven {
-        change: LogIndex,
-        shard: ShardId,
-        state: Option<Bytes>,
-    },
-}
-
-#[derive(Debug)]
-struct Alive(Arc<Shared>);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.orphaned.store(true, Ordering::SeqCst);
-        self.0.wake.wake_by_ref();
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(
-        name: NodeName,
-        gate: Arc<Gate>,
-        (inbox, leftovers): (Sender<Command>, Inbox),
-        wake: Waker,
-        endpoints: BTreeSet<String>,
-        meters: Arc<Meters>,
-    ) -> Self {
-        Self {
-            name,
-            gate,
-            bus: Bus::default(),
-            board: Arc::default(),
-            words: Arc::default(),
-            inbox,
-            leftovers,
-            wake,
-            counters: Arc::default(),
-            meters,
-            orphaned: AtomicBool::new(false),
-            endpoints: Mutex::new(endpoints),
-            search: Switch::default(),
-            stop: Mutex::new(None),
-            stopped: Bell::new(),
-        }
-    }
-
-    /// The driver has stopped, its sockets are closed: nobody waits any longer.
-    pub(crate) fn end(&self, why: StopReason) {
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        self.inbox.close();
-        // Their askers wait for an answer until the command is dropped.
-        while self.leftovers.try_recv().is_ok() {}
-        self.bus.end();
-        self.board.end();
-        self.search.stop();
-        self.stopped.notify(usize::MAX);
-    }
-
-    /// The search has ended, and with it the registration of this node.
-    pub(crate) fn search_ended(&self) {
-        self.stopped.notify(usize::MAX);
-    }
-
-    fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) async fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.inbox.send(command).await.map_err(|_| Stopped)?;
-        self.wake.wake_by_ref();
-        Ok(())
-    }
 }
 
 impl Cluster {
@@ -434,6 +301,3 @@ impl Cluster {
         }
     }
 }
-
-/// The driver's end of the inbox.
-pub(crate) type Inbox = Receiver<Command>;

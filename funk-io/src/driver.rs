@@ -12,6 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `parts` | what it is made of |
 //! | `hub` | who woke the driver |
 //! | `alarm` | the one timer |
 //! | `datagrams` | the two UDP sockets |
@@ -27,6 +28,7 @@ pub(crate) mod counters;
 mod datagrams;
 mod door;
 pub(crate) mod hub;
+pub(crate) mod parts;
 mod stream;
 mod streams;
 
@@ -44,18 +46,18 @@ use datagrams::Datagrams;
 use funk_proto::time::earliest;
 use funk_proto::{Input, Node, Outcome, Output, Request, RequestError, RequestId, Timestamp, limits};
 use hub::{Hub, Source};
+use parts::Parts;
 use streams::Streams;
 
 use crate::clock::Clock;
-use crate::cluster::{Command, Inbox, Shared};
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
 use crate::hand_over::Asker;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
-use crate::service::Link;
+use crate::service::link::Link;
+use crate::shared::{Command, Inbox, Shared};
 use crate::sockets::Sockets;
-use crate::start::Parts;
 use crate::state_machine::StateMachine;
 use crate::store::{Store, StoreError};
 

@@ -11,6 +11,8 @@
 //! | `sockets` | the four sockets of a node |
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, pictures and events out |
+//! | `shared` | what the handle and the driver share |
+//! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `last_words` | what this process tells its peers when it ends |
 //! | `reaper` | a process that waits for a node's end and tells its peers |
@@ -37,9 +39,11 @@ mod gate;
 mod hand_over;
 mod last_words;
 pub mod meters;
+mod options;
 pub mod reaper;
 mod runtime;
 pub mod service;
+mod shared;
 mod sockets;
 mod start;
 mod state_machine;
@@ -55,9 +59,10 @@ pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};
+pub use options::Options;
 pub use runtime::Runtime;
 pub use sockets::Sockets;
-pub use start::{Options, random_name, start};
+pub use start::{random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

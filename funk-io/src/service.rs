@@ -8,7 +8,7 @@
 //! node goes in, then the request: so whoever is told of a right has seen all
 //! commits and states that came before that right.
 
-mod link;
+pub(crate) mod link;
 mod mailbox;
 
 use std::collections::BTreeMap;
@@ -21,15 +21,17 @@ use async_channel::Sender;
 use bytes::Bytes;
 use funk_proto::id::ShardId;
 use funk_proto::service::{Right, Service, ServiceInput, ServiceOutput};
-pub(crate) use link::Link;
+use link::Link;
 pub(crate) use mailbox::Bounds;
 use mailbox::{Asked, Mailbox, Next, Ticket};
 
-use crate::cluster::{Cluster, Command, Shared};
+use crate::cluster::Cluster;
 use crate::error::StartError;
 use crate::gate::guard::ShardGuard;
+use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::start::{Options, start_linked};
+use crate::shared::{Command, Shared};
+use crate::start::start_linked;
 
 /// Starts a node with `service` on it. The handle works as after [`start`](crate::start()); requests
 /// go through [`Requests`].

@@ -14,66 +14,25 @@ use funk_proto::id::NodeName;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Inbox, Shared};
-use crate::discovery::{Discovery, search};
+use crate::cluster::Cluster;
+use crate::discovery::search;
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
+use crate::driver::parts::Parts;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
-use crate::hand_over::{Asker, HandOver};
+use crate::hand_over::Asker;
 use crate::last_words::LastWords;
 use crate::meters::Meters;
+use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::service::Link;
+use crate::service::link::Link;
+use crate::shared::Shared;
 use crate::sockets::Sockets;
-use crate::state_machine::StateMachine;
 use crate::store::Store;
-use crate::store::data_dir::{Claimed, DataDir};
+use crate::store::data_dir::Claimed;
 use crate::store::writer::Writer;
-
-/// What a node is started with.
-#[derive(Debug)]
-pub struct Options {
-    /// The node's configuration. An address with port 0, or without an IP
-    /// address, is filled in from its socket; `wall_clock_ns` 0 from the system clock.
-    pub node: NodeConfig,
-    /// The node's bound sockets.
-    pub sockets: Sockets,
-    /// How the node finds others, and is found. Nothing: only by the join
-    /// addresses in its configuration.
-    pub discovery: Discovery,
-    /// The source of the node's randomness; `None`: drawn from the operating system.
-    pub seed: Option<Seed>,
-    /// Where the node keeps its log and snapshots; `None`: in memory, so that a
-    /// restart makes a new member.
-    pub data: Option<DataDir>,
-    /// The application's own state on the log; `None`: proposals are only seen as
-    /// events, and those before a snapshot are not seen again after a restart.
-    pub state_machine: Option<Box<dyn StateMachine>>,
-    /// What gives a moving shard's state to the next owner; `None`: nothing does.
-    pub hand_over: Option<Box<dyn HandOver>>,
-}
-
-impl Options {
-    /// Options with a seed from the operating system.
-    pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        let discovery = Discovery::default();
-        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, hand_over: None }
-    }
-
-    /// The same with a data directory.
-    #[must_use]
-    pub fn with_data(self, data: DataDir) -> Self {
-        Self { data: Some(data), ..self }
-    }
-
-    /// The same with something that gives a moving shard's state to the next owner.
-    #[must_use]
-    pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
-        Self { hand_over: Some(Box::new(hand_over)), ..self }
-    }
-}
 
 /// Starts a node on a thread of its own, named `funk-<node>`.
 ///
@@ -154,23 +113,6 @@ fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<
     let Some(claimed) = claimed else { return Ok(Store::Memory(Default::default())) };
     let writer = Writer::start(claimed, waker, meters);
     Ok(Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?))
-}
-
-/// What the driver is made of, but for what needs its runtime.
-pub(crate) struct Parts {
-    pub(crate) clock: Clock,
-    pub(crate) lease: std::time::Duration,
-    pub(crate) node: Node,
-    pub(crate) store: Store,
-    pub(crate) state_machine: Option<Box<dyn StateMachine>>,
-    pub(crate) hand_over: Option<Asker>,
-    pub(crate) service: Option<Link>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) inbox: Inbox,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) inbox_source: Arc<Source>,
-    pub(crate) drain_source: Arc<Source>,
-    pub(crate) store_source: Arc<Source>,
 }
 
 /// The driver's thread. However it ends, the gate is closed and nobody waits for ever.

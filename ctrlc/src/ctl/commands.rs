@@ -5,23 +5,16 @@ use std::time::Instant;
 
 use funk_proto::id::{ClusterName, NodeName};
 use funk_rpc::pb::managepb as pb;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answer::{all_endpoints, good, no_error};
 use super::asked::Asked;
 use super::change::{Pin, Shards};
 use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
 use super::table::{date, pairs, table};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, node, shards};
-
-/// An error in an answer is a refusal.
-pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Failure> {
-    match error {
-        Some(error) if error.error_code() != pb::error::Code::Ok => Err(node::refused(what, error)),
-        _ => Ok(()),
-    }
-}
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, shards};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let found = find(flags, stage).await?;
@@ -74,10 +67,6 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
     }
 }
 
-pub(super) fn good(json: Value, text: String) -> Answer {
-    Answer { json, text, good: true, note: None }
-}
-
 async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let (_, status) = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await?;
     no_error("status", status.error.as_ref())?;
@@ -124,17 +113,6 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     };
     let rows: Vec<_> = list.nodes.iter().map(row).collect();
     Ok(good(json, table(&["NODE", "RAFT", "SERF", "LEADER"], &rows)))
-}
-
-/// Every endpoint by node: (node, name, address), sorted.
-pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, String, String)>, Failure> {
-    let all = pb::ListEndpointsRequest { filter: String::new() };
-    let (_, list) = asked.call(all, async |node, request| node.list_endpoints(request).await).await?;
-    no_error("endpoints", list.error.as_ref())?;
-    let mut all: Vec<_> =
-        list.endpoints.into_iter().map(|endpoint| (endpoint.node_id, endpoint.name, endpoint.address)).collect();
-    all.sort();
-    Ok(all)
 }
 
 async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {

@@ -8,8 +8,8 @@ use funk_rpc::pb::managepb as pb;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::answer::{all_endpoints, no_error};
 use super::asked::Asked;
-use super::commands::{all_endpoints, no_error};
 use super::find::MANAGEMENT;
 use super::table::{item, table};
 use super::{Answer, Failure, node};

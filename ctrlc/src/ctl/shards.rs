@@ -7,9 +7,9 @@ use funk_proto::id::NodeName;
 use funk_rpc::pb::managepb as pb;
 use serde_json::{Value, json};
 
+use super::answer::{good, no_error};
 use super::asked::Asked;
 use super::change::Change;
-use super::commands::{good, no_error};
 use super::table::table;
 use super::{Answer, Failure};
 
