@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use funk_cli::{Failure, Stop, close, leave, say};
-use funk_io::reaper::Reporter;
+use funk_io::supervisor::Reporter;
 use funk_io::{
     Cluster, DataDir, Discovery, EventsEnd, OperationError, Options, Runtime, Sockets, StopReason, random_name, start,
 };

@@ -15,7 +15,7 @@
 //! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `last_words` | what this process tells its peers when it ends |
-//! | `reaper` | a process that waits for a node's end and tells its peers |
+//! | `supervisor` | a process that waits for a node's end and tells its peers |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `driver` | the one loop that owns the node |
 //! | `meters` | what an operator measures of it |
@@ -40,7 +40,7 @@ mod hand_over;
 mod last_words;
 pub mod meters;
 mod options;
-pub mod reaper;
+
 mod runtime;
 pub mod service;
 mod shared;
@@ -48,6 +48,7 @@ mod sockets;
 mod start;
 mod state_machine;
 mod store;
+pub mod supervisor;
 mod watch;
 
 pub use cluster::Cluster;

@@ -8,7 +8,7 @@ use funk_cli::{Failure, Stop};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::guard;
 use funk_demo::node::run;
-use funk_io::reaper::Reporter;
+use funk_io::supervisor::Reporter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
