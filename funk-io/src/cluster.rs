@@ -5,7 +5,6 @@ mod shards;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
-use async_channel::Sender;
 use bytes::Bytes;
 use funk_proto::config::is_endpoint_name;
 use funk_proto::id::{LogIndex, NodeName, ShardId, WorkerId};
@@ -19,7 +18,7 @@ use crate::events::Events;
 use crate::gate::guard::{NotOwner, ShardGuard};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
-use crate::shared::{Alive, Command, Shared};
+use crate::shared::{Alive, Command, Reply, Shared};
 use crate::watch::Watch;
 
 /// A handle to a node that runs in this process. Clones are cheap and stand
@@ -124,7 +123,7 @@ impl Cluster {
     /// # Errors
     /// [`ProposeError::Rejected`]: surely not applied. The others: perhaps.
     pub async fn propose(&self, bytes: Bytes) -> Result<LogIndex, ProposeError> {
-        self.append(|reply| Command::Propose(bytes, reply)).await
+        self.append(Request::Propose(bytes)).await
     }
 
     /// Waits until this node has applied all that was committed anywhere before the call: what
@@ -133,15 +132,12 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::propose`]; nothing changes in any case.
     pub async fn barrier(&self) -> Result<LogIndex, ProposeError> {
-        self.append(|reply| Command::Operate(Request::Barrier, reply)).await
+        self.append(Request::Barrier).await
     }
 
-    async fn append(
-        &self,
-        command: impl FnOnce(Sender<Result<Outcome, RequestError>>) -> Command,
-    ) -> Result<LogIndex, ProposeError> {
+    async fn append(&self, request: Request) -> Result<LogIndex, ProposeError> {
         let (reply, answer) = async_channel::bounded(1);
-        let sent = self.shared.send(command(reply)).await;
+        let sent = self.shared.send(Command::Request { request, reply: Some(Reply::Done(reply)) }).await;
         sent.map_err(|Stopped| ProposeError::Rejected(RequestError::Stopping))?;
         match answer.recv().await {
             Ok(Ok(Outcome::Committed(index))) => Ok(index),
@@ -158,7 +154,10 @@ impl Cluster {
     /// [`RequestError::Stopping`] if the driver has stopped, others as the core says.
     pub async fn join(&self, addresses: Vec<SocketAddr>) -> Result<(), RequestError> {
         let (reply, answer) = async_channel::bounded(1);
-        let sent = self.shared.send(Command::Join(addresses, reply)).await;
+        let sent = self
+            .shared
+            .send(Command::Request { request: Request::Join(addresses), reply: Some(Reply::Taken(reply)) })
+            .await;
         sent.map_err(|Stopped| RequestError::Stopping)?;
         answer.recv().await.unwrap_or(Err(RequestError::Stopping))
     }
@@ -172,7 +171,7 @@ impl Cluster {
         // Nobody is to find a node that leaves.
         self.shared.search.stop();
         // A driver that has stopped already says below why.
-        let _ = self.shared.send(Command::Leave).await;
+        let _ = self.shared.send(Command::Request { request: Request::Leave, reply: None }).await;
         match self.stopped().await {
             StopReason::Left => Ok(()),
             _ => Err(Stopped),
@@ -232,7 +231,8 @@ impl Cluster {
 
     async fn operate(&self, request: Request) -> Result<(), OperationError> {
         let (reply, answer) = async_channel::bounded(1);
-        self.shared.send(Command::Operate(request, reply)).await.map_err(|Stopped| OperationError::Stopped)?;
+        let command = Command::Request { request, reply: Some(Reply::Done(reply)) };
+        self.shared.send(command).await.map_err(|Stopped| OperationError::Stopped)?;
         match answer.recv().await {
             Ok(Ok(Outcome::Done)) => Ok(()),
             Ok(Ok(Outcome::Refused(why))) => Err(why.into()),
@@ -260,7 +260,8 @@ impl Cluster {
         if one_more && endpoints.len() >= limits::ENDPOINTS_MAX {
             return Err(RequestError::Endpoint(name.into()));
         }
-        let sent = self.shared.inbox.try_send(Command::SetEndpoint { name: name.into(), address });
+        let request = Request::SetEndpoint { name: name.into(), address };
+        let sent = self.shared.inbox.try_send(Command::Request { request, reply: None });
         sent.map_err(|error| if error.is_full() { RequestError::Busy } else { RequestError::Stopping })?;
         match address {
             Some(_) => endpoints.insert(name.into()),

@@ -56,7 +56,7 @@ use crate::hand_over::Asker;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
 use crate::service::link::Link;
-use crate::shared::{Command, Inbox, Shared};
+use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::{Store, StoreError};
@@ -230,18 +230,13 @@ impl<'a, R: Runtime> Driver<'a, R> {
     fn take_command(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Propose(bytes, asker) => self.ask(now, Request::Propose(bytes), asker),
-            Command::Operate(request, asker) => self.ask(now, request, asker),
-            Command::Join(addresses, asker) => {
-                answer(&asker, self.node.request(now, Request::Join(addresses)).map(|_| ()));
-            }
-            Command::Leave => {
-                if self.leave_by.is_none() {
+            Command::Request { request: Request::Leave, .. } if self.leave_by.is_some() => {}
+            Command::Request { request, reply } => {
+                if request == Request::Leave {
                     self.leave_by = Some(now + limits::LEAVE_TIMEOUT);
-                    self.request(now, Request::Leave);
                 }
+                self.request(now, request, reply);
             }
-            Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
             Command::ServicePropose { tag, bytes } => {
@@ -258,20 +253,14 @@ impl<'a, R: Runtime> Driver<'a, R> {
         }
     }
 
-    /// A request whose end somebody waits for.
-    fn ask(&mut self, now: Timestamp, request: Request, asker: Waiting) {
-        match self.node.request(now, request) {
-            Ok(id) => {
-                self.askers.insert(id, asker);
-            }
-            Err(error) => answer(&asker, Err(error)),
-        }
-    }
-
-    /// A request whose end nobody waits for.
-    fn request(&mut self, now: Timestamp, request: Request) {
-        if let Err(error) = self.node.request(now, request) {
-            tracing::warn!(node = %self.shared.name, %error, "a request was refused");
+    fn request(&mut self, now: Timestamp, request: Request, reply: Option<Reply>) {
+        let taken = self.node.request(now, request);
+        match (reply, taken) {
+            (Some(Reply::Done(asker)), Ok(id)) => drop(self.askers.insert(id, asker)),
+            (Some(Reply::Done(asker)), Err(error)) => answer(&asker, Err(error)),
+            (Some(Reply::Taken(asker)), taken) => answer(&asker, taken.map(|_| ())),
+            (None, Ok(_)) => {}
+            (None, Err(error)) => tracing::warn!(node = %self.shared.name, %error, "a request was refused"),
         }
     }
 

@@ -1,7 +1,6 @@
 //! What the handle to a node, its driver and its helpers' threads share.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -50,17 +49,22 @@ pub(crate) struct Shared {
     pub(crate) stopped: Bell,
 }
 
+/// Who waits for what becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Until the node took it or refused it; what follows is told by events.
+    Taken(Sender<Result<(), RequestError>>),
+    /// Until it is done.
+    Done(Sender<Result<Outcome, RequestError>>),
+}
+
 /// What the application asks of the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Propose(Bytes, Sender<Result<Outcome, RequestError>>),
-    Join(Vec<SocketAddr>, Sender<Result<(), RequestError>>),
-    /// An operation on members.
-    Operate(Request, Sender<Result<Outcome, RequestError>>),
-    Leave,
-    SetEndpoint {
-        name: String,
-        address: Option<SocketAddr>,
+    /// A request to the node; `None` if nobody waits for an answer.
+    Request {
+        request: Request,
+        reply: Option<Reply>,
     },
     Status(Sender<Status>),
     /// What a change would move.

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use funk_proto::limits::{BOOTSTRAP_PROBE, DISCOVERED_MAX, JOIN_ADDRESSES_MAX};
-use funk_proto::{Event, NodeConfig};
+use funk_proto::{Event, NodeConfig, Request};
 
 use super::address::JoinAddress;
 use super::mdns::{Mdns, Registration};
@@ -103,8 +103,7 @@ async fn listen(mut source: Box<dyn Source>, shared: &Shared, known: &Known) {
                     shared.bus.publish(Event::Found { source, node, addresses });
                 }
                 // The answer says only that the node took them; it tells itself how it goes.
-                let (asker, _) = async_channel::bounded(1);
-                if shared.send(Command::Join(addresses, asker)).await.is_err() {
+                if shared.send(Command::Request { request: Request::Join(addresses), reply: None }).await.is_err() {
                     return;
                 }
             }
