@@ -49,16 +49,14 @@ use hub::{Hub, Source};
 use parts::Parts;
 use streams::Streams;
 
+use crate::application::Application;
 use crate::clock::Clock;
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
-use crate::hand_over::Asker;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
-use crate::service::link::Link;
 use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
-use crate::state_machine::StateMachine;
 use crate::store::{Store, StoreError};
 
 /// Time for the last bytes of a stopping node to leave.
@@ -80,17 +78,13 @@ pub(crate) struct Driver<'a, R: Runtime> {
     datagrams: Datagrams<R>,
     streams: Streams<R>,
     store: Store,
-    state_machine: Option<Box<dyn StateMachine>>,
-    hand_over: Option<Asker>,
-    service: Option<Link>,
+    application: Application,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
     echoes: VecDeque<Input>,
     /// Requests whose outcome somebody waits for.
     askers: BTreeMap<RequestId, Waiting>,
-    /// A pass that comes later than promised by more than this is a gap.
-    gap_min: Duration,
     leave_by: Option<Timestamp>,
     stopping: Option<Stopping>,
     lease_watch: LeaseWatch,
@@ -107,21 +101,8 @@ struct Stopping {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts {
-            clock,
-            lease,
-            node,
-            store,
-            state_machine,
-            hand_over,
-            service,
-            shared,
-            inbox,
-            hub,
-            inbox_source,
-            drain_source,
-            store_source,
-        } = parts;
+        let Parts { clock, node, store, application, shared, inbox, hub, inbox_source, drain_source, store_source } =
+            parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
         Ok(Self {
             clock,
@@ -137,13 +118,10 @@ impl<'a, R: Runtime> Driver<'a, R> {
             hub,
             shared,
             store,
-            state_machine,
-            hand_over,
-            service,
+            application,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
-            gap_min: lease / 2,
             leave_by: None,
             stopping: None,
             lease_watch: LeaseWatch::default(),
@@ -182,7 +160,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
         if self.shared.orphaned.load(Ordering::SeqCst) {
             self.stop(began, StopReason::Dropped);
         }
-        if let Some(late) = self.alarm.lateness(began).filter(|late| *late > self.gap_min) {
+        if let Some(late) = self.alarm.lateness(began).filter(|late| is_gap(*late, self.node.lease())) {
             tracing::warn!(node = %self.shared.name, ?late, "the process did not run");
             self.node.handle(began, Input::ClockGap { gap: late });
         }
@@ -241,7 +219,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
             Command::ServicePropose { tag, bytes } => {
                 let taken = self.node.request(now, Request::Propose(bytes));
-                let told = self.service.as_mut().map_or(Ok(()), |service| service.proposed(tag, taken));
+                let told = self.application.proposed(tag, taken);
                 if told.is_err() {
                     self.stop(now, StopReason::ServiceStuck);
                 }
@@ -299,6 +277,11 @@ impl<'a, R: Runtime> Driver<'a, R> {
         let waits = [since + FLUSH_TIMEOUT, deserted_at, since + limits::GOODBYE_WAIT_MAX];
         waits.into_iter().filter(|at| *at > began).min()
     }
+}
+
+/// Whether a pass that comes so late stood still for a time that matters: more than half of the cluster's lease.
+fn is_gap(late: Duration, lease: Duration) -> bool {
+    late > lease / 2
 }
 
 /// An asker that has gone away needs no answer.

@@ -16,6 +16,8 @@ pub enum StartError {
     Config(ConfigError),
     /// The data directory cannot be used.
     Store(StoreError),
+    /// A service does what this option is for: leave it out, or start without a service.
+    NotWithService(&'static str),
     /// The operating system refused something: `what` names it.
     Io {
         /// What was attempted.
@@ -30,6 +32,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -40,6 +43,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
+            Self::NotWithService(_) => None,
             Self::Io { source, .. } => Some(source),
         }
     }

@@ -17,6 +17,7 @@
 //! | `last_words` | what this process tells its peers when it ends |
 //! | `supervisor` | a process that waits for a node's end and tells its peers |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
+//! | `application` | who keeps the application's own state |
 //! | `driver` | the one loop that owns the node |
 //! | `meters` | what an operator measures of it |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
@@ -26,6 +27,7 @@
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
+mod application;
 mod clock;
 mod cluster;
 #[doc(hidden)]

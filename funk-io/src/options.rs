@@ -3,6 +3,7 @@
 use funk_proto::{NodeConfig, Seed};
 
 use crate::discovery::Discovery;
+use crate::error::StartError;
 use crate::hand_over::HandOver;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
@@ -48,5 +49,14 @@ impl Options {
     #[must_use]
     pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
         Self { hand_over: Some(Box::new(hand_over)), ..self }
+    }
+
+    /// A service has the duties of both parts of an application.
+    pub(crate) fn fits_a_service(&self) -> Result<(), StartError> {
+        match (&self.state_machine, &self.hand_over) {
+            (Some(_), _) => Err(StartError::NotWithService("state_machine")),
+            (_, Some(_)) => Err(StartError::NotWithService("hand_over")),
+            (None, None) => Ok(()),
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! commits and states that came before that right.
 
 pub(crate) mod link;
-mod mailbox;
+pub(crate) mod mailbox;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,7 +37,7 @@ use crate::start::start_linked;
 /// go through [`Requests`].
 ///
 /// The service takes the place of `state_machine` and `hand_over` in the
-/// options: those are not used. Whether a moving shard's state goes along is
+/// options: with one of those the node does not start. Whether a moving shard's state goes along is
 /// said by `options.node.hands_over_state`. If the service panics, the node
 /// stops, and all requests end. A service that falls behind is asked nothing
 /// while it catches up ([`AskError::Busy`]); one that takes nothing any more stops
@@ -60,7 +60,7 @@ pub(crate) fn start_bounded<R: Runtime>(
 ) -> Result<(Cluster, Requests), StartError> {
     let mailbox = Arc::new(Mailbox::new(bounds));
     let link = Link::new(Arc::clone(&mailbox));
-    let cluster = start_linked::<R>(Options { state_machine: None, hand_over: None, ..options }, Some(link))?;
+    let cluster = start_linked::<R>(options, Some(link))?;
     let worker = Worker {
         service,
         shared: Arc::clone(cluster.shared()),

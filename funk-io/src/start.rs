@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use funk_proto::id::NodeName;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
+use crate::application::Application;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::discovery::search;
@@ -44,6 +45,9 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
 
 /// The same with a service that hears what the node says.
 pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) -> Result<Cluster, StartError> {
+    if service.is_some() {
+        options.fits_a_service()?;
+    }
     let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, hand_over } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -51,7 +55,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let seed = seed.map_or_else(random_seed, Ok)?;
     let clock = Clock::start();
     let name = config.name.clone();
-    let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
+    let endpoints = config.endpoints.keys().cloned().collect();
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
     config.hands_over_state |= hand_over.is_some();
@@ -72,16 +76,19 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
-    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(&shared))).transpose();
-    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
+    let application = match service {
+        Some(link) => Application::Service(link),
+        None => {
+            let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(&shared))).transpose();
+            let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
+            Application::Parts { state_machine, hand_over }
+        }
+    };
     let parts = Parts {
         clock,
-        lease,
         node,
         store,
-        state_machine,
-        hand_over,
-        service,
+        application,
         shared: Arc::clone(&shared),
         inbox,
         hub,

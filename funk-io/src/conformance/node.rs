@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::id::{ClusterName, NodeName, ShardId};
+use funk_proto::id::{ClusterName, LogIndex, NodeName, ShardId};
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig, limits};
 
 use super::{LOOPBACK, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, Discovery, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StopReason, start};
+use crate::{
+    Cluster, Discovery, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StateMachine, StopReason, start,
+};
 
 /// Starts a node on free loopback ports.
 pub(super) fn node<R: Runtime>(name: &str, change: impl FnOnce(&mut NodeConfig)) -> Cluster {
@@ -65,6 +67,53 @@ pub(super) async fn serving_some(cluster: &Cluster) {
     while (0..cluster.routes().shards()).all(|shard| cluster.guard(ShardId(shard)).is_err()) {
         watch.changed().await;
     }
+}
+
+/// Stands still for `STALL` with each proposal, and the driver with it.
+#[derive(Debug)]
+struct Slow;
+
+/// More than half of a joiner's own lease, far less than half of its cluster's.
+const STALL: Duration = Duration::from_millis(170);
+
+impl StateMachine for Slow {
+    fn apply(&mut self, _: LogIndex, _: &Bytes) {
+        std::thread::sleep(STALL);
+    }
+
+    fn snapshot(&mut self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&mut self, _: LogIndex, _: &Bytes) {}
+}
+
+/// How long a driver may stand still follows from the cluster's lease, not from what the joiner was started with.
+pub fn a_joiner_minds_its_clusters_lease<R: Runtime>() {
+    run::<R>(async {
+        let first = node::<R>("first", |config| {
+            config.bootstrap = true;
+            be_patient(config);
+            (config.timing.leader_timeout, config.timing.lease) = (Duration::from_secs(2), Duration::from_secs(50));
+        });
+        serving(&first).await;
+        let mut config = config("second");
+        be_patient(&mut config);
+        config.join = vec![address(&first, "ep.serf").await];
+        config.timing.lease = Duration::from_millis(300);
+        (config.timing.leader_timeout, config.timing.liveness_interval) =
+            (Duration::from_millis(200), Duration::from_millis(50));
+        let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
+        let options = Options { state_machine: Some(Box::new(Slow)), ..Options::new(config, sockets) };
+        let second = start::<R>(options).expect("the node starts");
+        serving_some(&second).await;
+        let before = second.status().await.expect("it runs").counters.clock_gaps;
+        for _ in 0..3 {
+            second.propose(Bytes::from_static(b"slow")).await.expect("the leader is there");
+        }
+        let gaps = second.status().await.expect("it runs").counters.clock_gaps - before;
+        assert_eq!(gaps, 0, "{STALL:?} are no gap in a lease of 50 s");
+    });
 }
 
 /// The addresses that a node's driver filled in, as the node tells them.

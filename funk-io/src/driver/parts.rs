@@ -5,22 +5,17 @@ use std::sync::Arc;
 use funk_proto::Node;
 
 use super::hub::{Hub, Source};
+use crate::application::Application;
 use crate::clock::Clock;
-use crate::hand_over::Asker;
-use crate::service::link::Link;
 use crate::shared::{Inbox, Shared};
-use crate::state_machine::StateMachine;
 use crate::store::Store;
 
 /// What the driver is made of, but for what needs its runtime.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
-    pub(crate) lease: std::time::Duration,
     pub(crate) node: Node,
     pub(crate) store: Store,
-    pub(crate) state_machine: Option<Box<dyn StateMachine>>,
-    pub(crate) hand_over: Option<Asker>,
-    pub(crate) service: Option<Link>,
+    pub(crate) application: Application,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,

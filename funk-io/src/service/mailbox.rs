@@ -16,7 +16,7 @@ use super::{AskError, Reply};
 /// the node told may be lost, and the driver never waits: while much of it
 /// waits, requests are turned away; when it is too much, the node stops.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     queues: Mutex<Queues>,
     bell: Condvar,
     open: Arc<Open>,
