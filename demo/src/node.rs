@@ -130,7 +130,7 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let options = Options { data, discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     end_with_a_goodbye(&cluster);
-    let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
+    let layer = RouteLayer::<R>::new(cluster.clone(), "ep.demo", routes());
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
     let management = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), flags.cluster_name.clone()));
     let outside = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), flags.cluster_name.clone()));

@@ -67,6 +67,15 @@ impl Cluster {
         self.shared.gate.guard(shard)
     }
 
+    /// The latest route table, the shard that `find` picks by the table's number of shards, and the right to
+    /// serve that shard if this node has it: what a router needs, from one look.
+    pub fn enter(
+        &self,
+        find: impl FnOnce(u32) -> Option<ShardId>,
+    ) -> (Arc<RouteTable>, Option<ShardId>, Option<ShardGuard>) {
+        self.shared.gate.enter_by(find)
+    }
+
     /// A small number that no other live member has, for ids that are made without
     /// asking anybody: a time, this, a counter. `None` while this node holds no lease:
     /// then another may have the number, so ask for each id that you make. It is given

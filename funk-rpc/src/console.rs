@@ -47,6 +47,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use funk_io::{Cluster, Runtime};
 use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState, PinStatus};
 use funk_proto::time::Timestamp;
@@ -60,29 +61,28 @@ use tower_service::Service;
 use self::hub::Hub;
 use self::stream::Sleep;
 use crate::metrics::Requests;
-use crate::net::{BoxFuture, Net};
-use crate::view::Observe;
+use crate::net::BoxFuture;
 
 /// Serves the status page, its JSON and its event stream, `/healthz`, `/readyz` and `/metrics`.
 #[derive(Clone)]
-pub struct Console<V> {
-    view: V,
+pub struct Console {
+    view: Cluster,
     cluster: ClusterName,
     requests: Requests,
     hub: Arc<Hub>,
     sleep: Sleep,
 }
 
-impl<V> fmt::Debug for Console<V> {
+impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Console").finish_non_exhaustive()
     }
 }
 
-impl<V: Observe> Console<V> {
+impl Console {
     /// Shows `view`, a node of `cluster`, and the counted `requests`. A task
     /// on `N` collects the node's events from now on and ends with the node.
-    pub fn new<N: Net>(view: V, cluster: ClusterName, requests: Requests) -> Self {
+    pub fn new<N: Runtime>(view: Cluster, cluster: ClusterName, requests: Requests) -> Self {
         let hub = Hub::new();
         N::spawn(Arc::clone(&hub).follow(view.name().clone(), view.events()));
         Self { view, cluster, requests, hub, sleep: |length| Box::pin(N::sleep(length)) }
@@ -106,7 +106,7 @@ impl<V: Observe> Console<V> {
                 return page::asset(path).unwrap_or_else(missing);
             }
         }
-        let Some(status) = self.view.status().await else {
+        let Ok(status) = self.view.status().await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the node has stopped\n".into());
         };
         match request.uri().path() {
@@ -233,7 +233,7 @@ fn content(status: StatusCode, kind: &'static str, text: String) -> Response<Bod
     response
 }
 
-impl<V: Observe> Service<Request<Body>> for Console<V> {
+impl Service<Request<Body>> for Console {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Result<Response<Body>, Infallible>>;

@@ -2,7 +2,7 @@
 //! its shard, the connections between nodes, and the server under them.
 //!
 //! Nothing here is tied to an async runtime: sockets, timers and tasks come
-//! through [`Net`], and the picture of the cluster through [`View`].
+//! through [`Runtime`](funk_io::Runtime).
 //!
 //! | module | idea |
 //! |---|---|
@@ -42,11 +42,10 @@ pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
 pub use management::Management;
 pub use metrics::{Requests, Way};
-pub use net::{BoxFuture, Net};
+pub use net::BoxFuture;
 pub use node::Node;
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
 pub use server::{Protocol, Server, serve};
 pub use tonic::body::Body;
-pub use view::{Feed, Guard, Observe, View, Watch};

@@ -195,7 +195,7 @@ impl Node {
         let cluster_name = config.cluster.clone();
         let cluster = start::<R>(Options { data, discovery, ..Options::new(config, sockets) })?;
 
-        let layer = RouteLayer::<R, _>::new(cluster.clone(), endpoint, routes);
+        let layer = RouteLayer::<R>::new(cluster.clone(), endpoint, routes);
         let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), layer.requests());
         let managed = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), cluster_name.clone()));
         let shown = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), cluster_name));

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
+use funk_io::Runtime;
 use funk_proto::limits::POOL_CONNECTIONS_MAX;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use smol_hyper::rt::FuturesIo;
 use tonic::body::Body;
 
-use crate::net::{Exec, Net, Timer, within};
+use crate::net::{Exec, Timer, connect, within};
 
 /// Time to connect and to shake hands.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -146,7 +147,7 @@ impl Slot {
     }
 }
 
-impl<N: Net> Pool<N> {
+impl<N: Runtime> Pool<N> {
     /// No connection yet.
     pub fn new() -> Self {
         Self::default()
@@ -200,7 +201,7 @@ impl<N: Net> Pool<N> {
     }
 }
 
-async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr, keep_alive: Duration) {
+async fn dial_into<N: Runtime>(slot: &Slot, address: SocketAddr, keep_alive: Duration) {
     let dialled = within::<N, _>(DIAL_TIMEOUT, dial::<N>(address, keep_alive)).await;
     let dialled = dialled.unwrap_or_else(|| Err(format!("no connection within {DIAL_TIMEOUT:?}")));
     let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,8 +214,8 @@ async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr, keep_alive: Duratio
     slot.dialled.notify(usize::MAX);
 }
 
-async fn dial<N: Net>(address: SocketAddr, keep_alive: Duration) -> Result<SendRequest<Body>, String> {
-    let stream = N::connect(address).await.map_err(|error| error.to_string())?;
+async fn dial<N: Runtime>(address: SocketAddr, keep_alive: Duration) -> Result<SendRequest<Body>, String> {
+    let stream = connect::<N>(address).await.map_err(|error| error.to_string())?;
     let (sender, connection) = http2::Builder::new(Exec::<N>::new())
         .timer(Timer::<N>::new())
         .keep_alive_interval(keep_alive)

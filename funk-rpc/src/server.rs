@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use event_listener::Event;
+use funk_io::Runtime;
 use futures_lite::future;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,7 +22,7 @@ use tower_service::Service;
 
 use funk_proto::limits::{HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX};
 
-use crate::net::{Exec, Net, Timer, within};
+use crate::net::{self, Exec, Timer, within};
 
 /// Silence after which a client is asked for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -111,7 +112,7 @@ pub struct Peer(pub SocketAddr);
 /// Serves `service` on every connection that `listener` accepts.
 pub fn serve<N, S>(listener: std::net::TcpListener, protocol: Protocol, service: S) -> io::Result<Server>
 where
-    N: Net,
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -127,12 +128,12 @@ where
 
 async fn accept<N, S>(listener: &N::Listener, protocol: Protocol, service: S, shared: &Arc<Shared>)
 where
-    N: Net,
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     loop {
-        let (stream, peer) = match N::accept(listener).await {
+        let (stream, peer) = match net::accept::<N>(listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -153,7 +154,7 @@ where
 
 async fn connection<N, S>((stream, peer): (N::Stream, Peer), protocol: Protocol, service: S, shared: &Shared)
 where
-    N: Net,
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -187,7 +188,7 @@ where
 }
 
 /// Runs a connection to its end, or to the end of its drain.
-async fn drive<N: Net, C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), shared: &Shared)
+async fn drive<N: Runtime, C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), shared: &Shared)
 where
     C: Future<Output = hyper::Result<()>>,
 {

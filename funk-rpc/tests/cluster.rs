@@ -61,7 +61,7 @@ fn node<R: Runtime>(number: u8, join: Option<SocketAddr>) -> Running {
     config.endpoints.insert("ep.test".into(), rpc);
     let cluster = start::<R>(Options::new(config, sockets)).unwrap();
     let routes = Routes::new().by_message(PATH, |message| Some(Key::Unsigned(u64::from(*message.first()?))));
-    let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.test", routes);
+    let layer = RouteLayer::<R>::new(cluster.clone(), "ep.test", routes);
     serve::<R, _>(listener, Protocol::Http2, layer.layer(Echo)).unwrap();
     Running { cluster, rpc, serf }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use funk_io::Runtime;
 use funk_proto::id::ShardId;
 use funk_proto::limits::CLIENT_TRIES_MAX;
 use futures_lite::future;
@@ -34,7 +35,7 @@ use super::stats::Counted;
 use crate::key::{Key, shard_of};
 use crate::layer::{HopBody, find_key};
 use crate::message::Replay;
-use crate::net::{BoxFuture, Net, within};
+use crate::net::{BoxFuture, within};
 use crate::pool::SendError;
 use crate::reply::{self, error, unavailable};
 use crate::routes::Routes;
@@ -89,7 +90,7 @@ impl<N> fmt::Debug for Channel<N> {
     }
 }
 
-impl<N: Net> Channel<N> {
+impl<N: Runtime> Channel<N> {
     pub(super) fn new(shared: Arc<Shared<N>>, endpoint: &str) -> Self {
         let settings = Settings {
             endpoint: endpoint.into(),
@@ -303,7 +304,7 @@ fn served_by(response: &Response<Body>, node: &str) -> bool {
 }
 
 /// Ends when this boot of the node is no longer there.
-async fn gone<N: Net>(shared: Arc<Shared<N>>, choice: Choice) {
+async fn gone<N: Runtime>(shared: Arc<Shared<N>>, choice: Choice) {
     loop {
         let changed = shared.changed.listen();
         if !shared.picture().has(&choice.node, choice.boot) {
@@ -330,7 +331,7 @@ impl Job {
     }
 }
 
-impl<N: Net> Service<Request<Body>> for Channel<N> {
+impl<N: Runtime> Service<Request<Body>> for Channel<N> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Result<Response<Body>, Infallible>>;

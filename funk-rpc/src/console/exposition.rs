@@ -4,15 +4,14 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funk_io::IoCounters;
 use funk_io::meters::{Meters, PHASES, Reading};
+use funk_io::{Cluster, IoCounters};
 use funk_proto::Status;
 use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role};
 
 use crate::metrics::{Requests, Way};
-use crate::view::Observe;
 
 /// All states of a node, each a series, so that every one can be asked for.
 const STATES: [NodeState; 8] = [
@@ -34,7 +33,7 @@ const MEMBERS: [GossipStatus; 4] =
     [GossipStatus::Alive, GossipStatus::Leaving, GossipStatus::Left, GossipStatus::Failed];
 
 /// All that the node measures.
-pub(super) fn write<V: Observe>(view: &V, status: &Status, requests: &Requests, may_serve: bool) -> String {
+pub(super) fn write(view: &Cluster, status: &Status, requests: &Requests, may_serve: bool) -> String {
     let mut page = Page { node: status.name.as_str(), text: String::with_capacity(32_768) };
     let now = view.now();
     let up = status.members.iter().filter(|member| member.boot.is_some()).count();

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use funk_io::Runtime;
 use funk_proto::id::{BootId, Epoch, ShardId};
 use funk_proto::limits::ROUTE_RETRIES_MAX;
 use futures_lite::future;
@@ -16,7 +17,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::{Job, Shared};
-use crate::net::{BoxFuture, Net, within};
+use crate::net::{BoxFuture, within};
 use crate::pool::SendError;
 use crate::reply::{self, not_run, unavailable, unavailable_trailers};
 use crate::view::{View, Watch};
@@ -34,7 +35,7 @@ pub(super) struct Owner {
     pub(super) address: SocketAddr,
 }
 
-impl<N: Net, V: View> Shared<N, V> {
+impl<N: Runtime, V: View> Shared<N, V> {
     /// Sends the request to the owner. `None`: it did not run there, look again who owns the shard.
     pub(super) async fn forward(
         &self,

@@ -2,62 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::Event;
-use funk_proto::id::{BootId, Epoch, NodeName, RaftId, ShardId};
+use funk_proto::id::{BootId, Epoch, NodeName, RaftId};
 use funk_proto::shards::{Place, RouteNode, RouteTable};
+pub(super) use funk_smol::Smol;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tonic::Code;
 use tonic::body::Body;
-use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layer::RouteLayer;
-use crate::net::{BoxFuture, Net};
-use crate::view::{Guard, View, Watch};
+use crate::key::shard_of;
+use crate::layer::{Routing, Shared};
+use crate::net::BoxFuture;
+use crate::view::{Guard, Routed, View, Watch};
 use crate::{Key, Pool, Protocol, Routes, serve};
 
 /// Places in a fake node's queue.
 pub(super) const QUEUE_MAX: usize = 8;
 const PATH: &str = "/test.Test/Call";
-
-pub(super) struct Smol;
-
-impl Net for Smol {
-    type Stream = smol::net::TcpStream;
-    type Listener = smol::net::TcpListener;
-
-    fn listen(listener: TcpListener) -> io::Result<Self::Listener> {
-        Ok(smol::Async::new(listener)?.into())
-    }
-
-    async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        listener.accept().await
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<Self::Stream> {
-        smol::net::TcpStream::connect(address).await
-    }
-
-    async fn sleep(length: Duration) {
-        smol::Timer::after(length).await;
-    }
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        smol::spawn(task).detach();
-    }
-}
 
 struct State {
     table: Mutex<Arc<RouteTable>>,
@@ -126,11 +98,14 @@ impl View for FakeView {
         Arc::clone(&self.state.table.lock().unwrap())
     }
 
-    fn guard(&self, shard: ShardId) -> Option<FakeGuard> {
-        match self.routes().place(shard) {
+    fn route(&self, key: &Key) -> Routed<FakeGuard> {
+        let table = self.routes();
+        let shard = shard_of(key, table.shards());
+        let guard = shard.and_then(|shard| match table.place(shard) {
             Place::Here(epoch) => Some(FakeGuard(epoch, Arc::clone(&self.state))),
             _ => None,
-        }
+        });
+        Routed { table, shard, guard }
     }
 
     fn watch(&self) -> FakeWatch {
@@ -164,8 +139,9 @@ impl Node {
         let node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
         let routes = Routes::new().by_message(PATH, key);
-        let layer = RouteLayer::<Smol, _>::with_bounds(node.view.clone(), "ep.test", routes, QUEUE_MAX, 1 << 20);
-        let service = Counted(layer.layer(Echo(node.clone())), Arc::clone(&node.entered));
+        let shared = Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, QUEUE_MAX, 1 << 20);
+        let routing = Routing { shared, inner: Echo(node.clone()) };
+        let service = Counted(routing, Arc::clone(&node.entered));
         serve::<Smol, _>(listener, Protocol::Http2, service).unwrap();
         node
     }
