@@ -40,6 +40,7 @@ mod events;
 mod gate;
 mod hand_over;
 mod last_words;
+pub mod limits;
 pub mod meters;
 mod options;
 

@@ -98,8 +98,8 @@ impl Requests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskError {
-    /// [`SERVICE_REQUESTS_MAX`](funk_proto::limits::SERVICE_REQUESTS_MAX) requests are in hand, or as many
-    /// bytes as [`SERVICE_REQUEST_BYTES_MAX`](funk_proto::limits::SERVICE_REQUEST_BYTES_MAX), or the service
+    /// [`SERVICE_REQUESTS_MAX`](crate::limits::SERVICE_REQUESTS_MAX) requests are in hand, or as many
+    /// bytes as [`SERVICE_REQUEST_BYTES_MAX`](crate::limits::SERVICE_REQUEST_BYTES_MAX), or the service
     /// is far behind with what the node told it: nothing of this one was done.
     Busy,
     /// The service turned it away: nothing of it was or will be done.

@@ -73,7 +73,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
-    let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
+    let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
     let application = match service {

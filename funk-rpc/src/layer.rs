@@ -10,13 +10,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-pub(crate) use forward::HopBody;
-
-use funk_io::{Cluster, Runtime};
-use funk_proto::id::ShardId;
-use funk_proto::limits::{
+use crate::limits::{
     QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX,
 };
+use funk_io::{Cluster, Runtime};
+use funk_proto::id::ShardId;
 use futures_lite::future;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};

@@ -20,7 +20,7 @@ use smol_hyper::rt::FuturesIo;
 use tonic::body::Body;
 use tower_service::Service;
 
-use funk_proto::limits::{HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX};
+use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX};
 
 use crate::net::{self, Exec, Timer, within};
 

@@ -78,7 +78,7 @@ pub(crate) trait Guard: Send + Sync + 'static {
 }
 
 /// Wakes when the picture of the cluster changes.
-pub(crate) trait Watch: Send + 'static {
+pub(crate) trait Watch: Clone + Send + 'static {
     /// Ends when a newer table was published than last seen, or the lease came back.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }

@@ -16,7 +16,6 @@ use funk_rpc::{Body, BoxFuture, Key, Pool, Protocol, RouteLayer, Routes, serve};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -89,7 +88,7 @@ fn message(key: u8) -> Bytes {
     Bytes::copy_from_slice(&[0, 0, 0, 0, 1, key])
 }
 
-async fn send<R: Runtime>(pool: &Pool<R>, node: &Running, body: Body) -> Response<Incoming> {
+async fn send<R: Runtime>(pool: &Pool<R>, node: &Running, body: Body) -> Response<Body> {
     let request = Request::post(format!("http://{}{PATH}", node.rpc)).body(body).unwrap();
     pool.send(node.rpc, request).await.unwrap()
 }

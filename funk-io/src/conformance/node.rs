@@ -206,11 +206,11 @@ pub fn a_flood_of_streams_is_bounded<R: Runtime>() {
         serving(&cluster).await;
         let serf = address(&cluster, "ep.serf").await;
         let connect = |_| TcpStream::connect(serf).expect("the kernel accepts");
-        let streams: Vec<TcpStream> = (0..limits::GOSSIP_STREAMS_MAX + 5).map(connect).collect();
+        let streams: Vec<TcpStream> = (0..crate::limits::GOSSIP_STREAMS_MAX + 5).map(connect).collect();
         while cluster.io_counters().streams_refused < 5 {
             cluster.status().await.expect("it runs");
         }
-        assert_eq!(cluster.io_counters().streams_accepted, limits::GOSSIP_STREAMS_MAX as u64);
+        assert_eq!(cluster.io_counters().streams_accepted, crate::limits::GOSSIP_STREAMS_MAX as u64);
         drop(streams);
         assert!(cluster.guard(ShardId(0)).is_ok());
     });

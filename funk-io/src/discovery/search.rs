@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use funk_proto::limits::{BOOTSTRAP_PROBE, DISCOVERED_MAX, JOIN_ADDRESSES_MAX};
+use crate::limits::DISCOVERED_MAX;
+use funk_proto::limits::{BOOTSTRAP_PROBE, JOIN_ADDRESSES_MAX};
 use funk_proto::{Event, NodeConfig, Request};
 
 use super::address::JoinAddress;

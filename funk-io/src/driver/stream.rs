@@ -122,7 +122,7 @@ impl<R: Runtime> Stream<R> {
                 }
             }
         }
-        let mut budget = limits::PASS_MESSAGES_MAX;
+        let mut budget = crate::limits::PASS_MESSAGES_MAX;
         self.cut(&mut budget, deliver)?;
         for _ in 0..PASS_READS_MAX {
             // Whole messages are left over: they come first in the next pass.
@@ -236,8 +236,8 @@ impl Queue {
     }
 
     fn push(&mut self, channel: Channel, message: &Bytes) -> Result<(), CloseReason> {
-        let full = self.ends.len() >= limits::STREAM_QUEUE_MESSAGES_MAX;
-        if full || self.bytes.len() + message.len() > limits::STREAM_QUEUE_BYTES_MAX {
+        let full = self.ends.len() >= crate::limits::STREAM_QUEUE_MESSAGES_MAX;
+        if full || self.bytes.len() + message.len() > crate::limits::STREAM_QUEUE_BYTES_MAX {
             return Err(CloseReason::Overflow);
         }
         match channel {
@@ -273,7 +273,7 @@ fn set_options<S: std::os::fd::AsFd>(io: &S, channel: Channel) {
     // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if channel == Channel::Cluster {
-        let _ = socket.set_tcp_user_timeout(Some(limits::STREAM_STALL_MAX));
+        let _ = socket.set_tcp_user_timeout(Some(crate::limits::STREAM_STALL_MAX));
     }
 }
 
@@ -303,13 +303,13 @@ mod tests {
     fn the_queue_is_bounded_by_messages_that_wait_not_by_all_that_ever_were() {
         let mut queue = Queue::default();
         let message = Bytes::from_static(b"x");
-        for _ in 0..3 * limits::STREAM_QUEUE_MESSAGES_MAX {
+        for _ in 0..3 * crate::limits::STREAM_QUEUE_MESSAGES_MAX {
             queue.push(Channel::Cluster, &message).unwrap();
             queue.push(Channel::Cluster, &message).unwrap();
             queue.written(queue.bytes().len() - 1);
             queue.written(1);
         }
-        for _ in 0..limits::STREAM_QUEUE_MESSAGES_MAX {
+        for _ in 0..crate::limits::STREAM_QUEUE_MESSAGES_MAX {
             queue.push(Channel::Gossip, &message).unwrap();
         }
         assert_eq!(queue.push(Channel::Gossip, &message), Err(CloseReason::Overflow));
@@ -321,7 +321,7 @@ mod tests {
     fn the_queue_is_bounded_in_bytes() {
         let mut queue = Queue::default();
         let message = Bytes::from(vec![0; limits::FRAME_BYTES_MAX]);
-        let whole = limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
+        let whole = crate::limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
         for _ in 0..whole - 1 {
             queue.push(Channel::Cluster, &message).unwrap();
         }

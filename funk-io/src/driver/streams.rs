@@ -69,7 +69,7 @@ impl<R: Runtime> Streams<R> {
             let channel = door.channel;
             let most = match channel {
                 Channel::Cluster => limits::CLUSTER_STREAMS_MAX,
-                Channel::Gossip => limits::GOSSIP_STREAMS_MAX,
+                Channel::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
             };
             door.receive(|io| {
                 let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::limits::{CLUSTER_WATCHERS_MAX, WATCH_BEHIND_MAX, WATCH_SEND_MAX};
 use async_channel::Sender;
 use funk_io::{Cluster, Runtime};
 use funk_proto::id::{ClusterId, ClusterName};
-use funk_proto::limits::{CLUSTER_WATCHERS_MAX, WATCH_BEHIND_MAX, WATCH_SEND_MAX};
 use funk_proto::shards::RouteTable;
 use futures_lite::{future, stream};
 use tonic::Status;

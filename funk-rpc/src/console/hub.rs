@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::limits::{EVENT_CLIENTS_MAX, EVENTS_KEPT_MAX, LEADERS_KEPT_MAX};
 use bytes::{Bytes, BytesMut};
 use event_listener::{Event as Bell, EventListener};
 use funk_io::{Events, EventsEnd};
 use funk_proto::Event;
-use funk_proto::limits::{EVENT_CLIENTS_MAX, EVENTS_KEPT_MAX, LEADERS_KEPT_MAX};
 
 use super::words;
 

@@ -16,7 +16,6 @@ pub(super) use funk_smol::Smol;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
@@ -67,6 +66,7 @@ impl Guard for FakeGuard {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct FakeWatch(Arc<State>, Arc<RouteTable>);
 
 impl Watch for FakeWatch {
@@ -289,7 +289,7 @@ impl http_body::Body for Messages {
     }
 }
 
-pub(super) struct Streaming(Incoming);
+pub(super) struct Streaming(Body);
 
 impl Streaming {
     pub(super) async fn next(&mut self) -> Option<Bytes> {
