@@ -11,7 +11,7 @@ use funk_io::{
 };
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
-use funk_proto::{Event, NodeConfig};
+use funk_proto::{Event, NodeConfig, Refusal};
 use funk_rpc::pb::cluster::cluster_server::ClusterServer;
 use funk_rpc::pb::managepb::cluster_management_server::ClusterManagementServer;
 use funk_rpc::{ClusterService, Console, Management, Protocol, RouteLayer, Server, cluster_service, management, serve};
@@ -49,7 +49,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     let ended = future::or(future::or(stopped, told), recover(&node.cluster, flags.recover)).await;
     let result = match ended {
         End::Stopped(StopReason::Left) => Ok(()),
-        End::Stopped(why) => Err(Failure(why.to_string())),
+        End::Stopped(why) => Err(Failure(with_flag(&why))),
         End::Unrecovered(why) => {
             leave::<R>(&node.cluster).await;
             Err(Failure(format!("--recover: {why}")))
@@ -62,6 +62,16 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     };
     close::<R>(&node.servers).await;
     result
+}
+
+/// Why a node stopped, with the flag that is to be another.
+fn with_flag(why: &StopReason) -> String {
+    let flag = match why {
+        StopReason::Refused(Refusal::NameTaken(_)) => " (--node-id)",
+        StopReason::Refused(Refusal::ClusterExists { .. }) => " (--bootstrap)",
+        _ => "",
+    };
+    format!("{why}{flag}")
 }
 
 /// Why a node ends.

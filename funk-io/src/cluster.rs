@@ -172,7 +172,7 @@ impl Cluster {
     }
 
     /// Gives the shards up, hands leadership over and leaves; then the driver
-    /// stops. Ends when that is done, or after [`limits::LEAVE_TIMEOUT`].
+    /// stops. Ends when that is done, or after [`crate::limits::LEAVE_TIMEOUT`].
     ///
     /// # Errors
     /// [`Stopped`] if the driver stopped for another reason.
@@ -245,7 +245,7 @@ impl Cluster {
         match answer.recv().await {
             Ok(Ok(Outcome::Done)) => Ok(()),
             Ok(Ok(Outcome::Refused(why))) => Err(why.into()),
-            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Refused(error.to_string())),
+            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Rejected(error)),
             Ok(Ok(_)) => Err(OperationError::Unknown),
             Err(_) => Err(OperationError::Stopped),
         }

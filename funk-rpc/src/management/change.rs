@@ -146,7 +146,7 @@ pub(super) fn refused(why: &OperationError) -> Answer {
     let code = match why {
         OperationError::NotLeader { .. } => Code::NoLeader,
         OperationError::UnknownMember(name) => return error(Code::UnknownId, format!("no node is called {name:?}")),
-        OperationError::Refused(_) => Code::Invalid,
+        OperationError::Rejected(_) | OperationError::Refused(_) => Code::Invalid,
         _ => Code::Generic,
     };
     error(code, why.to_string())
