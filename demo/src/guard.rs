@@ -5,6 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 
+use funk_cli::complain;
 use funk_io::supervisor::Supervised;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
@@ -16,7 +17,7 @@ pub fn run() -> ExitCode {
     match watch() {
         Ok(status) => ExitCode::from(code(status)),
         Err(error) => {
-            eprintln!("the node cannot be guarded: {error}");
+            complain(&format!("the node cannot be guarded: {error}"));
             ExitCode::FAILURE
         }
     }

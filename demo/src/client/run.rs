@@ -1,6 +1,6 @@
 //! The workers.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ impl<N: Runtime> Shared<N> {
             }
         }
         if bar {
-            eprintln!();
+            funk_cli::show(b"\n".to_vec());
         }
     }
 
@@ -151,7 +151,7 @@ impl<N: Runtime> Shared<N> {
             None => done as f64 / self.flags.repeats.max(1) as f64,
         };
         let filled = (1..=40).filter(|step| f64::from(*step) / 40.0 <= part).count();
-        let _ = write!(std::io::stderr(), "\r[{:<40}] {done}", "#".repeat(filled));
+        funk_cli::show(format!("\r[{:<40}] {done}", "#".repeat(filled)).into_bytes());
     }
 
     fn report(&self) -> std::sync::MutexGuard<'_, Report> {
