@@ -37,6 +37,7 @@ pub use last_words::{
 pub use node::{
     a_flood_of_streams_is_bounded, a_joiner_minds_its_clusters_lease, a_node_starts_serves_and_leaves,
     a_refused_start_names_its_reason, dropping_the_last_handle_stops_the_node, garbage_at_every_port_does_no_harm,
+    half_messages_are_bounded,
 };
 pub use service::{
     a_service_is_handed_snapshots_and_states, a_service_takes_no_other_part_beside_it,

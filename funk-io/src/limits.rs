@@ -8,6 +8,13 @@ use funk_proto::limits::{
 
 /// Gossip streams served at once (Serf tolerates 127 push/pulls).
 pub const GOSSIP_STREAMS_MAX: usize = 128;
+/// Time for a message that was begun on a stream to end: a megabyte at a hundred kilobytes a second.
+pub const MESSAGE_END_MAX: Duration = Duration::from_secs(10);
+/// Bytes of cluster frames that are not here as a whole, all streams together: one frame of each of 32 members.
+/// Past it the stream that holds the most is closed.
+pub const CLUSTER_HELD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of gossip messages that are not here as a whole, likewise: three of the largest that Serf allows.
+pub const GOSSIP_HELD_BYTES_MAX: usize = 60 << 20;
 /// Commands of the application that wait for the driver's next pass.
 pub const COMMANDS_QUEUED_MAX: usize = 1_024;
 /// Requests that a service may have in hand at one time.

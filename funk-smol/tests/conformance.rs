@@ -142,3 +142,8 @@ fn a_joiner_minds_its_clusters_lease() {
 fn a_service_takes_no_other_part_beside_it() {
     conformance::a_service_takes_no_other_part_beside_it::<Smol>();
 }
+
+#[test]
+fn half_messages_are_bounded() {
+    conformance::half_messages_are_bounded::<Smol>();
+}

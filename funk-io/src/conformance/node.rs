@@ -207,13 +207,58 @@ pub fn a_flood_of_streams_is_bounded<R: Runtime>() {
         let serf = address(&cluster, "ep.serf").await;
         let connect = |_| TcpStream::connect(serf).expect("the kernel accepts");
         let streams: Vec<TcpStream> = (0..crate::limits::GOSSIP_STREAMS_MAX + 5).map(connect).collect();
+        // Silent ones make way for those that come after them.
         while cluster.io_counters().streams_refused < 5 {
             cluster.status().await.expect("it runs");
         }
-        assert_eq!(cluster.io_counters().streams_accepted, crate::limits::GOSSIP_STREAMS_MAX as u64);
+        assert_eq!(cluster.io_counters().streams_accepted, crate::limits::GOSSIP_STREAMS_MAX as u64 + 5);
         drop(streams);
         assert!(cluster.guard(ShardId(0)).is_ok());
     });
+}
+
+/// Messages that are begun and not ended are bounded, all streams together: those that hold the most are closed.
+pub fn half_messages_are_bounded<R: Runtime>() {
+    run::<R>(async {
+        let cluster = alone::<R>();
+        serving(&cluster).await;
+        for (endpoint, begun, most) in [
+            ("ep.raft", half_frame(), crate::limits::CLUSTER_HELD_BYTES_MAX),
+            ("ep.serf", half_gossip(), crate::limits::GOSSIP_HELD_BYTES_MAX),
+        ] {
+            let at = address(&cluster, endpoint).await;
+            let before = cluster.io_counters().streams_overflowed;
+            let mut streams = Vec::new();
+            for _ in 0..most / begun.len() + 4 {
+                let mut stream = TcpStream::connect(at).expect("the kernel accepts");
+                // A stream that was closed takes no more; what was sent before counts.
+                let _ = stream.write_all(&begun);
+                streams.push(stream);
+            }
+            while cluster.io_counters().streams_overflowed == before {
+                cluster.status().await.expect("it runs");
+            }
+        }
+        assert!(cluster.guard(ShardId(0)).is_ok());
+    });
+}
+
+/// All of a frame but its last byte.
+fn half_frame() -> Vec<u8> {
+    let mut bytes = (1_u32 << 20).to_be_bytes().to_vec();
+    bytes.resize(bytes.len() + (1 << 20) - 1, 7);
+    bytes
+}
+
+/// The beginning of a user message of 8 MB, and half of it.
+fn half_gossip() -> Vec<u8> {
+    // A MessagePack map of one entry: `UserMsgLen`, an integer of four bytes.
+    let mut bytes = vec![8, 0x81, 0xaa];
+    bytes.extend_from_slice(b"UserMsgLen");
+    bytes.push(0xce);
+    bytes.extend_from_slice(&8_000_000_u32.to_be_bytes());
+    bytes.resize(bytes.len() + 4_000_000, 7);
+    bytes
 }
 
 /// A configuration that cannot work starts nothing and is named.

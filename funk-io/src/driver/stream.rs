@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use funk_proto::id::ConnId;
+use funk_proto::time::earliest;
 use funk_proto::wire::frame;
 use funk_proto::wire::gossip::StreamDecoder;
 use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
@@ -47,7 +48,9 @@ pub(super) struct Stream<R: Runtime> {
     source: Arc<Source>,
     waker: Waker,
     /// When it is closed as timed out, unless something lifts that before.
-    pub(super) deadline: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    /// Since when a message is here in part.
+    begun: Option<Timestamp>,
     /// Whether the core knows of it.
     pub(super) announced: bool,
     /// To be closed when the queue is empty.
@@ -93,10 +96,21 @@ impl<R: Runtime> Stream<R> {
             waker: Waker::from(Arc::clone(&source)),
             source,
             deadline: Some(deadline),
+            begun: None,
             announced: !conn.is_accepted(),
             finishing: false,
             blocked: false,
         }
+    }
+
+    /// When it is closed as timed out. A message that was begun has to end.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        earliest(self.deadline, self.begun.map(|begun| begun + crate::limits::MESSAGE_END_MAX))
+    }
+
+    /// Bytes here of a message that is not here as a whole.
+    pub(super) fn held(&self) -> usize {
+        self.decoder.held()
     }
 
     /// Moves on if it woke the driver: connects, reads, hands in whole messages.
@@ -106,13 +120,30 @@ impl<R: Runtime> Stream<R> {
         scratch: &mut [u8],
         deliver: &mut impl FnMut(Input),
     ) -> Result<(), CloseReason> {
+        let cut = self.read(now, scratch, deliver)?;
+        if cut || self.held() == 0 {
+            self.begun = None;
+        }
+        if self.held() > 0 {
+            self.begun.get_or_insert(now);
+        }
+        Ok(())
+    }
+
+    /// Tells whether a message was whole.
+    fn read(
+        &mut self,
+        now: Timestamp,
+        scratch: &mut [u8],
+        deliver: &mut impl FnMut(Input),
+    ) -> Result<bool, CloseReason> {
         if !self.source.take() {
-            return Ok(());
+            return Ok(false);
         }
         self.blocked = false;
         if let Transport::Dialling(dialling) = &mut self.transport {
             match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(dial_failure(&error)),
                 Poll::Ready(Ok(io)) => {
                     set_options(&io, self.channel);
@@ -123,15 +154,16 @@ impl<R: Runtime> Stream<R> {
             }
         }
         let mut budget = crate::limits::PASS_MESSAGES_MAX;
+        let cut = |budget| budget < crate::limits::PASS_MESSAGES_MAX;
         self.cut(&mut budget, deliver)?;
         for _ in 0..PASS_READS_MAX {
             // Whole messages are left over: they come first in the next pass.
             if budget == 0 {
                 break;
             }
-            let Transport::Open(io) = &mut self.transport else { return Ok(()) };
+            let Transport::Open(io) = &mut self.transport else { return Ok(cut(budget)) };
             match Pin::new(io).poll_read(&mut Context::from_waker(&self.waker), scratch) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(cut(budget)),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Ended),
                 Poll::Ready(Ok(length)) => self.decoder.push(&scratch[..length]),
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -140,7 +172,7 @@ impl<R: Runtime> Stream<R> {
             self.cut(&mut budget, deliver)?;
         }
         self.waker.wake_by_ref();
-        Ok(())
+        Ok(cut(budget))
     }
 
     fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input)) -> Result<(), CloseReason> {
@@ -206,6 +238,13 @@ impl Decoder {
         match self {
             Self::Frames(buffer) => buffer.extend_from_slice(bytes),
             Self::Gossip(decoder) => decoder.push(bytes),
+        }
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Frames(buffer) => buffer.len(),
+            Self::Gossip(decoder) => decoder.held(),
         }
     }
 
