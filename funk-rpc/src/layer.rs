@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::limits::{
-    QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX,
+    CLIENT_HEADER_BYTES_MAX, QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX,
+    ROUTED_MESSAGE_BYTES_MAX,
 };
 use funk_io::{Cluster, Runtime};
 use funk_proto::id::ShardId;
@@ -210,14 +211,21 @@ impl<N: Runtime, V: View> Shared<N, V> {
         S::Future: Send + 'static,
     {
         let (parts, body) = request.into_parts();
+        let hopped = parts.headers.contains_key(reply::HOP);
+        if !hopped && header_bytes(&parts) > CLIENT_HEADER_BYTES_MAX {
+            let why = format!("the headers have more than {CLIENT_HEADER_BYTES_MAX} bytes");
+            return error(Code::ResourceExhausted, why);
+        }
         let (body, key) = match find_key(&source, &parts, body).await {
             Ok(found) => found,
+            // Nobody was asked yet, and another node may have room.
+            Err(status) if status.code() == Code::Unavailable => return not_run(status.into_http()),
             Err(status) => return status.into_http(),
         };
         let patience = Instant::now() + QUEUE_WAIT_MAX;
         let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
         let job = Job { parts, body, key, deadline, patience };
-        if job.parts.headers.contains_key(reply::HOP) {
+        if hopped {
             return self.serve_forwarded(inner, job).await;
         }
         self.serve_entering(inner, job).await
@@ -329,6 +337,12 @@ impl<N: Runtime, V: View> Shared<N, V> {
         }
         crate::net::within::<N, _>(left, watch.changed()).await.is_some()
     }
+}
+
+/// Bytes of a request's headers as HTTP/2 counts them: names, values, and 32 for each.
+fn header_bytes(parts: &Parts) -> usize {
+    let path = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    parts.headers.iter().fold(path, |bytes, (name, value)| bytes + name.as_str().len() + value.len() + 32)
 }
 
 /// The routing key of a request, and its body as it was.

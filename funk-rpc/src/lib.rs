@@ -52,5 +52,5 @@ pub use node::Node;
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
-pub use server::{Protocol, Server, serve};
+pub use server::{ListenerCounts, Protocol, Server, serve};
 pub use tonic::body::Body;

@@ -18,6 +18,20 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Requests of one connection that may end before their answers. Past that it takes no new ones: servers count
 /// them and end a connection with too many, and the requests of others with it.
 pub const CONNECTION_CANCELS_MAX: usize = 256;
+/// Bytes of a request's headers that the routing layer takes from a client.
+pub const CLIENT_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a request's headers that a listener takes: a client's, and what a node adds that passes it on.
+pub const REQUEST_HEADER_BYTES_MAX: u32 = 20 << 10;
+/// Time for the first message of a gRPC request to come, counted from when it is waited for.
+pub const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(10);
+/// Requests of one listener whose first message is waited for.
+pub const UNREADY_REQUESTS_MAX: usize = 1_024;
+/// Bytes of first messages that are not here as a whole, all requests of one listener together.
+pub const UNREADY_BYTES_MAX: usize = 64 << 20;
+/// Time for a client to take more of what is written to it.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// File descriptors that HTTP's listeners leave for the cluster's own streams and files, a quarter of all at most.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Bytes of the headers or trailers of an answer that are taken from a node: whatever a handler may send to a client.
 pub const ANSWER_HEADER_BYTES_MAX: u32 = 1 << 20;
 /// Requests waiting at the ingress for a moving shard.

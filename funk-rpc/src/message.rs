@@ -62,6 +62,7 @@ impl Replay {
             }
             let frame = match body.frame().await {
                 Some(Ok(frame)) => frame,
+                Some(Err(error)) if error.code() == Code::Unavailable => return Err(error),
                 Some(Err(error)) => {
                     return Err(Status::new(Code::Cancelled, format!("the request broke off: {error}")));
                 }

@@ -4,12 +4,16 @@ use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use funk_io::Runtime;
+use rustix::process::{Resource, getrlimit};
+
+use crate::limits::DESCRIPTORS_RESERVED;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -26,6 +30,13 @@ pub(crate) async fn connect<R: Runtime>(address: SocketAddr) -> io::Result<R::St
     let stream = R::connect(address).await?;
     socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
     Ok(stream)
+}
+
+/// Whether a stream has one of the last file descriptors that this process may have: they are given out from below.
+pub(crate) fn is_among_last(stream: &impl AsFd) -> bool {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let number = u64::try_from(stream.as_fd().as_raw_fd()).unwrap_or(0);
+    number >= limit.saturating_sub(DESCRIPTORS_RESERVED.min(limit / 4))
 }
 
 /// `future`'s value, or `None` when `length` went by first.
