@@ -32,7 +32,7 @@ pub(crate) enum AttemptOutcome {
     Answered(Response<Body>),
     /// The node says that no handler ran.
     NotRun(Response<Body>),
-    /// The node was gone before anything was sent.
+    /// The node went away before anything was sent.
     GoneBefore,
     /// The node went away before it answered.
     Gone,
@@ -50,10 +50,17 @@ impl<N: Runtime> Attempt<'_, N> {
     /// Sends the request.
     pub(crate) async fn run(self) -> AttemptOutcome {
         let Self { pool, address, request, mut gone, last_word } = self;
-        if future::poll_once(gone.as_mut()).await.is_some() {
-            return AttemptOutcome::GoneBefore;
-        }
-        let mut sending = Box::pin(pool.exchange(address, request));
+        // Nothing is sent before there is a connection with room.
+        let placing = async {
+            gone.as_mut().await;
+            None
+        };
+        let place = match future::or(placing, async { Some(pool.place(address).await) }).await {
+            None => return AttemptOutcome::GoneBefore,
+            Some(Ok(place)) => place,
+            Some(Err(error)) => return error.into(),
+        };
+        let mut sending = Box::pin(Pool::<N>::exchange_at(place, request));
         let ending = async {
             gone.as_mut().await;
             None
@@ -71,10 +78,18 @@ impl<N: Runtime> Attempt<'_, N> {
         match ended {
             Ok(response) if says_not_run(&response) => AttemptOutcome::NotRun(response.map(Body::new)),
             Ok(response) => AttemptOutcome::Answered(response.map(|body| Body::new(HopBody::new(body, gone)))),
-            Err(SendError::NoConnection(why)) => AttemptOutcome::NoConnection(why),
-            Err(full @ SendError::Full(_)) => AttemptOutcome::Full(full.to_string()),
-            Err(SendError::NotSent(why)) => AttemptOutcome::NotSent(why),
-            Err(SendError::Sent(why)) => AttemptOutcome::Silent(why),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl From<SendError> for AttemptOutcome {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NoConnection(why) => Self::NoConnection(why),
+            SendError::Full(_) => Self::Full(error.to_string()),
+            SendError::NotSent(why) => Self::NotSent(why),
+            SendError::Sent(why) => Self::Silent(why),
         }
     }
 }

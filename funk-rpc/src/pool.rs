@@ -34,7 +34,8 @@ use funk_io::Runtime;
 use http::{Request, Response};
 use tonic::body::Body;
 
-use self::connection::{Connection, Place};
+use self::connection::Connection;
+pub(crate) use self::connection::Place;
 pub(crate) use self::exchange::AnswerBody;
 use crate::limits::{CONNECTION_STREAMS_MAX, NODE_CONNECTIONS_MAX, POOL_CONNECTIONS_MAX};
 use crate::net::within;
@@ -207,6 +208,11 @@ impl<N: Runtime> Pool<N> {
         request: Request<Body>,
     ) -> Result<Response<AnswerBody>, SendError> {
         let place = self.place(address).await?;
+        Self::exchange_at(place, request).await
+    }
+
+    /// The same at a place that was found before.
+    pub(crate) async fn exchange_at(place: Place, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
         exchange::exchange::<N>(place, request).await
     }
 
@@ -216,7 +222,7 @@ impl<N: Runtime> Pool<N> {
     }
 
     /// A place for one stream, on a new connection if all others are full.
-    async fn place(&self, address: SocketAddr) -> Result<Place, SendError> {
+    pub(crate) async fn place(&self, address: SocketAddr) -> Result<Place, SendError> {
         let since = Instant::now();
         loop {
             let slot = self.lock().get(address);

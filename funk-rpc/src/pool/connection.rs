@@ -30,7 +30,7 @@ pub(super) struct Connection {
 }
 
 /// A place for one stream on a connection; dropping it gives the place back.
-pub(super) struct Place {
+pub(crate) struct Place {
     connection: Arc<Connection>,
 }
 
