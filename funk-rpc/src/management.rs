@@ -71,6 +71,7 @@ fn node_info(member: &MemberStatus) -> pb::NodeInfo {
         raft_state: member.raft.as_str().into(),
         serf_state: member.gossip.as_str().into(),
         leader: member.leader,
+        drained: member.drained,
     }
 }
 
@@ -114,6 +115,7 @@ impl<N: Runtime> ClusterManagement for Management<N> {
         let info = |member: &MemberStatus| pb::ShardInfo {
             node_id: member.name.to_string(),
             shard_count: number(member.shards),
+            drained: member.drained,
         };
         Ok(Response::new(pb::ListShardsResponse {
             node_id: self.me(),

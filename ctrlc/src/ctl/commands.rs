@@ -100,7 +100,7 @@ async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
 async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let (_, list) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
     no_error("nodes", list.error.as_ref())?;
-    let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader });
+    let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader, "drained": node.drained });
     let json = json!({
         "node": list.node_id,
         "leader": list.leader_id,
@@ -108,11 +108,13 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     });
     let row = |node: &pb::NodeInfo| {
         let raft = if node.raft_state.is_empty() { "-" } else { &node.raft_state };
-        let leader = if node.leader { "leader" } else { "" };
-        vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), leader.to_owned()]
+        let marks: Vec<_> =
+            [(node.leader, "leader"), (node.drained, "drained")].into_iter().filter(|(is, _)| *is).collect();
+        let marks: Vec<_> = marks.into_iter().map(|(_, mark)| mark).collect();
+        vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), marks.join(", ")]
     };
     let rows: Vec<_> = list.nodes.iter().map(row).collect();
-    Ok(good(json, table(&["NODE", "RAFT", "SERF", "LEADER"], &rows)))
+    Ok(good(json, table(&["NODE", "RAFT", "SERF", "MARKS"], &rows)))
 }
 
 async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {
@@ -154,17 +156,33 @@ fn changed(what: &str, id: &NodeName) -> Answer {
 
 /// Only the survivor itself can do it, so it is looked up first.
 async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failure> {
-    let all = all_endpoints(asked).await?;
-    let managed = all.iter().find(|(node, name, _)| node == survivor.as_str() && name == MANAGEMENT);
-    let address = managed.and_then(|(_, _, address)| address.parse().ok());
-    let address: SocketAddr = address
-        .ok_or_else(|| Failure::Refused(format!("no live node is called {survivor}; `ctrlc nodes` lists them")))?;
-    let survivor = Asked { addresses: vec![address], ..*asked };
+    let survivor = Asked { addresses: vec![survivor_at(asked, survivor).await?], ..*asked };
     let call = async |node: &mut Management, request| node.recover(request).await;
     let done = survivor.change(pb::RecoverRequest {}, "status", call).await?;
     no_error("recover", done.error.as_ref())?;
     let json = json!({ "done": "recovered", "node": done.node_id, "generation": done.generation });
     Ok(good(json, format!("{} goes on alone, as generation {}\n", done.node_id, done.generation)))
+}
+
+/// Where the survivor listens now. Without a leader the others' lists show it where it listened before it was
+/// started again, so whoever is asked here counts first, and each is asked who it is.
+async fn survivor_at(asked: &Asked<'_>, survivor: &NodeName) -> Result<SocketAddr, Failure> {
+    let all = all_endpoints(asked).await?;
+    let managed = all.iter().filter(|(node, name, _)| node == survivor.as_str() && name == MANAGEMENT);
+    let listed: Vec<SocketAddr> = managed.filter_map(|(_, _, address)| address.parse().ok()).collect();
+    let mut silent = Vec::new();
+    for &address in asked.addresses.iter().chain(&listed) {
+        match diag::ask(address).await.status {
+            Ok(status) if status.local_node_id == survivor.as_str() => return Ok(address),
+            Ok(_) => {}
+            Err(why) if listed.contains(&address) => silent.push(why),
+            Err(_) => {}
+        }
+    }
+    Err(Failure::Refused(match silent.first() {
+        None => format!("no live node is called {survivor}; `ctrlc nodes` lists them"),
+        Some(why) => format!("{survivor} is not where it is listed: {why}; ask it by --endpoint, at its own address"),
+    }))
 }
 
 async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {

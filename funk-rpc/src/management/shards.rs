@@ -73,8 +73,11 @@ pub(super) fn told(me: String, run: &DryRun) -> pb::PlanShardsResponse {
     if owners.len() > RANGES_MAX {
         owners.clear();
     }
-    let held =
-        |node: &NodeName| pb::ShardInfo { node_id: node.to_string(), shard_count: super::number(run.held(node)) };
+    let held = |node: &NodeName| pb::ShardInfo {
+        node_id: node.to_string(),
+        shard_count: super::number(run.held(node)),
+        drained: false,
+    };
     pb::PlanShardsResponse {
         node_id: me,
         error: None,
