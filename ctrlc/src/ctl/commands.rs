@@ -7,7 +7,7 @@ use funk_proto::id::{ClusterName, NodeName};
 use funk_rpc::pb::managepb as pb;
 use serde_json::json;
 
-use super::answer::{all_endpoints, good, no_error};
+use super::answer::{all_endpoints, good, marked, no_error};
 use super::asked::Asked;
 use super::change::{Pin, Shards};
 use super::find::{MANAGEMENT, find, is_in};
@@ -108,13 +108,12 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     });
     let row = |node: &pb::NodeInfo| {
         let raft = if node.raft_state.is_empty() { "-" } else { &node.raft_state };
-        let marks: Vec<_> =
-            [(node.leader, "leader"), (node.drained, "drained")].into_iter().filter(|(is, _)| *is).collect();
-        let marks: Vec<_> = marks.into_iter().map(|(_, mark)| mark).collect();
-        vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), marks.join(", ")]
+        let leader = if node.leader { "leader" } else { "" };
+        vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), leader.to_owned()]
     };
     let rows: Vec<_> = list.nodes.iter().map(row).collect();
-    Ok(good(json, table(&["NODE", "RAFT", "SERF", "MARKS"], &rows)))
+    let drained = list.nodes.iter().map(|node| node.drained);
+    Ok(good(json, marked(&["NODE", "RAFT", "SERF", "LEADER"], rows, drained)))
 }
 
 async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {

@@ -7,7 +7,7 @@ use funk_proto::id::NodeName;
 use funk_rpc::pb::managepb::{self as pb, plan_shards_request};
 use serde_json::{Value, json};
 
-use super::answer::{good, no_error};
+use super::answer::{good, marked, no_error};
 use super::asked::Asked;
 use super::change::Change;
 use super::table::table;
@@ -21,13 +21,11 @@ pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let entry = |(node, &(count, drained)): (&String, &(i32, bool))| json!({ "node": node, "shards": count, "drained": drained });
     let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
     let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
-    let row = |(node, &(count, drained)): (&String, &(i32, bool))| {
-        let mark = if drained { "drained" } else { "" };
-        vec![node.clone(), count.to_string(), share(count), mark.to_owned()]
-    };
+    let row = |(node, &(count, _)): (&String, &(i32, bool))| vec![node.clone(), count.to_string(), share(count)];
     let mut rows: Vec<_> = owned.iter().map(row).collect();
-    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new(), String::new()]);
-    Ok(good(json, table(&["NODE", "SHARDS", "SHARE", "MARKS"], &rows)))
+    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
+    let drained = owned.values().map(|(_, drained)| *drained);
+    Ok(good(json, marked(&["NODE", "SHARDS", "SHARE"], rows, drained)))
 }
 
 /// What a change would move; nothing is changed.

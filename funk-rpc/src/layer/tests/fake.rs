@@ -123,6 +123,10 @@ pub(super) struct Node {
     pub(super) served: Arc<AtomicUsize>,
     pub(super) silent: Arc<AtomicBool>,
     pub(super) fail: Arc<AtomicBool>,
+    /// Whether the handler answers with a long error.
+    pub(super) long_error: Arc<AtomicBool>,
+    /// Requests that the handler has not ended with.
+    pub(super) open: Arc<AtomicUsize>,
 }
 
 pub(super) struct Cluster;
@@ -161,7 +165,16 @@ impl Node {
         };
         let view = FakeView { name: name.parse().unwrap(), state: Arc::new(state) };
         let (entered, served) = Default::default();
-        Self { view, address, entered, served, silent: Arc::default(), fail: Arc::default() }
+        Self {
+            view,
+            address,
+            entered,
+            served,
+            silent: Arc::default(),
+            fail: Arc::default(),
+            long_error: Arc::default(),
+            open: Arc::default(),
+        }
     }
 
     /// Tells this node that `nodes[owner]` owns every shard under `epoch`.
@@ -208,14 +221,40 @@ impl Service<Request<Body>> for Echo {
         let node = self.0.clone();
         Box::pin(async move {
             node.served.fetch_add(1, Ordering::Relaxed);
+            let open = Open::new(&node.open);
+            if node.long_error.load(Ordering::Relaxed) {
+                return Ok(tonic::Status::invalid_argument("%".repeat(LONG)).into_http());
+            }
             if node.silent.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
             if node.fail.load(Ordering::Relaxed) {
                 return Ok(tonic::Status::unavailable("the handler says so").into_http());
             }
-            Ok(Response::new(request.into_body()))
+            Ok(Response::new(Body::new(request.into_body().map_frame(move |frame| {
+                let _ = &open;
+                frame
+            }))))
         })
+    }
+}
+
+/// Bytes of a long error's message, each of which is three on the wire.
+pub(super) const LONG: usize = 20_000;
+
+/// A request in the handler's hands, counted.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -267,6 +306,17 @@ pub(super) async fn call(node: &Node, key: u8, timeout: Option<&str>) -> Answer 
     if let Some(timeout) = timeout {
         request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
     }
+    answer(node, request).await
+}
+
+/// The same with a header.
+pub(super) async fn call_with(node: &Node, key: u8, name: &'static str, value: &str) -> Answer {
+    let mut request = request(node, Body::new(Full::new(message(key))));
+    request.headers_mut().insert(name, value.parse().unwrap());
+    answer(node, request).await
+}
+
+async fn answer(node: &Node, request: Request<Body>) -> Answer {
     let response = Pool::<Smol>::new().send(node.address, request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap();
