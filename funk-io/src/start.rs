@@ -23,7 +23,7 @@ use crate::driver::parts::Parts;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
-use crate::hand_over::Asker;
+use crate::hand_over::{Asker, HandOver};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
 use crate::options::Options;
@@ -31,6 +31,7 @@ use crate::runtime::Runtime;
 use crate::service::link::Link;
 use crate::shared::Shared;
 use crate::sockets::Sockets;
+use crate::state_machine::StateMachine;
 use crate::store::Store;
 use crate::store::data_dir::Claimed;
 use crate::store::writer::Writer;
@@ -78,11 +79,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
     let application = match service {
         Some(link) => Application::Service(link),
-        None => {
-            let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(&shared))).transpose();
-            let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
-            Application::Parts { state_machine, hand_over }
-        }
+        None => parts_of_application(state_machine, hand_over, &shared)?,
     };
     let parts = Parts {
         clock,
@@ -114,6 +111,16 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         Ok(Err(source)) => Err(failed("starting the driver", source)),
         Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
     }
+}
+
+fn parts_of_application(
+    state_machine: Option<Box<dyn StateMachine>>,
+    hand_over: Option<Box<dyn HandOver>>,
+    shared: &Arc<Shared>,
+) -> Result<Application, StartError> {
+    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(shared))).transpose();
+    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
+    Ok(Application::Parts { state_machine, hand_over })
 }
 
 fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<Store, StartError> {
