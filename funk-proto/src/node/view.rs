@@ -196,9 +196,7 @@ impl Node {
         let mut processes = BTreeMap::<String, (Option<RaftId>, Option<BootId>)>::new();
         for seen in self.gossip.members() {
             let Ok(name) = seen.name.parse() else { continue };
-            let number = |tag: &str| u64::from_str_radix(seen.tags.get(tag)?, 16).ok();
-            let process = (number("funk.id").and_then(RaftId::new), number("funk.boot").and_then(BootId::new));
-            processes.insert(seen.name.clone(), process);
+            processes.insert(seen.name.clone(), process_of(&seen.tags));
             let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
             let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
             let status = MemberStatus {
@@ -262,6 +260,12 @@ impl Node {
         }
         statuses.into_values().collect()
     }
+}
+
+/// The identity that a process shows in gossip.
+fn process_of(tags: &BTreeMap<String, String>) -> (Option<RaftId>, Option<BootId>) {
+    let number = |tag: &str| u64::from_str_radix(tags.get(tag)?, 16).ok();
+    (number("funk.id").and_then(RaftId::new), number("funk.boot").and_then(BootId::new))
 }
 
 fn route_node(state: &State, owner: Incarnation) -> RouteNode {
