@@ -6,19 +6,19 @@
 //! | `logs` | logs on stderr |
 //! | `stop` | the signals that end a program |
 //! | `interfaces` | the addresses of this machine |
-//! | `say` | lines on stdout |
+//! | `lines` | lines on stdout and stderr, whatever became of these |
 //! | `node` | the start and the end of a node |
 
 mod interfaces;
+mod lines;
 mod logs;
 mod node;
 mod parse;
-mod say;
 mod stop;
 
 pub use interfaces::addresses;
+pub use lines::{complain, flush, print, say, show};
 pub use logs::{LogFlags, LogFormat};
 pub use node::{Failure, close, leave};
 pub use parse::{boolean, duration, parse_or_exit, usage_line};
-pub use say::say;
 pub use stop::Stop;

@@ -6,6 +6,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 
+use crate::lines::{complain, flush};
+
 /// Reads `20ms`, `1.5s`, `2m` and the like.
 ///
 /// # Errors
@@ -50,7 +52,8 @@ pub fn parse_or_exit<P: Parser>() -> P {
         Ok(flags) => flags,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
         Err(error) => {
-            eprintln!("{}", usage_line(&error));
+            complain(&usage_line(&error));
+            flush();
             std::process::exit(2);
         }
     }

@@ -22,6 +22,7 @@ impl Stop {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for _ in signals.forever() {
                 if rung.0.0.swap(true, Ordering::SeqCst) {
+                    crate::flush();
                     std::process::exit(1);
                 }
                 rung.0.1.notify(usize::MAX);

@@ -7,12 +7,14 @@
 //! | `stage` | what is being waited for |
 //! | `node` | one node, and what to say of its refusals |
 //! | `asked` | calls to a node that answers |
+//! | `answer` | what commands do with a node's answer |
 //! | `commands` | what each command asks and shows |
 //! | `shards` | who owns how many, what a change would move, pins |
 //! | `change` | a change to shards as it is typed |
 //! | `diag` | every node's view, and where they differ |
 //! | `table` | text that fits a terminal |
 
+mod answer;
 mod asked;
 mod change;
 mod commands;

@@ -5,7 +5,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 
-use funk_io::reaper::Guarded;
+use funk_cli::complain;
+use funk_io::supervisor::Supervised;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,7 +17,7 @@ pub fn run() -> ExitCode {
     match watch() {
         Ok(status) => ExitCode::from(code(status)),
         Err(error) => {
-            eprintln!("the node cannot be guarded: {error}");
+            complain(&format!("the node cannot be guarded: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -28,7 +29,7 @@ fn watch() -> io::Result<ExitStatus> {
     let mut command = Command::new(std::env::current_exe()?);
     // A terminal sends its signals to a whole group; the node is to get each once.
     command.args(std::env::args_os().skip(1)).process_group(0);
-    let guarded = Arc::new(Guarded::start(command)?);
+    let guarded = Arc::new(Supervised::start(command)?);
     tracing::info!(pid = guarded.pid(), "guarding the node");
     let passing = Arc::clone(&guarded);
     std::thread::Builder::new().name("signals".into()).spawn(move || {

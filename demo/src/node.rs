@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use funk_cli::{Failure, Stop, close, leave, say};
-use funk_io::reaper::Reporter;
+use funk_cli::{Failure, Stop, close, complain, leave, say};
+use funk_io::supervisor::Reporter;
 use funk_io::{
     Cluster, DataDir, Discovery, EventsEnd, OperationError, Options, Runtime, Sockets, StopReason, random_name, start,
 };
 use funk_proto::id::NodeName;
 use funk_proto::status::NodeState;
-use funk_proto::{Event, NodeConfig};
+use funk_proto::{Event, NodeConfig, Ownership, Refusal, Status};
 use funk_rpc::pb::cluster::cluster_server::ClusterServer;
 use funk_rpc::pb::managepb::cluster_management_server::ClusterManagementServer;
 use funk_rpc::{ClusterService, Console, Management, Protocol, RouteLayer, Server, cluster_service, management, serve};
@@ -40,7 +40,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
         reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
     }
     say(&format!("status http://{}/", node.http));
-    R::spawn(follow(node.cluster.clone()));
+    R::spawn(follow(node.cluster.clone(), Asked { shards: flags.shards, ownership: flags.ownership() }));
     let stopped = async { End::Stopped(node.cluster.stopped().await) };
     let told = async {
         stop.rung().await;
@@ -49,7 +49,12 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     let ended = future::or(future::or(stopped, told), recover(&node.cluster, flags.recover)).await;
     let result = match ended {
         End::Stopped(StopReason::Left) => Ok(()),
-        End::Stopped(why) => Err(Failure(why.to_string())),
+        // What was asked for: a supervisor is not to bring it back.
+        End::Stopped(why @ StopReason::Refused(Refusal::Removed)) => {
+            complain(&why.to_string());
+            Ok(())
+        }
+        End::Stopped(why) => Err(Failure(with_flag(&why))),
         End::Unrecovered(why) => {
             leave::<R>(&node.cluster).await;
             Err(Failure(format!("--recover: {why}")))
@@ -62,6 +67,16 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
     };
     close::<R>(&node.servers).await;
     result
+}
+
+/// Why a node stopped, with the flag that is to be another.
+fn with_flag(why: &StopReason) -> String {
+    let flag = match why {
+        StopReason::Refused(Refusal::NameTaken(_)) => " (--node-id)",
+        StopReason::Refused(Refusal::ClusterExists { .. }) => " (--bootstrap)",
+        _ => "",
+    };
+    format!("{why}{flag}")
 }
 
 /// Why a node ends.
@@ -130,8 +145,9 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
     let options = Options { data, discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     end_with_a_goodbye(&cluster);
-    let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.demo", routes());
-    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests());
+    let layer = RouteLayer::<R>::new(cluster.clone(), "ep.demo", routes());
+    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests())
+        .also_named(flags.http_host.iter().cloned());
     let management = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), flags.cluster_name.clone()));
     let outside = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), flags.cluster_name.clone()));
     let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
@@ -140,8 +156,10 @@ fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
         serve::<R, _>(managed, Protocol::Http2, management).map_err(refused)?,
         serve::<R, _>(shown, Protocol::Http2, outside).map_err(refused)?,
         serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(refused)?,
-        serve::<R, _>(metrics, Protocol::Http1, console).map_err(refused)?,
+        serve::<R, _>(metrics, Protocol::Http1, console.clone()).map_err(refused)?,
     ];
+    let names = ["ep.demo", management::ENDPOINT, cluster_service::ENDPOINT, "ep.httpConsole", "ep.metrics"];
+    names.iter().zip(&servers).for_each(|(name, server)| console.watch(name, server));
     Ok(Running { cluster, servers, http: http_at })
 }
 
@@ -192,8 +210,30 @@ impl JoinFailures {
     }
 }
 
+/// What the command line asks of a cluster that this node would begin. One that is there already has its own.
+struct Asked {
+    shards: Option<u32>,
+    ownership: Option<Ownership>,
+}
+
+impl Asked {
+    /// Remarks on what has no effect.
+    fn remark(&self, status: &Status) {
+        if let Some(asked) = self.shards.filter(|asked| *asked != status.shards_total) {
+            let has = status.shards_total;
+            tracing::warn!("--shards {asked} has no effect: the cluster was begun with {has} shards");
+        }
+        if let (Some(asked), Some(has)) = (self.ownership, status.ownership)
+            && asked != has
+        {
+            let (asked, has) = (asked.word(), has.word());
+            tracing::warn!("--ownership {asked} has no effect: the cluster was begun as {has}");
+        }
+    }
+}
+
 /// Logs what happens, and says once when the node is Operational.
-async fn follow(cluster: Cluster) {
+async fn follow(cluster: Cluster, asked: Asked) {
     let mut events = cluster.events();
     let mut said = false;
     let mut failures = JoinFailures::default();
@@ -203,6 +243,7 @@ async fn follow(cluster: Cluster) {
             let Ok(status) = cluster.status().await else { return };
             if status.state == NodeState::Operational {
                 said = true;
+                asked.remark(&status);
                 say("operational");
             }
         }

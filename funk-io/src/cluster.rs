@@ -2,31 +2,23 @@
 
 mod shards;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, PoisonError};
 
-use async_channel::{Receiver, Sender};
 use bytes::Bytes;
-use event_listener::Event as Bell;
 use funk_proto::config::is_endpoint_name;
-use funk_proto::error::OperationRefused;
 use funk_proto::id::{LogIndex, NodeName, ShardId, WorkerId};
 use funk_proto::shards::RouteTable;
-use funk_proto::shards::dry_run::{DryRun, WhatIf};
 use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
 
-use crate::discovery::search::Switch;
-use crate::driver::counters::{Counters, IoCounters};
-use crate::endpoints::{Board, Endpoints};
+use crate::driver::counters::IoCounters;
+use crate::endpoints::Endpoints;
 use crate::error::{OperationError, ProposeError, StopReason, Stopped};
-use crate::events::{Bus, Events};
-use crate::gate::Gate;
+use crate::events::Events;
 use crate::gate::guard::{NotOwner, ShardGuard};
-use crate::last_words::{LastWords, Words};
+use crate::last_words::LastWords;
 use crate::meters::Meters;
+use crate::shared::{Alive, Command, Reply, Shared};
 use crate::watch::Watch;
 
 /// A handle to a node that runs in this process. Clones are cheap and stand
@@ -36,132 +28,6 @@ pub struct Cluster {
     shared: Arc<Shared>,
     /// Dropped with the last handle.
     _alive: Arc<Alive>,
-}
-
-/// What handle and driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) name: NodeName,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) bus: Bus,
-    /// The live nodes' endpoints.
-    pub(crate) board: Arc<Board>,
-    /// What the peers are told when this process ends.
-    pub(crate) words: Arc<Words>,
-    pub(crate) inbox: Sender<Command>,
-    /// A second receiver, for commands that the driver never saw.
-    leftovers: Inbox,
-    /// Wakes the driver for its inbox.
-    pub(crate) wake: Waker,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) meters: Arc<Meters>,
-    /// Whether the last handle was dropped.
-    pub(crate) orphaned: AtomicBool,
-    /// Names of this node's endpoints, counted here so that one too many is refused at once.
-    pub(crate) endpoints: Mutex<BTreeSet<String>>,
-    /// Of the thread that finds other nodes.
-    pub(crate) search: Switch,
-    stop: Mutex<Option<StopReason>>,
-    stopped: Bell,
-}
-
-/// What the application asks of the driver.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Propose(Bytes, Sender<Result<Outcome, RequestError>>),
-    Join(Vec<SocketAddr>, Sender<Result<(), RequestError>>),
-    /// An operation on members.
-    Operate(Request, Sender<Result<Outcome, RequestError>>),
-    Leave,
-    SetEndpoint {
-        name: String,
-        address: Option<SocketAddr>,
-    },
-    Status(Sender<Status>),
-    /// What a change would move.
-    Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
-    /// The service appends to the log.
-    ServicePropose {
-        tag: u64,
-        bytes: Bytes,
-    },
-    /// The service's answer: its state at the index.
-    SnapshotTaken {
-        index: LogIndex,
-        state: Bytes,
-    },
-    /// The application's answer: what the shard's next owner is to have.
-    StateGiven {
-        change: LogIndex,
-        shard: ShardId,
-        state: Option<Bytes>,
-    },
-}
-
-#[derive(Debug)]
-struct Alive(Arc<Shared>);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.orphaned.store(true, Ordering::SeqCst);
-        self.0.wake.wake_by_ref();
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(
-        name: NodeName,
-        gate: Arc<Gate>,
-        (inbox, leftovers): (Sender<Command>, Inbox),
-        wake: Waker,
-        endpoints: BTreeSet<String>,
-        meters: Arc<Meters>,
-    ) -> Self {
-        Self {
-            name,
-            gate,
-            bus: Bus::default(),
-            board: Arc::default(),
-            words: Arc::default(),
-            inbox,
-            leftovers,
-            wake,
-            counters: Arc::default(),
-            meters,
-            orphaned: AtomicBool::new(false),
-            endpoints: Mutex::new(endpoints),
-            search: Switch::default(),
-            stop: Mutex::new(None),
-            stopped: Bell::new(),
-        }
-    }
-
-    /// The driver has stopped, its sockets are closed: nobody waits any longer.
-    pub(crate) fn end(&self, why: StopReason) {
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        self.inbox.close();
-        // Their askers wait for an answer until the command is dropped.
-        while self.leftovers.try_recv().is_ok() {}
-        self.bus.end();
-        self.board.end();
-        self.search.stop();
-        self.stopped.notify(usize::MAX);
-    }
-
-    /// The search has ended, and with it the registration of this node.
-    pub(crate) fn search_ended(&self) {
-        self.stopped.notify(usize::MAX);
-    }
-
-    fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) async fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.inbox.send(command).await.map_err(|_| Stopped)?;
-        self.wake.wake_by_ref();
-        Ok(())
-    }
 }
 
 impl Cluster {
@@ -199,6 +65,15 @@ impl Cluster {
     /// [`NotOwner`] names the owner, and says whether to go there or to wait.
     pub fn guard(&self, shard: ShardId) -> Result<ShardGuard, NotOwner> {
         self.shared.gate.guard(shard)
+    }
+
+    /// The latest route table, the shard that `find` picks by the table's number of shards, and the right to
+    /// serve that shard if this node has it: what a router needs, from one look.
+    pub fn enter(
+        &self,
+        find: impl FnOnce(u32) -> Option<ShardId>,
+    ) -> (Arc<RouteTable>, Option<ShardId>, Option<ShardGuard>) {
+        self.shared.gate.enter_by(find)
     }
 
     /// A small number that no other live member has, for ids that are made without
@@ -257,7 +132,7 @@ impl Cluster {
     /// # Errors
     /// [`ProposeError::Rejected`]: surely not applied. The others: perhaps.
     pub async fn propose(&self, bytes: Bytes) -> Result<LogIndex, ProposeError> {
-        self.append(|reply| Command::Propose(bytes, reply)).await
+        self.append(Request::Propose(bytes)).await
     }
 
     /// Waits until this node has applied all that was committed anywhere before the call: what
@@ -266,15 +141,12 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::propose`]; nothing changes in any case.
     pub async fn barrier(&self) -> Result<LogIndex, ProposeError> {
-        self.append(|reply| Command::Operate(Request::Barrier, reply)).await
+        self.append(Request::Barrier).await
     }
 
-    async fn append(
-        &self,
-        command: impl FnOnce(Sender<Result<Outcome, RequestError>>) -> Command,
-    ) -> Result<LogIndex, ProposeError> {
+    async fn append(&self, request: Request) -> Result<LogIndex, ProposeError> {
         let (reply, answer) = async_channel::bounded(1);
-        let sent = self.shared.send(command(reply)).await;
+        let sent = self.shared.send(Command::Request { request, reply: Some(Reply::Done(reply)) }).await;
         sent.map_err(|Stopped| ProposeError::Rejected(RequestError::Stopping))?;
         match answer.recv().await {
             Ok(Ok(Outcome::Committed(index))) => Ok(index),
@@ -291,13 +163,16 @@ impl Cluster {
     /// [`RequestError::Stopping`] if the driver has stopped, others as the core says.
     pub async fn join(&self, addresses: Vec<SocketAddr>) -> Result<(), RequestError> {
         let (reply, answer) = async_channel::bounded(1);
-        let sent = self.shared.send(Command::Join(addresses, reply)).await;
+        let sent = self
+            .shared
+            .send(Command::Request { request: Request::Join(addresses), reply: Some(Reply::Taken(reply)) })
+            .await;
         sent.map_err(|Stopped| RequestError::Stopping)?;
         answer.recv().await.unwrap_or(Err(RequestError::Stopping))
     }
 
     /// Gives the shards up, hands leadership over and leaves; then the driver
-    /// stops. Ends when that is done, or after [`limits::LEAVE_TIMEOUT`].
+    /// stops. Ends when that is done, or after [`crate::limits::LEAVE_TIMEOUT`].
     ///
     /// # Errors
     /// [`Stopped`] if the driver stopped for another reason.
@@ -305,7 +180,7 @@ impl Cluster {
         // Nobody is to find a node that leaves.
         self.shared.search.stop();
         // A driver that has stopped already says below why.
-        let _ = self.shared.send(Command::Leave).await;
+        let _ = self.shared.send(Command::Request { request: Request::Leave, reply: None }).await;
         match self.stopped().await {
             StopReason::Left => Ok(()),
             _ => Err(Stopped),
@@ -365,11 +240,12 @@ impl Cluster {
 
     async fn operate(&self, request: Request) -> Result<(), OperationError> {
         let (reply, answer) = async_channel::bounded(1);
-        self.shared.send(Command::Operate(request, reply)).await.map_err(|Stopped| OperationError::Stopped)?;
+        let command = Command::Request { request, reply: Some(Reply::Done(reply)) };
+        self.shared.send(command).await.map_err(|Stopped| OperationError::Stopped)?;
         match answer.recv().await {
             Ok(Ok(Outcome::Done)) => Ok(()),
             Ok(Ok(Outcome::Refused(why))) => Err(why.into()),
-            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Refused(error.to_string())),
+            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Rejected(error)),
             Ok(Ok(_)) => Err(OperationError::Unknown),
             Err(_) => Err(OperationError::Stopped),
         }
@@ -393,7 +269,8 @@ impl Cluster {
         if one_more && endpoints.len() >= limits::ENDPOINTS_MAX {
             return Err(RequestError::Endpoint(name.into()));
         }
-        let sent = self.shared.inbox.try_send(Command::SetEndpoint { name: name.into(), address });
+        let request = Request::SetEndpoint { name: name.into(), address };
+        let sent = self.shared.inbox.try_send(Command::Request { request, reply: None });
         sent.map_err(|error| if error.is_full() { RequestError::Busy } else { RequestError::Stopping })?;
         match address {
             Some(_) => endpoints.insert(name.into()),
@@ -434,6 +311,3 @@ impl Cluster {
         }
     }
 }
-
-/// The driver's end of the inbox.
-pub(crate) type Inbox = Receiver<Command>;

@@ -35,10 +35,14 @@ pub use last_words::{
     a_panic_elsewhere_says_goodbye, nobody_says_goodbye_while_a_guard_is_valid, whoever_stops_says_goodbye,
 };
 pub use node::{
-    a_flood_of_streams_is_bounded, a_node_starts_serves_and_leaves, a_refused_start_names_its_reason,
-    dropping_the_last_handle_stops_the_node, garbage_at_every_port_does_no_harm,
+    a_flood_of_streams_is_bounded, a_joiner_minds_its_clusters_lease, a_node_starts_serves_and_leaves,
+    a_refused_start_names_its_reason, dropping_the_last_handle_stops_the_node, garbage_at_every_port_does_no_harm,
+    half_messages_are_bounded,
 };
-pub use service::{a_service_is_handed_snapshots_and_states, a_service_that_stands_still_stops_its_node};
+pub use service::{
+    a_service_is_handed_snapshots_and_states, a_service_takes_no_other_part_beside_it,
+    a_service_that_stands_still_stops_its_node,
+};
 
 use crate::runtime::Runtime;
 

@@ -24,6 +24,7 @@ mod mdns;
 mod names;
 pub(crate) mod search;
 mod srv;
+pub(crate) mod switch;
 
 use std::fmt;
 use std::future::Future;

@@ -12,6 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `parts` | what it is made of |
 //! | `hub` | who woke the driver |
 //! | `alarm` | the one timer |
 //! | `datagrams` | the two UDP sockets |
@@ -27,6 +28,7 @@ pub(crate) mod counters;
 mod datagrams;
 mod door;
 pub(crate) mod hub;
+pub(crate) mod parts;
 mod stream;
 mod streams;
 
@@ -42,21 +44,20 @@ use alarm::Alarm;
 use async_channel::Sender;
 use datagrams::Datagrams;
 use funk_proto::time::earliest;
-use funk_proto::{Input, Node, Outcome, Output, Request, RequestError, RequestId, Timestamp, limits};
+use funk_proto::{Input, Node, Outcome, Output, Request, RequestError, RequestId, Timestamp};
 use hub::{Hub, Source};
+use parts::Parts;
 use streams::Streams;
 
+use crate::application::Application;
 use crate::clock::Clock;
-use crate::cluster::{Command, Inbox, Shared};
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
-use crate::hand_over::Asker;
+use crate::limits;
 use crate::meters::{FailoverWatch, LeaseWatch};
 use crate::runtime::Runtime;
-use crate::service::Link;
+use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
-use crate::start::Parts;
-use crate::state_machine::StateMachine;
 use crate::store::{Store, StoreError};
 
 /// Time for the last bytes of a stopping node to leave.
@@ -78,17 +79,13 @@ pub(crate) struct Driver<'a, R: Runtime> {
     datagrams: Datagrams<R>,
     streams: Streams<R>,
     store: Store,
-    state_machine: Option<Box<dyn StateMachine>>,
-    hand_over: Option<Asker>,
-    service: Option<Link>,
+    application: Application,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
     echoes: VecDeque<Input>,
     /// Requests whose outcome somebody waits for.
     askers: BTreeMap<RequestId, Waiting>,
-    /// A pass that comes later than promised by more than this is a gap.
-    gap_min: Duration,
     leave_by: Option<Timestamp>,
     stopping: Option<Stopping>,
     lease_watch: LeaseWatch,
@@ -105,21 +102,8 @@ struct Stopping {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts {
-            clock,
-            lease,
-            node,
-            store,
-            state_machine,
-            hand_over,
-            service,
-            shared,
-            inbox,
-            hub,
-            inbox_source,
-            drain_source,
-            store_source,
-        } = parts;
+        let Parts { clock, node, store, application, shared, inbox, hub, inbox_source, drain_source, store_source } =
+            parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
         Ok(Self {
             clock,
@@ -135,13 +119,10 @@ impl<'a, R: Runtime> Driver<'a, R> {
             hub,
             shared,
             store,
-            state_machine,
-            hand_over,
-            service,
+            application,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
-            gap_min: lease / 2,
             leave_by: None,
             stopping: None,
             lease_watch: LeaseWatch::default(),
@@ -180,7 +161,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
         if self.shared.orphaned.load(Ordering::SeqCst) {
             self.stop(began, StopReason::Dropped);
         }
-        if let Some(late) = self.alarm.lateness(began).filter(|late| *late > self.gap_min) {
+        if let Some(late) = self.alarm.lateness(began).filter(|late| is_gap(*late, self.node.lease())) {
             tracing::warn!(node = %self.shared.name, ?late, "the process did not run");
             self.node.handle(began, Input::ClockGap { gap: late });
         }
@@ -228,23 +209,18 @@ impl<'a, R: Runtime> Driver<'a, R> {
     fn take_command(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Propose(bytes, asker) => self.ask(now, Request::Propose(bytes), asker),
-            Command::Operate(request, asker) => self.ask(now, request, asker),
-            Command::Join(addresses, asker) => {
-                answer(&asker, self.node.request(now, Request::Join(addresses)).map(|_| ()));
-            }
-            Command::Leave => {
-                if self.leave_by.is_none() {
+            Command::Request { request: Request::Leave, .. } if self.leave_by.is_some() => {}
+            Command::Request { request, reply } => {
+                if request == Request::Leave {
                     self.leave_by = Some(now + limits::LEAVE_TIMEOUT);
-                    self.request(now, Request::Leave);
                 }
+                self.request(now, request, reply);
             }
-            Command::SetEndpoint { name, address } => self.request(now, Request::SetEndpoint { name, address }),
             Command::Status(asker) => answer(&asker, self.node.status()),
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
             Command::ServicePropose { tag, bytes } => {
                 let taken = self.node.request(now, Request::Propose(bytes));
-                let told = self.service.as_mut().map_or(Ok(()), |service| service.proposed(tag, taken));
+                let told = self.application.proposed(tag, taken);
                 if told.is_err() {
                     self.stop(now, StopReason::ServiceStuck);
                 }
@@ -256,20 +232,14 @@ impl<'a, R: Runtime> Driver<'a, R> {
         }
     }
 
-    /// A request whose end somebody waits for.
-    fn ask(&mut self, now: Timestamp, request: Request, asker: Waiting) {
-        match self.node.request(now, request) {
-            Ok(id) => {
-                self.askers.insert(id, asker);
-            }
-            Err(error) => answer(&asker, Err(error)),
-        }
-    }
-
-    /// A request whose end nobody waits for.
-    fn request(&mut self, now: Timestamp, request: Request) {
-        if let Err(error) = self.node.request(now, request) {
-            tracing::warn!(node = %self.shared.name, %error, "a request was refused");
+    fn request(&mut self, now: Timestamp, request: Request, reply: Option<Reply>) {
+        let taken = self.node.request(now, request);
+        match (reply, taken) {
+            (Some(Reply::Done(asker)), Ok(id)) => drop(self.askers.insert(id, asker)),
+            (Some(Reply::Done(asker)), Err(error)) => answer(&asker, Err(error)),
+            (Some(Reply::Taken(asker)), taken) => answer(&asker, taken.map(|_| ())),
+            (None, Ok(_)) => {}
+            (None, Err(error)) => tracing::warn!(node = %self.shared.name, %error, "a request was refused"),
         }
     }
 
@@ -308,6 +278,11 @@ impl<'a, R: Runtime> Driver<'a, R> {
         let waits = [since + FLUSH_TIMEOUT, deserted_at, since + limits::GOODBYE_WAIT_MAX];
         waits.into_iter().filter(|at| *at > began).min()
     }
+}
+
+/// Whether a pass that comes so late stood still for a time that matters: more than half of the cluster's lease.
+fn is_gap(late: Duration, lease: Duration) -> bool {
+    late > lease / 2
 }
 
 /// An asker that has gone away needs no answer.

@@ -16,6 +16,8 @@ pub enum StartError {
     Config(ConfigError),
     /// The data directory cannot be used.
     Store(StoreError),
+    /// A service does what this option is for: leave it out, or start without a service.
+    NotWithService(&'static str),
     /// The operating system refused something: `what` names it.
     Io {
         /// What was attempted.
@@ -30,6 +32,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -40,6 +43,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
+            Self::NotWithService(_) => None,
             Self::Io { source, .. } => Some(source),
         }
     }
@@ -124,7 +128,14 @@ impl fmt::Display for ProposeError {
     }
 }
 
-impl std::error::Error for ProposeError {}
+impl std::error::Error for ProposeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rejected(error) => Some(error),
+            Self::Unknown | Self::Stopped => None,
+        }
+    }
+}
 
 /// Why an operation on members was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +148,10 @@ pub enum OperationError {
     },
     /// Nobody has this name.
     UnknownMember(NodeName),
+    /// The node did not take the request: nothing was done.
+    Rejected(RequestError),
     /// It cannot be done, or took too long: why, and what to do.
-    Refused(String),
+    Refused(OperationRefused),
     /// Leadership was lost meanwhile: it may or may not be done. Look, and ask again.
     Unknown,
     /// The node stopped before the outcome was known.
@@ -150,7 +163,7 @@ impl From<OperationRefused> for OperationError {
         match refused {
             OperationRefused::NotLeader { leader } => Self::NotLeader { leader },
             OperationRefused::UnknownMember(name) => Self::UnknownMember(name),
-            other => Self::Refused(other.to_string()),
+            other => Self::Refused(other),
         }
     }
 }
@@ -160,11 +173,20 @@ impl fmt::Display for OperationError {
         match self {
             Self::NotLeader { leader } => OperationRefused::NotLeader { leader: leader.clone() }.fmt(f),
             Self::UnknownMember(name) => OperationRefused::UnknownMember(name.clone()).fmt(f),
-            Self::Refused(why) => f.write_str(why),
+            Self::Rejected(error) => error.fmt(f),
+            Self::Refused(why) => why.fmt(f),
             Self::Unknown => f.write_str("leadership was lost meanwhile: look at the members, and ask the new leader"),
             Self::Stopped => f.write_str("this node stopped before it was known whether it is done"),
         }
     }
 }
 
-impl std::error::Error for OperationError {}
+impl std::error::Error for OperationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rejected(error) => Some(error),
+            Self::Refused(why) => Some(why),
+            Self::NotLeader { .. } | Self::UnknownMember(_) | Self::Unknown | Self::Stopped => None,
+        }
+    }
+}

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::limits::EVENTS_BUFFERED_MAX;
 use event_listener::Event as Bell;
 use funk_proto::Event;
-use funk_proto::limits::EVENTS_BUFFERED_MAX;
 
 /// What a node tells its application, in order, from the moment of subscription; it begins
 /// with the state and the leader that hold then, if there are any.

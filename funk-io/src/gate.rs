@@ -181,18 +181,31 @@ impl Gate {
 
     /// The right to serve `shard`, counted in.
     pub(crate) fn guard(self: &Arc<Self>, shard: ShardId) -> Result<ShardGuard, NotOwner> {
+        let guard = self.enter(&self.published.load(), shard);
+        guard.ok_or_else(|| refusal(&self.published.load().table, shard))
+    }
+
+    /// The table that is published now, the shard that `find` picks among that table's, and the right to serve
+    /// it, counted in. All three are of one picture.
+    pub(crate) fn enter_by(
+        self: &Arc<Self>,
+        find: impl FnOnce(u32) -> Option<ShardId>,
+    ) -> (Arc<RouteTable>, Option<ShardId>, Option<ShardGuard>) {
         let published = self.published.load();
-        let Place::Here(epoch) = published.table.place(shard) else {
-            return Err(refusal(&published.table, shard));
-        };
+        let shard = find(published.table.shards());
+        let guard = shard.and_then(|shard| self.enter(&published, shard));
+        (Arc::clone(&published.table), shard, guard)
+    }
+
+    fn enter(self: &Arc<Self>, published: &Published, shard: ShardId) -> Option<ShardGuard> {
+        let Place::Here(epoch) = published.table.place(shard) else { return None };
         // Counted in from here on; dropping the guard counts it out again.
         let guard = ShardGuard::enter(Arc::clone(self), shard, epoch, Arc::clone(&published.inflight));
-        drop(published);
         // Count first, then look: see the head of this file.
         fence(Ordering::SeqCst);
         match self.hold(shard, epoch, guard.inflight()) {
-            Hold::Open(until) if self.clock.now() < until => Ok(guard),
-            _ => Err(refusal(&self.published.load().table, shard)),
+            Hold::Open(until) if self.clock.now() < until => Some(guard),
+            _ => None,
         }
     }
 

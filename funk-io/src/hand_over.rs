@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use bytes::Bytes;
 use funk_proto::id::{LogIndex, ShardId};
 
-use crate::cluster::{Command, Shared};
+use crate::shared::{Command, Shared};
 
 /// Gives what this process has of a shard to the shard's next owner.
 ///

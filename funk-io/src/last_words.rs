@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use event_listener::Event as Bell;
-use funk_proto::{LastWord, limits};
+use funk_proto::LastWord;
 
 use crate::gate::Gate;
+use crate::limits;
 
 /// Times that each datagram is sent, since any may be lost.
 const COPIES: usize = 3;

@@ -11,10 +11,13 @@
 //! | `sockets` | the four sockets of a node |
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, pictures and events out |
+//! | `shared` | what the handle and the driver share |
+//! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `last_words` | what this process tells its peers when it ends |
-//! | `reaper` | a process that waits for a node's end and tells its peers |
+//! | `supervisor` | a process that waits for a node's end and tells its peers |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
+//! | `application` | who keeps the application's own state |
 //! | `driver` | the one loop that owns the node |
 //! | `meters` | what an operator measures of it |
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
@@ -24,6 +27,7 @@
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
+mod application;
 mod clock;
 mod cluster;
 #[doc(hidden)]
@@ -36,14 +40,18 @@ mod events;
 mod gate;
 mod hand_over;
 mod last_words;
+pub mod limits;
 pub mod meters;
-pub mod reaper;
+mod options;
+
 mod runtime;
 pub mod service;
+mod shared;
 mod sockets;
 mod start;
 mod state_machine;
 mod store;
+pub mod supervisor;
 mod watch;
 
 pub use cluster::Cluster;
@@ -55,9 +63,10 @@ pub use events::{Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};
+pub use options::Options;
 pub use runtime::Runtime;
 pub use sockets::Sockets;
-pub use start::{Options, random_name, start};
+pub use start::{random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -8,8 +8,8 @@
 //! node goes in, then the request: so whoever is told of a right has seen all
 //! commits and states that came before that right.
 
-mod link;
-mod mailbox;
+pub(crate) mod link;
+pub(crate) mod mailbox;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,21 +21,23 @@ use async_channel::Sender;
 use bytes::Bytes;
 use funk_proto::id::ShardId;
 use funk_proto::service::{Right, Service, ServiceInput, ServiceOutput};
-pub(crate) use link::Link;
+use link::Link;
 pub(crate) use mailbox::Bounds;
 use mailbox::{Asked, Mailbox, Next, Ticket};
 
-use crate::cluster::{Cluster, Command, Shared};
+use crate::cluster::Cluster;
 use crate::error::StartError;
 use crate::gate::guard::ShardGuard;
+use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::start::{Options, start_linked};
+use crate::shared::{Command, Shared};
+use crate::start::start_linked;
 
 /// Starts a node with `service` on it. The handle works as after [`start`](crate::start()); requests
 /// go through [`Requests`].
 ///
 /// The service takes the place of `state_machine` and `hand_over` in the
-/// options: those are not used. Whether a moving shard's state goes along is
+/// options: with one of those the node does not start. Whether a moving shard's state goes along is
 /// said by `options.node.hands_over_state`. If the service panics, the node
 /// stops, and all requests end. A service that falls behind is asked nothing
 /// while it catches up ([`AskError::Busy`]); one that takes nothing any more stops
@@ -58,7 +60,7 @@ pub(crate) fn start_bounded<R: Runtime>(
 ) -> Result<(Cluster, Requests), StartError> {
     let mailbox = Arc::new(Mailbox::new(bounds));
     let link = Link::new(Arc::clone(&mailbox));
-    let cluster = start_linked::<R>(Options { state_machine: None, hand_over: None, ..options }, Some(link))?;
+    let cluster = start_linked::<R>(options, Some(link))?;
     let worker = Worker {
         service,
         shared: Arc::clone(cluster.shared()),
@@ -96,8 +98,8 @@ impl Requests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskError {
-    /// [`SERVICE_REQUESTS_MAX`](funk_proto::limits::SERVICE_REQUESTS_MAX) requests are in hand, or as many
-    /// bytes as [`SERVICE_REQUEST_BYTES_MAX`](funk_proto::limits::SERVICE_REQUEST_BYTES_MAX), or the service
+    /// [`SERVICE_REQUESTS_MAX`](crate::limits::SERVICE_REQUESTS_MAX) requests are in hand, or as many
+    /// bytes as [`SERVICE_REQUEST_BYTES_MAX`](crate::limits::SERVICE_REQUEST_BYTES_MAX), or the service
     /// is far behind with what the node told it: nothing of this one was done.
     Busy,
     /// The service turned it away: nothing of it was or will be done.

@@ -13,67 +13,28 @@ use std::time::SystemTime;
 use funk_proto::id::NodeName;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
+use crate::application::Application;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Inbox, Shared};
-use crate::discovery::{Discovery, search};
+use crate::cluster::Cluster;
+use crate::discovery::search;
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
+use crate::driver::parts::Parts;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::hand_over::{Asker, HandOver};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
+use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::service::Link;
+use crate::service::link::Link;
+use crate::shared::Shared;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::Store;
-use crate::store::data_dir::{Claimed, DataDir};
+use crate::store::data_dir::Claimed;
 use crate::store::writer::Writer;
-
-/// What a node is started with.
-#[derive(Debug)]
-pub struct Options {
-    /// The node's configuration. An address with port 0, or without an IP
-    /// address, is filled in from its socket; `wall_clock_ns` 0 from the system clock.
-    pub node: NodeConfig,
-    /// The node's bound sockets.
-    pub sockets: Sockets,
-    /// How the node finds others, and is found. Nothing: only by the join
-    /// addresses in its configuration.
-    pub discovery: Discovery,
-    /// The source of the node's randomness; `None`: drawn from the operating system.
-    pub seed: Option<Seed>,
-    /// Where the node keeps its log and snapshots; `None`: in memory, so that a
-    /// restart makes a new member.
-    pub data: Option<DataDir>,
-    /// The application's own state on the log; `None`: proposals are only seen as
-    /// events, and those before a snapshot are not seen again after a restart.
-    pub state_machine: Option<Box<dyn StateMachine>>,
-    /// What gives a moving shard's state to the next owner; `None`: nothing does.
-    pub hand_over: Option<Box<dyn HandOver>>,
-}
-
-impl Options {
-    /// Options with a seed from the operating system.
-    pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        let discovery = Discovery::default();
-        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, hand_over: None }
-    }
-
-    /// The same with a data directory.
-    #[must_use]
-    pub fn with_data(self, data: DataDir) -> Self {
-        Self { data: Some(data), ..self }
-    }
-
-    /// The same with something that gives a moving shard's state to the next owner.
-    #[must_use]
-    pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
-        Self { hand_over: Some(Box::new(hand_over)), ..self }
-    }
-}
 
 /// Starts a node on a thread of its own, named `funk-<node>`.
 ///
@@ -85,6 +46,9 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
 
 /// The same with a service that hears what the node says.
 pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) -> Result<Cluster, StartError> {
+    if service.is_some() {
+        options.fits_a_service()?;
+    }
     let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, hand_over } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -92,7 +56,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let seed = seed.map_or_else(random_seed, Ok)?;
     let clock = Clock::start();
     let name = config.name.clone();
-    let (lease, endpoints) = (config.timing.lease, config.endpoints.keys().cloned().collect());
+    let endpoints = config.endpoints.keys().cloned().collect();
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
     config.hands_over_state |= hand_over.is_some();
@@ -110,19 +74,18 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
-    let (sender, inbox) = async_channel::bounded(funk_proto::limits::COMMANDS_QUEUED_MAX);
+    let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
-    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(&shared))).transpose();
-    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
+    let application = match service {
+        Some(link) => Application::Service(link),
+        None => parts_of_application(state_machine, hand_over, &shared)?,
+    };
     let parts = Parts {
         clock,
-        lease,
         node,
         store,
-        state_machine,
-        hand_over,
-        service,
+        application,
         shared: Arc::clone(&shared),
         inbox,
         hub,
@@ -150,27 +113,20 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     }
 }
 
+fn parts_of_application(
+    state_machine: Option<Box<dyn StateMachine>>,
+    hand_over: Option<Box<dyn HandOver>>,
+    shared: &Arc<Shared>,
+) -> Result<Application, StartError> {
+    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(shared))).transpose();
+    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
+    Ok(Application::Parts { state_machine, hand_over })
+}
+
 fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<Store, StartError> {
     let Some(claimed) = claimed else { return Ok(Store::Memory(Default::default())) };
     let writer = Writer::start(claimed, waker, meters);
     Ok(Store::Disk(writer.map_err(|source| failed("starting the store's thread", source))?))
-}
-
-/// What the driver is made of, but for what needs its runtime.
-pub(crate) struct Parts {
-    pub(crate) clock: Clock,
-    pub(crate) lease: std::time::Duration,
-    pub(crate) node: Node,
-    pub(crate) store: Store,
-    pub(crate) state_machine: Option<Box<dyn StateMachine>>,
-    pub(crate) hand_over: Option<Asker>,
-    pub(crate) service: Option<Link>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) inbox: Inbox,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) inbox_source: Arc<Source>,
-    pub(crate) drain_source: Arc<Source>,
-    pub(crate) store_source: Arc<Source>,
 }
 
 /// The driver's thread. However it ends, the gate is closed and nobody waits for ever.

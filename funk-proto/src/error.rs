@@ -240,11 +240,11 @@ impl fmt::Display for Refusal {
                 "two clusters have this name: {one} (node {its}) and {other} (node {others}); \
                  stop the nodes of one of them, then start this node again"
             ),
-            Self::NameTaken(name) => write!(f, "a live node is named {name} already: choose another --node-id"),
+            Self::NameTaken(name) => write!(f, "a live node is named {name} already: choose another name"),
             Self::ClusterExists { node, cluster } => {
                 write!(
                     f,
-                    "node {node} is in cluster {cluster} of this name already: start without --bootstrap to join it"
+                    "node {node} is in cluster {cluster} of this name already: start this node without a bootstrap to join it"
                 )
             }
             Self::TableFull => f.write_str("the cluster has its maximum of members"),

@@ -1,5 +1,5 @@
-//! Every bound of the library, with its unit and reason. Driver queues have
-//! exactly these capacities.
+//! Every bound of the protocol, with its unit and reason. What bounds the driver or the
+//! services around it stands in the `limits` of those crates.
 
 use std::time::Duration;
 
@@ -45,8 +45,6 @@ pub const NAMESAKES_MAX: usize = 8;
 /// Bytes to which a gossip datagram is filled (memberlist's own): below every
 /// path's MTU. A single message may be longer.
 pub const GOSSIP_DATAGRAM_BYTES: usize = 1_400;
-/// Bytes of the longest gossip datagram that is read: all that UDP can carry.
-pub const GOSSIP_DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Bytes that the compressed parts of one gossip datagram decompress to, together.
 pub const GOSSIP_DATAGRAM_DECOMPRESSED_BYTES_MAX: usize = 64 << 10;
 /// Messages of one gossip datagram that are looked at, compounds and
@@ -56,8 +54,6 @@ pub const GOSSIP_DATAGRAM_MESSAGES_MAX: usize = 1_024;
 pub const GOSSIP_COMPOUND_PARTS_MAX: usize = 127;
 /// Filters of one query: an agent has a flag for each of two kinds, and nobody needs many.
 pub const GOSSIP_QUERY_FILTERS_MAX: usize = 16;
-/// Gossip streams served at once (Serf tolerates 127 push/pulls).
-pub const GOSSIP_STREAMS_MAX: usize = 128;
 /// Bytes of a node's encoded Serf tags.
 pub const TAG_BYTES_MAX: usize = 512;
 /// Members of the replicated table.
@@ -90,66 +86,6 @@ pub const PINS_MAX: usize = 1_024;
 pub const ENDPOINTS_MAX: usize = 32;
 /// Bytes of an endpoint's or tag's name.
 pub const ENDPOINT_NAME_BYTES_MAX: usize = 64;
-/// Requests waiting at the ingress for a moving shard.
-pub const QUEUED_REQUESTS_MAX: usize = 4_096;
-/// Bytes of requests waiting at the ingress.
-pub const QUEUED_BYTES_MAX: usize = 64 << 20;
-/// Extra capacity, as a fraction (1/N) of the two above, for requests that a peer passed on before this node applied
-/// the map that makes it the owner.
-pub const QUEUED_HOPS_SHARE: usize = 4;
-/// Time that a request waits at the ingress for its shard to have an owner.
-pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Times that the routing layer sends a request again which surely did not run.
-pub const ROUTE_RETRIES_MAX: u32 = 3;
-/// Times that a client outside of the cluster sends one request, all nodes together.
-pub const CLIENT_TRIES_MAX: u32 = 16;
-/// Retries that a client outside of the cluster may make at one moment, all its requests together.
-pub const CLIENT_RETRY_BUDGET: u32 = 512;
-/// Retries that such a client may make a second when nothing is answered.
-pub const CLIENT_RETRIES_PER_SECOND: u32 = 64;
-/// Connections that one pool holds open; the one unused for longest makes way.
-pub const POOL_CONNECTIONS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
-/// Bytes of a request's first message, which the routing layer reads for the
-/// key: the usual limit of gRPC servers.
-pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Bytes behind a request's first message that are kept, so that the request can
-/// be sent to another node when the first one did not run it.
-pub const REPLAY_BYTES_MAX: usize = 256 << 10;
-/// Connections served at once on one HTTP listener; more are closed at once. Every watcher may come on one of its own.
-pub const HTTP_CONNECTIONS_MAX: usize = CLUSTER_WATCHERS_MAX + 1_024;
-/// Streams of one HTTP/2 connection served at once.
-pub const HTTP_STREAMS_MAX: u32 = 4_096;
-/// Series of the request counter: names from outside cannot grow the table past it.
-pub const METRIC_SERIES_MAX: usize = 4_096;
-/// Programs that follow one node's picture of the cluster at once, at some 36 KiB each with their connections;
-/// more are refused.
-pub const CLUSTER_WATCHERS_MAX: usize = 4_096;
-/// Shard ranges in one message to a watcher, at some 60 bytes each: far below
-/// the 4 MiB that gRPC clients take.
-pub const CLUSTER_MESSAGE_RANGES_MAX: usize = 16_384;
-/// Members in one message to a watcher, at up to 3 KiB of endpoints each.
-pub const CLUSTER_MESSAGE_MEMBERS_MAX: usize = 256;
-/// Time that a watcher may leave a message unread before it is cut.
-pub const WATCH_SEND_MAX: Duration = Duration::from_secs(30);
-/// Time that a watcher waits for a node that is behind the epoch it asks for.
-pub const WATCH_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// Time for a call that another node has to carry out, where the caller gives none.
-pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Time that a caller may give such a call: twice what an operation on members takes, so that the leader's own
-/// word comes first.
-pub const CALLER_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Commands of the application that wait for the driver's next pass.
-pub const COMMANDS_QUEUED_MAX: usize = 1_024;
-/// Requests that a service may have in hand at one time.
-pub const SERVICE_REQUESTS_MAX: usize = 4_096;
-/// Bytes of the requests that a service has in hand.
-pub const SERVICE_REQUEST_BYTES_MAX: usize = 64 << 20;
-/// What a node tells its service and the service has not taken: several logs
-/// without a snapshot. Past it the service counts as stuck, and the node stops;
-/// past a quarter of it no request comes in.
-pub const SERVICE_TOLD_MAX: usize = 65_536;
-/// Bytes of that: a snapshot, and the states of shards that came with it.
-pub const SERVICE_TOLD_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + SHARD_STATES_KEPT_BYTES_MAX;
 /// Proposals of this node that wait for their commit.
 pub const PROPOSALS_INFLIGHT_MAX: usize = 1_024;
 /// Operations on members that one leader has under way.
@@ -160,35 +96,16 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 pub const REMOVED_BOOTS_MAX: usize = 256;
 /// Join addresses of one node.
 pub const JOIN_ADDRESSES_MAX: usize = 64;
-/// Findings of discovery that are remembered, so that each is told once.
-pub const DISCOVERED_MAX: usize = 1_024;
 /// Other clusters of this one's name that a node tells of: one is a mishap, more are noise.
 pub const TWIN_CLUSTERS_MAX: usize = 16;
 /// Streams accepted on `ep.raft` at once: every member of the table, twice over for reconnects.
 pub const CLUSTER_STREAMS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
-/// Messages queued to one stream in the driver; past it the stream is closed and dialled anew.
-pub const STREAM_QUEUE_MESSAGES_MAX: usize = 4_096;
-/// Bytes queued to one stream in the driver.
-pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Messages that one driver pass takes from one socket.
-pub const PASS_MESSAGES_MAX: usize = 256;
-/// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
-pub const EVENTS_BUFFERED_MAX: usize = 1_024;
-/// Clients of a status page's event stream at once; more are refused.
-pub const EVENT_CLIENTS_MAX: usize = 64;
-/// Events that a status page keeps for clients that come back; a client further behind is told that it missed some.
-pub const EVENTS_KEPT_MAX: usize = 512;
-/// Leader changes kept beyond those.
-pub const LEADERS_KEPT_MAX: usize = 64;
 /// Bound on the drift bound itself, parts per million: a fifth is what no clock reaches.
 pub const DRIFT_PPM_MAX: u32 = 200_000;
 /// Longest lease, and longest of the silences that are measured against it.
 pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Time to wait for a dialled connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Time for the other side to confirm what a stream between nodes sent, or to take more of it, before the stream is
-/// ended and another one dialled.
-pub const STREAM_STALL_MAX: Duration = Duration::from_secs(5);
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.
@@ -203,14 +120,8 @@ pub const GENERATION_INDEXES: u64 = 1 << 40;
 pub const FORMER_CLUSTERS_MAX: usize = 16;
 /// Former generations that a node shows in gossip, whose tags have few bytes: the latest ones.
 pub const FORMER_CLUSTERS_SHOWN: usize = 3;
-/// Time that a process which ends waits for requests inside before it goes without a goodbye.
-pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Time that a write may take; past it the disk counts as lost, and the node stops.
-pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Time that a leader's write may take before it hands leadership over.
 pub const LEADER_STALL_MAX: Duration = Duration::from_secs(1);
-/// Time in which a stopping node drains, hands leadership over and says goodbye.
-pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Messages that wait in one queue of gossip (Serf's own limit).
 pub const GOSSIP_QUEUE_MAX: usize = 4_096;
@@ -229,18 +140,10 @@ pub const GOSSIP_RECENT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of a log file after which another is begun.
 pub const LOG_FILE_BYTES_MAX: usize = 16 << 20;
-/// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.
-pub const LOG_FILL_BYTES: usize = 512 << 10;
-/// Bytes of records made stable by one sync: what a disk writes in some milliseconds.
-pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
-/// Bytes that may wait for the disk: a whole log mirror and a snapshot. Past it the node stops.
-pub const STORE_QUEUE_BYTES_MAX: usize = 2 * LOG_MIRROR_BYTES_MAX + SNAPSHOT_BYTES_MAX;
 
 const _: () = assert!(PROPOSAL_BYTES_MAX * 2 < FRAME_BYTES_MAX);
-const _: () = assert!(SERVICE_TOLD_MAX as u64 >= 4 * SNAPSHOT_AFTER_ENTRIES);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(SHARD_STATE_CHUNK_BYTES * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + (PROPOSAL_BYTES_MAX as u64) < FRAME_BYTES_MAX as u64);
 const _: () = assert!(SHARDS_PER_OPERATION_MAX * 3 < PROPOSAL_BYTES_MAX);
-const _: () = assert!(CALLER_WAIT_MAX.as_secs() >= 2 * OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(ENTRIES_KEPT_BEHIND_SNAPSHOT < SNAPSHOT_AFTER_ENTRIES);

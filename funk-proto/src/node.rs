@@ -307,6 +307,12 @@ impl Node {
         self.liveness.lease_until()
     }
 
+    /// The longest that a grant of this node's cluster lasts: the configured lease until the node is
+    /// in a cluster, from then on the cluster's own.
+    pub fn lease(&self) -> Duration {
+        self.config.timing.lease
+    }
+
     /// How long the leader or the member had been silent that this node gave
     /// up last; each is told once. For measurements only.
     pub fn take_silence(&mut self) -> Option<Duration> {

@@ -125,7 +125,9 @@ pub struct MemberStatus {
     pub leader: bool,
     /// Shards that it owns in the applied map.
     pub shards: u32,
-    /// Its endpoints by name.
+    /// Whether an operator moved its shards away: it gets none until it is started again.
+    pub drained: bool,
+    /// Its endpoints by name: where it listens now.
     pub endpoints: BTreeMap<String, SocketAddr>,
 }
 

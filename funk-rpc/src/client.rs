@@ -42,6 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
+use funk_io::Runtime;
 use http::Uri;
 use tonic::Status;
 
@@ -55,7 +56,7 @@ use self::budget::Budget;
 use self::choose::{Choice, Failed};
 use self::stats::Counters;
 use crate::cluster_service::ENDPOINT;
-use crate::net::{Net, within};
+use crate::net::within;
 use crate::pb::cluster::EndpointsRequest;
 use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pool::Pool;
@@ -212,7 +213,7 @@ impl<N> Drop for Shared<N> {
     }
 }
 
-impl<N: Net> Client<N> {
+impl<N: Runtime> Client<N> {
     /// Begins to follow. The picture is empty until a node answered; see [`Client::wait_for_endpoint`].
     pub fn start(options: Options) -> Self {
         let state = State {

@@ -11,14 +11,14 @@ mod watchers;
 use std::fmt;
 use std::marker::PhantomData;
 
-use funk_io::{Cluster, ProposeError};
+use funk_io::{Cluster, ProposeError, Runtime};
 use funk_proto::RequestError;
 use funk_proto::id::ClusterName;
 use funk_proto::limits::PROPOSAL_BYTES_MAX;
 use tonic::{Request, Response, Status};
 
 use self::watchers::{Stream, Watchers};
-use crate::net::{Net, within};
+use crate::net::within;
 use crate::pb::cluster as pb;
 use crate::pb::cluster::cluster_server::Cluster as Service;
 use crate::reply::time_for;
@@ -40,7 +40,7 @@ impl<N> fmt::Debug for ClusterService<N> {
     }
 }
 
-impl<N: Net> ClusterService<N> {
+impl<N: Runtime> ClusterService<N> {
     /// The cluster `name` through this node.
     pub fn new(cluster: Cluster, name: ClusterName) -> Self {
         Self { cluster, name, watchers: Watchers::default(), net: PhantomData }
@@ -57,7 +57,7 @@ fn refused(error: &ProposeError) -> Status {
 }
 
 #[tonic::async_trait]
-impl<N: Net> Service for ClusterService<N> {
+impl<N: Runtime> Service for ClusterService<N> {
     type WatchStream = Stream;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Stream>, Status> {

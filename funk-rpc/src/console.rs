@@ -35,6 +35,7 @@
 //! bytes, however slow it is; past the bound on clients the answer is 503.
 
 mod exposition;
+mod host;
 mod hub;
 mod page;
 mod picture;
@@ -43,10 +44,11 @@ mod words;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use funk_io::{Cluster, Runtime};
 use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState, PinStatus};
 use funk_proto::time::Timestamp;
@@ -57,40 +59,74 @@ use serde_json::{Value, json};
 use tonic::body::Body;
 use tower_service::Service;
 
+use self::host::Hosts;
 use self::hub::Hub;
 use self::stream::Sleep;
 use crate::metrics::Requests;
-use crate::net::{BoxFuture, Net};
-use crate::view::Observe;
+use crate::net::BoxFuture;
+use crate::server::{ListenerCounts, Server};
 
 /// Serves the status page, its JSON and its event stream, `/healthz`, `/readyz` and `/metrics`.
 #[derive(Clone)]
-pub struct Console<V> {
-    view: V,
+pub struct Console {
+    view: Cluster,
     cluster: ClusterName,
     requests: Requests,
     hub: Arc<Hub>,
     sleep: Sleep,
+    hosts: Hosts,
+    listeners: Listeners,
 }
 
-impl<V> fmt::Debug for Console<V> {
+/// The listeners whose state is shown, by the names of their endpoints.
+type Listeners = Arc<Mutex<Vec<(String, Server)>>>;
+
+impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Console").finish_non_exhaustive()
     }
 }
 
-impl<V: Observe> Console<V> {
+impl Console {
     /// Shows `view`, a node of `cluster`, and the counted `requests`. A task
     /// on `N` collects the node's events from now on and ends with the node.
-    pub fn new<N: Net>(view: V, cluster: ClusterName, requests: Requests) -> Self {
+    pub fn new<N: Runtime>(view: Cluster, cluster: ClusterName, requests: Requests) -> Self {
         let hub = Hub::new();
         N::spawn(Arc::clone(&hub).follow(view.name().clone(), view.events()));
-        Self { view, cluster, requests, hub, sleep: |length| Box::pin(N::sleep(length)) }
+        let (hosts, listeners) = (Hosts::of_this_machine(), Arc::default());
+        Self { view, cluster, requests, hub, sleep: |length| Box::pin(N::sleep(length)), hosts, listeners }
+    }
+
+    /// Answers to these names too. Addresses, `localhost` and the machine's name are always answered; a
+    /// request for any other name is refused, since a page elsewhere on the web may have made it up to read this
+    /// node through somebody's browser.
+    #[must_use]
+    pub fn also_named(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.hosts = self.hosts.and(names);
+        self
+    }
+
+    /// Shows how full the listener `server` at the endpoint `name` is, here and in all clones: a node that turns
+    /// clients away is not ready.
+    pub fn watch(&self, name: &str, server: &Server) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push((name.into(), server.clone()));
+    }
+
+    fn listeners(&self) -> Vec<(String, ListenerCounts)> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(|(name, server)| (name.clone(), server.counts())).collect()
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+        }
+        // Probes and scrapers have names of their own for a node, and read nothing that a stranger may not.
+        let open = ["/healthz", "/readyz", "/metrics"].contains(&request.uri().path());
+        if !open && !self.hosts.are_asked(&request) {
+            let why = "this node does not answer to that name: ask by its address, or give it the name\n";
+            return text(StatusCode::MISDIRECTED_REQUEST, why.into());
         }
         match request.uri().path() {
             "/healthz" => return text(StatusCode::OK, "ok\n".into()),
@@ -106,7 +142,7 @@ impl<V: Observe> Console<V> {
                 return page::asset(path).unwrap_or_else(missing);
             }
         }
-        let Some(status) = self.view.status().await else {
+        let Ok(status) = self.view.status().await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the node has stopped\n".into());
         };
         match request.uri().path() {
@@ -117,7 +153,11 @@ impl<V: Observe> Console<V> {
             "/metrics" => {
                 let ready = self.not_ready(&status).is_none();
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                content(StatusCode::OK, kind, exposition::write(&self.view, &status, &self.requests, ready))
+                content(
+                    StatusCode::OK,
+                    kind,
+                    exposition::write(&self.view, &status, &self.requests, &self.listeners(), ready),
+                )
             }
             _ => json_answer(&self.status_json(&status)),
         }
@@ -138,6 +178,9 @@ impl<V: Observe> Console<V> {
     fn not_ready(&self, status: &Status) -> Option<String> {
         if !matches!(status.state, NodeState::Operational | NodeState::Resharding) {
             return Some(format!("the node is {}", status.state));
+        }
+        if let Some((name, _)) = self.listeners().iter().find(|(_, counts)| counts.full) {
+            return Some(format!("{name} turns clients away: all its connections are busy"));
         }
         let held = status.lease_until > self.view.now();
         (!held && status.shards_owned > 0).then(|| "the node holds no lease".into())
@@ -207,6 +250,7 @@ fn member_json(member: &MemberStatus) -> Value {
         "raft": member.raft.as_str(),
         "leader": member.leader,
         "shards": member.shards,
+        "funk_drained": member.drained,
         "endpoints": endpoints,
     })
 }
@@ -233,7 +277,7 @@ fn content(status: StatusCode, kind: &'static str, text: String) -> Response<Bod
     response
 }
 
-impl<V: Observe> Service<Request<Body>> for Console<V> {
+impl Service<Request<Body>> for Console {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Result<Response<Body>, Infallible>>;

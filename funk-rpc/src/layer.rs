@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-pub(crate) use forward::HopBody;
-
-use funk_proto::id::ShardId;
-use funk_proto::limits::{
-    QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX, ROUTED_MESSAGE_BYTES_MAX,
+use crate::limits::{
+    CLIENT_HEADER_BYTES_MAX, QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX,
+    ROUTED_MESSAGE_BYTES_MAX,
 };
-use funk_proto::shards::Place;
+use funk_io::{Cluster, Runtime};
+use funk_proto::id::ShardId;
 use futures_lite::future;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
@@ -25,15 +24,15 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::key::{Key, shard_of};
+use crate::key::Key;
 use crate::message::Replay;
 use crate::metrics::{Requests, Way};
-use crate::net::{BoxFuture, Net};
+use crate::net::BoxFuture;
 use crate::pool::Pool;
 use crate::queue::{Queue, Ticket};
 use crate::reply::{self, error, not_run, unavailable};
 use crate::routes::{Routes, Source};
-use crate::view::{Guard, View, Watch};
+use crate::view::{Guard, Route, View, Watch};
 
 struct Shared<N, V> {
     view: V,
@@ -47,30 +46,10 @@ struct Shared<N, V> {
     requests: Requests,
 }
 
-/// Wraps a service so that each request is served by the owner of its shard.
-pub struct RouteLayer<N, V>(Arc<Shared<N, V>>);
-
-impl<N, V> Clone for RouteLayer<N, V> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<N, V> fmt::Debug for RouteLayer<N, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteLayer").field("endpoint", &self.0.endpoint).finish_non_exhaustive()
-    }
-}
-
-impl<N: Net, V: View> RouteLayer<N, V> {
-    /// Routes `routes` by `view`; other nodes serve them at their endpoint named `endpoint`.
-    pub fn new(view: V, endpoint: &str, routes: Routes) -> Self {
-        Self::with_bounds(view, endpoint, routes, QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)
-    }
-
-    fn with_bounds(view: V, endpoint: &str, routes: Routes, requests_max: usize, bytes_max: usize) -> Self {
+impl<N: Runtime, V: View> Shared<N, V> {
+    fn new(view: V, endpoint: &str, routes: Routes, requests_max: usize, bytes_max: usize) -> Arc<Self> {
         let queue = Queue::new(requests_max, bytes_max);
-        Self(Arc::new(Shared {
+        Arc::new(Self {
             view,
             routes,
             endpoint: endpoint.into(),
@@ -78,7 +57,29 @@ impl<N: Net, V: View> RouteLayer<N, V> {
             requests: Requests::of(&queue),
             queue,
             hops: Queue::new(requests_max / QUEUED_HOPS_SHARE, bytes_max / QUEUED_HOPS_SHARE),
-        }))
+        })
+    }
+}
+
+/// Wraps a service so that each request is served by the owner of its shard.
+pub struct RouteLayer<N>(Arc<Shared<N, Cluster>>);
+
+impl<N> Clone for RouteLayer<N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<N> fmt::Debug for RouteLayer<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteLayer").field("endpoint", &self.0.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl<N: Runtime> RouteLayer<N> {
+    /// Routes `routes` as `cluster` says; other nodes serve them at their endpoint named `endpoint`.
+    pub fn new(cluster: Cluster, endpoint: &str, routes: Routes) -> Self {
+        Self(Shared::new(cluster, endpoint, routes, QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX))
     }
 
     /// The counter of served requests.
@@ -87,36 +88,64 @@ impl<N: Net, V: View> RouteLayer<N, V> {
     }
 }
 
-impl<N, V, S> Layer<S> for RouteLayer<N, V> {
-    type Service = RouteService<N, V, S>;
+impl<N, S> Layer<S> for RouteLayer<N> {
+    type Service = RouteService<N, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RouteService { shared: Arc::clone(&self.0), inner }
+        RouteService(Routing { shared: Arc::clone(&self.0), inner })
     }
 }
 
 /// A service behind the routing layer. Handlers find an `Arc` of the shard's
 /// guard in their request's extensions.
-pub struct RouteService<N, V, S> {
-    shared: Arc<Shared<N, V>>,
-    inner: S,
-}
+pub struct RouteService<N, S>(Routing<N, Cluster, S>);
 
-impl<N, V, S: Clone> Clone for RouteService<N, V, S> {
+impl<N, S: Clone> Clone for RouteService<N, S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), inner: self.inner.clone() }
+        Self(self.0.clone())
     }
 }
 
-impl<N, V, S> fmt::Debug for RouteService<N, V, S> {
+impl<N, S> fmt::Debug for RouteService<N, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteService").finish_non_exhaustive()
     }
 }
 
-impl<N, V, S> Service<Request<Body>> for RouteService<N, V, S>
+impl<N, S> Service<Request<Body>> for RouteService<N, S>
 where
-    N: Net,
+    N: Runtime,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+/// The same over any view of a cluster.
+struct Routing<N, V, S> {
+    shared: Arc<Shared<N, V>>,
+    inner: S,
+}
+
+impl<N, V, S: Clone> Clone for Routing<N, V, S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), inner: self.inner.clone() }
+    }
+}
+
+impl<N, V, S> Service<Request<Body>> for Routing<N, V, S>
+where
+    N: Runtime,
     V: View,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -169,7 +198,7 @@ struct Job {
     patience: Instant,
 }
 
-impl<N: Net, V: View> Shared<N, V> {
+impl<N: Runtime, V: View> Shared<N, V> {
     async fn route<S>(
         &self,
         inner: S,
@@ -182,14 +211,21 @@ impl<N: Net, V: View> Shared<N, V> {
         S::Future: Send + 'static,
     {
         let (parts, body) = request.into_parts();
+        let hopped = parts.headers.contains_key(reply::HOP);
+        if !hopped && header_bytes(&parts) > CLIENT_HEADER_BYTES_MAX {
+            let why = format!("the headers have more than {CLIENT_HEADER_BYTES_MAX} bytes");
+            return error(Code::ResourceExhausted, why);
+        }
         let (body, key) = match find_key(&source, &parts, body).await {
             Ok(found) => found,
+            // Nobody was asked yet, and another node may have room.
+            Err(status) if status.code() == Code::Unavailable => return not_run(status.into_http()),
             Err(status) => return status.into_http(),
         };
         let patience = Instant::now() + QUEUE_WAIT_MAX;
         let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
         let job = Job { parts, body, key, deadline, patience };
-        if job.parts.headers.contains_key(reply::HOP) {
+        if hopped {
             return self.serve_forwarded(inner, job).await;
         }
         self.serve_entering(inner, job).await
@@ -223,21 +259,17 @@ impl<N: Net, V: View> Shared<N, V> {
         let mut ticket: Option<Ticket> = None;
         let (table, shard) = loop {
             let mut watch = self.view.watch();
-            let table = self.view.routes();
-            let shard = shard_of(&job.key, table.shards());
-            if let Some(shard) = shard
-                && let Some(guard) = self.view.guard(shard)
-            {
+            let mut routed = self.view.route(&job.key);
+            if let Route::Here(shard, guard) = routed.route() {
                 drop(ticket.take());
                 return answer::local(self.view.name(), inner, job, shard, guard).await;
             }
-            let here = shard.is_some_and(|shard| matches!(table.place(shard), Place::Here(_)));
-            if !here && table.epoch() >= known {
-                break (table, shard);
+            if !routed.is_here() && routed.table.epoch() >= known {
+                break (routed.table, routed.shard);
             }
             ticket = ticket.or_else(|| self.hops.enter(job.body.held()));
             if ticket.is_none() || !self.wait(&mut watch, until).await {
-                break (table, shard);
+                break (routed.table, routed.shard);
             }
         };
         let mut response = unavailable("this node does not own the shard");
@@ -262,25 +294,26 @@ impl<N: Net, V: View> Shared<N, V> {
         loop {
             // The watch comes before the look: no table can slip in between.
             let mut watch = self.view.watch();
-            let table = self.view.routes();
-            if let Some(shard) = shard_of(&job.key, table.shards()) {
-                if let Some(guard) = self.view.guard(shard) {
+            let mut routed = self.view.route(&job.key);
+            let epoch = routed.table.epoch();
+            match routed.route() {
+                Route::Here(shard, guard) => {
                     drop(ticket.take());
                     return answer::local(self.view.name(), inner, job, shard, guard).await;
                 }
-                if let Place::There(node, _) = table.place(shard)
-                    && let Some(&address) = node.endpoints.get(&self.endpoint)
-                {
-                    drop(ticket.take());
-                    let owner = forward::Owner { shard, epoch: table.epoch(), boot: node.boot, address };
-                    match self.forward(&job, &owner, watch, &mut tries).await {
-                        Some(response) => return response,
-                        None => continue,
+                Route::There(shard, node) => {
+                    // One that shows no such endpoint yet is waited for.
+                    if let Some(&address) = node.endpoints.get(&self.endpoint) {
+                        drop(ticket.take());
+                        let owner = forward::Owner { shard, epoch, boot: node.boot, address };
+                        match self.forward(&job, &owner, watch, &mut tries).await {
+                            Some(response) => return response,
+                            None => continue,
+                        }
                     }
                 }
-                if matches!(table.place(shard), Place::OutOfRange) {
-                    return error(Code::Internal, "the shard function left its range");
-                }
+                Route::OutOfRange => return error(Code::Internal, "the shard function left its range"),
+                Route::Pending => {}
             }
             if ticket.is_none() {
                 ticket = self.queue.enter(job.body.held());
@@ -304,6 +337,12 @@ impl<N: Net, V: View> Shared<N, V> {
         }
         crate::net::within::<N, _>(left, watch.changed()).await.is_some()
     }
+}
+
+/// Bytes of a request's headers as HTTP/2 counts them: names, values, and 32 for each.
+fn header_bytes(parts: &Parts) -> usize {
+    let path = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    parts.headers.iter().fold(path, |bytes, (name, value)| bytes + name.as_str().len() + value.len() + 32)
 }
 
 /// The routing key of a request, and its body as it was.

@@ -2,7 +2,7 @@
 //! its shard, the connections between nodes, and the server under them.
 //!
 //! Nothing here is tied to an async runtime: sockets, timers and tasks come
-//! through [`Net`], and the picture of the cluster through [`View`].
+//! through [`Runtime`](funk_io::Runtime).
 //!
 //! | module | idea |
 //! |---|---|
@@ -10,6 +10,8 @@
 //! | [`routes`] | which methods are routed, and where their key is |
 //! | [`layer`] | the tower layer: serve here, hop once, or wait |
 //! | [`pool`] | HTTP/2 connections to other nodes |
+//! | `attempt` | one sending of a request, for the hop and the client |
+//! | [`limits`] | every bound of the crate |
 //! | [`management`] | the management service of a node |
 //! | [`cluster_service`] | the cluster for programs that are no node |
 //! | [`server`] | accepted connections |
@@ -17,11 +19,14 @@
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
+mod attempt;
 pub mod client;
 pub mod cluster_service;
 pub mod console;
+mod hop_body;
 pub mod key;
 pub mod layer;
+pub mod limits;
 pub mod management;
 mod message;
 mod metrics;
@@ -42,11 +47,10 @@ pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
 pub use management::Management;
 pub use metrics::{Requests, Way};
-pub use net::{BoxFuture, Net};
+pub use net::BoxFuture;
 pub use node::Node;
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
-pub use server::{Protocol, Server, serve};
+pub use server::{ListenerCounts, Protocol, Server, serve};
 pub use tonic::body::Body;
-pub use view::{Feed, Guard, Observe, View, Watch};

@@ -8,14 +8,13 @@ mod shards;
 use std::fmt;
 use std::marker::PhantomData;
 
-use funk_io::Cluster;
+use funk_io::{Cluster, Runtime};
 use funk_proto::Status as NodeStatus;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
 use tonic::{Request, Response, Status};
 
 use self::change::Change;
-use crate::net::Net;
 use crate::pb::managepb as pb;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
 use crate::pb::managepb::error::Code;
@@ -39,7 +38,7 @@ impl<N> fmt::Debug for Management<N> {
     }
 }
 
-impl<N: Net> Management<N> {
+impl<N: Runtime> Management<N> {
     /// The management of the cluster `name` through this node.
     pub fn new(cluster: Cluster, name: ClusterName) -> Self {
         Self { cluster, name, pool: Pool::new(), net: PhantomData }
@@ -72,11 +71,12 @@ fn node_info(member: &MemberStatus) -> pb::NodeInfo {
         raft_state: member.raft.as_str().into(),
         serf_state: member.gossip.as_str().into(),
         leader: member.leader,
+        drained: member.drained,
     }
 }
 
 #[tonic::async_trait]
-impl<N: Net> ClusterManagement for Management<N> {
+impl<N: Runtime> ClusterManagement for Management<N> {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,
@@ -115,6 +115,7 @@ impl<N: Net> ClusterManagement for Management<N> {
         let info = |member: &MemberStatus| pb::ShardInfo {
             node_id: member.name.to_string(),
             shard_count: number(member.shards),
+            drained: member.drained,
         };
         Ok(Response::new(pb::ListShardsResponse {
             node_id: self.me(),

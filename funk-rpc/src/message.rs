@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use crate::limits::REPLAY_BYTES_MAX;
 use bytes::{Buf, Bytes, BytesMut};
-use funk_proto::limits::REPLAY_BYTES_MAX;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tonic::body::Body;
@@ -62,6 +62,7 @@ impl Replay {
             }
             let frame = match body.frame().await {
                 Some(Ok(frame)) => frame,
+                Some(Err(error)) if error.code() == Code::Unavailable => return Err(error),
                 Some(Err(error)) => {
                     return Err(Status::new(Code::Cancelled, format!("the request broke off: {error}")));
                 }

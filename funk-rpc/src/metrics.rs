@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::limits::METRIC_SERIES_MAX;
 use funk_io::meters::{Counter, Histogram, Reading};
 use funk_proto::id::NodeName;
-use funk_proto::limits::METRIC_SERIES_MAX;
 
 use crate::queue::Queue;
 

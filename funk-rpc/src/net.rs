@@ -1,69 +1,46 @@
-//! What the crate needs of an async runtime.
+//! What hyper needs of an async runtime, and streams as this crate uses them.
 
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_io::{AsyncRead, AsyncWrite};
+use funk_io::Runtime;
+use rustix::process::{Resource, getrlimit};
+
+use crate::limits::DESCRIPTORS_RESERVED;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Streams, timers and tasks of an async runtime.
-pub trait Net: Send + Sync + 'static {
-    /// A TCP stream.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// A TCP listener.
-    type Listener: Send + Sync + 'static;
-
-    /// Takes over a listener of the standard library.
-    fn listen(listener: std::net::TcpListener) -> io::Result<Self::Listener>;
-    /// The next accepted connection.
-    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-    /// Connects to `address`.
-    fn connect(address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-    /// Ends after `length`.
-    fn sleep(length: Duration) -> impl Future<Output = ()> + Send;
-    /// Runs `task` beside the caller.
-    fn spawn(task: impl Future<Output = ()> + Send + 'static);
+/// The next accepted connection. What is written leaves at once.
+pub(crate) async fn accept<R: Runtime>(listener: &R::Listener) -> io::Result<(R::Stream, SocketAddr)> {
+    let (stream, peer) = R::accept(listener).await?;
+    socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
+    Ok((stream, peer))
 }
 
-impl<R: funk_io::Runtime> Net for R {
-    type Stream = R::Stream;
-    type Listener = R::Listener;
+/// Connects to `address`. What is written leaves at once.
+pub(crate) async fn connect<R: Runtime>(address: SocketAddr) -> io::Result<R::Stream> {
+    let stream = R::connect(address).await?;
+    socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
+    Ok(stream)
+}
 
-    fn listen(listener: std::net::TcpListener) -> io::Result<Self::Listener> {
-        R::listen(listener)
-    }
-
-    async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        let (stream, peer) = R::accept(listener).await?;
-        socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
-        Ok((stream, peer))
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<Self::Stream> {
-        let stream = R::connect(address).await?;
-        socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
-        Ok(stream)
-    }
-
-    fn sleep(length: Duration) -> impl Future<Output = ()> + Send {
-        R::sleep(length)
-    }
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        R::spawn(task);
-    }
+/// Whether a stream has one of the last file descriptors that this process may have: they are given out from below.
+pub(crate) fn is_among_last(stream: &impl AsFd) -> bool {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let number = u64::try_from(stream.as_fd().as_raw_fd()).unwrap_or(0);
+    number >= limit.saturating_sub(DESCRIPTORS_RESERVED.min(limit / 4))
 }
 
 /// `future`'s value, or `None` when `length` went by first.
-pub(crate) async fn within<N: Net, T>(length: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<N: Runtime, T>(length: Duration, future: impl Future<Output = T>) -> Option<T> {
     futures_lite::future::or(async { Some(future.await) }, async {
         N::sleep(length).await;
         None
@@ -71,7 +48,7 @@ pub(crate) async fn within<N: Net, T>(length: Duration, future: impl Future<Outp
     .await
 }
 
-/// Hyper's executor over [`Net::spawn`].
+/// Hyper's executor over [`Runtime::spawn`].
 pub(crate) struct Exec<N>(PhantomData<fn() -> N>);
 
 impl<N> Exec<N> {
@@ -86,7 +63,7 @@ impl<N> Clone for Exec<N> {
     }
 }
 
-impl<N: Net, F> hyper::rt::Executor<F> for Exec<N>
+impl<N: Runtime, F> hyper::rt::Executor<F> for Exec<N>
 where
     F: Future + Send + 'static,
     F::Output: Send,
@@ -98,7 +75,7 @@ where
     }
 }
 
-/// Hyper's timer over [`Net::sleep`].
+/// Hyper's timer over [`Runtime::sleep`].
 pub(crate) struct Timer<N>(PhantomData<fn() -> N>);
 
 impl<N> Timer<N> {
@@ -107,7 +84,7 @@ impl<N> Timer<N> {
     }
 }
 
-impl<N: Net> hyper::rt::Timer for Timer<N> {
+impl<N: Runtime> hyper::rt::Timer for Timer<N> {
     fn sleep(&self, length: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         Box::pin(Sleep(Mutex::new(Some(Box::pin(N::sleep(length))))))
     }

@@ -57,6 +57,7 @@ pub struct Node {
     service: SocketAddr,
     sockets: [SocketAddr; 3],
     http: SocketAddr,
+    http_names: Vec<String>,
 }
 
 impl Node {
@@ -73,6 +74,7 @@ impl Node {
             service: any,
             sockets: [any; 3],
             http: any,
+            http_names: Vec::new(),
         }
     }
 
@@ -122,6 +124,14 @@ impl Node {
     #[must_use]
     pub fn http_at(mut self, address: SocketAddr) -> Self {
         self.http = address;
+        self
+    }
+
+    /// Names that the page answers to, besides addresses, `localhost` and the machine's name: see
+    /// [`Console::also_named`].
+    #[must_use]
+    pub fn http_named(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.http_names.extend(names);
         self
     }
 
@@ -195,8 +205,9 @@ impl Node {
         let cluster_name = config.cluster.clone();
         let cluster = start::<R>(Options { data, discovery, ..Options::new(config, sockets) })?;
 
-        let layer = RouteLayer::<R, _>::new(cluster.clone(), endpoint, routes);
-        let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), layer.requests());
+        let layer = RouteLayer::<R>::new(cluster.clone(), endpoint, routes);
+        let console =
+            Console::new::<R>(cluster.clone(), cluster_name.clone(), layer.requests()).also_named(self.http_names);
         let managed = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), cluster_name.clone()));
         let shown = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), cluster_name));
         let failed = |source| StartError::Io { what: "a listener".into(), source };
@@ -206,8 +217,10 @@ impl Node {
             serve::<R, _>(main, Protocol::Http2, service).map_err(failed)?,
             serve::<R, _>(management, Protocol::Http2, managed).map_err(failed)?,
             serve::<R, _>(outside, Protocol::Http2, shown).map_err(failed)?,
-            serve::<R, _>(http, Protocol::Http1, console).map_err(failed)?,
+            serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(failed)?,
         ];
+        let names = [endpoint, management::ENDPOINT, cluster_service::ENDPOINT, "ep.httpConsole"];
+        names.iter().zip(&servers).for_each(|(name, server)| console.watch(name, server));
         Ok(Running { cluster, servers, gossip: gossip_at, service: service_at, http: http_at })
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+use funk_io::Runtime;
 use http::{Request, Response, Uri};
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::net::{BoxFuture, Net};
+use crate::net::BoxFuture;
 use crate::pool::{Pool, SendError};
 
 /// Sends everything to one address; goes into any client that tonic generates.
@@ -29,14 +30,14 @@ impl<N> fmt::Debug for OneNode<N> {
     }
 }
 
-impl<N: Net> Pool<N> {
+impl<N: Runtime> Pool<N> {
     /// A channel to `address` over this pool's connections.
     pub fn at(&self, address: SocketAddr) -> OneNode<N> {
         OneNode { pool: self.clone(), address }
     }
 }
 
-impl<N: Net> Service<Request<Body>> for OneNode<N> {
+impl<N: Runtime> Service<Request<Body>> for OneNode<N> {
     type Response = Response<Body>;
     type Error = SendError;
     type Future = BoxFuture<Result<Response<Body>, SendError>>;

@@ -1,27 +1,48 @@
-//! HTTP/2 connections to other nodes: one an address, dialled when first
-//! needed, dropped when it breaks, a bounded number.
+//! HTTP/2 connections to other nodes: dialled when first needed, dropped when they break, a bounded number.
+//!
+//! Requests of many callers share a connection, so what one of them does must not reach the others:
+//!
+//! | what a caller does | what bounds it |
+//! |---|---|
+//! | does not read its answer, or the node not its request | a stream's window: a connection's own holds one of each of its streams |
+//! | holds many requests open | streams of one connection; past them another connection is opened |
+//! | cancels over and over | a connection that has seen many cancels takes no new requests |
+//! | goes away | its stream is reset at once, whether or not the node reads |
+//!
+//! | file | idea |
+//! |---|---|
+//! | `connection` | one connection: its streams, its places, signs of life |
+//! | `exchange` | one request and its answer |
+//! | `io` | a runtime's stream as h2 wants it |
+
+mod connection;
+mod exchange;
+mod io;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
-use funk_proto::limits::POOL_CONNECTIONS_MAX;
+use funk_io::Runtime;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
-use smol_hyper::rt::FuturesIo;
 use tonic::body::Body;
 
-use crate::net::{Exec, Net, Timer, within};
+use self::connection::Connection;
+pub(crate) use self::connection::Place;
+pub(crate) use self::exchange::AnswerBody;
+use crate::limits::{CONNECTION_STREAMS_MAX, NODE_CONNECTIONS_MAX, POOL_CONNECTIONS_MAX};
+use crate::net::within;
 
 /// Time to connect and to shake hands.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Silence after which a connection is asked for a sign of life, and time for the answer.
+/// Time between two questions for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Why a request got no answer.
@@ -29,7 +50,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub enum SendError {
     /// There is no connection, and none could be made.
     NoConnection(String),
-    /// It was never sent: its connection ended before. Nothing of it reached the other side.
+    /// All connections that there may be are full: nothing was sent.
+    Full(SocketAddr),
+    /// It was never sent, or the other side says that it did not look at it.
     NotSent(String),
     /// It was sent, at least in part. It may have been served.
     Sent(String),
@@ -39,6 +62,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(why) => write!(f, "no connection: {why}"),
+            Self::Full(address) => write!(f, "too many requests are under way to {address}"),
             Self::NotSent(why) => write!(f, "not sent: {why}"),
             Self::Sent(why) => write!(f, "no answer: {why}"),
         }
@@ -47,12 +71,26 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// The connections to one address.
 #[derive(Default)]
 struct Slot {
     state: Mutex<State>,
     dialled: Event,
     /// The pool's count of uses when this one was last used.
     used: AtomicU64,
+    /// Connections that are open, those that take no new requests included.
+    open: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: Vec<Arc<Connection>>,
+    /// Dials under way.
+    dialling: usize,
+    /// Callers that wait for a dial.
+    waiting: usize,
+    /// The last dial's failure, for those who waited for it.
+    failed: Option<(Instant, String)>,
 }
 
 struct Slots {
@@ -74,14 +112,6 @@ impl Slots {
         slot.used.store(self.uses, Ordering::Relaxed);
         Arc::clone(slot)
     }
-}
-
-#[derive(Default)]
-struct State {
-    sender: Option<SendRequest<Body>>,
-    dialling: bool,
-    /// The last dial's failure, for those who waited for it.
-    failed: Option<(Instant, String)>,
 }
 
 /// HTTP/2 connections by address. A slow address never holds up another.
@@ -110,7 +140,8 @@ impl<N> Default for Pool<N> {
 }
 
 impl<N> Pool<N> {
-    /// At most `max` connections, each asked for a sign of life after `keep_alive`, and given as long to answer.
+    /// Connections to at most `max` addresses, each asked for a sign of life after `keep_alive`, and given as long
+    /// to answer.
     pub(crate) fn with_bounds(max: usize, keep_alive: Duration) -> Self {
         let slots = Slots { by_address: HashMap::new(), uses: 0, max };
         Self { slots: Arc::new(Mutex::new(slots)), keep_alive, net: PhantomData }
@@ -129,10 +160,8 @@ impl<N> Pool<N> {
     pub fn connections(&self) -> usize {
         self.lock().by_address.len()
     }
-}
 
-impl<N> Pool<N> {
-    /// Connections that are open now.
+    /// Addresses that there are open connections to now.
     pub fn open(&self) -> usize {
         let slots: Vec<_> = self.lock().by_address.values().map(Arc::clone).collect();
         slots.iter().filter(|slot| slot.is_open()).count()
@@ -140,109 +169,109 @@ impl<N> Pool<N> {
 }
 
 impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_open(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+        self.lock().connections.iter().any(|connection| !connection.is_closed())
     }
 }
 
-impl<N: Net> Pool<N> {
+impl State {
+    /// A place on a connection that has room. Those that take no more are forgotten; they end with their streams.
+    fn enter(&mut self) -> Option<Place> {
+        self.connections.retain(|connection| connection.takes_more());
+        self.connections.iter().find_map(Connection::enter)
+    }
+}
+
+impl<N: Runtime> Pool<N> {
     /// No connection yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sends `request` to `address`; its URI must be absolute. Ends with the head of the response.
-    pub async fn send(&self, address: SocketAddr, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let mut sender = self.sender(address).await.map_err(SendError::NoConnection)?;
-        match sender.try_send_request(request).await {
-            Ok(response) => Ok(response),
-            Err(mut error) => {
-                if sender.is_closed() {
-                    self.forget(address);
-                }
-                let unsent = error.take_message().is_some();
-                let why = error.into_error().to_string();
-                Err(if unsent { SendError::NotSent(why) } else { SendError::Sent(why) })
-            }
-        }
+    /// Sends `request` to `address`; its URI must be absolute. Ends with the head of the response. Dropping the
+    /// future, or the response's body, ends the request at the other side too.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether the request may have been served.
+    pub async fn send(&self, address: SocketAddr, request: Request<Body>) -> Result<Response<Body>, SendError> {
+        Ok(self.exchange(address, request).await?.map(Body::new))
     }
 
-    /// Drops the connection to `address`; the next request dials anew.
+    /// The same with the body as it is.
+    pub(crate) async fn exchange(
+        &self,
+        address: SocketAddr,
+        request: Request<Body>,
+    ) -> Result<Response<AnswerBody>, SendError> {
+        let place = self.place(address).await?;
+        Self::exchange_at(place, request).await
+    }
+
+    /// The same at a place that was found before.
+    pub(crate) async fn exchange_at(place: Place, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
+        exchange::exchange::<N>(place, request).await
+    }
+
+    /// Drops the connections to `address`; the next request dials anew.
     pub fn forget(&self, address: SocketAddr) {
         self.lock().by_address.remove(&address);
     }
 
-    async fn sender(&self, address: SocketAddr) -> Result<SendRequest<Body>, String> {
+    /// A place for one stream, on a new connection if all others are full.
+    pub(crate) async fn place(&self, address: SocketAddr) -> Result<Place, SendError> {
         let since = Instant::now();
         loop {
             let slot = self.lock().get(address);
             let listener = slot.dialled.listen();
-            {
-                let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(sender) = state.sender.as_ref().filter(|sender| !sender.is_closed()) {
-                    return Ok(sender.clone());
+            let _waits = {
+                let mut state = slot.lock();
+                if let Some(place) = state.enter() {
+                    return Ok(place);
                 }
                 if let Some((_, why)) = state.failed.as_ref().filter(|(at, _)| *at >= since) {
-                    return Err(why.clone());
+                    return Err(SendError::NoConnection(why.clone()));
                 }
-                if !state.dialling {
-                    state.dialling = true;
-                    state.sender = None;
-                    let slot = Arc::clone(&slot);
+                let full = slot.open.load(Ordering::Acquire) + state.dialling >= NODE_CONNECTIONS_MAX;
+                if full && state.dialling == 0 {
+                    return Err(SendError::Full(address));
+                }
+                // One dial serves as many as a connection has places.
+                if !full && state.dialling * CONNECTION_STREAMS_MAX <= state.waiting {
+                    state.dialling += 1;
+                    let (slot, keep_alive) = (Arc::clone(&slot), self.keep_alive);
                     // A task of its own: the caller may give up, the dial serves all who wait.
-                    let keep_alive = self.keep_alive;
                     N::spawn(async move { dial_into::<N>(&slot, address, keep_alive).await });
                 }
-            }
+                state.waiting += 1;
+                Waits(&slot)
+            };
             listener.await;
         }
     }
 }
 
-async fn dial_into<N: Net>(slot: &Slot, address: SocketAddr, keep_alive: Duration) {
-    let dialled = within::<N, _>(DIAL_TIMEOUT, dial::<N>(address, keep_alive)).await;
+/// A caller that waits for a dial, counted.
+struct Waits<'a>(&'a Slot);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+async fn dial_into<N: Runtime>(slot: &Arc<Slot>, address: SocketAddr, keep_alive: Duration) {
+    let dialled = within::<N, _>(DIAL_TIMEOUT, connection::dial::<N>(address, keep_alive, &slot.open)).await;
     let dialled = dialled.unwrap_or_else(|| Err(format!("no connection within {DIAL_TIMEOUT:?}")));
-    let mut state = slot.state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.dialling = false;
+    let mut state = slot.lock();
+    state.dialling -= 1;
     match dialled {
-        Ok(sender) => state.sender = Some(sender),
+        Ok(connection) => state.connections.push(connection),
         Err(why) => state.failed = Some((Instant::now(), format!("{address}: {why}"))),
     }
     drop(state);
     slot.dialled.notify(usize::MAX);
-}
-
-async fn dial<N: Net>(address: SocketAddr, keep_alive: Duration) -> Result<SendRequest<Body>, String> {
-    let stream = N::connect(address).await.map_err(|error| error.to_string())?;
-    let (sender, connection) = http2::Builder::new(Exec::<N>::new())
-        .timer(Timer::<N>::new())
-        .keep_alive_interval(keep_alive)
-        .keep_alive_timeout(keep_alive)
-        .handshake(FuturesIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    N::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%address, %error, "connection lost");
-        }
-    });
-    Ok(sender)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_connection_unused_for_longest_makes_way() {
-        let mut slots = Slots { by_address: HashMap::new(), uses: 0, max: 3 };
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        for port in [1, 2, 3, 1, 4] {
-            slots.get(at(port));
-        }
-        let mut left: Vec<_> = slots.by_address.keys().map(SocketAddr::port).collect();
-        left.sort_unstable();
-        assert_eq!(left, [1, 3, 4]);
-    }
 }

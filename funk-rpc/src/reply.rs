@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use funk_proto::limits::{CALLER_WAIT_MAX, FORWARD_WAIT_MAX};
+use crate::limits::{CALLER_WAIT_MAX, FORWARD_WAIT_MAX};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};

@@ -1,4 +1,18 @@
 //! Accepted connections, each served by hyper.
+//!
+//! A listener is for strangers too. What one of them may hold is bounded, and what stands still makes way:
+//!
+//! | file | what is bounded |
+//! |---|---|
+//! | `guests` | connections: the idlest of the largest crowd makes way |
+//! | `watched` | time to begin, and time to take what is written |
+//! | `first_message` | requests whose first message is not here, and their bytes |
+
+mod first_message;
+mod guests;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,21 +21,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use event_listener::Event;
+use funk_io::Runtime;
 use futures_lite::future;
-use http::{Request, Response};
+use http::{Request, Response, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use smol_hyper::rt::FuturesIo;
+use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-use funk_proto::limits::{HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX};
-
-use crate::net::{Exec, Net, Timer, within};
+use self::first_message::{FirstMessage, Unready};
+pub use self::guests::ListenerCounts;
+use self::guests::{Guest, Guests};
+use self::watched::{Arrived, Watched};
+use crate::limits::{
+    CONNECTION_CANCELS_MAX, CONNECTION_WINDOW_BYTES, HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX, REQUEST_HEADER_BYTES_MAX,
+    STREAM_WINDOW_BYTES,
+};
+use crate::net::{self, Exec, Timer, within};
 
 /// Silence after which a client is asked for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -31,6 +56,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, such as one without a file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of HTTP/2's preface and of the head of the settings after it, without which nobody speaks HTTP/2.
+const PREFACE_BYTES: usize = 24 + 9;
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +72,8 @@ pub enum Protocol {
 struct Shared {
     stopping: AtomicBool,
     stop: Event,
-    open: AtomicUsize,
-    closed: Event,
+    guests: Arc<Guests>,
+    unready: Arc<Unready>,
 }
 
 impl Shared {
@@ -84,23 +111,12 @@ impl Server {
     pub async fn shutdown(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.stop.notify(usize::MAX);
-        loop {
-            let listener = self.shared.closed.listen();
-            if self.shared.open.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            listener.await;
-        }
+        self.shared.guests.all_left().await;
     }
-}
 
-/// One open connection, counted.
-struct Open(Arc<Shared>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-        self.0.closed.notify(usize::MAX);
+    /// What became of the connections to it so far.
+    pub fn counts(&self) -> ListenerCounts {
+        self.shared.guests.counts()
     }
 }
 
@@ -111,7 +127,7 @@ pub struct Peer(pub SocketAddr);
 /// Serves `service` on every connection that `listener` accepts.
 pub fn serve<N, S>(listener: std::net::TcpListener, protocol: Protocol, service: S) -> io::Result<Server>
 where
-    N: Net,
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -127,45 +143,67 @@ where
 
 async fn accept<N, S>(listener: &N::Listener, protocol: Protocol, service: S, shared: &Arc<Shared>)
 where
-    N: Net,
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let mut failures = Seldom::default();
     loop {
-        let (stream, peer) = match N::accept(listener).await {
+        let (stream, peer) = match net::accept::<N>(listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                if let Some(times) = failures.now() {
+                    tracing::warn!(%error, times, "connections cannot be accepted");
+                }
                 N::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let before = shared.open.fetch_add(1, Ordering::AcqRel);
-        let open = Open(Arc::clone(shared));
-        if before >= HTTP_CONNECTIONS_MAX {
-            tracing::warn!("a connection is closed: {HTTP_CONNECTIONS_MAX} are open");
+        // The last descriptors are for what keeps the node in its cluster.
+        let no_room = net::is_among_last(&stream);
+        let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, no_room) else {
+            if let Some(times) = failures.now() {
+                tracing::warn!(times, "connections are turned away: there is no room, and nobody is idle");
+            }
             continue;
-        }
-        let service = service.clone();
-        N::spawn(async move { connection::<N, S>((stream, Peer(peer)), protocol, service, &open.0).await });
+        };
+        let (service, shared) = (service.clone(), Arc::clone(shared));
+        N::spawn(async move {
+            let serving = connection::<N, S>((stream, Peer(peer)), protocol, service, &shared, &place.guest);
+            future::or(serving, place.guest.shown_out()).await;
+        });
     }
 }
 
-async fn connection<N, S>((stream, peer): (N::Stream, Peer), protocol: Protocol, service: S, shared: &Shared)
-where
-    N: Net,
+async fn connection<N, S>(
+    (stream, peer): (N::Stream, Peer),
+    protocol: Protocol,
+    service: S,
+    shared: &Shared,
+    guest: &Arc<Guest>,
+) where
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        let counted = guests.request(&guest);
+        let request = if is_grpc(&request) {
+            request.map(|body| Body::new(FirstMessage::<N>::new(body, &unready)))
+        } else {
+            request.map(Body::new)
+        };
         let mut service = service.clone();
         async move {
             std::future::poll_fn(|context| service.poll_ready(context)).await?;
-            service.call(request.map(Body::new)).await
+            let response = service.call(request).await?;
+            Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _counted: counted })))
         }
     });
-    let io = FuturesIo::new(stream);
+    let arrived: Arc<Arrived> = Arc::default();
+    let io = FuturesIo::new(Watched::<N>::new(stream, Arc::clone(&arrived)));
     match protocol {
         Protocol::Http1 => {
             let mut builder = hyper::server::conn::http1::Builder::new();
@@ -179,15 +217,25 @@ where
                 .timer(Timer::<N>::new())
                 .keep_alive_interval(KEEP_ALIVE)
                 .keep_alive_timeout(KEEP_ALIVE)
-                .max_concurrent_streams(HTTP_STREAMS_MAX);
+                .max_concurrent_streams(HTTP_STREAMS_MAX)
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .max_send_buf_size(STREAM_WINDOW_BYTES as usize)
+                .max_pending_accept_reset_streams(2 * CONNECTION_CANCELS_MAX)
+                .max_header_list_size(REQUEST_HEADER_BYTES_MAX);
             let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-            drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared).await;
+            let silent = async {
+                if within::<N, _>(HEAD_TIMEOUT, arrived.at_least(PREFACE_BYTES)).await.is_some() {
+                    future::pending::<()>().await;
+                }
+            };
+            future::or(drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared), silent).await;
         }
     }
 }
 
 /// Runs a connection to its end, or to the end of its drain.
-async fn drive<N: Net, C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), shared: &Shared)
+async fn drive<N: Runtime, C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), shared: &Shared)
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -205,5 +253,52 @@ where
     };
     if let Some(Err(error)) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// An answer whose connection is busy until it has left.
+struct Counted {
+    body: Body,
+    _counted: guests::Request,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Lets something be said once a second, and counts the times between.
+#[derive(Debug, Default)]
+struct Seldom {
+    said: Option<Instant>,
+    times: u64,
+}
+
+impl Seldom {
+    /// How often it happened since it was said last, if it may be said now.
+    fn now(&mut self) -> Option<u64> {
+        self.times += 1;
+        if self.said.is_some_and(|said| said.elapsed() < Duration::from_secs(1)) {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
     }
 }

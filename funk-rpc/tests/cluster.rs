@@ -16,7 +16,6 @@ use funk_rpc::{Body, BoxFuture, Key, Pool, Protocol, RouteLayer, Routes, serve};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -61,7 +60,7 @@ fn node<R: Runtime>(number: u8, join: Option<SocketAddr>) -> Running {
     config.endpoints.insert("ep.test".into(), rpc);
     let cluster = start::<R>(Options::new(config, sockets)).unwrap();
     let routes = Routes::new().by_message(PATH, |message| Some(Key::Unsigned(u64::from(*message.first()?))));
-    let layer = RouteLayer::<R, _>::new(cluster.clone(), "ep.test", routes);
+    let layer = RouteLayer::<R>::new(cluster.clone(), "ep.test", routes);
     serve::<R, _>(listener, Protocol::Http2, layer.layer(Echo)).unwrap();
     Running { cluster, rpc, serf }
 }
@@ -89,7 +88,7 @@ fn message(key: u8) -> Bytes {
     Bytes::copy_from_slice(&[0, 0, 0, 0, 1, key])
 }
 
-async fn send<R: Runtime>(pool: &Pool<R>, node: &Running, body: Body) -> Response<Incoming> {
+async fn send<R: Runtime>(pool: &Pool<R>, node: &Running, body: Body) -> Response<Body> {
     let request = Request::post(format!("http://{}{PATH}", node.rpc)).body(body).unwrap();
     pool.send(node.rpc, request).await.unwrap()
 }

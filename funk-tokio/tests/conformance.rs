@@ -132,3 +132,18 @@ fn a_service_is_handed_snapshots_and_states() {
 fn a_service_that_stands_still_stops_its_node() {
     conformance::a_service_that_stands_still_stops_its_node::<Tokio>();
 }
+
+#[test]
+fn a_joiner_minds_its_clusters_lease() {
+    conformance::a_joiner_minds_its_clusters_lease::<Tokio>();
+}
+
+#[test]
+fn a_service_takes_no_other_part_beside_it() {
+    conformance::a_service_takes_no_other_part_beside_it::<Tokio>();
+}
+
+#[test]
+fn half_messages_are_bounded() {
+    conformance::half_messages_are_bounded::<Tokio>();
+}

@@ -1,25 +1,30 @@
 //! Manages a cluster.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use funk_cli::parse_or_exit;
+use funk_cli::{complain, flush, parse_or_exit, print};
 use funk_ctrlc::ctl::{CtrlFlags, Failure, offline, run};
 
 fn main() -> ExitCode {
+    let code = start();
+    flush();
+    code
+}
+
+fn start() -> ExitCode {
     let flags: CtrlFlags = parse_or_exit();
     if let Err(why) = flags.check() {
-        eprintln!("{why}");
+        complain(&why);
         return ExitCode::from(2);
     }
     if let Some(text) = offline(&flags) {
-        say(&text);
+        print(&text);
         return ExitCode::SUCCESS;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("the runtime does not start: {error}");
+            complain(&format!("the runtime does not start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -29,23 +34,17 @@ fn main() -> ExitCode {
     match result {
         Ok(answer) => {
             if let Some(note) = &answer.note {
-                eprintln!("{note}");
+                complain(note);
             }
-            say(&answer.show(flags.output));
+            print(&answer.show(flags.output));
             if answer.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(&failure.to_string());
             match failure {
                 Failure::Refused(_) => ExitCode::FAILURE,
                 Failure::Usage(_) => ExitCode::from(2),
             }
         }
     }
-}
-
-/// Whoever reads may go away before the end.
-fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -2,21 +2,27 @@
 
 use std::process::ExitCode;
 
-use funk_cli::{Failure, Stop, parse_or_exit};
+use funk_cli::{Failure, Stop, complain, flush, parse_or_exit};
 use funk_ctrlc::seed::{SeedFlags, run};
 use funk_tokio::Tokio;
 
 fn main() -> ExitCode {
+    let code = start();
+    flush();
+    code
+}
+
+fn start() -> ExitCode {
     let flags: SeedFlags = parse_or_exit();
     if let Err(why) = flags.check() {
-        eprintln!("{why}");
+        complain(&why);
         return ExitCode::from(2);
     }
     flags.logs.start();
     match serve(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
-            eprintln!("{why}");
+            complain(&why);
             ExitCode::FAILURE
         }
     }

@@ -5,23 +5,16 @@ use std::time::Instant;
 
 use funk_proto::id::{ClusterName, NodeName};
 use funk_rpc::pb::managepb as pb;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answer::{all_endpoints, good, marked, no_error};
 use super::asked::Asked;
 use super::change::{Pin, Shards};
 use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
 use super::table::{date, pairs, table};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, node, shards};
-
-/// An error in an answer is a refusal.
-pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Failure> {
-    match error {
-        Some(error) if error.error_code() != pb::error::Code::Ok => Err(node::refused(what, error)),
-        _ => Ok(()),
-    }
-}
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, shards};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let found = find(flags, stage).await?;
@@ -74,10 +67,6 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
     }
 }
 
-pub(super) fn good(json: Value, text: String) -> Answer {
-    Answer { json, text, good: true, note: None }
-}
-
 async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let (_, status) = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await?;
     no_error("status", status.error.as_ref())?;
@@ -111,7 +100,7 @@ async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
 async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let (_, list) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
     no_error("nodes", list.error.as_ref())?;
-    let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader });
+    let entry = |node: &pb::NodeInfo| json!({ "id": node.node_id, "raft": node.raft_state, "serf": node.serf_state, "leader": node.leader, "drained": node.drained });
     let json = json!({
         "node": list.node_id,
         "leader": list.leader_id,
@@ -123,18 +112,8 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
         vec![node.node_id.clone(), raft.to_owned(), node.serf_state.clone(), leader.to_owned()]
     };
     let rows: Vec<_> = list.nodes.iter().map(row).collect();
-    Ok(good(json, table(&["NODE", "RAFT", "SERF", "LEADER"], &rows)))
-}
-
-/// Every endpoint by node: (node, name, address), sorted.
-pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, String, String)>, Failure> {
-    let all = pb::ListEndpointsRequest { filter: String::new() };
-    let (_, list) = asked.call(all, async |node, request| node.list_endpoints(request).await).await?;
-    no_error("endpoints", list.error.as_ref())?;
-    let mut all: Vec<_> =
-        list.endpoints.into_iter().map(|endpoint| (endpoint.node_id, endpoint.name, endpoint.address)).collect();
-    all.sort();
-    Ok(all)
+    let drained = list.nodes.iter().map(|node| node.drained);
+    Ok(good(json, marked(&["NODE", "RAFT", "SERF", "LEADER"], rows, drained)))
 }
 
 async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {
@@ -176,17 +155,33 @@ fn changed(what: &str, id: &NodeName) -> Answer {
 
 /// Only the survivor itself can do it, so it is looked up first.
 async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failure> {
-    let all = all_endpoints(asked).await?;
-    let managed = all.iter().find(|(node, name, _)| node == survivor.as_str() && name == MANAGEMENT);
-    let address = managed.and_then(|(_, _, address)| address.parse().ok());
-    let address: SocketAddr = address
-        .ok_or_else(|| Failure::Refused(format!("no live node is called {survivor}; `ctrlc nodes` lists them")))?;
-    let survivor = Asked { addresses: vec![address], ..*asked };
+    let survivor = Asked { addresses: vec![survivor_at(asked, survivor).await?], ..*asked };
     let call = async |node: &mut Management, request| node.recover(request).await;
     let done = survivor.change(pb::RecoverRequest {}, "status", call).await?;
     no_error("recover", done.error.as_ref())?;
     let json = json!({ "done": "recovered", "node": done.node_id, "generation": done.generation });
     Ok(good(json, format!("{} goes on alone, as generation {}\n", done.node_id, done.generation)))
+}
+
+/// Where the survivor listens now. Without a leader the others' lists show it where it listened before it was
+/// started again, so whoever is asked here counts first, and each is asked who it is.
+async fn survivor_at(asked: &Asked<'_>, survivor: &NodeName) -> Result<SocketAddr, Failure> {
+    let all = all_endpoints(asked).await?;
+    let managed = all.iter().filter(|(node, name, _)| node == survivor.as_str() && name == MANAGEMENT);
+    let listed: Vec<SocketAddr> = managed.filter_map(|(_, _, address)| address.parse().ok()).collect();
+    let mut silent = Vec::new();
+    for &address in asked.addresses.iter().chain(&listed) {
+        match diag::ask(address).await.status {
+            Ok(status) if status.local_node_id == survivor.as_str() => return Ok(address),
+            Ok(_) => {}
+            Err(why) if listed.contains(&address) => silent.push(why),
+            Err(_) => {}
+        }
+    }
+    Err(Failure::Refused(match silent.first() {
+        None => format!("no live node is called {survivor}; `ctrlc nodes` lists them"),
+        Some(why) => format!("{survivor} is not where it is listed: {why}; ask it by --endpoint, at its own address"),
+    }))
 }
 
 async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {

@@ -8,8 +8,8 @@ use funk_rpc::pb::managepb as pb;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::answer::{all_endpoints, no_error};
 use super::asked::Asked;
-use super::commands::{all_endpoints, no_error};
 use super::find::MANAGEMENT;
 use super::table::{item, table};
 use super::{Answer, Failure, node};
@@ -18,8 +18,8 @@ use super::{Answer, Failure, node};
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// What one node said, and how long it took.
-struct View {
-    status: Result<pb::GetStatusResponse, String>,
+pub(super) struct View {
+    pub(super) status: Result<pb::GetStatusResponse, String>,
     took: Duration,
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
     Ok(show(&nodes.nodes, &views, &problems))
 }
 
-async fn ask(address: SocketAddr) -> View {
+pub(super) async fn ask(address: SocketAddr) -> View {
     let began = Instant::now();
     let answered = tokio::time::timeout(ANSWER_MAX, node::at(address).get_status(pb::GetStatusRequest {})).await;
     let status = match answered {
@@ -158,7 +158,13 @@ mod tests {
     use super::*;
 
     fn node(id: &str, serf: &str) -> pb::NodeInfo {
-        pb::NodeInfo { node_id: id.into(), raft_state: "Voter".into(), serf_state: serf.into(), leader: id == "a" }
+        pb::NodeInfo {
+            node_id: id.into(),
+            raft_state: "Voter".into(),
+            serf_state: serf.into(),
+            leader: id == "a",
+            drained: false,
+        }
     }
 
     fn view(leader: &str, state: &str) -> View {
@@ -168,7 +174,7 @@ mod tests {
     }
 
     fn shards(owned: i32) -> pb::ListShardsResponse {
-        let shards = vec![pb::ShardInfo { node_id: "a".into(), shard_count: owned }];
+        let shards = vec![pb::ShardInfo { node_id: "a".into(), shard_count: owned, drained: false }];
         pb::ListShardsResponse { shards, total_shards: 10, ..Default::default() }
     }
 

@@ -4,26 +4,28 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use funk_proto::id::NodeName;
-use funk_rpc::pb::managepb as pb;
+use funk_rpc::pb::managepb::{self as pb, plan_shards_request};
 use serde_json::{Value, json};
 
+use super::answer::{good, marked, no_error};
 use super::asked::Asked;
 use super::change::Change;
-use super::commands::{good, no_error};
 use super::table::table;
 use super::{Answer, Failure};
 
 pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let (_, list) = asked.call(pb::ListShardsRequest {}, async |node, request| node.list_shards(request).await).await?;
     no_error("shards", list.error.as_ref())?;
-    let owned: BTreeMap<_, _> = list.shards.iter().map(|info| (info.node_id.clone(), info.shard_count)).collect();
-    let entry = |(node, count): (&String, &i32)| json!({ "node": node, "shards": count });
+    let owned: BTreeMap<_, _> =
+        list.shards.iter().map(|info| (info.node_id.clone(), (info.shard_count, info.drained))).collect();
+    let entry = |(node, &(count, drained)): (&String, &(i32, bool))| json!({ "node": node, "shards": count, "drained": drained });
     let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
     let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
-    let row = |(node, count): (&String, &i32)| vec![node.clone(), count.to_string(), share(*count)];
+    let row = |(node, &(count, _)): (&String, &(i32, bool))| vec![node.clone(), count.to_string(), share(count)];
     let mut rows: Vec<_> = owned.iter().map(row).collect();
     rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
-    Ok(good(json, table(&["NODE", "SHARDS", "SHARE"], &rows)))
+    let drained = owned.values().map(|(_, drained)| *drained);
+    Ok(good(json, marked(&["NODE", "SHARDS", "SHARE"], rows, drained)))
 }
 
 /// What a change would move; nothing is changed.
@@ -60,7 +62,26 @@ pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, F
     if told.over_capacity > 0 {
         text.push_str(&format!("\n{} shards are over the capacity of all nodes\n", told.over_capacity));
     }
-    Ok(good(json, text))
+    let target = match change.message() {
+        Some(plan_shards_request::Change::Pin(pin)) => pin.pinned_to,
+        _ => String::new(),
+    };
+    Ok(Answer { note: idle_target(asked, &target).await, ..good(json, text) })
+}
+
+/// A remark, if shards are pinned to a node that can own none now.
+async fn idle_target(asked: &Asked<'_>, node: &str) -> Option<String> {
+    if node.is_empty() {
+        return None;
+    }
+    let (_, list) = asked.call(pb::ListNodesRequest {}, async |at, request| at.list_nodes(request).await).await.ok()?;
+    let listed = list.nodes.iter().find(|it| it.node_id == node)?;
+    let why = match listed {
+        it if it.drained => "drained",
+        it if it.serf_state != "alive" => "not up",
+        _ => return None,
+    };
+    Some(format!("{node} is {why}: its pins move nothing until it is started again"))
 }
 
 /// Pins shards to a node, or frees them.
@@ -73,6 +94,7 @@ pub(super) async fn pin(asked: &Asked<'_>, shards: &Range<u32>, node: Option<&No
     let (what, last) = (if node.is_some() { "pinned" } else { "free" }, first + count - 1);
     no_error(if node.is_some() { "shards --pin" } else { "shards --unpin" }, done.error.as_ref())?;
     let place = node.map_or_else(String::new, |node| format!(" to {node}"));
-    let json = json!({ "done": what, "first": first, "count": count, "node": pinned_to });
-    Ok(good(json, format!("shards {first} to {last} {what}{place}\n")))
+    let json = json!({ "done": what, "first": first, "count": count, "node": &pinned_to });
+    let note = idle_target(asked, &pinned_to).await;
+    Ok(Answer { note, ..good(json, format!("shards {first} to {last} {what}{place}\n")) })
 }

@@ -37,6 +37,9 @@ pub struct SeedFlags {
     /// Status page
     #[arg(long, env = "FUNK_HTTP", value_name = "HOST:PORT")]
     pub http: Option<SocketAddr>,
+    /// Further names that the status page answers to, besides addresses, localhost and this machine's name
+    #[arg(long, env = "FUNK_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub http_host: Vec<String>,
     /// File of the members' addresses: joined at start, rewritten when they change
     #[arg(long, env = "FUNK_SNAPSHOT", value_name = "FILE")]
     pub snapshot: Option<PathBuf>,

@@ -102,7 +102,11 @@ fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), Requests::default());
     let page = match (http, page_at) {
-        (Some(listener), Some(at)) => Some((serve::<R, _>(listener, Protocol::Http1, console).map_err(refused)?, at)),
+        (Some(listener), Some(at)) => Some((
+            serve::<R, _>(listener, Protocol::Http1, console.also_named(flags.http_host.iter().cloned()))
+                .map_err(refused)?,
+            at,
+        )),
         _ => None,
     };
     Ok(Running { cluster, page, serf, snapshot })

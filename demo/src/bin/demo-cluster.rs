@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use funk_cli::{complain, flush, print, say};
 use funk_io::discovery::ask;
 
 const NODES: usize = 3;
@@ -39,21 +40,27 @@ The environment variable FUNK_CLUSTER_NAME names the cluster.
 ";
 
 fn main() -> ExitCode {
+    let code = launch();
+    flush();
+    code
+}
+
+fn launch() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => {}
         Some("--help" | "-h") => {
-            print!("{HELP}");
+            print(HELP);
             return ExitCode::SUCCESS;
         }
         Some(other) => {
-            eprintln!("error: `{other}`: demo-cluster takes no arguments");
+            complain(&format!("error: `{other}`: demo-cluster takes no arguments"));
             return ExitCode::from(2);
         }
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
-            eprintln!("signals cannot be caught: {error}");
+            complain(&format!("signals cannot be caught: {error}"));
             return ExitCode::FAILURE;
         }
     }
@@ -63,7 +70,7 @@ fn main() -> ExitCode {
     match result.and(stopped) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why}");
+            complain(&why);
             ExitCode::FAILURE
         }
     }
@@ -77,7 +84,7 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
         Ok(()) => "by mDNS".to_owned(),
         Err(why) => format!("by its address {serf}, since multicast does not work here ({why})"),
     };
-    println!("Starting three nodes on 127.0.0.1: demo-1 bootstraps, demo-2 and demo-3 find it {how}.");
+    say(&format!("Starting three nodes on 127.0.0.1: demo-1 bootstraps, demo-2 and demo-3 find it {how}."));
     for number in 1..=NODES {
         nodes.push(start(number, &cluster, &serf, multicast.is_err())?);
     }
@@ -90,9 +97,9 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
         }
         if began.elapsed() > FIND_MAX && !told {
             told = true;
-            println!(
+            say(&format!(
                 "They have not found each other after {FIND_MAX:?}: telling demo-2 and demo-3 its address {serf}."
-            );
+            ));
             stop_all(&mut nodes[1..])?;
             for number in 2..=NODES {
                 nodes[number - 1] = start(number, &cluster, &serf, true)?;
@@ -103,10 +110,10 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
         }
     }
     for node in &*nodes {
-        println!("{} is Operational", node.name);
+        say(&format!("{} is Operational", node.name));
     }
-    println!("Status page: {}", nodes[0].url.as_deref().unwrap_or_default());
-    println!("Ctrl-C stops all three.");
+    say(&format!("Status page: {}", nodes[0].url.as_deref().unwrap_or_default()));
+    say("Ctrl-C stops all three.");
     while !stop.load(Ordering::Relaxed) {
         pause(nodes, stop)?;
     }

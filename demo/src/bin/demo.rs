@@ -4,23 +4,29 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use funk_cli::{Failure, Stop};
+use funk_cli::{Failure, Stop, complain, flush};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::guard;
 use funk_demo::node::run;
-use funk_io::reaper::Reporter;
+use funk_io::supervisor::Reporter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
+    let code = start();
+    flush();
+    code
+}
+
+fn start() -> ExitCode {
     let flags: NodeFlags = parse_or_exit();
     if let Err(why) = flags.check() {
-        eprintln!("{why}");
+        complain(&why);
         return ExitCode::from(2);
     }
     flags.logs.start();
     // A process limit is an error of the write that meets it, told like any other, and no reason to die unheard.
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
-        eprintln!("signals cannot be caught: {error}");
+        complain(&format!("signals cannot be caught: {error}"));
         return ExitCode::FAILURE;
     }
     allow_many_files();
@@ -28,14 +34,14 @@ fn main() -> ExitCode {
         Ok(None) if flags.guard => return guard::run(),
         Ok(reporter) => reporter,
         Err(error) => {
-            eprintln!("the guard cannot be reached: {error}");
+            complain(&format!("the guard cannot be reached: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match serve(&flags, reporter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
-            eprintln!("{why}");
+            complain(&why);
             ExitCode::FAILURE
         }
     }

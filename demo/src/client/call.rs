@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use funk_rpc::Net;
+use funk_io::Runtime;
 use funk_rpc::client::{Channel, Client};
 use http::Uri;
 use tonic::metadata::MetadataMap;
@@ -36,7 +36,7 @@ pub(super) enum Failure {
 }
 
 /// The demo service, called at the owner of each ID; without `retry`, once.
-pub(super) fn service<N: Net>(client: &Client<N>, retry: bool) -> Service<N> {
+pub(super) fn service<N: Runtime>(client: &Client<N>, retry: bool) -> Service<N> {
     let channel = client.channel("ep.demo").routed_by(routes()).idempotent(LIFF).each_try(TRY_MAX);
     let channel = if retry { channel } else { channel.tries(1) };
     // Each try has its node's address; this is only what a URI must have.
@@ -44,7 +44,7 @@ pub(super) fn service<N: Net>(client: &Client<N>, retry: bool) -> Service<N> {
 }
 
 /// Asks within `left`; says too how often the request was sent.
-pub(super) async fn liff<N: Net>(service: &Service<N>, id: i64, left: Duration) -> (u64, Result<Answer, Failure>) {
+pub(super) async fn liff<N: Runtime>(service: &Service<N>, id: i64, left: Duration) -> (u64, Result<Answer, Failure>) {
     let mut request = Request::new(LiffRequest { id });
     request.set_timeout(left.max(Duration::from_millis(1)));
     match service.clone().liff(request).await {

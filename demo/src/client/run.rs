@@ -1,11 +1,11 @@
 //! The workers.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use funk_rpc::Net;
+use funk_io::Runtime;
 use funk_rpc::client::{Client, Options};
 
 use super::call::{self, Failure, Service, liff};
@@ -41,7 +41,7 @@ struct Shared<N> {
 ///
 /// # Errors
 /// A line for stderr: no node found.
-pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
+pub async fn run<N: Runtime>(flags: ClientFlags) -> Result<Report, String> {
     let client = Client::<N>::start(Options::new(flags.cluster_name.as_str(), flags.seeds()));
     if let Err(why) = client.wait_for_endpoint("ep.demo", Instant::now() + FIND_MAX).await {
         let joins: Vec<_> = flags.join.iter().map(|join| format!("--join {join}")).collect();
@@ -75,7 +75,7 @@ pub async fn run<N: Net>(flags: ClientFlags) -> Result<Report, String> {
     Ok(report)
 }
 
-impl<N: Net> Shared<N> {
+impl<N: Runtime> Shared<N> {
     async fn work(&self) {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl<N: Net> Shared<N> {
             }
         }
         if bar {
-            eprintln!();
+            funk_cli::show(b"\n".to_vec());
         }
     }
 
@@ -151,7 +151,7 @@ impl<N: Net> Shared<N> {
             None => done as f64 / self.flags.repeats.max(1) as f64,
         };
         let filled = (1..=40).filter(|step| f64::from(*step) / 40.0 <= part).count();
-        let _ = write!(std::io::stderr(), "\r[{:<40}] {done}", "#".repeat(filled));
+        funk_cli::show(format!("\r[{:<40}] {done}", "#".repeat(filled)).into_bytes());
     }
 
     fn report(&self) -> std::sync::MutexGuard<'_, Report> {

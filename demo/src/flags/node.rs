@@ -72,13 +72,13 @@ pub struct NodeFlags {
     /// Directory for log and snapshots
     #[arg(long, env = "FUNK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Number of shards, used only at bootstrap
-    #[arg(long, env = "FUNK_SHARDS", value_name = "N", default_value_t = 10_000,
+    /// Number of shards, used only at bootstrap [default: 10000]
+    #[arg(long, env = "FUNK_SHARDS", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub shards: u32,
-    /// What keeps a previous owner of a shard from having an effect, used only at bootstrap
-    #[arg(long, env = "FUNK_OWNERSHIP", value_enum, default_value = "leased")]
-    pub ownership: OwnershipName,
+    pub shards: Option<u32>,
+    /// What keeps a previous owner of a shard from having an effect, used only at bootstrap [default: leased]
+    #[arg(long, env = "FUNK_OWNERSHIP", value_enum)]
+    pub ownership: Option<OwnershipName>,
     /// Share of the shards relative to the other nodes
     #[arg(long, env = "FUNK_WEIGHT", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -116,6 +116,9 @@ pub struct NodeFlags {
     /// Status page and JSON
     #[arg(long, env = "FUNK_HTTP_ENDPOINT", value_name = "HOST:PORT")]
     pub http_endpoint: Option<SocketAddr>,
+    /// Further names that the status page answers to, besides addresses, localhost and this machine's name
+    #[arg(long, env = "FUNK_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub http_host: Vec<String>,
     /// Prometheus metrics
     #[arg(long, env = "FUNK_METRICS_ENDPOINT", value_name = "HOST:PORT")]
     pub metrics_endpoint: Option<SocketAddr>,
@@ -214,16 +217,21 @@ impl NodeFlags {
         format!("{flag}: {error}")
     }
 
+    /// The ownership that was asked for.
+    pub fn ownership(&self) -> Option<Ownership> {
+        Some(match self.ownership? {
+            OwnershipName::Leased => Ownership::Leased,
+            OwnershipName::Fenced => Ownership::Fenced,
+        })
+    }
+
     /// Copies the settings of the core into its configuration.
     pub fn fill(&self, config: &mut NodeConfig) {
         config.service = "demo".into();
         config.bootstrap = self.bootstrap;
         config.auto_join = self.auto_join;
-        config.shards = self.shards;
-        config.ownership = match self.ownership {
-            OwnershipName::Leased => Ownership::Leased,
-            OwnershipName::Fenced => Ownership::Fenced,
-        };
+        config.shards = self.shards.unwrap_or(config.shards);
+        config.ownership = self.ownership().unwrap_or(config.ownership);
         config.weight = self.weight;
         config.capacity = self.capacity;
         config.zone.clone_from(&self.zone);
@@ -263,7 +271,11 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_library() {
         let flags = parse("").unwrap();
-        assert_eq!((flags.shards, flags.weight, flags.auto_join, flags.bootstrap), (10_000, 1, true, false));
+        assert_eq!((flags.weight, flags.auto_join, flags.bootstrap), (1, true, false));
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut config = NodeConfig::new("n".parse().unwrap(), "c".parse().unwrap(), at, at, at);
+        flags.fill(&mut config);
+        assert_eq!(config.shards, 10_000);
         assert_eq!(flags.lease, Duration::from_millis(150));
         assert_eq!(flags.runtime, RuntimeName::Tokio);
         assert!(flags.zeroconf && !parse("--zeroconf=false").unwrap().zeroconf);

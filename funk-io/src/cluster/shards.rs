@@ -6,8 +6,9 @@ use funk_proto::Request;
 use funk_proto::id::NodeName;
 use funk_proto::shards::dry_run::{DryRun, WhatIf};
 
-use super::{Cluster, Command};
+use super::Cluster;
 use crate::error::{OperationError, Stopped};
+use crate::shared::Command;
 
 impl Cluster {
     /// On the leader: pins shards to a node. They move there, and stay while it is

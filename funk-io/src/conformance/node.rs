@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::id::{ClusterName, NodeName, ShardId};
+use funk_proto::id::{ClusterName, LogIndex, NodeName, ShardId};
 use funk_proto::status::NodeState;
 use funk_proto::{Event, NodeConfig, limits};
 
 use super::{LOOPBACK, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, Discovery, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StopReason, start};
+use crate::{
+    Cluster, Discovery, EventsEnd, NotOwnerReason, Options, Sockets, StartError, StateMachine, StopReason, start,
+};
 
 /// Starts a node on free loopback ports.
 pub(super) fn node<R: Runtime>(name: &str, change: impl FnOnce(&mut NodeConfig)) -> Cluster {
@@ -65,6 +67,53 @@ pub(super) async fn serving_some(cluster: &Cluster) {
     while (0..cluster.routes().shards()).all(|shard| cluster.guard(ShardId(shard)).is_err()) {
         watch.changed().await;
     }
+}
+
+/// Stands still for `STALL` with each proposal, and the driver with it.
+#[derive(Debug)]
+struct Slow;
+
+/// More than half of a joiner's own lease, far less than half of its cluster's.
+const STALL: Duration = Duration::from_millis(170);
+
+impl StateMachine for Slow {
+    fn apply(&mut self, _: LogIndex, _: &Bytes) {
+        std::thread::sleep(STALL);
+    }
+
+    fn snapshot(&mut self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&mut self, _: LogIndex, _: &Bytes) {}
+}
+
+/// How long a driver may stand still follows from the cluster's lease, not from what the joiner was started with.
+pub fn a_joiner_minds_its_clusters_lease<R: Runtime>() {
+    run::<R>(async {
+        let first = node::<R>("first", |config| {
+            config.bootstrap = true;
+            be_patient(config);
+            (config.timing.leader_timeout, config.timing.lease) = (Duration::from_secs(2), Duration::from_secs(50));
+        });
+        serving(&first).await;
+        let mut config = config("second");
+        be_patient(&mut config);
+        config.join = vec![address(&first, "ep.serf").await];
+        config.timing.lease = Duration::from_millis(300);
+        (config.timing.leader_timeout, config.timing.liveness_interval) =
+            (Duration::from_millis(200), Duration::from_millis(50));
+        let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
+        let options = Options { state_machine: Some(Box::new(Slow)), ..Options::new(config, sockets) };
+        let second = start::<R>(options).expect("the node starts");
+        serving_some(&second).await;
+        let before = second.status().await.expect("it runs").counters.clock_gaps;
+        for _ in 0..3 {
+            second.propose(Bytes::from_static(b"slow")).await.expect("the leader is there");
+        }
+        let gaps = second.status().await.expect("it runs").counters.clock_gaps - before;
+        assert_eq!(gaps, 0, "{STALL:?} are no gap in a lease of 50 s");
+    });
 }
 
 /// The addresses that a node's driver filled in, as the node tells them.
@@ -157,14 +206,59 @@ pub fn a_flood_of_streams_is_bounded<R: Runtime>() {
         serving(&cluster).await;
         let serf = address(&cluster, "ep.serf").await;
         let connect = |_| TcpStream::connect(serf).expect("the kernel accepts");
-        let streams: Vec<TcpStream> = (0..limits::GOSSIP_STREAMS_MAX + 5).map(connect).collect();
+        let streams: Vec<TcpStream> = (0..crate::limits::GOSSIP_STREAMS_MAX + 5).map(connect).collect();
+        // Silent ones make way for those that come after them.
         while cluster.io_counters().streams_refused < 5 {
             cluster.status().await.expect("it runs");
         }
-        assert_eq!(cluster.io_counters().streams_accepted, limits::GOSSIP_STREAMS_MAX as u64);
+        assert_eq!(cluster.io_counters().streams_accepted, crate::limits::GOSSIP_STREAMS_MAX as u64 + 5);
         drop(streams);
         assert!(cluster.guard(ShardId(0)).is_ok());
     });
+}
+
+/// Messages that are begun and not ended are bounded, all streams together: those that hold the most are closed.
+pub fn half_messages_are_bounded<R: Runtime>() {
+    run::<R>(async {
+        let cluster = alone::<R>();
+        serving(&cluster).await;
+        for (endpoint, begun, most) in [
+            ("ep.raft", half_frame(), crate::limits::CLUSTER_HELD_BYTES_MAX),
+            ("ep.serf", half_gossip(), crate::limits::GOSSIP_HELD_BYTES_MAX),
+        ] {
+            let at = address(&cluster, endpoint).await;
+            let before = cluster.io_counters().streams_overflowed;
+            let mut streams = Vec::new();
+            for _ in 0..most / begun.len() + 4 {
+                let mut stream = TcpStream::connect(at).expect("the kernel accepts");
+                // A stream that was closed takes no more; what was sent before counts.
+                let _ = stream.write_all(&begun);
+                streams.push(stream);
+            }
+            while cluster.io_counters().streams_overflowed == before {
+                cluster.status().await.expect("it runs");
+            }
+        }
+        assert!(cluster.guard(ShardId(0)).is_ok());
+    });
+}
+
+/// All of a frame but its last byte.
+fn half_frame() -> Vec<u8> {
+    let mut bytes = (1_u32 << 20).to_be_bytes().to_vec();
+    bytes.resize(bytes.len() + (1 << 20) - 1, 7);
+    bytes
+}
+
+/// The beginning of a user message of 8 MB, and half of it.
+fn half_gossip() -> Vec<u8> {
+    // A MessagePack map of one entry: `UserMsgLen`, an integer of four bytes.
+    let mut bytes = vec![8, 0x81, 0xaa];
+    bytes.extend_from_slice(b"UserMsgLen");
+    bytes.push(0xce);
+    bytes.extend_from_slice(&8_000_000_u32.to_be_bytes());
+    bytes.resize(bytes.len() + 4_000_000, 7);
+    bytes
 }
 
 /// A configuration that cannot work starts nothing and is named.

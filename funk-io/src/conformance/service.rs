@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
-use funk_proto::id::ShardId;
+use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::service::{Service, ServiceInput, ServiceOutput};
 use funk_proto::{Event, Timestamp};
 
 use super::{LOOPBACK, node, run};
 use crate::runtime::Runtime;
 use crate::service::{AskError, Bounds, Requests, start, start_bounded};
-use crate::{Cluster, Options, Sockets, StopReason};
+use crate::{Cluster, Options, Sockets, StateMachine, StopReason};
 
 /// What a [`Recorder`] has by now.
 #[derive(Debug, Default)]
@@ -71,6 +71,30 @@ impl Service for Recorder {
     fn poll_output(&mut self) -> Option<ServiceOutput> {
         self.outputs.pop_front()
     }
+}
+
+/// What a service does itself is refused beside it, and nothing runs then.
+pub fn a_service_takes_no_other_part_beside_it<R: Runtime>() {
+    let quiet = || Recorder { name: "both", record: Arc::default(), outputs: VecDeque::new() };
+    let refused = |options| start::<R>(options, quiet()).expect_err("two would have one duty").to_string();
+    let hand_over = options("both", None).with_hand_over(|_| None);
+    assert!(refused(hand_over).contains("hand_over"));
+    let machine = Options { state_machine: Some(Box::new(Idle)), ..options("both", None) };
+    assert!(refused(machine).contains("state_machine"));
+}
+
+/// Keeps nothing.
+#[derive(Debug)]
+struct Idle;
+
+impl StateMachine for Idle {
+    fn apply(&mut self, _: LogIndex, _: &Bytes) {}
+
+    fn snapshot(&mut self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&mut self, _: LogIndex, _: &Bytes) {}
 }
 
 fn options(name: &str, join: Option<SocketAddr>) -> Options {

@@ -5,57 +5,25 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use event_listener::Event as Bell;
-use funk_proto::limits::{BOOTSTRAP_PROBE, DISCOVERED_MAX, JOIN_ADDRESSES_MAX};
-use funk_proto::{Event, NodeConfig};
+use crate::limits::DISCOVERED_MAX;
+use funk_proto::limits::{BOOTSTRAP_PROBE, JOIN_ADDRESSES_MAX};
+use funk_proto::{Event, NodeConfig, Request};
 
 use super::address::JoinAddress;
 use super::mdns::{Mdns, Registration};
 use super::{Discovery, Found, Source, names};
-use crate::cluster::{Command, Shared};
-
-/// Stops the search, and says when it has ended.
-#[derive(Debug, Default)]
-pub(crate) struct Switch {
-    stop: AtomicBool,
-    stopping: Bell,
-    runs: AtomicBool,
-}
-
-impl Switch {
-    /// No more is searched, and what was registered is withdrawn.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.stopping.notify(usize::MAX);
-    }
-
-    /// Whether the thread is there, and with it perhaps a registration.
-    pub(crate) fn runs(&self) -> bool {
-        self.runs.load(Ordering::SeqCst)
-    }
-
-    async fn stopping(&self) {
-        loop {
-            let stopping = self.stopping.listen();
-            if self.stop.load(Ordering::SeqCst) {
-                return;
-            }
-            stopping.await;
-        }
-    }
-}
+use crate::shared::{Command, Shared};
 
 /// Ends the search for those who wait, however the thread ends.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.search.runs.store(false, Ordering::SeqCst);
+        self.0.search.set_runs(false);
         self.0.search_ended();
     }
 }
@@ -96,7 +64,7 @@ pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shar
         let gate = Arc::clone(&shared.gate);
         sources.push(Box::new(Mdns::new(registration, move || gate.routes().shards() == 0)?));
     }
-    shared.search.runs.store(true, Ordering::SeqCst);
+    shared.search.set_runs(true);
     let ended = Ended(Arc::clone(shared));
     let thread = std::thread::Builder::new().name(format!("funk-find-{}", config.name));
     thread.spawn(move || futures_lite::future::block_on(search(sources, &ended.0)))?;
@@ -136,8 +104,7 @@ async fn listen(mut source: Box<dyn Source>, shared: &Shared, known: &Known) {
                     shared.bus.publish(Event::Found { source, node, addresses });
                 }
                 // The answer says only that the node took them; it tells itself how it goes.
-                let (asker, _) = async_channel::bounded(1);
-                if shared.send(Command::Join(addresses, asker)).await.is_err() {
+                if shared.send(Command::Request { request: Request::Join(addresses), reply: None }).await.is_err() {
                     return;
                 }
             }

@@ -49,12 +49,8 @@ impl<R: Runtime> Driver<'_, R> {
         outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
         // Who serves hears of what gives a right before anybody gets that right.
         let mut stuck = false;
-        for output in &mut outputs {
-            if let Some(service) = &mut self.service {
-                stuck |= service.tell(output).is_err();
-            } else if let Output::StateReceived { shard, epoch, state } = output {
-                self.shared.gate.keep_state(*shard, *epoch, std::mem::take(state));
-            }
+        for output in &outputs {
+            stuck |= self.application.before_publish(output, &self.shared.gate).is_err();
         }
         if stuck {
             // What follows from what it never heard must not happen.
@@ -93,44 +89,21 @@ impl<R: Runtime> Driver<'_, R> {
                 }
             }
             Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, &shards)),
-            // It was told, and answers in its own time.
-            Output::StateWanted { .. } | Output::SnapshotWanted { .. } if self.service.is_some() => {}
             Output::StateWanted { change, shards } => {
-                shards.into_iter().for_each(|shard| self.want_state(change, shard));
+                self.application.want_states(change, shards, &self.shared.gate, &mut self.echoes);
             }
             // It was kept before the table that makes the shard this node's was published.
             Output::StateReceived { .. } => {}
-            Output::SnapshotWanted { index } => {
-                // All commits up to the index were told before this.
-                let state = self.state_machine.as_mut().map(|machine| machine.snapshot()).unwrap_or_default();
-                self.echoes.push_back(Input::SnapshotTaken { index, state });
-            }
-            Output::SnapshotInstalled { index, state } => {
-                if let Some(machine) = &mut self.state_machine {
-                    machine.restore(index, &state);
-                }
-            }
+            Output::SnapshotWanted { index } => self.echoes.extend(self.application.want_snapshot(index)),
+            Output::SnapshotInstalled { index, state } => self.application.restore(index, &state),
             Output::Event(event) => self.tell(event),
-        }
-    }
-
-    /// What nobody took since it came goes on as it is; else the application is asked.
-    fn want_state(&mut self, change: LogIndex, shard: ShardId) {
-        let state = self.shared.gate.untaken_state(shard);
-        let asked = state.is_none() && self.hand_over.as_ref().is_some_and(|asker| asker.ask(change, shard));
-        if !asked {
-            self.echoes.push_back(Input::StateGiven { change, shard, state });
         }
     }
 
     fn tell(&mut self, event: Event) {
         self.failover_watch.tell(self.clock.now(), self.shared.name.as_str(), &event, &self.shared.meters);
         match &event {
-            Event::Committed { index, bytes } => {
-                if let Some(machine) = &mut self.state_machine {
-                    machine.apply(*index, bytes);
-                }
-            }
+            Event::Committed { index, bytes } => self.application.apply(*index, bytes),
             Event::RequestDone { id, outcome } => {
                 if let Some(asker) = self.askers.remove(id) {
                     let outcome: Outcome = outcome.clone();

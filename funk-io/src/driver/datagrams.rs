@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use funk_proto::{DatagramSocket, Input, limits};
+use funk_proto::{DatagramSocket, Input};
 
 use super::counters::Counters;
 use super::hub::{Hub, Source};
+use crate::limits;
 use crate::runtime::Runtime;
 
 /// Bytes of the largest datagram that IP can carry, and some.

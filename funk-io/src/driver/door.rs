@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use funk_proto::Channel;
 
@@ -26,6 +26,7 @@ pub(super) struct Door<R: Runtime> {
     next: Accepting<R::Stream>,
     source: Arc<Source>,
     waker: Waker,
+    failures: Failures,
 }
 
 impl<R: Runtime> Door<R> {
@@ -33,7 +34,8 @@ impl<R: Runtime> Door<R> {
         let listener = Arc::new(R::listen(listener)?);
         let next = accept::<R>(&listener);
         let source = Source::new(hub);
-        Ok(Self { channel, listener, next, waker: Waker::from(Arc::clone(&source)), source })
+        let waker = Waker::from(Arc::clone(&source));
+        Ok(Self { channel, listener, next, waker, source, failures: Failures::default() })
     }
 
     /// The connections that wait, if the door woke the driver.
@@ -48,12 +50,30 @@ impl<R: Runtime> Door<R> {
                     self.next = accept::<R>(&self.listener);
                     match accepted {
                         Ok((stream, _)) => take(stream),
-                        Err(error) => tracing::warn!(channel = ?self.channel, %error, "accepting failed"),
+                        Err(error) => self.failures.tell(self.channel, &error),
                     }
                 }
             }
         }
         self.waker.wake_by_ref();
+    }
+}
+
+/// Failed accepts, told once a second.
+#[derive(Debug, Default)]
+struct Failures {
+    told: Option<Instant>,
+    times: u64,
+}
+
+impl Failures {
+    fn tell(&mut self, channel: Channel, error: &io::Error) {
+        self.times += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+            let times = std::mem::take(&mut self.times);
+            tracing::warn!(?channel, %error, times, "accepting failed");
+            self.told = Some(Instant::now());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use funk_proto::id::ConnId;
+use funk_proto::time::earliest;
 use funk_proto::wire::frame;
 use funk_proto::wire::gossip::StreamDecoder;
 use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
@@ -47,7 +48,9 @@ pub(super) struct Stream<R: Runtime> {
     source: Arc<Source>,
     waker: Waker,
     /// When it is closed as timed out, unless something lifts that before.
-    pub(super) deadline: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    /// Since when a message is here in part.
+    begun: Option<Timestamp>,
     /// Whether the core knows of it.
     pub(super) announced: bool,
     /// To be closed when the queue is empty.
@@ -93,10 +96,21 @@ impl<R: Runtime> Stream<R> {
             waker: Waker::from(Arc::clone(&source)),
             source,
             deadline: Some(deadline),
+            begun: None,
             announced: !conn.is_accepted(),
             finishing: false,
             blocked: false,
         }
+    }
+
+    /// When it is closed as timed out. A message that was begun has to end.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        earliest(self.deadline, self.begun.map(|begun| begun + crate::limits::MESSAGE_END_MAX))
+    }
+
+    /// Bytes here of a message that is not here as a whole.
+    pub(super) fn held(&self) -> usize {
+        self.decoder.held()
     }
 
     /// Moves on if it woke the driver: connects, reads, hands in whole messages.
@@ -106,13 +120,30 @@ impl<R: Runtime> Stream<R> {
         scratch: &mut [u8],
         deliver: &mut impl FnMut(Input),
     ) -> Result<(), CloseReason> {
+        let cut = self.read(now, scratch, deliver)?;
+        if cut || self.held() == 0 {
+            self.begun = None;
+        }
+        if self.held() > 0 {
+            self.begun.get_or_insert(now);
+        }
+        Ok(())
+    }
+
+    /// Tells whether a message was whole.
+    fn read(
+        &mut self,
+        now: Timestamp,
+        scratch: &mut [u8],
+        deliver: &mut impl FnMut(Input),
+    ) -> Result<bool, CloseReason> {
         if !self.source.take() {
-            return Ok(());
+            return Ok(false);
         }
         self.blocked = false;
         if let Transport::Dialling(dialling) = &mut self.transport {
             match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(dial_failure(&error)),
                 Poll::Ready(Ok(io)) => {
                     set_options(&io, self.channel);
@@ -122,16 +153,17 @@ impl<R: Runtime> Stream<R> {
                 }
             }
         }
-        let mut budget = limits::PASS_MESSAGES_MAX;
+        let mut budget = crate::limits::PASS_MESSAGES_MAX;
+        let cut = |budget| budget < crate::limits::PASS_MESSAGES_MAX;
         self.cut(&mut budget, deliver)?;
         for _ in 0..PASS_READS_MAX {
             // Whole messages are left over: they come first in the next pass.
             if budget == 0 {
                 break;
             }
-            let Transport::Open(io) = &mut self.transport else { return Ok(()) };
+            let Transport::Open(io) = &mut self.transport else { return Ok(cut(budget)) };
             match Pin::new(io).poll_read(&mut Context::from_waker(&self.waker), scratch) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(cut(budget)),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Ended),
                 Poll::Ready(Ok(length)) => self.decoder.push(&scratch[..length]),
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -140,7 +172,7 @@ impl<R: Runtime> Stream<R> {
             self.cut(&mut budget, deliver)?;
         }
         self.waker.wake_by_ref();
-        Ok(())
+        Ok(cut(budget))
     }
 
     fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input)) -> Result<(), CloseReason> {
@@ -209,6 +241,13 @@ impl Decoder {
         }
     }
 
+    fn held(&self) -> usize {
+        match self {
+            Self::Frames(buffer) => buffer.len(),
+            Self::Gossip(decoder) => decoder.held(),
+        }
+    }
+
     fn next(&mut self) -> Result<Option<Bytes>, CloseReason> {
         match self {
             Self::Frames(buffer) => frame::decode(buffer).map_err(|_| CloseReason::Malformed),
@@ -236,8 +275,8 @@ impl Queue {
     }
 
     fn push(&mut self, channel: Channel, message: &Bytes) -> Result<(), CloseReason> {
-        let full = self.ends.len() >= limits::STREAM_QUEUE_MESSAGES_MAX;
-        if full || self.bytes.len() + message.len() > limits::STREAM_QUEUE_BYTES_MAX {
+        let full = self.ends.len() >= crate::limits::STREAM_QUEUE_MESSAGES_MAX;
+        if full || self.bytes.len() + message.len() > crate::limits::STREAM_QUEUE_BYTES_MAX {
             return Err(CloseReason::Overflow);
         }
         match channel {
@@ -273,7 +312,7 @@ fn set_options<S: std::os::fd::AsFd>(io: &S, channel: Channel) {
     // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if channel == Channel::Cluster {
-        let _ = socket.set_tcp_user_timeout(Some(limits::STREAM_STALL_MAX));
+        let _ = socket.set_tcp_user_timeout(Some(crate::limits::STREAM_STALL_MAX));
     }
 }
 
@@ -303,13 +342,13 @@ mod tests {
     fn the_queue_is_bounded_by_messages_that_wait_not_by_all_that_ever_were() {
         let mut queue = Queue::default();
         let message = Bytes::from_static(b"x");
-        for _ in 0..3 * limits::STREAM_QUEUE_MESSAGES_MAX {
+        for _ in 0..3 * crate::limits::STREAM_QUEUE_MESSAGES_MAX {
             queue.push(Channel::Cluster, &message).unwrap();
             queue.push(Channel::Cluster, &message).unwrap();
             queue.written(queue.bytes().len() - 1);
             queue.written(1);
         }
-        for _ in 0..limits::STREAM_QUEUE_MESSAGES_MAX {
+        for _ in 0..crate::limits::STREAM_QUEUE_MESSAGES_MAX {
             queue.push(Channel::Gossip, &message).unwrap();
         }
         assert_eq!(queue.push(Channel::Gossip, &message), Err(CloseReason::Overflow));
@@ -321,7 +360,7 @@ mod tests {
     fn the_queue_is_bounded_in_bytes() {
         let mut queue = Queue::default();
         let message = Bytes::from(vec![0; limits::FRAME_BYTES_MAX]);
-        let whole = limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
+        let whole = crate::limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
         for _ in 0..whole - 1 {
             queue.push(Channel::Cluster, &message).unwrap();
         }

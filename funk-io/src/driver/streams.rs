@@ -50,7 +50,7 @@ impl<R: Runtime> Streams<R> {
         let counters = &self.counters;
         self.streams.retain(|conn, stream| {
             let mut ended = stream.receive(now, scratch, &mut deliver);
-            if ended.is_ok() && stream.deadline.is_some_and(|deadline| deadline <= now) {
+            if ended.is_ok() && stream.deadline().is_some_and(|deadline| deadline <= now) {
                 ended = Err(CloseReason::TimedOut);
             }
             let Err(why) = ended else { return true };
@@ -61,6 +61,30 @@ impl<R: Runtime> Streams<R> {
             }
             false
         });
+        for (channel, most) in [
+            (Channel::Cluster, crate::limits::CLUSTER_HELD_BYTES_MAX),
+            (Channel::Gossip, crate::limits::GOSSIP_HELD_BYTES_MAX),
+        ] {
+            self.make_room(channel, most, &mut deliver);
+        }
+    }
+
+    /// Closes the streams that hold the most of messages which are not here as a whole, until all together hold
+    /// no more than `most` bytes.
+    fn make_room(&mut self, channel: Channel, most: usize, deliver: &mut impl FnMut(Input)) {
+        let of_channel = |(_, stream): &(&ConnId, &Stream<R>)| stream.channel == channel;
+        let mut held: usize = self.streams.iter().filter(of_channel).map(|(_, stream)| stream.held()).sum();
+        while held > most {
+            let largest = self.streams.iter().filter(of_channel).max_by_key(|(_, stream)| stream.held());
+            let Some((&conn, stream)) = largest else { return };
+            held -= stream.held();
+            let announced = stream.announced;
+            self.streams.remove(&conn);
+            note_closed(conn, CloseReason::Overflow, &self.counters);
+            if announced {
+                deliver(Input::Closed { conn, why: CloseReason::Overflow });
+            }
+        }
     }
 
     fn accept(&mut self, now: Timestamp) {
@@ -69,13 +93,18 @@ impl<R: Runtime> Streams<R> {
             let channel = door.channel;
             let most = match channel {
                 Channel::Cluster => limits::CLUSTER_STREAMS_MAX,
-                Channel::Gossip => limits::GOSSIP_STREAMS_MAX,
+                Channel::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
             };
             door.receive(|io| {
                 let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();
                 if open >= most {
                     counters.streams_refused.add_one();
-                    return;
+                    // Whoever has said nothing yet makes way, the first of them first.
+                    let silent = |(conn, open): &(&ConnId, &Stream<R>)| {
+                        conn.is_accepted() && open.channel == channel && !open.announced
+                    };
+                    let Some(oldest) = streams.iter().find(silent).map(|(conn, _)| *conn) else { return };
+                    streams.remove(&oldest);
                 }
                 let conn = ConnId::accepted(*accepted);
                 *accepted += 1;
@@ -132,7 +161,7 @@ impl<R: Runtime> Streams<R> {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.streams.values().filter_map(|stream| stream.deadline).min()
+        self.streams.values().filter_map(Stream::deadline).min()
     }
 
     fn close_for(&mut self, conn: ConnId, why: CloseReason, echoes: &mut VecDeque<Input>) {

@@ -6,17 +6,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use funk_proto::Event;
 use funk_proto::id::ShardId;
 use funk_proto::service::ServiceInput;
-use funk_proto::{Event, limits};
 
 use super::{AskError, Reply};
+use crate::limits;
 
 /// Two queues: what the node told goes before what clients ask. Nothing of what
 /// the node told may be lost, and the driver never waits: while much of it
 /// waits, requests are turned away; when it is too much, the node stops.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     queues: Mutex<Queues>,
     bell: Condvar,
     open: Arc<Open>,

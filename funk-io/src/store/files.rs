@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::limits::LOG_FILL_BYTES;
 use bytes::Bytes;
-use funk_proto::limits::{LOG_FILE_BYTES_MAX, LOG_FILL_BYTES};
+use funk_proto::limits::LOG_FILE_BYTES_MAX;
 use funk_proto::wire::journal::{self, FileKind};
 
 use super::StoreError;

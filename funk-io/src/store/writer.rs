@@ -7,8 +7,8 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::limits::{STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_STALL_MAX};
 use bytes::Bytes;
-use funk_proto::limits::{STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_STALL_MAX};
 use funk_proto::{Persist, Token};
 
 use super::StoreError;

@@ -114,7 +114,7 @@ impl Node {
         } else if self.joining.is_leaving() {
             "this node is stopping: start it again first"
         } else if self.config.participation != Participation::Full {
-            "this node never votes: ask one that may, or start it without --non-voting and --non-member"
+            "this node never votes: ask one that may, or start this one as a member that may"
         } else if self.state.is_none() {
             "this node has no copy of a cluster's log: ask a survivor, or bootstrap a new cluster"
         } else {

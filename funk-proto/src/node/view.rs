@@ -9,7 +9,7 @@ use super::endpoints::EndpointView;
 use crate::config::Participation;
 use crate::consensus::Role as RaftRole;
 use crate::event::Event;
-use crate::id::{Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
+use crate::id::{BootId, Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::{RouteNode, RouteTable};
 use crate::state::{Member, State};
 use crate::status::{Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
@@ -193,8 +193,10 @@ impl Node {
     /// The replicated table, then those whom only gossip knows, by name.
     fn member_statuses(&self) -> Vec<MemberStatus> {
         let mut statuses = BTreeMap::<String, MemberStatus>::new();
+        let mut processes = BTreeMap::<String, (Option<RaftId>, Option<BootId>)>::new();
         for seen in self.gossip.members() {
             let Ok(name) = seen.name.parse() else { continue };
+            processes.insert(seen.name.clone(), process_of(&seen.tags));
             let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
             let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
             let status = MemberStatus {
@@ -206,6 +208,7 @@ impl Node {
                 raft: RaftStatus::None,
                 leader: false,
                 shards: 0,
+                drained: false,
                 endpoints,
             };
             statuses.insert(seen.name, status);
@@ -224,7 +227,21 @@ impl Node {
         members.sort_by_key(|member| member.boot.is_some());
         for member in members {
             let seen = statuses.get(member.name.as_str());
-            let gossip = seen.map_or(GossipStatus::None, |seen| seen.gossip);
+            let process = processes.get(member.name.as_str()).filter(|_| seen.is_some());
+            // A live process of its name is the member's next one, or somebody else who has come in its place.
+            let (another, next) = match (seen, process) {
+                (Some(seen), Some(&(id, boot))) if seen.gossip == GossipStatus::Alive => {
+                    (id.is_some_and(|id| id != member.id), boot.is_some() && boot != member.boot)
+                }
+                _ => (false, false),
+            };
+            let gossip =
+                if another { GossipStatus::Failed } else { seen.map_or(GossipStatus::None, |seen| seen.gossip) };
+            let endpoints = match seen {
+                // It is not taken in yet, so the table shows where its former process listened.
+                Some(seen) if next && !another => seen.endpoints.clone(),
+                _ => member.all_endpoints(),
+            };
             let gossip_address = seen.and_then(|seen| seen.gossip_address);
             let shards = state.map.held_by_node(member.id);
             let status = MemberStatus {
@@ -236,12 +253,19 @@ impl Node {
                 raft: raft(member.id),
                 leader: leader == Some(member.id),
                 shards,
-                endpoints: member.all_endpoints(),
+                drained: member.cordoned,
+                endpoints,
             };
             statuses.insert(member.name.to_string(), status);
         }
         statuses.into_values().collect()
     }
+}
+
+/// The identity that a process shows in gossip.
+fn process_of(tags: &BTreeMap<String, String>) -> (Option<RaftId>, Option<BootId>) {
+    let number = |tag: &str| u64::from_str_radix(tags.get(tag)?, 16).ok();
+    (number("funk.id").and_then(RaftId::new), number("funk.boot").and_then(BootId::new))
 }
 
 fn route_node(state: &State, owner: Incarnation) -> RouteNode {

@@ -111,6 +111,10 @@ fn operation(state: &State, change: &WhatIf) -> Result<Option<Op>, NoAnswer> {
             let BootName { id, boot } = up(node)?;
             Op::Weigh(Weight { id, boot, weight: *weight })
         }
+        // As the change itself: a node that is down may have pins, one that is in no table may not.
+        WhatIf::Pin(_, Some(node)) if !state.members.iter().any(|member| member.name == *node) => {
+            return Err(NoAnswer::UnknownMember);
+        }
         WhatIf::Pin(shards, node) => Op::Pin(pin_record(shards, node.as_ref())),
     }))
 }
@@ -307,6 +311,11 @@ mod tests {
         assert_eq!(dry_run(&state, &WhatIf::Drain(name(9))), Err(NoAnswer::UnknownMember));
         assert_eq!(dry_run(&state, &WhatIf::Weight(name(1), 0)), Err(NoAnswer::OutOfBounds));
         assert_eq!(dry_run(&state, &WhatIf::Pin(5..10, Some(name(1)))), Err(NoAnswer::OutOfBounds));
+        assert_eq!(dry_run(&state, &WhatIf::Pin(0..2, Some(name(9)))), Err(NoAnswer::UnknownMember));
+        assert!(
+            dry_run(&state, &WhatIf::Pin(0..2, None)).is_ok()
+                && dry_run(&state, &WhatIf::Pin(0..2, Some(name(3)))).is_ok()
+        );
         let again = WhatIf::Add { node: name(1), weight: 1, capacity: None };
         assert_eq!(dry_run(&state, &again), Err(NoAnswer::NoRoom));
     }

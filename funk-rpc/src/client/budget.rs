@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use funk_proto::limits::{CLIENT_RETRIES_PER_SECOND, CLIENT_RETRY_BUDGET};
+use crate::limits::{CLIENT_RETRIES_PER_SECOND, CLIENT_RETRY_BUDGET};
 
 /// Retries that an answered request earns.
 const EARNED: f64 = 0.25;

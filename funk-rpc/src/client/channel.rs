@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::limits::CLIENT_TRIES_MAX;
+use funk_io::Runtime;
 use funk_proto::id::ShardId;
-use funk_proto::limits::CLIENT_TRIES_MAX;
-use futures_lite::future;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Request, Response};
 use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
@@ -31,11 +31,11 @@ use tower_service::Service;
 use super::Shared;
 use super::choose::Choice;
 use super::stats::Counted;
+use crate::attempt::{Attempt, AttemptOutcome, request_to};
 use crate::key::{Key, shard_of};
-use crate::layer::{HopBody, find_key};
+use crate::layer::find_key;
 use crate::message::Replay;
-use crate::net::{BoxFuture, Net, within};
-use crate::pool::SendError;
+use crate::net::{BoxFuture, within};
 use crate::reply::{self, error, unavailable};
 use crate::routes::Routes;
 
@@ -89,7 +89,7 @@ impl<N> fmt::Debug for Channel<N> {
     }
 }
 
-impl<N: Net> Channel<N> {
+impl<N: Runtime> Channel<N> {
     pub(super) fn new(shared: Arc<Shared<N>>, endpoint: &str) -> Self {
         let settings = Settings {
             endpoint: endpoint.into(),
@@ -190,23 +190,30 @@ impl<N: Net> Channel<N> {
                 counted.again();
             }
             let outcome = self.try_once(job, &choice).await;
-            let free = matches!(outcome, Outcome::NoConnection(_));
+            let free = matches!(outcome, AttemptOutcome::NoConnection(_) | AttemptOutcome::GoneBefore);
+            let unanswered = |why: String| unavailable(format!("{}: {why}", choice.node));
             let (ran, why) = match outcome {
-                Outcome::Answered(response) => {
+                AttemptOutcome::Answered(response) if says_unavailable(&response) => (Ran::Perhaps, response),
+                AttemptOutcome::Answered(response) => {
                     self.shared.failed.forgive(choice.address);
                     self.shared.budget.earn();
                     counted.answered(served_by(&response, &choice.node));
                     return response;
                 }
-                Outcome::Refused(response) => (Ran::No, response),
-                Outcome::NoConnection(why) | Outcome::NotSent(why) => {
+                AttemptOutcome::NotRun(response) => (Ran::No, response),
+                AttemptOutcome::Full(why) => (Ran::No, unanswered(why)),
+                AttemptOutcome::GoneBefore => (Ran::No, unanswered("the node went away".into())),
+                AttemptOutcome::NoConnection(why) | AttemptOutcome::NotSent(why) => {
                     self.shared.did_not_answer(&choice);
-                    (Ran::No, unavailable(format!("{}: {why}", choice.node)))
+                    (Ran::No, unanswered(why))
                 }
-                Outcome::Unknown(response) => (Ran::Perhaps, response),
-                Outcome::Silent(why) => {
+                AttemptOutcome::Gone => {
                     self.shared.did_not_answer(&choice);
-                    (Ran::Perhaps, unavailable(format!("{}: {why}", choice.node)))
+                    (Ran::Perhaps, unanswered("the node went away before it answered".into()))
+                }
+                AttemptOutcome::Silent(why) => {
+                    self.shared.did_not_answer(&choice);
+                    (Ran::Perhaps, unanswered(why))
                 }
             };
             let safe = job.idempotent || ran == Ran::No;
@@ -221,38 +228,22 @@ impl<N: Net> Channel<N> {
         }
     }
 
-    async fn try_once(&self, job: &Job, choice: &Choice) -> Outcome {
-        let request = job.request(choice.address);
-        let mut gone = Box::pin(gone(Arc::clone(&self.shared), choice.clone())) as BoxFuture<()>;
-        let sending = async { Some(self.shared.pool.send(choice.address, request).await) };
-        let ending = async {
-            gone.as_mut().await;
-            None
+    async fn try_once(&self, job: &Job, choice: &Choice) -> AttemptOutcome {
+        let attempt = Attempt {
+            pool: &self.shared.pool,
+            address: choice.address,
+            request: job.request(choice.address),
+            gone: Box::pin(gone(Arc::clone(&self.shared), choice.clone())),
+            last_word: Duration::ZERO,
         };
-        let racing = future::or(sending, ending);
-        let ended = match self.settings.try_max.filter(|_| job.idempotent) {
-            None => racing.await,
-            Some(try_max) => match within::<N, _>(try_max, racing).await {
-                Some(ended) => ended,
-                None => {
-                    // The connection may be dead without a word: the next try dials anew.
-                    self.shared.pool.forget(choice.address);
-                    return Outcome::Silent(format!("no answer within {try_max:?}"));
-                }
-            },
-        };
-        match ended {
-            None => {
+        let running = attempt.run();
+        match self.settings.try_max.filter(|_| job.idempotent) {
+            None => running.await,
+            Some(try_max) => within::<N, _>(try_max, running).await.unwrap_or_else(|| {
+                // The connection may be dead without a word: the next try dials anew.
                 self.shared.pool.forget(choice.address);
-                Outcome::Silent("the node went away before it answered".into())
-            }
-            Some(Err(SendError::NoConnection(why))) => Outcome::NoConnection(why),
-            Some(Err(SendError::NotSent(why))) => Outcome::NotSent(why),
-            Some(Err(SendError::Sent(why))) => Outcome::Silent(why),
-            Some(Ok(response)) => {
-                let response = response.map(|body| Body::new(HopBody::new(body, gone)));
-                judge(response)
-            }
+                AttemptOutcome::Silent(format!("no answer within {try_max:?}"))
+            }),
         }
     }
 }
@@ -272,29 +263,10 @@ enum Ran {
     Perhaps,
 }
 
-/// How a try ended.
-enum Outcome {
-    /// The service said something.
-    Answered(Response<Body>),
-    /// A node said that it did not run.
-    Refused(Response<Body>),
-    /// A node said that it is not available; who knows how far it came.
-    Unknown(Response<Body>),
-    /// Nobody took the call.
-    NoConnection(String),
-    /// It never left.
-    NotSent(String),
-    /// No answer.
-    Silent(String),
-}
-
-fn judge(response: Response<Body>) -> Outcome {
-    let headers = response.headers();
-    if headers.contains_key(reply::NOT_OWNER) || headers.contains_key(reply::NOT_RUN) {
-        return Outcome::Refused(response);
-    }
-    let status = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
-    if status == Some(Code::Unavailable) { Outcome::Unknown(response) } else { Outcome::Answered(response) }
+/// Whether a node says that it is not available: who knows how far it came.
+fn says_unavailable(response: &Response<Body>) -> bool {
+    let status = response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    status == Some(Code::Unavailable)
 }
 
 /// Whether `node` served it itself. An answer that names nobody is its own: nodes pass on only what has a shard.
@@ -303,7 +275,7 @@ fn served_by(response: &Response<Body>, node: &str) -> bool {
 }
 
 /// Ends when this boot of the node is no longer there.
-async fn gone<N: Net>(shared: Arc<Shared<N>>, choice: Choice) {
+async fn gone<N: Runtime>(shared: Arc<Shared<N>>, choice: Choice) {
     loop {
         let changed = shared.changed.listen();
         if !shared.picture().has(&choice.node, choice.boot) {
@@ -315,22 +287,14 @@ async fn gone<N: Net>(shared: Arc<Shared<N>>, choice: Choice) {
 
 impl Job {
     fn request(&self, address: SocketAddr) -> Request<Body> {
-        let path = self.parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let uri: Uri = format!("http://{address}{path}").parse().expect("an address and a parsed path make a URI");
-        let mut request = Request::new(self.body.attempt());
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_2;
-        let mut headers = self.parts.headers.clone();
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let mut request = request_to(address, &self.parts, self.body.attempt());
         let left = self.deadline.saturating_duration_since(Instant::now());
-        headers.insert(reply::TIMEOUT, reply::format_timeout(left));
-        *request.headers_mut() = headers;
+        request.headers_mut().insert(reply::TIMEOUT, reply::format_timeout(left));
         request
     }
 }
 
-impl<N: Net> Service<Request<Body>> for Channel<N> {
+impl<N: Runtime> Service<Request<Body>> for Channel<N> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Result<Response<Body>, Infallible>>;

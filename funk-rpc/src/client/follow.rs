@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use funk_io::Runtime;
 use funk_io::discovery::JoinAddress;
 use funk_proto::wire::gossip::GossipMember;
 use tonic::Streaming;
@@ -21,7 +22,7 @@ use super::map::Map;
 use super::picture::Picture;
 use super::seeds::{Seed, members, services};
 use crate::cluster_service::ENDPOINT;
-use crate::net::{BoxFuture, Net, within};
+use crate::net::{BoxFuture, within};
 use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pb::cluster::{WatchRequest, WatchResponse};
 use crate::pool::Pool;
@@ -48,7 +49,7 @@ const TOLD_MAX: usize = 8;
 /// Longest pause while gossip alone is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-pub(super) fn start<N: Net>(shared: &Arc<Shared<N>>) {
+pub(super) fn start<N: Runtime>(shared: &Arc<Shared<N>>) {
     let weak = Arc::downgrade(shared);
     let random = RandomState::new().build_hasher().finish();
     N::spawn(async move { Follower { weak, random, last: None, tried: Vec::new() }.run().await });
@@ -73,7 +74,7 @@ enum Ended {
     InVain,
 }
 
-impl<N: Net> Follower<N> {
+impl<N: Runtime> Follower<N> {
     async fn run(mut self) {
         let mut pause = Duration::ZERO;
         let mut rounds = 0_u32;
@@ -277,7 +278,7 @@ async fn first_of<T>(asked: &mut Vec<(SocketAddr, BoxFuture<T>)>) -> (SocketAddr
 }
 
 /// Asks the node whose cluster service is at `address` for its first picture.
-async fn begin<N: Net>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Result<Begun, String> {
+async fn begin<N: Runtime>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Result<Begun, String> {
     let Some(shared) = weak.upgrade() else { return Err("nobody listens".into()) };
     let (known, id) = {
         let state = shared.lock();
@@ -302,7 +303,7 @@ async fn begin<N: Net>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) 
 }
 
 /// Follows a watch to its end.
-async fn follow<N: Net>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begun) -> Ended {
+async fn follow<N: Runtime>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begun) -> Ended {
     let Begun { mut stream, mut map, picture } = begun;
     let began = Instant::now();
     let Some(shared) = weak.upgrade() else { return Ended::Dropped };

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::net::Net;
+use funk_io::Runtime;
 use funk_proto::wire::gossip::{COMPRESS, GossipMember, PUSH_PULL, StreamDecoder, look_request, parse_members};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
@@ -11,7 +11,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 ///
 /// # Errors
 /// No connection, or an answer that is no push/pull.
-pub async fn look<N: Net>(address: SocketAddr) -> io::Result<Vec<GossipMember>> {
+pub async fn look<N: Runtime>(address: SocketAddr) -> io::Result<Vec<GossipMember>> {
     let mut stream = N::connect(address).await?;
     stream.write_all(&look_request()).await?;
     stream.flush().await?;

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event_listener::Event;
+use funk_io::Runtime;
 use funk_io::discovery::{Instance, JoinAddress, Kind, ask, resolve};
 use funk_proto::wire::gossip::GossipMember;
 
 use super::look::look;
-use crate::net::{Net, within};
+use crate::net::within;
 
 /// Time for nodes to answer by mDNS; they do so at once.
 const ASK_FOR: Duration = Duration::from_millis(150);
@@ -46,7 +47,7 @@ impl fmt::Display for Seed {
 ///
 /// # Errors
 /// Nobody answers; what was tried and what stood in the way, for people.
-pub async fn members<N: Net>(cluster: &str, seeds: &[Seed]) -> Result<Vec<GossipMember>, String> {
+pub async fn members<N: Runtime>(cluster: &str, seeds: &[Seed]) -> Result<Vec<GossipMember>, String> {
     let (cluster, seeds) = (cluster.to_owned(), seeds.to_vec());
     let (addresses, mut tried) = on_a_thread(move || addresses(&cluster, &seeds)).await?;
     for address in addresses.into_iter().take(LOOKS_MAX) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::limits::{CLUSTER_MESSAGE_MEMBERS_MAX, CLUSTER_MESSAGE_RANGES_MAX};
 use funk_proto::id::{ClusterId, ClusterName, ShardId};
-use funk_proto::limits::{CLUSTER_MESSAGE_MEMBERS_MAX, CLUSTER_MESSAGE_RANGES_MAX};
 use funk_proto::shards::{Place, RouteNode, RouteTable};
 
 use crate::pb::cluster as pb;

@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::limits::{CLUSTER_WATCHERS_MAX, WATCH_BEHIND_MAX, WATCH_SEND_MAX};
 use async_channel::Sender;
-use funk_io::Cluster;
+use funk_io::{Cluster, Runtime};
 use funk_proto::id::{ClusterId, ClusterName};
-use funk_proto::limits::{CLUSTER_WATCHERS_MAX, WATCH_BEHIND_MAX, WATCH_SEND_MAX};
 use funk_proto::shards::RouteTable;
 use futures_lite::{future, stream};
 use tonic::Status;
 
 use super::picture;
-use crate::net::{Net, within};
+use crate::net::within;
 use crate::pb::cluster::WatchResponse;
 
 /// The messages to one watcher.
@@ -85,7 +85,7 @@ impl Watchers {
     }
 
     /// Begins to send what `cluster` looks like, from `epoch` on.
-    pub(super) fn start<N: Net>(&self, cluster: Cluster, name: ClusterName, epoch: u64) -> Result<Stream, Status> {
+    pub(super) fn start<N: Runtime>(&self, cluster: Cluster, name: ClusterName, epoch: u64) -> Result<Stream, Status> {
         let slot = self.enter()?;
         let (messages, taken) = async_channel::bounded(1);
         let (end, ended) = async_channel::bounded(1);
@@ -123,7 +123,7 @@ struct Watcher {
 
 impl Watcher {
     /// Sends until something ends it, and says what did.
-    async fn tell<N: Net>(&self) -> Status {
+    async fn tell<N: Runtime>(&self) -> Status {
         let over = async {
             future::or(async { self.to.closed().await }, async {
                 self.cluster.stopped().await;
@@ -134,7 +134,7 @@ impl Watcher {
         future::or(over, self.follow::<N>()).await
     }
 
-    async fn follow<N: Net>(&self) -> Status {
+    async fn follow<N: Runtime>(&self) -> Status {
         let mut watch = self.cluster.watch();
         let first = within::<N, _>(WATCH_BEHIND_MAX, async {
             loop {
@@ -170,6 +170,6 @@ impl Watcher {
 }
 
 /// Whether there was room in time.
-async fn sent<N: Net>(sending: impl Future<Output = Result<(), async_channel::SendError<Due>>>) -> bool {
+async fn sent<N: Runtime>(sending: impl Future<Output = Result<(), async_channel::SendError<Due>>>) -> bool {
     within::<N, _>(WATCH_SEND_MAX, sending).await.is_some_and(|sent| sent.is_ok())
 }

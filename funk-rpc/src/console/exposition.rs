@@ -4,15 +4,15 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funk_io::IoCounters;
 use funk_io::meters::{Meters, PHASES, Reading};
+use funk_io::{Cluster, IoCounters};
 use funk_proto::Status;
 use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role};
 
 use crate::metrics::{Requests, Way};
-use crate::view::Observe;
+use crate::server::ListenerCounts;
 
 /// All states of a node, each a series, so that every one can be asked for.
 const STATES: [NodeState; 8] = [
@@ -34,7 +34,13 @@ const MEMBERS: [GossipStatus; 4] =
     [GossipStatus::Alive, GossipStatus::Leaving, GossipStatus::Left, GossipStatus::Failed];
 
 /// All that the node measures.
-pub(super) fn write<V: Observe>(view: &V, status: &Status, requests: &Requests, may_serve: bool) -> String {
+pub(super) fn write(
+    view: &Cluster,
+    status: &Status,
+    requests: &Requests,
+    listeners: &[(String, ListenerCounts)],
+    may_serve: bool,
+) -> String {
     let mut page = Page { node: status.name.as_str(), text: String::with_capacity(32_768) };
     let now = view.now();
     let up = status.members.iter().filter(|member| member.boot.is_some()).count();
@@ -55,6 +61,7 @@ pub(super) fn write<V: Observe>(view: &V, status: &Status, requests: &Requests, 
     gossip(&mut page, &status.counters.gossip);
     driver(&mut page, view.meters(), view.commands_queued());
     sockets(&mut page, &view.io_counters());
+    self::listeners(&mut page, listeners);
     served(&mut page, requests);
     page.text
 }
@@ -217,6 +224,24 @@ fn sockets(page: &mut Page<'_>, io: &IoCounters) {
         ("funk_io_streams_overflowed_total", "Streams closed: their queue was full.", io.streams_overflowed),
     ] {
         page.counter(name, help, value);
+    }
+}
+
+fn listeners(page: &mut Page<'_>, listeners: &[(String, ListenerCounts)]) {
+    type Read = fn(&ListenerCounts) -> u64;
+    let series: [(&str, &str, &str, Read); 4] = [
+        ("funk_http_connections", "gauge", "Open connections of a listener.", |it| {
+            u64::try_from(it.open).unwrap_or(u64::MAX)
+        }),
+        ("funk_http_made_way_total", "counter", "Idle connections closed for others.", |it| it.made_way),
+        ("funk_http_refused_total", "counter", "Connections turned away.", |it| it.refused),
+        ("funk_http_full", "gauge", "1 while a listener turns clients away.", |it| u64::from(it.full)),
+    ];
+    for (name, kind, help, read) in series {
+        page.head(name, kind, help);
+        for (listener, counts) in listeners {
+            page.line(name, format_args!(",listener=\"{listener}\""), read(counts));
+        }
     }
 }
 

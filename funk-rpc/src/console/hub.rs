@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::limits::{EVENT_CLIENTS_MAX, EVENTS_KEPT_MAX, LEADERS_KEPT_MAX};
 use bytes::{Bytes, BytesMut};
 use event_listener::{Event as Bell, EventListener};
-use funk_io::EventsEnd;
+use funk_io::{Events, EventsEnd};
 use funk_proto::Event;
-use funk_proto::limits::{EVENT_CLIENTS_MAX, EVENTS_KEPT_MAX, LEADERS_KEPT_MAX};
 
 use super::words;
-use crate::view::Feed;
 
 /// Events handed to a client at a time.
 const BATCH: usize = 64;
@@ -71,6 +70,19 @@ pub(super) enum Next {
     Wait,
     /// The node has stopped and everything was sent.
     End,
+}
+
+/// What a node tells, in order: a node's own events, or what a test makes up.
+pub(super) trait Feed: Send + 'static {
+    /// The next event; [`EventsEnd::Lagged`] stands for those that are lost,
+    /// and nothing follows [`EventsEnd::Stopped`].
+    fn next(&mut self) -> impl Future<Output = Result<Event, EventsEnd>> + Send;
+}
+
+impl Feed for Events {
+    async fn next(&mut self) -> Result<Event, EventsEnd> {
+        Events::next(self).await
+    }
 }
 
 impl Hub {

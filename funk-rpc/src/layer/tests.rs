@@ -229,3 +229,100 @@ fn streams_run_both_ways_through_the_wrong_node() {
         assert_eq!(b.served.load(Ordering::Relaxed), 1);
     });
 }
+
+#[test]
+fn a_long_error_comes_through_the_wrong_node() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        b.long_error.store(true, Ordering::Relaxed);
+        for node in [&a, &b] {
+            let answer = call(node, 1, None).await;
+            assert_eq!(status(&answer), Code::InvalidArgument);
+            assert_eq!(header(&answer, "grpc-message").len(), 3 * fake::LONG);
+        }
+    });
+}
+
+/// A client that sends and does not read, until nothing moves any more.
+async fn stand_still(node: &Node) -> impl Drop + use<> {
+    let (sender, messages) = smol::channel::bounded(1);
+    sender.send(fake::message(1)).await.unwrap();
+    let streaming = fake::stream(node, messages).await;
+    let big = bytes::Bytes::from(vec![7; 64 << 10]);
+    while future::or(async { sender.send(big.clone()).await.is_ok() }, async {
+        smol::Timer::after(Duration::from_millis(50)).await;
+        false
+    })
+    .await
+    {}
+    Standing(streaming, sender)
+}
+
+struct Standing(#[expect(dead_code, reason = "held open")] fake::Streaming, smol::channel::Sender<bytes::Bytes>);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.1.close();
+    }
+}
+
+#[test]
+fn clients_that_do_not_read_leave_the_way_to_the_owner_free_and_leave_nothing_behind() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        let mut unread = Vec::new();
+        for _ in 0..6 {
+            unread.push(stand_still(&a).await);
+            assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+        }
+        assert!(b.open.load(Ordering::SeqCst) >= 6);
+        drop(unread);
+        while b.open.load(Ordering::SeqCst) > 0 {
+            future::yield_now().await;
+        }
+        assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+    });
+}
+
+#[test]
+fn a_client_that_gives_up_ends_its_request_at_the_owner() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        b.silent.store(true, Ordering::Relaxed);
+        for _ in 0..40 {
+            let arrived = async {
+                while b.open.load(Ordering::SeqCst) == 0 {
+                    future::yield_now().await;
+                }
+            };
+            future::or(async { drop(call(&a, 1, None).await) }, arrived).await;
+            while b.open.load(Ordering::SeqCst) > 0 {
+                future::yield_now().await;
+            }
+        }
+        b.silent.store(false, Ordering::Relaxed);
+        assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+    });
+}
+
+#[test]
+fn headers_that_are_too_long_are_refused_whatever_node_is_asked() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        let most = crate::limits::CLIENT_HEADER_BYTES_MAX;
+        for (bytes, code) in [(most - 600, Code::Ok), (most, Code::ResourceExhausted)] {
+            for node in [&a, &b] {
+                let answer = fake::call_with(node, 1, "x-long", &"x".repeat(bytes)).await;
+                assert_eq!(status(&answer), code, "{bytes} bytes");
+            }
+        }
+    });
+}

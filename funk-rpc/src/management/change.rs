@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use funk_io::{Cluster, OperationError};
+use funk_io::{Cluster, OperationError, Runtime};
 use funk_proto::id::{LogIndex, NodeName};
 use tonic::{Request, Response, Status};
 
 use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
-use crate::net::{Net, within};
+use crate::net::within;
 use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::error::Code;
 use crate::reply::time_for;
@@ -70,7 +70,7 @@ impl Change {
     }
 
     /// The same call at another node, with the time that is left for it.
-    async fn call<N: Net>(&self, node: &Management<N>, at: SocketAddr, time: Duration) -> Result<Told, Status> {
+    async fn call<N: Runtime>(&self, node: &Management<N>, at: SocketAddr, time: Duration) -> Result<Told, Status> {
         let mut leader = ClusterManagementClient::new(node.pool.at(at));
         Ok(match self {
             Self::Add(name) => {
@@ -146,7 +146,7 @@ pub(super) fn refused(why: &OperationError) -> Answer {
     let code = match why {
         OperationError::NotLeader { .. } => Code::NoLeader,
         OperationError::UnknownMember(name) => return error(Code::UnknownId, format!("no node is called {name:?}")),
-        OperationError::Refused(_) => Code::Invalid,
+        OperationError::Rejected(_) | OperationError::Refused(_) => Code::Invalid,
         _ => Code::Generic,
     };
     error(code, why.to_string())
@@ -156,7 +156,7 @@ fn late(who: impl fmt::Display, time: Duration) -> Answer {
     error(Code::Generic, format!("{who} was not done within {time:?}: it may be done yet; look before you ask again"))
 }
 
-impl<N: Net> Management<N> {
+impl<N: Runtime> Management<N> {
     /// Carries `change` out, here or at the leader, within the time that `request` leaves. When the leader
     /// changes meanwhile the next one is asked, where that is safe. What the leader did, this node has
     /// applied too when it answers: whoever asks it next sees the change.

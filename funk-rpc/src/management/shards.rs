@@ -10,7 +10,7 @@ use super::pb;
 use pb::plan_shards_request::Change;
 
 /// Ranges of owners that an answer lists at most; a map in more pieces is told by its moves alone.
-const RANGES_MAX: usize = funk_proto::limits::CLUSTER_MESSAGE_RANGES_MAX;
+const RANGES_MAX: usize = crate::limits::CLUSTER_MESSAGE_RANGES_MAX;
 
 fn name(id: &str) -> Result<NodeName, String> {
     id.parse().map_err(|_| format!("{id:?} is no node id: give 1 to 28 of A-Z a-z 0-9 . -"))
@@ -73,8 +73,11 @@ pub(super) fn told(me: String, run: &DryRun) -> pb::PlanShardsResponse {
     if owners.len() > RANGES_MAX {
         owners.clear();
     }
-    let held =
-        |node: &NodeName| pb::ShardInfo { node_id: node.to_string(), shard_count: super::number(run.held(node)) };
+    let held = |node: &NodeName| pb::ShardInfo {
+        node_id: node.to_string(),
+        shard_count: super::number(run.held(node)),
+        drained: false,
+    };
     pb::PlanShardsResponse {
         node_id: me,
         error: None,

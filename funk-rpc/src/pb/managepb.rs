@@ -100,6 +100,9 @@ pub struct NodeInfo {
     pub serf_state: ::prost::alloc::string::String,
     #[prost(bool, tag = "4")]
     pub leader: bool,
+    /// Its shards were moved away on an operator's word, and it gets none until it is started again.
+    #[prost(bool, tag = "5")]
+    pub drained: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {
@@ -153,6 +156,9 @@ pub struct ShardInfo {
     pub node_id: ::prost::alloc::string::String,
     #[prost(int32, tag = "2")]
     pub shard_count: i32,
+    /// As in NodeInfo.
+    #[prost(bool, tag = "3")]
+    pub drained: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListShardsResponse {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use funk_io::meters::Meters;
-use funk_io::{Cluster, Events, EventsEnd, IoCounters, ShardGuard};
-use funk_proto::id::{Epoch, NodeName, ShardId};
+use funk_io::{Cluster, ShardGuard};
+use funk_proto::id::{Epoch, NodeName};
 use funk_proto::shards::RouteTable;
-use funk_proto::time::Timestamp;
-use funk_proto::{Event, Status};
 
-use super::{Feed, Guard, Observe, View, Watch};
+use super::{Guard, Routed, View, Watch};
+use crate::key::{Key, shard_of};
 
 impl View for Cluster {
     type Guard = ShardGuard;
@@ -23,8 +21,9 @@ impl View for Cluster {
         Cluster::routes(self)
     }
 
-    fn guard(&self, shard: ShardId) -> Option<ShardGuard> {
-        Cluster::guard(self, shard).ok()
+    fn route(&self, key: &Key) -> Routed<ShardGuard> {
+        let (table, shard, guard) = self.enter(|shards| shard_of(key, shards));
+        Routed { table, shard, guard }
     }
 
     fn watch(&self) -> funk_io::Watch {
@@ -45,39 +44,5 @@ impl Guard for ShardGuard {
 impl Watch for funk_io::Watch {
     async fn changed(&mut self) {
         funk_io::Watch::changed(self).await;
-    }
-}
-
-impl Observe for Cluster {
-    type Feed = Events;
-
-    fn now(&self) -> Timestamp {
-        Cluster::now(self)
-    }
-
-    async fn status(&self) -> Option<Status> {
-        Cluster::status(self).await.ok()
-    }
-
-    fn meters(&self) -> &Meters {
-        Cluster::meters(self)
-    }
-
-    fn io_counters(&self) -> IoCounters {
-        Cluster::io_counters(self)
-    }
-
-    fn commands_queued(&self) -> usize {
-        Cluster::commands_queued(self)
-    }
-
-    fn events(&self) -> Events {
-        Cluster::events(self)
-    }
-}
-
-impl Feed for Events {
-    async fn next(&mut self) -> Result<Event, EventsEnd> {
-        Events::next(self).await
     }
 }

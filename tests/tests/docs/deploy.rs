@@ -155,7 +155,7 @@ fn the_unit_starts_a_program_of_ours_with_variables_that_it_reads() {
     }
     // It has the time that a node takes to leave.
     let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a time to stop");
-    assert!(stop.parse::<u64>().expect("seconds") > funk_proto::limits::LEAVE_TIMEOUT.as_secs());
+    assert!(stop.parse::<u64>().expect("seconds") > funk_io::limits::LEAVE_TIMEOUT.as_secs());
 }
 
 #[test]

@@ -51,39 +51,52 @@ fn figures() -> Vec<(&'static str, String)> {
             format!("grown by {} entries or {}", thousands(entries), mib(limits::SNAPSHOT_AFTER_BYTES)),
         ),
         ("docs/durability.md", format!("in chunks of {}", kib(limits::SNAPSHOT_CHUNK_BYTES))),
-        ("docs/durability.md", format!("more than {} wait for the disk", mib(limits::STORE_QUEUE_BYTES_MAX))),
-        ("docs/interfaces.md", format!("A node takes {} watchers", thousands(limits::CLUSTER_WATCHERS_MAX))),
-        ("docs/interfaces.md", format!("on {} connections", thousands(limits::HTTP_CONNECTIONS_MAX))),
+        ("docs/durability.md", format!("more than {} wait for the disk", mib(funk_io::limits::STORE_QUEUE_BYTES_MAX))),
+        ("docs/interfaces.md", format!("A node takes {} watchers", thousands(funk_rpc::limits::CLUSTER_WATCHERS_MAX))),
+        ("docs/interfaces.md", format!("on {} connections", thousands(funk_rpc::limits::HTTP_CONNECTIONS_MAX))),
         ("docs/interfaces.md", format!("the tags of a node take {} bytes at most", limits::TAG_BYTES_MAX)),
-        ("docs/interfaces.md", format!("deadline up to {}", seconds(limits::CALLER_WAIT_MAX))),
-        ("docs/ctrlc.md", format!("(default 5 s, at most {})", seconds(limits::CALLER_WAIT_MAX))),
-        ("docs/client.md", format!("A node takes {} watchers", thousands(limits::CLUSTER_WATCHERS_MAX))),
-        ("docs/interfaces.md", format!("reads nothing for {} is disconnected", seconds(limits::WATCH_SEND_MAX))),
-        ("docs/interfaces.md", format!("does not reach that epoch within {}", seconds(limits::WATCH_BEHIND_MAX))),
-        ("docs/interfaces.md", format!("and take {} where it gives none", seconds(limits::FORWARD_WAIT_MAX))),
+        ("docs/interfaces.md", format!("deadline up to {}", seconds(funk_rpc::limits::CALLER_WAIT_MAX))),
+        ("docs/ctrlc.md", format!("(default 5 s, at most {})", seconds(funk_rpc::limits::CALLER_WAIT_MAX))),
+        ("docs/client.md", format!("A node takes {} watchers", thousands(funk_rpc::limits::CLUSTER_WATCHERS_MAX))),
+        (
+            "docs/interfaces.md",
+            format!("reads nothing for {} is disconnected", seconds(funk_rpc::limits::WATCH_SEND_MAX)),
+        ),
+        (
+            "docs/interfaces.md",
+            format!("does not reach that epoch within {}", seconds(funk_rpc::limits::WATCH_BEHIND_MAX)),
+        ),
+        ("docs/interfaces.md", format!("and take {} where it gives none", seconds(funk_rpc::limits::FORWARD_WAIT_MAX))),
         ("docs/interfaces.md", format!("appends up to {} to the replicated log", kib(limits::PROPOSAL_BYTES_MAX))),
-        ("docs/client.md", format!("At most {} times", limits::CLIENT_TRIES_MAX)),
+        ("docs/client.md", format!("At most {} times", funk_rpc::limits::CLIENT_TRIES_MAX)),
         (
             "docs/client.md",
             format!(
                 "{} at once, refilled at {} per second",
-                limits::CLIENT_RETRY_BUDGET,
-                limits::CLIENT_RETRIES_PER_SECOND
+                funk_rpc::limits::CLIENT_RETRY_BUDGET,
+                funk_rpc::limits::CLIENT_RETRIES_PER_SECOND
             ),
         ),
-        ("docs/client.md", format!("not more than {} of its body", kib(limits::REPLAY_BYTES_MAX))),
-        ("docs/client.md", format!("dropped when its node leaves, {} at most", limits::POOL_CONNECTIONS_MAX)),
+        ("docs/client.md", format!("not more than {} of its body", kib(funk_rpc::limits::REPLAY_BYTES_MAX))),
+        ("docs/client.md", format!("dropped when its node leaves, {} at most", funk_rpc::limits::POOL_CONNECTIONS_MAX)),
         (
             "docs/operations.md",
-            format!("latest {} events and {} older leader changes", limits::EVENTS_KEPT_MAX, limits::LEADERS_KEPT_MAX),
+            format!(
+                "latest {} events and {} older leader changes",
+                funk_rpc::limits::EVENTS_KEPT_MAX,
+                funk_rpc::limits::LEADERS_KEPT_MAX
+            ),
         ),
-        ("docs/operations.md", format!("serves {} such clients", limits::EVENT_CLIENTS_MAX)),
-        ("docs/operations.md", format!("exits 0 within {}", in_words(limits::LEAVE_TIMEOUT))),
-        ("docs/operations.md", format!("takes longer than {}; one line names", in_words(limits::STORE_STALL_MAX))),
+        ("docs/operations.md", format!("serves {} such clients", funk_rpc::limits::EVENT_CLIENTS_MAX)),
+        ("docs/operations.md", format!("exits 0 within {}", in_words(funk_io::limits::LEAVE_TIMEOUT))),
+        (
+            "docs/operations.md",
+            format!("takes longer than {}; one line names", in_words(funk_io::limits::STORE_STALL_MAX)),
+        ),
         ("docs/operations.md", format!("kept a write waiting for {} hands", in_words(limits::LEADER_STALL_MAX))),
-        ("docs/metrics.md", format!("at most {} pairs", thousands(limits::METRIC_SERIES_MAX))),
+        ("docs/metrics.md", format!("at most {} pairs", thousands(funk_rpc::limits::METRIC_SERIES_MAX))),
         ("docs/discovery.md", format!("checks for {} ms", limits::BOOTSTRAP_PROBE.as_millis())),
-        ("docs/ctrlc.md", format!("none beyond {} ranges", thousands(limits::CLUSTER_MESSAGE_RANGES_MAX))),
+        ("docs/ctrlc.md", format!("none beyond {} ranges", thousands(funk_rpc::limits::CLUSTER_MESSAGE_RANGES_MAX))),
     ]
 }
 

@@ -53,6 +53,11 @@ impl StreamDecoder {
         }
     }
 
+    /// Bytes that wait for the rest of their message.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next whole message, with its type byte; `None` until more bytes are
     /// there. A compressed message comes as it is. After an error the stream is lost.
     #[allow(clippy::should_implement_trait, reason = "fallible and resumable, unlike an iterator")]

@@ -82,7 +82,7 @@ function update(row, member, status, scale) {
   row.row.dataset.serf = member.serf;
   if (page && !me && !isGone(member)) row.link.href = `http://${page}/${fragment()}`;
   else row.link.removeAttribute('href');
-  set(row.badge, [member.leader && 'leader', me && 'this node'].filter(Boolean).join(', '));
+  set(row.badge, [member.leader && 'leader', member.funk_drained && 'drained', me && 'this node'].filter(Boolean).join(', '));
   set(row.raft, { Voter: 'Voter', Nonvoter: 'Learner' }[member.raft] ?? 'Not in Raft');
   row.raft.classList.toggle('faint', !member.raft);
   set(row.serf, member.serf === 'none' ? 'Unseen' : member.serf[0].toUpperCase() + member.serf.slice(1));

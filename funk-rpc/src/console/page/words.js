@@ -44,6 +44,11 @@ export function sentence(status) {
     NonVoter: status.leader ? `It learns from ${status.leader}, without a vote, and ${serves}.` : `It has no vote, knows no leader, and ${serves}.`,
     NonMember: 'It watches the cluster and owns nothing.',
   }[status.role] ?? `It ${serves}.`;
+  // An observer is never taken in, and asks for nothing.
+  if (status.role === 'NonMember' && ['Joining', 'Voting', 'Resharding', 'Operational'].includes(status.state)) {
+    const others = (status.members ?? []).some(member => member.id !== status.node_id && member.serf === 'alive');
+    return others ? 'Observing. It watches the cluster and owns nothing.' : 'Observing. It owns nothing, and sees no other node yet.';
+  }
   return {
     Starting: 'Starting. It looks round before it begins.',
     Joining: 'Joining. It looks for a cluster that takes it in.',

@@ -2,62 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::Event;
-use funk_proto::id::{BootId, Epoch, NodeName, RaftId, ShardId};
+use funk_proto::id::{BootId, Epoch, NodeName, RaftId};
 use funk_proto::shards::{Place, RouteNode, RouteTable};
+pub(super) use funk_smol::Smol;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tonic::Code;
 use tonic::body::Body;
-use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layer::RouteLayer;
-use crate::net::{BoxFuture, Net};
-use crate::view::{Guard, View, Watch};
+use crate::key::shard_of;
+use crate::layer::{Routing, Shared};
+use crate::net::BoxFuture;
+use crate::view::{Guard, Routed, View, Watch};
 use crate::{Key, Pool, Protocol, Routes, serve};
 
 /// Places in a fake node's queue.
 pub(super) const QUEUE_MAX: usize = 8;
 const PATH: &str = "/test.Test/Call";
-
-pub(super) struct Smol;
-
-impl Net for Smol {
-    type Stream = smol::net::TcpStream;
-    type Listener = smol::net::TcpListener;
-
-    fn listen(listener: TcpListener) -> io::Result<Self::Listener> {
-        Ok(smol::Async::new(listener)?.into())
-    }
-
-    async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        listener.accept().await
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<Self::Stream> {
-        smol::net::TcpStream::connect(address).await
-    }
-
-    async fn sleep(length: Duration) {
-        smol::Timer::after(length).await;
-    }
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        smol::spawn(task).detach();
-    }
-}
 
 struct State {
     table: Mutex<Arc<RouteTable>>,
@@ -95,6 +66,7 @@ impl Guard for FakeGuard {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct FakeWatch(Arc<State>, Arc<RouteTable>);
 
 impl Watch for FakeWatch {
@@ -126,11 +98,14 @@ impl View for FakeView {
         Arc::clone(&self.state.table.lock().unwrap())
     }
 
-    fn guard(&self, shard: ShardId) -> Option<FakeGuard> {
-        match self.routes().place(shard) {
+    fn route(&self, key: &Key) -> Routed<FakeGuard> {
+        let table = self.routes();
+        let shard = shard_of(key, table.shards());
+        let guard = shard.and_then(|shard| match table.place(shard) {
             Place::Here(epoch) => Some(FakeGuard(epoch, Arc::clone(&self.state))),
             _ => None,
-        }
+        });
+        Routed { table, shard, guard }
     }
 
     fn watch(&self) -> FakeWatch {
@@ -148,6 +123,10 @@ pub(super) struct Node {
     pub(super) served: Arc<AtomicUsize>,
     pub(super) silent: Arc<AtomicBool>,
     pub(super) fail: Arc<AtomicBool>,
+    /// Whether the handler answers with a long error.
+    pub(super) long_error: Arc<AtomicBool>,
+    /// Requests that the handler has not ended with.
+    pub(super) open: Arc<AtomicUsize>,
 }
 
 pub(super) struct Cluster;
@@ -164,8 +143,9 @@ impl Node {
         let node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
         let routes = Routes::new().by_message(PATH, key);
-        let layer = RouteLayer::<Smol, _>::with_bounds(node.view.clone(), "ep.test", routes, QUEUE_MAX, 1 << 20);
-        let service = Counted(layer.layer(Echo(node.clone())), Arc::clone(&node.entered));
+        let shared = Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, QUEUE_MAX, 1 << 20);
+        let routing = Routing { shared, inner: Echo(node.clone()) };
+        let service = Counted(routing, Arc::clone(&node.entered));
         serve::<Smol, _>(listener, Protocol::Http2, service).unwrap();
         node
     }
@@ -185,7 +165,16 @@ impl Node {
         };
         let view = FakeView { name: name.parse().unwrap(), state: Arc::new(state) };
         let (entered, served) = Default::default();
-        Self { view, address, entered, served, silent: Arc::default(), fail: Arc::default() }
+        Self {
+            view,
+            address,
+            entered,
+            served,
+            silent: Arc::default(),
+            fail: Arc::default(),
+            long_error: Arc::default(),
+            open: Arc::default(),
+        }
     }
 
     /// Tells this node that `nodes[owner]` owns every shard under `epoch`.
@@ -232,14 +221,40 @@ impl Service<Request<Body>> for Echo {
         let node = self.0.clone();
         Box::pin(async move {
             node.served.fetch_add(1, Ordering::Relaxed);
+            let open = Open::new(&node.open);
+            if node.long_error.load(Ordering::Relaxed) {
+                return Ok(tonic::Status::invalid_argument("%".repeat(LONG)).into_http());
+            }
             if node.silent.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
             if node.fail.load(Ordering::Relaxed) {
                 return Ok(tonic::Status::unavailable("the handler says so").into_http());
             }
-            Ok(Response::new(request.into_body()))
+            Ok(Response::new(Body::new(request.into_body().map_frame(move |frame| {
+                let _ = &open;
+                frame
+            }))))
         })
+    }
+}
+
+/// Bytes of a long error's message, each of which is three on the wire.
+pub(super) const LONG: usize = 20_000;
+
+/// A request in the handler's hands, counted.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -291,6 +306,17 @@ pub(super) async fn call(node: &Node, key: u8, timeout: Option<&str>) -> Answer 
     if let Some(timeout) = timeout {
         request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
     }
+    answer(node, request).await
+}
+
+/// The same with a header.
+pub(super) async fn call_with(node: &Node, key: u8, name: &'static str, value: &str) -> Answer {
+    let mut request = request(node, Body::new(Full::new(message(key))));
+    request.headers_mut().insert(name, value.parse().unwrap());
+    answer(node, request).await
+}
+
+async fn answer(node: &Node, request: Request<Body>) -> Answer {
     let response = Pool::<Smol>::new().send(node.address, request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap();
@@ -313,7 +339,7 @@ impl http_body::Body for Messages {
     }
 }
 
-pub(super) struct Streaming(Incoming);
+pub(super) struct Streaming(Body);
 
 impl Streaming {
     pub(super) async fn next(&mut self) -> Option<Bytes> {

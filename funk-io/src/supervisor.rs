@@ -1,4 +1,4 @@
-//! A guard: a process that starts a node as its child, waits for its end, and
+//! A supervisor: a process that starts a node as its child, waits for its end, and
 //! tells the peers that it was reaped.
 //!
 //! A process that is killed says nothing, and its peers wait until they have
@@ -38,13 +38,13 @@ type Words = Vec<(SocketAddr, Bytes)>;
 
 /// A node's process, and the guard's end of what it reports.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct Supervised {
     pid: Pid,
     child: Mutex<Option<Child>>,
     reader: Mutex<Option<JoinHandle<Words>>>,
 }
 
-impl Guarded {
+impl Supervised {
     /// Starts `command`, which is to report by a [`Reporter`]. Its standard
     /// input is taken for that.
     ///
@@ -216,7 +216,7 @@ mod tests {
         let length = lines.len();
         assert!(length < 0o100);
         command.args(["-c", &format!("printf '\\000\\000\\000\\{length:03o}{lines}' >&0; kill -9 $$")]);
-        let guarded = Guarded::start(command).unwrap();
+        let guarded = Supervised::start(command).unwrap();
         let status = guarded.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
         let mut buffer = [0; 8];

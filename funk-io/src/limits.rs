@@ -1,0 +1,56 @@
+//! The bounds of the driver, with unit and reason. Its queues have exactly these capacities.
+
+use std::time::Duration;
+
+use funk_proto::limits::{
+    LOG_MIRROR_BYTES_MAX, SHARD_STATES_KEPT_BYTES_MAX, SNAPSHOT_AFTER_ENTRIES, SNAPSHOT_BYTES_MAX,
+};
+
+/// Gossip streams served at once (Serf tolerates 127 push/pulls).
+pub const GOSSIP_STREAMS_MAX: usize = 128;
+/// Time for a message that was begun on a stream to end: a megabyte at a hundred kilobytes a second.
+pub const MESSAGE_END_MAX: Duration = Duration::from_secs(10);
+/// Bytes of cluster frames that are not here as a whole, all streams together: one frame of each of 32 members.
+/// Past it the stream that holds the most is closed.
+pub const CLUSTER_HELD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of gossip messages that are not here as a whole, likewise: three of the largest that Serf allows.
+pub const GOSSIP_HELD_BYTES_MAX: usize = 60 << 20;
+/// Commands of the application that wait for the driver's next pass.
+pub const COMMANDS_QUEUED_MAX: usize = 1_024;
+/// Requests that a service may have in hand at one time.
+pub const SERVICE_REQUESTS_MAX: usize = 4_096;
+/// Bytes of the requests that a service has in hand.
+pub const SERVICE_REQUEST_BYTES_MAX: usize = 64 << 20;
+/// What a node tells its service and the service has not taken: several logs
+/// without a snapshot. Past it the service counts as stuck, and the node stops;
+/// past a quarter of it no request comes in.
+pub const SERVICE_TOLD_MAX: usize = 65_536;
+/// Bytes of that: a snapshot, and the states of shards that came with it.
+pub const SERVICE_TOLD_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + SHARD_STATES_KEPT_BYTES_MAX;
+/// Findings of discovery that are remembered, so that each is told once.
+pub const DISCOVERED_MAX: usize = 1_024;
+/// Messages queued to one stream in the driver; past it the stream is closed and dialled anew.
+pub const STREAM_QUEUE_MESSAGES_MAX: usize = 4_096;
+/// Bytes queued to one stream in the driver.
+pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Messages that one driver pass takes from one socket.
+pub const PASS_MESSAGES_MAX: usize = 256;
+/// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
+pub const EVENTS_BUFFERED_MAX: usize = 1_024;
+/// Time for the other side to confirm what a stream between nodes sent, or to take more of it, before the stream is
+/// ended and another one dialled.
+pub const STREAM_STALL_MAX: Duration = Duration::from_secs(5);
+/// Time that a process which ends waits for requests inside before it goes without a goodbye.
+pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Time that a write may take; past it the disk counts as lost, and the node stops.
+pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
+/// Time in which a stopping node drains, hands leadership over and says goodbye.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.
+pub const LOG_FILL_BYTES: usize = 512 << 10;
+/// Bytes of records made stable by one sync: what a disk writes in some milliseconds.
+pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
+/// Bytes that may wait for the disk: a whole log mirror and a snapshot. Past it the node stops.
+pub const STORE_QUEUE_BYTES_MAX: usize = 2 * LOG_MIRROR_BYTES_MAX + SNAPSHOT_BYTES_MAX;
+
+const _: () = assert!(SERVICE_TOLD_MAX as u64 >= 4 * SNAPSHOT_AFTER_ENTRIES);

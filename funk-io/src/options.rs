@@ -1,0 +1,62 @@
+//! What a node is started with.
+
+use funk_proto::{NodeConfig, Seed};
+
+use crate::discovery::Discovery;
+use crate::error::StartError;
+use crate::hand_over::HandOver;
+use crate::sockets::Sockets;
+use crate::state_machine::StateMachine;
+use crate::store::data_dir::DataDir;
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// The node's configuration. An address with port 0, or without an IP
+    /// address, is filled in from its socket; `wall_clock_ns` 0 from the system clock.
+    pub node: NodeConfig,
+    /// The node's bound sockets.
+    pub sockets: Sockets,
+    /// How the node finds others, and is found. Nothing: only by the join
+    /// addresses in its configuration.
+    pub discovery: Discovery,
+    /// The source of the node's randomness; `None`: drawn from the operating system.
+    pub seed: Option<Seed>,
+    /// Where the node keeps its log and snapshots; `None`: in memory, so that a
+    /// restart makes a new member.
+    pub data: Option<DataDir>,
+    /// The application's own state on the log; `None`: proposals are only seen as
+    /// events, and those before a snapshot are not seen again after a restart.
+    pub state_machine: Option<Box<dyn StateMachine>>,
+    /// What gives a moving shard's state to the next owner; `None`: nothing does.
+    pub hand_over: Option<Box<dyn HandOver>>,
+}
+
+impl Options {
+    /// Options with a seed from the operating system.
+    pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
+        let discovery = Discovery::default();
+        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, hand_over: None }
+    }
+
+    /// The same with a data directory.
+    #[must_use]
+    pub fn with_data(self, data: DataDir) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
+    /// The same with something that gives a moving shard's state to the next owner.
+    #[must_use]
+    pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
+        Self { hand_over: Some(Box::new(hand_over)), ..self }
+    }
+
+    /// A service has the duties of both parts of an application.
+    pub(crate) fn fits_a_service(&self) -> Result<(), StartError> {
+        match (&self.state_machine, &self.hand_over) {
+            (Some(_), _) => Err(StartError::NotWithService("state_machine")),
+            (_, Some(_)) => Err(StartError::NotWithService("hand_over")),
+            (None, None) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The bounds of this crate, with unit and reason.
+
+use std::time::Duration;
+
+use funk_proto::limits::{OPERATION_TIMEOUT, RAFT_MEMBERS_MAX};
+
+/// Addresses that one pool holds connections to; the one unused for longest makes way.
+pub const POOL_CONNECTIONS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
+/// Requests under way on one connection to a node; for more of them another connection is opened.
+pub const CONNECTION_STREAMS_MAX: usize = 64;
+/// Connections that one pool has to one node at once: 8,192 requests under way.
+pub const NODE_CONNECTIONS_MAX: usize = 128;
+/// Bytes that may be on their way, unread, on one stream: HTTP/2's own default.
+pub const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// Bytes that may be on their way, unread, on one connection: all its streams may stand still, and none of them
+/// keeps bytes from another.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Requests of one connection that may end before their answers. Past that it takes no new ones: servers count
+/// them and end a connection with too many, and the requests of others with it.
+pub const CONNECTION_CANCELS_MAX: usize = 256;
+/// Bytes of a request's headers that the routing layer takes from a client.
+pub const CLIENT_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a request's headers that a listener takes: a client's, and what a node adds that passes it on.
+pub const REQUEST_HEADER_BYTES_MAX: u32 = 20 << 10;
+/// Time for the first message of a gRPC request to come, counted from when it is waited for.
+pub const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(10);
+/// Requests of one listener whose first message is waited for.
+pub const UNREADY_REQUESTS_MAX: usize = 1_024;
+/// Bytes of first messages that are not here as a whole, all requests of one listener together.
+pub const UNREADY_BYTES_MAX: usize = 64 << 20;
+/// Time for a client to take more of what is written to it.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// File descriptors that HTTP's listeners leave for the cluster's own streams and files, a quarter of all at most.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Bytes of the headers or trailers of an answer that are taken from a node: whatever a handler may send to a client.
+pub const ANSWER_HEADER_BYTES_MAX: u32 = 1 << 20;
+/// Requests waiting at the ingress for a moving shard.
+pub const QUEUED_REQUESTS_MAX: usize = 4_096;
+/// Bytes of requests waiting at the ingress.
+pub const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Extra capacity, as a fraction (1/N) of the two above, for requests that a peer passed on before this node applied
+/// the map that makes it the owner.
+pub const QUEUED_HOPS_SHARE: usize = 4;
+/// Time that a request waits at the ingress for its shard to have an owner.
+pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Times that the routing layer sends a request again which surely did not run.
+pub const ROUTE_RETRIES_MAX: u32 = 3;
+/// Times that a client outside of the cluster sends one request, all nodes together.
+pub const CLIENT_TRIES_MAX: u32 = 16;
+/// Retries that a client outside of the cluster may make at one moment, all its requests together.
+pub const CLIENT_RETRY_BUDGET: u32 = 512;
+/// Retries that such a client may make a second when nothing is answered.
+pub const CLIENT_RETRIES_PER_SECOND: u32 = 64;
+/// Bytes of a request's first message, which the routing layer reads for the
+/// key: the usual limit of gRPC servers.
+pub const ROUTED_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes behind a request's first message that are kept, so that the request can
+/// be sent to another node when the first one did not run it.
+pub const REPLAY_BYTES_MAX: usize = 256 << 10;
+/// Connections served at once on one HTTP listener; more are closed at once. Every watcher may come on one of its own.
+pub const HTTP_CONNECTIONS_MAX: usize = CLUSTER_WATCHERS_MAX + 1_024;
+/// Streams of one HTTP/2 connection served at once.
+pub const HTTP_STREAMS_MAX: u32 = 4_096;
+/// Series of the request counter: names from outside cannot grow the table past it.
+pub const METRIC_SERIES_MAX: usize = 4_096;
+/// Programs that follow one node's picture of the cluster at once, at some 36 KiB each with their connections;
+/// more are refused.
+pub const CLUSTER_WATCHERS_MAX: usize = 4_096;
+/// Shard ranges in one message to a watcher, at some 60 bytes each: far below
+/// the 4 MiB that gRPC clients take.
+pub const CLUSTER_MESSAGE_RANGES_MAX: usize = 16_384;
+/// Members in one message to a watcher, at up to 3 KiB of endpoints each.
+pub const CLUSTER_MESSAGE_MEMBERS_MAX: usize = 256;
+/// Time that a watcher may leave a message unread before it is cut.
+pub const WATCH_SEND_MAX: Duration = Duration::from_secs(30);
+/// Time that a watcher waits for a node that is behind the epoch it asks for.
+pub const WATCH_BEHIND_MAX: Duration = Duration::from_secs(5);
+/// Time for a call that another node has to carry out, where the caller gives none.
+pub const FORWARD_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Time that a caller may give such a call: twice what an operation on members takes, so that the leader's own
+/// word comes first.
+pub const CALLER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Clients of a status page's event stream at once; more are refused.
+pub const EVENT_CLIENTS_MAX: usize = 64;
+/// Events that a status page keeps for clients that come back; a client further behind is told that it missed some.
+pub const EVENTS_KEPT_MAX: usize = 512;
+/// Leader changes kept beyond those.
+pub const LEADERS_KEPT_MAX: usize = 64;
+
+const _: () = assert!(CALLER_WAIT_MAX.as_secs() >= 2 * OPERATION_TIMEOUT.as_secs());
+const _: () = assert!(CONNECTION_WINDOW_BYTES as usize == CONNECTION_STREAMS_MAX * STREAM_WINDOW_BYTES as usize);

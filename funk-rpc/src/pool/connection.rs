@@ -1,0 +1,160 @@
+//! One connection to a node, and the places that its requests have on it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use funk_io::Runtime;
+use futures_lite::future;
+use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong};
+
+use super::io::Io;
+use crate::limits::{
+    ANSWER_HEADER_BYTES_MAX, CONNECTION_CANCELS_MAX, CONNECTION_STREAMS_MAX, CONNECTION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+};
+use crate::net::{connect, within};
+
+pub(super) struct Connection {
+    sender: SendRequest<Bytes>,
+    streams: AtomicUsize,
+    /// Streams that ended before their answer did. A server counts them against a connection, and ends it
+    /// when there are too many.
+    cancels: AtomicUsize,
+    closed: AtomicBool,
+    /// Nothing was under way on it for a while, and others are there: it is to go.
+    spare: AtomicBool,
+}
+
+/// A place for one stream on a connection; dropping it gives the place back.
+pub(crate) struct Place {
+    connection: Arc<Connection>,
+}
+
+impl Connection {
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether it will ever take another request.
+    pub(super) fn takes_more(&self) -> bool {
+        let worn = self.cancels.load(Ordering::Acquire) >= CONNECTION_CANCELS_MAX;
+        !worn && !self.is_closed() && !self.spare.load(Ordering::Acquire)
+    }
+
+    /// A place, if there is one now.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+        let most = self.sender.current_max_send_streams().min(CONNECTION_STREAMS_MAX);
+        let before = self.streams.fetch_add(1, Ordering::AcqRel);
+        let place = Place { connection: Arc::clone(self) };
+        (before < most).then_some(place)
+    }
+}
+
+impl Place {
+    pub(super) fn sender(&self) -> SendRequest<Bytes> {
+        self.connection.sender.clone()
+    }
+
+    /// Its stream ends before the answer does.
+    pub(super) fn cancelled(&self) {
+        self.connection.cancels.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection that is open, counted.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+pub(super) async fn dial<N: Runtime>(
+    address: SocketAddr,
+    keep_alive: Duration,
+    open: &Arc<AtomicUsize>,
+) -> Result<Arc<Connection>, String> {
+    let stream = connect::<N>(address).await.map_err(|error| error.to_string())?;
+    open.fetch_add(1, Ordering::AcqRel);
+    let open = Open(Arc::clone(open));
+    let (sender, mut running) = client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(ANSWER_HEADER_BYTES_MAX)
+        .max_send_buffer_size(STREAM_WINDOW_BYTES as usize)
+        // Streams that are reset are remembered, so that what is on its way for them is no error.
+        .max_concurrent_reset_streams(CONNECTION_CANCELS_MAX)
+        .max_local_error_reset_streams(None)
+        .handshake(Io(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let connection = Arc::new(Connection {
+        sender,
+        streams: AtomicUsize::new(0),
+        cancels: AtomicUsize::new(0),
+        closed: AtomicBool::new(false),
+        spare: AtomicBool::new(false),
+    });
+    let pings = running.ping_pong();
+    let (weak, count) = (Arc::downgrade(&connection), Arc::clone(&open.0));
+    N::spawn(async move {
+        let silent = async {
+            match pings {
+                Some(pings) => watch::<N>(pings, keep_alive, &weak, &count).await,
+                None => future::pending().await,
+            }
+        };
+        let ended = async { running.await.map_err(|error| error.to_string()) };
+        if let Err(error) = future::or(ended, async { Err(silent.await) }).await {
+            tracing::debug!(%address, error, "connection lost");
+        }
+        if let Some(connection) = weak.upgrade() {
+            connection.closed.store(true, Ordering::Release);
+        }
+        drop(open);
+    });
+    Ok(connection)
+}
+
+/// Asks for signs of life while requests are under way; ends when none comes. A connection that nobody
+/// needed for a while, and that is not the only one, takes no more requests.
+async fn watch<N: Runtime>(
+    mut pings: PingPong,
+    every: Duration,
+    connection: &Weak<Connection>,
+    open: &AtomicUsize,
+) -> String {
+    let mut idle = false;
+    loop {
+        N::sleep(every).await;
+        // Once nobody holds it, its last stream ends it.
+        let Some(connection) = connection.upgrade() else { return future::pending().await };
+        let rests = connection.streams.load(Ordering::Acquire) == 0;
+        if rests {
+            let spare = idle && open.load(Ordering::Acquire) > 1;
+            connection.spare.fetch_or(spare, Ordering::AcqRel);
+        }
+        idle = rests;
+        drop(connection);
+        if rests {
+            continue;
+        }
+        match within::<N, _>(every, pings.ping(Ping::opaque())).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error.to_string(),
+            None => return format!("no sign of life within {every:?}"),
+        }
+    }
+}

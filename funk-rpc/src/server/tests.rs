@@ -1,0 +1,124 @@
+//! Listeners and clients that stand still.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use funk_smol::Smol;
+use http_body_util::{BodyExt, Empty, Full};
+
+use super::*;
+use crate::Pool;
+use crate::limits::UNREADY_REQUESTS_MAX;
+use crate::net::BoxFuture;
+
+/// Reads the whole request, then sends it back.
+#[derive(Clone)]
+struct Echo;
+
+impl Service<Request<Body>> for Echo {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            Ok(match request.into_body().collect().await {
+                Ok(body) => Response::new(Body::new(Full::new(body.to_bytes()))),
+                Err(status) => status.into_http(),
+            })
+        })
+    }
+}
+
+fn echo(protocol: Protocol) -> Server {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    serve::<Smol, _>(listener, protocol, Echo).unwrap()
+}
+
+fn grpc(at: SocketAddr, body: Body) -> Request<Body> {
+    let request = Request::post(format!("http://{at}/a.B/C")).header("content-type", "application/grpc");
+    request.body(body).unwrap()
+}
+
+/// A body that never says anything.
+struct Silent;
+
+impl HttpBody for Silent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn requests_that_never_send_their_message_make_way() {
+    smol::block_on(async {
+        let server = echo(Protocol::Http2);
+        let (at, pool) = (server.address(), Pool::<Smol>::new());
+        let silent: Vec<_> = (0..UNREADY_REQUESTS_MAX + 5)
+            .map(|_| {
+                let pool = pool.clone();
+                smol::spawn(async move { pool.send(at, grpc(at, Body::new(Silent))).await })
+            })
+            .collect();
+        let mut refused = 0;
+        for request in silent {
+            if refused < 5 {
+                let answer = request.await.unwrap();
+                assert_eq!(answer.headers()["grpc-status"], "14");
+                refused += 1;
+            }
+        }
+        let sent = Bytes::from_static(b"\0\0\0\0\x02hi");
+        let answer = pool.send(at, grpc(at, Body::new(Full::new(sent.clone())))).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), sent);
+        let nothing = pool.send(at, grpc(at, Body::new(Empty::<Bytes>::new()))).await.unwrap();
+        assert!(nothing.headers().get("grpc-status").is_none());
+    });
+}
+
+#[test]
+fn who_says_nothing_makes_way_for_who_does() {
+    smol::block_on(async {
+        let server = echo(Protocol::Http2);
+        let at = server.address();
+        let guests = Arc::clone(&server.shared.guests);
+        let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(at).unwrap()).collect();
+        while server.counts().open < silent.len() {
+            future::yield_now().await;
+        }
+        // As if there were no room for one more.
+        let place = guests.enter(at.ip(), 20, false).unwrap();
+        let answer = Pool::<Smol>::new().send(at, grpc(at, Body::empty())).await.unwrap();
+        assert!(answer.status().is_success());
+        assert_eq!((server.counts().made_way, server.counts().refused), (1, 0));
+        drop((place, silent));
+    });
+}
+
+#[test]
+fn a_shutdown_waits_for_nobody_who_says_nothing() {
+    smol::block_on(async {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let server = echo(protocol);
+            let _silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+            while server.counts().open < 3 {
+                future::yield_now().await;
+            }
+            server.shutdown().await;
+            assert_eq!(server.counts().open, 0);
+        }
+    });
+}
+
+#[test]
+fn something_that_happens_all_the_time_is_said_once_a_second() {
+    let mut seldom = Seldom::default();
+    assert_eq!(seldom.now(), Some(1));
+    assert!((0..1_000).filter_map(|_| seldom.now()).count() <= 1, "unless a second went by");
+}
