@@ -15,14 +15,15 @@
 //! |---|---|
 //! | `interface` | what goes in at the start and what comes out |
 //! | `timing` | intervals, and how they grow with the cluster |
-//! | `table`, `member` | the members |
+//! | `table`, `member`, `members` | the members |
 //! | `rules` | what is heard of a node's life, and what follows |
 //! | `suspicion`, `health` | how long a silent node has, and how far this node trusts itself |
 //! | `statuses`, `intents`, `lamport` | Serf's joins and leaves, and the clock that orders them |
 //! | `news` | what follows from something heard |
 //! | `probing`, `probe` | the probe cycle |
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
-//! | `exchange`, `targets` | push/pulls, join addresses and their back-off |
+//! | `merging` | push/pulls piece by piece |
+//! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent` | Serf's own messages, each passed on once |
 //! | `coordinates` | network coordinates |
 //! | `fit` | which tags are gossiped if not all fit |
@@ -37,6 +38,8 @@ mod interface;
 mod lamport;
 mod lives;
 mod member;
+mod members;
+mod merging;
 mod news;
 mod probe;
 mod probing;
@@ -64,12 +67,13 @@ use crate::io::CloseReason;
 use crate::rng::{Rng, Seed, Stream};
 use crate::status::{GossipCounters, GossipStatus};
 use crate::time::{Timestamp, earliest};
-use crate::wire::gossip::{BadMessage, Packet, VERSIONS, decompress, unpack};
+use crate::wire::gossip::{BadMessage, Packet, VERSIONS, unpack};
 
 use broadcast::Broadcasts;
 use coordinates::Coordinates;
 use health::Health;
 use member::Member;
+use merging::{Merging, Side};
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
@@ -133,6 +137,7 @@ pub struct Gossip {
     next_sync: Timestamp,
     next_reap: Timestamp,
     next_reconnect: Timestamp,
+    merging: Merging,
     now: Timestamp,
     outputs: VecDeque<GossipOutput>,
     changes: u64,
@@ -183,6 +188,7 @@ impl Gossip {
             next_sync,
             next_reap: now + timing.reap_interval,
             next_reconnect: now + timing.reconnect_interval,
+            merging: Merging::new(now),
             now,
             changes: 0,
             outputs: VecDeque::new(),
@@ -198,31 +204,20 @@ impl Gossip {
     }
 
     /// Takes one whole message of a gossip stream. After an error the stream
-    /// is closed and nothing else changed.
+    /// is closed and nothing else changed. Of a long push/pull only a part is
+    /// done at once; an error in what is left is counted.
     #[allow(clippy::needless_pass_by_value, reason = "inputs are handed over")]
     pub fn handle_message(&mut self, now: Timestamp, conn: ConnId, bytes: Bytes) -> Result<(), Misbehaviour> {
         self.now = now;
-        let plain = decompress(&bytes);
-        let result = if conn.is_accepted() {
-            let result = plain.and_then(|plain| self.serve(now, conn, &plain));
-            if result.is_err() {
-                self.outputs.push_back(GossipOutput::Close { conn });
-            }
-            result
+        let side = if conn.is_accepted() {
+            Side::Accepted(conn)
         } else {
             // An answer that comes after its exchange was given up finds nothing.
             let Some(exchange) = self.exchanges.remove(&conn) else { return Ok(()) };
             self.outputs.push_back(GossipOutput::Close { conn });
-            let result = plain.and_then(|plain| self.take_answer(now, exchange, &plain));
-            if let Err(bad) = result {
-                self.failed(now, exchange, bad.to_string());
-            }
-            result
+            Side::Answer(exchange)
         };
-        result.map_err(|bad| {
-            self.count_bad(bad);
-            bad.into()
-        })
+        self.take_message(now, side, bytes).map_err(Misbehaviour::from)
     }
 
     /// A gossip stream ended.
@@ -284,6 +279,7 @@ impl Gossip {
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.now = now;
+        self.handle_merging_timeout(now);
         let late: Vec<_> =
             self.exchanges.iter().filter(|(_, exchange)| exchange.deadline <= now).map(|(conn, _)| *conn).collect();
         for conn in late {
@@ -316,6 +312,7 @@ impl Gossip {
     /// When to call [`Gossip::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
+            self.merging.next_due(),
             self.exchanges.values().map(|exchange| exchange.deadline).min(),
             if self.table.leaving { None } else { self.targets.next_due(self.is_alone()) },
             self.prober.next_due().filter(|_| !self.looks),
@@ -342,13 +339,14 @@ impl Gossip {
         let fitted = fit::fit(&self.tags);
         self.report_dropped_tags(fitted.dropped);
         let leaving = self.table.leaving;
-        let me = self.table.me();
+        let mut me = self.table.me();
         if me.meta == fitted.meta || leaving {
             return;
         }
         me.meta = fitted.meta;
         me.tags = fitted.tags;
         me.incarnation = me.incarnation.saturating_add(1);
+        drop(me);
         self.changed(&self.table.own.clone());
         self.tell_of_myself();
     }
@@ -406,6 +404,13 @@ impl Gossip {
     /// All known members by name, this node among them.
     pub fn members(&self) -> impl Iterator<Item = GossipMember> + '_ {
         self.table.members.iter().map(|(name, member)| member.shown(name))
+    }
+
+    /// The live members whose tag has this value.
+    pub fn alive_with<'a>(&'a self, tag: &'a str, value: &'a str) -> impl Iterator<Item = GossipMember> + 'a {
+        let fits = move |member: &Member| member.tags.get(tag).is_some_and(|shown| shown == value);
+        let alive = self.table.members.iter().filter(|(_, member)| member.status == GossipStatus::Alive);
+        alive.filter(move |(_, member)| fits(member)).map(|(name, member)| member.shown(name))
     }
 
     /// One of a member's tags.

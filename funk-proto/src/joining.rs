@@ -63,6 +63,8 @@ pub(crate) struct Joining {
     report_full_at: Timestamp,
     /// Nodes of a cluster whose names gossip shows at others' addresses, and their clusters.
     namesakes: BTreeMap<RaftId, String>,
+    /// Gossip showed a node in a cluster since this was last asked.
+    sees_cluster: bool,
     /// Other clusters of this one's name that were reported.
     duplicates: BTreeSet<String>,
     /// The cluster of the leader that this node answers before it has the state that names its own: a leader sends
@@ -87,6 +89,7 @@ impl Joining {
             is_refused: false,
             report_full_at: now,
             namesakes: BTreeMap::new(),
+            sees_cluster: false,
             duplicates: BTreeSet::new(),
             entering: None,
             is_restarting: false,
@@ -133,6 +136,16 @@ impl Joining {
     /// Whether a node whose stream has just been introduced must be asked at once.
     pub(crate) fn asks_through(&self, is_out: bool) -> bool {
         self.asks() && is_out
+    }
+
+    /// Gossip shows a node in a cluster.
+    pub(crate) fn handle_cluster_seen(&mut self) {
+        self.sees_cluster = true;
+    }
+
+    /// Whether gossip showed one since the last call.
+    pub(crate) fn takes_cluster_seen(&mut self) -> bool {
+        std::mem::take(&mut self.sees_cluster)
     }
 
     /// Which of so many doors is asked next.

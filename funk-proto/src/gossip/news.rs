@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::broadcast::{Broadcast, Tier};
-use crate::time::Timestamp;
 use crate::wire::gossip::{Packet, SerfMessage};
 
 /// What follows from something heard.
@@ -41,9 +40,6 @@ pub(super) struct News {
     pub refuted: u32,
     /// Another node is known by this node's name.
     pub name_taken: bool,
-    /// Who can be forgotten for newcomers, the one gone longest last. Sorted
-    /// once for a merge: a peer decides how many newcomers it has.
-    pub evictable: Option<Vec<(Timestamp, Bytes)>>,
 }
 
 impl News {

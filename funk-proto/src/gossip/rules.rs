@@ -110,8 +110,8 @@ impl Table {
             return;
         }
         let name = claim.name.clone();
-        let Some(known) = self.members.get_mut(&name) else {
-            if self.make_room(news) {
+        let Some(mut known) = self.members.get_mut(&name) else {
+            if self.make_room() {
                 let (status, status_time) = self.first_status(&name);
                 let member = Member { status, status_time, ..claim.into_member(now) };
                 self.members.insert(name.clone(), member);
@@ -124,7 +124,7 @@ impl Table {
         };
         let forgotten = known.life == Life::Forgotten;
         let moved = !forgotten && known.addr != claim.addr;
-        if moved && !may_be_replaced(now, known, self.timing.reclaim) {
+        if moved && !may_be_replaced(now, &known, self.timing.reclaim) {
             news.conflicts += 1;
             if news.namesakes.len() < NAMESAKES_MAX {
                 news.namesakes.push(claim.tags);
@@ -147,6 +147,7 @@ impl Table {
         }
         (known.addr, known.versions, known.incarnation) = (claim.addr, claim.versions, claim.incarnation);
         (known.meta, known.tags) = (claim.meta, claim.tags);
+        drop(known);
         self.suspicions.cancel(&name);
         if back {
             news.newcomers.push(name.clone());
@@ -177,11 +178,11 @@ impl Table {
             }
             return;
         }
-        let nodes = self.nodes();
-        let Some(known) = self.members.get_mut(node).filter(|known| known.life == Life::Alive) else { return };
         if *node == self.own {
             return self.refute(*incarnation, news);
         }
+        let nodes = self.nodes();
+        let Some(mut known) = self.members.get_mut(node).filter(|known| known.life == Life::Alive) else { return };
         known.incarnation = *incarnation;
         known.set_life(now, Life::Suspect);
         self.suspicions.begin(now, node, from, nodes, &self.timing);
@@ -196,10 +197,10 @@ impl Table {
         if !self.is_news(accusation, news) {
             return;
         }
-        let Some(known) = self.members.get_mut(node).filter(|known| !known.gone()) else { return };
         if *node == self.own {
             return self.refute(*incarnation, news);
         }
+        let Some(mut known) = self.members.get_mut(node).filter(|known| !known.gone()) else { return };
         known.incarnation = *incarnation;
         known.set_life(now, if from == node { Life::Left } else { Life::Dead });
         match known.status {
@@ -257,15 +258,12 @@ impl Table {
 
     /// Answers a wrong view of this node with a newer one.
     fn refute(&mut self, incarnation: u32, news: &mut News) {
-        let me = self.me();
-        if me.gone() {
+        if self.myself().gone() || planted(Mutant::RefutationLost) {
             return;
         }
-        if planted(Mutant::RefutationLost) {
-            return;
-        }
-        me.incarnation = me.incarnation.max(incarnation) + 1;
-        tracing::debug!(incarnation = me.incarnation, "answered an accusation of this node");
+        let incarnation = self.myself().incarnation.max(incarnation) + 1;
+        self.me().incarnation = incarnation;
+        tracing::debug!(incarnation, "answered an accusation of this node");
         news.refuted += 1;
         let own = self.own.clone();
         news.tell(&own, &self.own_alive(), true);

@@ -1,5 +1,6 @@
 //! The rules of membership as claims about nodes on an in-memory network.
 
+mod cost;
 mod net;
 mod serf;
 mod swim;
@@ -18,6 +19,9 @@ fn offer(net: &mut Net, port: u16, nodes: Vec<NodeRecord>, user_state: Bytes) ->
     let now = net.now;
     let bytes = PushPull { join: true, nodes, user_state }.encode();
     let result = net.node(port).handle_message(now, ConnId::accepted(1), bytes);
+    while let Some(due) = net.node(port).merging.next_due() {
+        net.node(port).handle_merging_timeout(due);
+    }
     while net.node(port).poll_output().is_some() {}
     result
 }

@@ -61,7 +61,16 @@ impl Node {
         if self.joining.is_looking() {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(now, refusal);
-        } else if !self.sees_duplicate(now, &member, cluster) {
+        } else {
+            self.report_duplicate(&member, cluster);
+            self.joining.handle_cluster_seen();
+        }
+    }
+
+    /// Asks to be let in if gossip showed nodes in a cluster: once for all that
+    /// came together, since each look goes through all members.
+    pub(super) fn try_doors(&mut self, now: Timestamp) {
+        if self.joining.takes_cluster_seen() && !self.refuses_duplicates(now) {
             self.ask_to_join(now);
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `budget`, `walk` | how a long message is read piece by piece |
 //! | `msgpack` | the MessagePack dialect of Go's codec |
 //! | `scan` | where a MessagePack object ends, found piece by piece |
 //! | `stream` | where a stream message ends |
@@ -25,6 +26,7 @@
 //! | `query` | Serf's query and its filters |
 //! | `coordinate` | the network coordinate in an ack |
 
+mod budget;
 mod compress;
 mod coordinate;
 mod datagram;
@@ -40,6 +42,7 @@ mod serf_state;
 mod stream;
 mod tags;
 mod user;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -49,16 +52,17 @@ use bytes::Bytes;
 use crate::error::Misbehaviour;
 use crate::status::GossipStatus;
 
-pub use compress::decompress;
+pub use budget::Budget;
+pub use compress::{Unpacker, decompress};
 pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
 pub use datagram::{Compound, PART_OVERHEAD, Unpacked, unpack, with_crc};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
 pub use probe::{Ping, decode_error, encode_ack};
-pub use push_pull::PushPull;
+pub use push_pull::{PushPull, PushPullReader, PushPullWriter};
 pub use query::{Filter, Query};
 pub use serf_message::{Holder, KeyResponse, QueryResponse, Relay, SerfMessage, UserEvent};
-pub use serf_state::SerfState;
+pub use serf_state::{SerfState, SerfStateReader, StateWriter};
 pub use stream::StreamDecoder;
 pub use tags::{decode_tags, encode_tags};
 

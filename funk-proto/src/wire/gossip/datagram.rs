@@ -104,7 +104,7 @@ impl Open {
 
     fn compressed(&mut self, message: &Bytes, depth: usize) -> Result<(), BadMessage> {
         let left = GOSSIP_DATAGRAM_DECOMPRESSED_BYTES_MAX - self.unpacked_bytes;
-        let result = compress::inner(&message[1..], left);
+        let result = compress::inner(&message.slice(1..), left);
         // Failed work is charged as well, or a datagram could ask for it again and again.
         let cost = match &result {
             Ok(inner) => inner.len(),
