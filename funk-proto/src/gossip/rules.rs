@@ -28,9 +28,14 @@ use crate::wire::gossip::{Accusation, Alive, NodeRecord, Packet, decode_tags};
 
 /// The tag by which clusters stay apart.
 pub(super) const CLUSTER_TAG: &str = "meta.clusterName";
-/// Incarnations above this are no count of anything: following one could leave
-/// no room to refute the next accusation.
-const INCARNATION_MAX: u32 = u32::MAX / 2;
+/// Incarnations up to this are counts, and are followed at once.
+const INCARNATIONS_COUNTED: u32 = u32::MAX / 2;
+/// How far one message may move a known incarnation above that. It takes some
+/// 134 million of them, each heard and answered, to use incarnations up.
+const INCARNATION_STEP: u32 = 16;
+/// How far above them this node itself goes to outbid one lie: more than others follow, since it may have missed many,
+/// and so little that whoever follows anything, as agents do, can still be told of changes.
+const INCARNATION_OWN_STEP: u32 = 1 << 16;
 /// Dead nodes that are told of their death at once, of all that one message
 /// presents: it is the peer who decides how many that are.
 const ANSWERS_MAX: usize = 8;
@@ -78,7 +83,7 @@ impl Claim {
 
     fn checked(self) -> Option<Self> {
         let named = (1..=GOSSIP_NAME_BYTES_MAX).contains(&self.name.len());
-        (named && (1..=INCARNATION_MAX).contains(&self.incarnation)).then_some(self)
+        (named && self.incarnation > 0).then_some(self)
     }
 
     /// The member that this presents, new and alive.
@@ -88,7 +93,7 @@ impl Claim {
             meta: self.meta,
             tags: self.tags,
             versions: self.versions,
-            incarnation: self.incarnation,
+            incarnation: follow(0, self.incarnation),
             life: Life::Alive,
             since: now,
             status: GossipStatus::Alive,
@@ -145,7 +150,9 @@ impl Table {
             known.set_status(now, GossipStatus::Alive);
             known.prune = false;
         }
-        (known.addr, known.versions, known.incarnation) = (claim.addr, claim.versions, claim.incarnation);
+        known.incarnation =
+            if moved { follow(0, claim.incarnation) } else { follow(known.incarnation, claim.incarnation) };
+        (known.addr, known.versions) = (claim.addr, claim.versions);
         (known.meta, known.tags) = (claim.meta, claim.tags);
         drop(known);
         self.suspicions.cancel(&name);
@@ -168,10 +175,8 @@ impl Table {
 
     /// A node is suspected by somebody.
     pub(super) fn hear_suspect(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
-        let Accusation { incarnation, node, from } = accusation;
-        if !self.is_news(accusation, news) {
-            return;
-        }
+        let Some(accusation) = self.news_of(accusation) else { return };
+        let Accusation { incarnation, node, from } = &accusation;
         if self.suspicions.contains(node) {
             if self.suspicions.confirm(node, from) {
                 news.tell(node, &Packet::Suspect(accusation.clone()), false);
@@ -193,10 +198,8 @@ impl Table {
 
     /// A node is dead, or left, if it says so itself.
     pub(super) fn hear_dead(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
-        let Accusation { incarnation, node, from } = accusation;
-        if !self.is_news(accusation, news) {
-            return;
-        }
+        let Some(accusation) = self.news_of(accusation) else { return };
+        let Accusation { incarnation, node, from } = &accusation;
         if *node == self.own {
             return self.refute(*incarnation, news);
         }
@@ -215,16 +218,15 @@ impl Table {
         news.changed.insert(node.clone());
     }
 
-    /// Whether the accused is known, and the accusation not older than what is known.
-    fn is_news(&self, accusation: &Accusation, news: &mut News) -> bool {
-        // The incarnation that refutes it must itself be one that others accept.
-        if accusation.incarnation >= INCARNATION_MAX {
-            news.unusable += 1;
-            return false;
+    /// The accusation as it is believed, if the accused is known and it is not older than what is known.
+    fn news_of(&self, accusation: &Accusation) -> Option<Accusation> {
+        let known = self.members.get(&accusation.node).filter(|known| known.life != Life::Forgotten)?;
+        let newer = accusation.incarnation >= known.incarnation || planted(Mutant::OldAccusationAccepted);
+        if accusation.node == self.own {
+            return (newer || may_be_behind(known.incarnation)).then(|| accusation.clone());
         }
-        let known = self.members.get(&accusation.node);
-        let newer = |known: u32| accusation.incarnation >= known || planted(Mutant::OldAccusationAccepted);
-        known.is_some_and(|known| known.life != Life::Forgotten && newer(known.incarnation))
+        let incarnation = follow(known.incarnation, accusation.incarnation);
+        newer.then(|| Accusation { incarnation, ..accusation.clone() })
     }
 
     /// A suspect answers neither this node nor a helper, and where it listened nobody does any more.
@@ -250,7 +252,8 @@ impl Table {
             return;
         }
         let same = claim.meta == me.meta && claim.versions == me.versions;
-        if me.gone() || claim.incarnation < me.incarnation || claim.incarnation == me.incarnation && same {
+        let older = claim.incarnation < me.incarnation && !may_be_behind(me.incarnation);
+        if me.gone() || older || claim.incarnation <= me.incarnation && same {
             return;
         }
         self.refute(claim.incarnation, news);
@@ -261,13 +264,28 @@ impl Table {
         if self.myself().gone() || planted(Mutant::RefutationLost) {
             return;
         }
-        let incarnation = self.myself().incarnation.max(incarnation) + 1;
+        let own = self.myself().incarnation;
+        let believed = incarnation.min(INCARNATIONS_COUNTED.max(own).saturating_add(INCARNATION_OWN_STEP));
+        let incarnation = own.max(believed).saturating_add(1);
         self.me().incarnation = incarnation;
         tracing::debug!(incarnation, "answered an accusation of this node");
         news.refuted += 1;
         let own = self.own.clone();
         news.tell(&own, &self.own_alive(), true);
     }
+}
+
+/// What is held of an incarnation that was heard of, where `known` is the one before: itself, or not far above those
+/// that are counted. So nobody but the member itself can run ahead of its answers, and the highest of all numbers
+/// leaves room for many.
+fn follow(known: u32, heard: u32) -> u32 {
+    heard.min(INCARNATIONS_COUNTED.max(known.saturating_add(INCARNATION_STEP)))
+}
+
+/// Whether others may believe in a lower incarnation of this node than its own, though they heard of it: above those
+/// that are counted they follow in steps.
+fn may_be_behind(own: u32) -> bool {
+    own > INCARNATIONS_COUNTED
 }
 
 fn name(bytes: &Bytes) -> std::borrow::Cow<'_, str> {

@@ -80,16 +80,19 @@ impl Table {
     /// A push/pull says that a member left.
     pub(super) fn merge_leave(&mut self, now: Timestamp, name: &Bytes, time: u64, news: &mut News) {
         let (own, leaving) = (*name == self.own, self.leaving);
-        let Some(known) = self.members.get(name) else {
-            self.keep(now, name, time.saturating_add(1), Wish::Leave, news);
-            return;
-        };
         // A leave counts a little later than the member's last join. Where both
         // sides know it, adding to it would raise it with every exchange.
-        let time = if known.status == GossipStatus::Left { time } else { time.saturating_add(1) };
+        let left = self.members.get(name).is_some_and(|known| known.status == GossipStatus::Left);
+        let time = if left { time } else { time.saturating_add(1) };
         if !self.member_clock.witness(time) {
             news.unusable += 1;
-        } else if time <= known.status_time || own && leaving {
+            return;
+        }
+        let Some(known) = self.members.get(name) else {
+            self.keep(now, name, time, Wish::Leave, news);
+            return;
+        };
+        if time <= known.status_time || own && leaving {
             // Known already, or older than what is known.
         } else if own {
             self.issue_join(news);
@@ -100,12 +103,12 @@ impl Table {
 
     /// A push/pull says that a member joined, or is about to leave.
     pub(super) fn merge_join(&mut self, now: Timestamp, name: &Bytes, time: u64, news: &mut News) {
-        if !self.members.contains(name) {
-            self.keep(now, name, time, Wish::Join, news);
-            return;
-        }
         if !self.member_clock.witness(time) {
             news.unusable += 1;
+            return;
+        }
+        if !self.members.contains(name) {
+            self.keep(now, name, time, Wish::Join, news);
             return;
         }
         if *name == self.own {

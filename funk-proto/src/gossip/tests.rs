@@ -2,6 +2,7 @@
 
 mod cost;
 mod net;
+mod poison;
 mod serf;
 mod swim;
 
@@ -245,10 +246,8 @@ fn poison_changes_nothing() {
         NodeRecord { meta: Bytes::from(vec![b'x'; 513]), ..good() },
         NodeRecord { meta: Bytes::from_static(b"\xff\xdf\xff\xff\xff\xff"), ..good() },
         NodeRecord { incarnation: 0, ..good() },
-        NodeRecord { incarnation: u32::MAX, ..good() },
         NodeRecord { state: NodeState::Unknown(4), ..good() },
         NodeRecord { state: NodeState::Dead, ..good() },
-        NodeRecord { state: NodeState::Dead, incarnation: u32::MAX, ..record("a", 1, 1, NodeState::Alive) },
         NodeRecord { addr: Bytes::from_static(&[127, 0, 0, 9]), ..record("a", 1, 9, NodeState::Alive) },
     ];
     for record in poison {
