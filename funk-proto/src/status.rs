@@ -109,8 +109,9 @@ impl RaftStatus {
 /// One member as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Its name.
-    pub name: NodeName,
+    /// Its name. That of one whom only gossip knows may be none that a node
+    /// of this cluster could have: Serf names its agents after their hosts.
+    pub name: String,
     /// Its Raft id, if it is a candidate member.
     pub id: Option<RaftId>,
     /// Its present boot, if the cluster holds it for up.

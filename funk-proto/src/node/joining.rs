@@ -129,6 +129,10 @@ impl Node {
     }
 
     pub(super) fn refuse(&mut self, now: Timestamp, refusal: Refusal) {
+        // Nobody is to wait until a node that an operator took out has failed.
+        if refusal == Refusal::Removed {
+            self.gossip.leave(now);
+        }
         self.joining.handle_refused(refusal);
         self.settle_joining(now);
     }

@@ -194,11 +194,10 @@ impl Node {
     fn member_statuses(&self) -> Vec<MemberStatus> {
         let mut statuses = BTreeMap::<String, MemberStatus>::new();
         for seen in self.gossip.members() {
-            let Ok(name) = seen.name.parse() else { continue };
             let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
             let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
             let status = MemberStatus {
-                name,
+                name: seen.name.clone(),
                 id: None,
                 boot: None,
                 gossip: seen.status,
@@ -228,7 +227,7 @@ impl Node {
             let gossip_address = seen.and_then(|seen| seen.gossip_address);
             let shards = state.map.held_by_node(member.id);
             let status = MemberStatus {
-                name: member.name.clone(),
+                name: member.name.to_string(),
                 id: Some(member.id),
                 boot: member.boot,
                 gossip,
