@@ -17,6 +17,7 @@
 //! | `timing` | intervals, and how they grow with the cluster |
 //! | `table`, `member`, `members` | the members |
 //! | `rules` | what is heard of a node's life, and what follows |
+//! | `holder` | whether another live node has this node's name |
 //! | `suspicion`, `health` | how long a silent node has, and how far this node trusts itself |
 //! | `statuses`, `intents`, `lamport` | Serf's joins and leaves, and the clock that orders them |
 //! | `news` | what follows from something heard |
@@ -33,6 +34,7 @@ mod coordinates;
 mod exchange;
 mod fit;
 mod health;
+mod holder;
 mod intents;
 mod interface;
 mod lamport;
@@ -72,6 +74,7 @@ use crate::wire::gossip::{BadMessage, Packet, VERSIONS, unpack};
 use broadcast::Broadcasts;
 use coordinates::Coordinates;
 use health::Health;
+use holder::Holder;
 use member::Member;
 use merging::{Merging, Side};
 use news::News;
@@ -128,6 +131,8 @@ pub struct Gossip {
     looks: bool,
     exchanges: BTreeMap<ConnId, Exchange>,
     prober: Prober,
+    /// Whoever else is presented by this node's name is asked whether it lives.
+    holder: Option<Holder>,
     health: Health,
     coordinates: Coordinates,
     broadcasts: Broadcasts,
@@ -179,6 +184,7 @@ impl Gossip {
             looks: config.looks,
             exchanges: BTreeMap::new(),
             prober: Prober::new(first_probe, &mut rng),
+            holder: None,
             health: Health::new(timing.awareness_max),
             coordinates: Coordinates::new(),
             broadcasts: Broadcasts::default(),
@@ -461,6 +467,9 @@ impl Gossip {
         }
         if news.name_taken && !self.table.leaving {
             self.sync_again();
+        }
+        if let Some((at, tags)) = news.holder {
+            self.ask_holder(at, tags);
         }
         let counters = &mut self.counters;
         counters.refuted += u64::from(news.refuted);

@@ -22,6 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const REJOIN: Duration = Duration::from_secs(2);
 /// Pause between two reports that the member table is full.
 const REPORT_FULL: Duration = Duration::from_secs(10);
+/// Time in which a node that will be no member learns that its name is in use.
+const NEW: Duration = Duration::from_secs(10);
 /// A member that has heard no leader for this long asks whether it is still in.
 pub(crate) const CUT_OFF: Duration = Duration::from_millis(500);
 
@@ -56,6 +58,8 @@ pub(crate) struct Joining {
     ask_at: Option<Timestamp>,
     asked: usize,
     rejoin_at: Timestamp,
+    /// Until then a node that will be no member has just begun.
+    new_until: Timestamp,
     is_leaving: bool,
     has_left: bool,
     is_refused: bool,
@@ -84,6 +88,7 @@ impl Joining {
             ask_at: asks.then_some(now),
             asked: 0,
             rejoin_at: now + REJOIN,
+            new_until: now + NEW,
             is_leaving: false,
             has_left: false,
             is_refused: false,
@@ -118,6 +123,11 @@ impl Joining {
     /// Whether this node waits for a leader's word, to be let in or to be let go.
     pub(crate) fn may_be_told(&self) -> bool {
         self.is_leaving || self.asks()
+    }
+
+    /// Whether this node has just begun.
+    pub(crate) fn is_new(&self, now: Timestamp) -> bool {
+        now < self.new_until
     }
 
     /// Whether this node asks to be let in when it is out.

@@ -112,10 +112,8 @@ impl<N: Net> ClusterManagement for Management<N> {
     async fn list_shards(&self, _: Request<pb::ListShardsRequest>) -> Result<Response<pb::ListShardsResponse>, Status> {
         let status = self.look().await?;
         let members = status.members.iter().filter(|member| member.raft != RaftStatus::None || member.shards > 0);
-        let info = |member: &MemberStatus| pb::ShardInfo {
-            node_id: member.name.clone(),
-            shard_count: number(member.shards),
-        };
+        let info =
+            |member: &MemberStatus| pb::ShardInfo { node_id: member.name.clone(), shard_count: number(member.shards) };
         Ok(Response::new(pb::ListShardsResponse {
             node_id: self.me(),
             error: None,

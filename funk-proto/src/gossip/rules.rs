@@ -108,7 +108,7 @@ impl Table {
     /// A node lives, and this is how it presents itself.
     pub(super) fn hear_alive(&mut self, now: Timestamp, claim: Claim, news: &mut News) {
         if claim.name == self.own {
-            return self.hear_of_me(now, &claim, news);
+            return self.hear_of_me(claim, news);
         }
         if self.is_foreign(&claim.tags) {
             news.vetoed += 1;
@@ -244,11 +244,10 @@ impl Table {
     }
 
     /// Somebody presents this node.
-    fn hear_of_me(&mut self, _now: Timestamp, claim: &Claim, news: &mut News) {
+    fn hear_of_me(&mut self, claim: Claim, news: &mut News) {
         let me = self.myself();
         if claim.addr != me.addr {
-            news.name_taken = true;
-            news.conflicts += 1;
+            news.name_is_held(claim);
             return;
         }
         let same = claim.meta == me.meta && claim.versions == me.versions;

@@ -240,8 +240,7 @@ impl Table {
         if node != self.own {
             news.others += 1;
         } else if claim.addr != self.myself().addr && record.state == NodeState::Alive {
-            news.name_taken = true;
-            news.conflicts += 1;
+            news.name_is_held(claim);
             return;
         }
         match record.state {

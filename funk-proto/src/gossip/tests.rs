@@ -345,3 +345,58 @@ fn the_same_seed_gives_the_same_outputs() {
     assert!(trace.len() > 10_000);
     assert_eq!(trace, story());
 }
+
+/// A node of this name and port that is no funk node.
+fn agent(name: &str, port: u16, join: &[u16]) -> GossipConfig {
+    let mut config = config(name, port, join);
+    config.tags.clear();
+    config
+}
+
+fn held(net: &Net, port: u16) -> Option<SocketAddr> {
+    net.seen.iter().find_map(|(at_node, output)| match output {
+        GossipOutput::NameHeld { address, .. } if *at_node == at(port) => Some(*address),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_newcomer_hears_from_whoever_lives_under_its_name() {
+    for looks in [false, true] {
+        let mut net = Net::new();
+        net.start(&config("a", 1, &[]));
+        net.start(&agent("x", 2, &[1]));
+        net.start(&GossipConfig { looks, ..config("x", 3, &[1]) });
+        net.run(Duration::from_secs(1));
+        assert_eq!(held(&net, 3), Some(at(2)), "looks: {looks}");
+    }
+}
+
+#[test]
+fn a_former_life_at_another_address_does_not_hold_a_name() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    net.start(&config("x", 2, &[1]));
+    net.kill(2);
+    // Who has that address now has another name, and nobody answers for the old one.
+    net.start(&config("y", 2, &[]));
+    net.start(&config("x", 3, &[1]));
+    net.run(Duration::from_secs(3));
+    assert_eq!(held(&net, 3), None);
+}
+
+#[test]
+fn only_the_answer_to_this_question_says_that_a_name_is_held() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    for sequence in 0..50 {
+        net.node(1).handle_datagram(now, at(9), &Packet::Ack { sequence, payload: Bytes::new() }.encode());
+    }
+    offer(&mut net, 1, vec![record("a", 9, 5, NodeState::Alive)], Bytes::new()).unwrap();
+    for sequence in 0..50 {
+        net.node(1).handle_datagram(now, at(9), &Packet::Ack { sequence, payload: Bytes::new() }.encode());
+    }
+    net.settle();
+    assert_eq!(held(&net, 1), None);
+}

@@ -255,6 +255,7 @@ impl Node {
                 self.view.endpoints.node_changed(name);
             }
             GossipOutput::Namesake(tags) => self.handle_namesake(now, &tags),
+            GossipOutput::NameHeld { address, tags } => self.handle_name_held(now, address, &tags),
             GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
             GossipOutput::Joined { .. } => self.joining.handle_cluster_seen(),
             GossipOutput::TagsDropped(tags) => {
