@@ -8,8 +8,8 @@
 //!
 //! What gossip finds is shown and passed on, and decides nothing: who is up is
 //! the cluster's decision and comes in through [`Gossip::set_status`].
-//! Encryption is not here, and user events and queries are passed on but not
-//! handed to anybody.
+//! Encryption is not here, and user events and queries are passed on, kept and
+//! answered, but not handed to anybody.
 //!
 //! | file | idea |
 //! |---|---|
@@ -25,13 +25,14 @@
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
 //! | `merging` | push/pulls piece by piece |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
-//! | `serf`, `recent` | Serf's own messages, each passed on once |
+//! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
 //! | `coordinates` | network coordinates |
 //! | `fit` | which tags are gossiped if not all fit |
 
 mod broadcast;
 mod coordinates;
 mod exchange;
+mod filters;
 mod fit;
 mod health;
 mod holder;
@@ -69,10 +70,11 @@ use crate::io::CloseReason;
 use crate::rng::{Rng, Seed, Stream};
 use crate::status::{GossipCounters, GossipStatus};
 use crate::time::{Timestamp, earliest};
-use crate::wire::gossip::{BadMessage, Packet, VERSIONS, unpack};
+use crate::wire::gossip::{BadMessage, Packet, VERSIONS, looks_encrypted, unpack};
 
 use broadcast::Broadcasts;
 use coordinates::Coordinates;
+use filters::Filters;
 use health::Health;
 use holder::Holder;
 use member::Member;
@@ -139,6 +141,7 @@ pub struct Gossip {
     last_round: Option<Timestamp>,
     recent_events: Recent,
     recent_queries: Recent,
+    filters: Filters,
     next_sync: Timestamp,
     next_reap: Timestamp,
     next_reconnect: Timestamp,
@@ -191,6 +194,7 @@ impl Gossip {
             last_round: None,
             recent_events: Recent::new(),
             recent_queries: Recent::new(),
+            filters: Filters::new(now),
             next_sync,
             next_reap: now + timing.reap_interval,
             next_reconnect: now + timing.reconnect_interval,
@@ -241,6 +245,9 @@ impl Gossip {
         self.now = now;
         self.counters.datagrams_received += 1;
         let unpacked = unpack(bytes);
+        if looks_encrypted(bytes, &unpacked) {
+            return self.count_encrypted(Some(from));
+        }
         for bad in unpacked.bad {
             self.count_bad(bad);
         }
@@ -483,6 +490,16 @@ impl Gossip {
         if before.leading_zeros() != counters.vetoed.leading_zeros() {
             let vetoed = counters.vetoed;
             tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
+        }
+    }
+
+    /// Somebody gossips with a key. Told at the first, the second, the fourth time and so on.
+    fn count_encrypted(&mut self, from: Option<SocketAddr>) {
+        self.counters.encrypted += 1;
+        let encrypted = self.counters.encrypted;
+        if encrypted.is_power_of_two() {
+            let from = from.map(tracing::field::display);
+            tracing::warn!(from, encrypted, "gossip came that is encrypted: this node has no key and drops it");
         }
     }
 

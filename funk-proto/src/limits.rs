@@ -233,6 +233,10 @@ pub const GOSSIP_RECENT_TIMES: usize = 512;
 pub const GOSSIP_RECENT_PER_TIME: usize = 64;
 /// Bytes of a user event's name and payload that is passed on (Serf's hard limit).
 pub const GOSSIP_EVENT_BYTES_MAX: usize = 9 << 10;
+/// Bytes of an answer that is sent through others as well (Serf's own limit).
+pub const GOSSIP_RELAYED_BYTES_MAX: usize = 1_024;
+/// Bytes of user events that a push/pull repeats, the latest of them: 512 of the size that agents allow.
+pub const GOSSIP_EVENTS_TOLD_BYTES_MAX: usize = 256 << 10;
 /// Bytes of all user events that are remembered.
 pub const GOSSIP_RECENT_BYTES_MAX: usize = 4 << 20;
 

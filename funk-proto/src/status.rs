@@ -196,6 +196,8 @@ pub struct GossipCounters {
     pub oversized: u64,
     /// Dropped: wrong checksum.
     pub checksum: u64,
+    /// Dropped: encrypted, and this node has no key.
+    pub encrypted: u64,
     /// Dropped: records of another cluster's nodes.
     pub vetoed: u64,
     /// Dropped: decodes, but cannot be used.
@@ -216,7 +218,7 @@ impl GossipCounters {
     /// All that was dropped. Records of other clusters' nodes and answers that
     /// came too late are no fault and not in it.
     pub fn dropped(&self) -> u64 {
-        self.malformed + self.oversized + self.checksum + self.unusable + self.no_room
+        self.malformed + self.oversized + self.checksum + self.encrypted + self.unusable + self.no_room
     }
 }
 

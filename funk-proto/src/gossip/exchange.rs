@@ -18,6 +18,8 @@ use crate::wire::gossip::{self, BadMessage, Packet, Ping};
 /// Wait before a push/pull is tried again that failed, or that found this
 /// node's name taken by a node that may be dead.
 const AGAIN_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
+/// What somebody with a key is told.
+const NO_KEY: &str = "gossip is not encrypted here: start without a key to join this cluster";
 /// Characters kept of an error that a peer sent.
 const ERROR_CHARS_MAX: usize = 200;
 /// Time for each member that may call on a newcomer, and members beyond which it grows no more.
@@ -29,10 +31,13 @@ impl Gossip {
     /// already waits a little, so that not all of them call on a newcomer
     /// together, and tries only where no member is that it knows to be alive.
     /// Its own address is left out, and so are those over
-    /// [`crate::limits::JOIN_ADDRESSES_MAX`].
+    /// [`crate::limits::JOIN_ADDRESSES_MAX`], and link-local ones of IPv6 that
+    /// do not name their link.
     pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
         self.now = now;
         let own = self.table.myself().addr;
+        let reachable = |address: &SocketAddr| !is_link_local(address);
+        let addresses: Vec<SocketAddr> = addresses.into_iter().filter(reachable).collect();
         let spread = if self.is_alone() { Duration::ZERO } else { self.call_spread() };
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.targets.add(now, address, spread, &mut self.rng);
@@ -70,6 +75,10 @@ impl Gossip {
                     GossipOutput::Close { conn }
                 });
             }
+            Some(&gossip::ENCRYPTED) => {
+                self.count_encrypted(None);
+                self.outputs.push_back(GossipOutput::Reply { conn, bytes: gossip::encode_error(NO_KEY) });
+            }
             Some(&gossip::USER) => {
                 self.counters.unexpected += 1;
                 self.outputs.push_back(GossipOutput::Close { conn });
@@ -86,6 +95,11 @@ impl Gossip {
                 Packet::Ack { sequence: echo, .. } if echo == sequence => self.handle_stream_ack(sequence),
                 _ => self.counters.unexpected += 1,
             }
+            return Ok(());
+        }
+        if message.first() == Some(&gossip::ENCRYPTED) {
+            self.count_encrypted(Some(exchange.to));
+            self.failed(now, exchange, "gossip is encrypted there, and this node has no key".into());
             return Ok(());
         }
         if message.first() != Some(&gossip::ERROR) {
@@ -250,6 +264,11 @@ impl Found {
         self.vetoed += news.vetoed;
         self.name_taken |= news.name_taken;
     }
+}
+
+/// Whether an address means nothing without the link that it is on, which it does not name.
+fn is_link_local(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(at) if at.ip().is_unicast_link_local() && at.scope_id() == 0)
 }
 
 /// What a stream says of its end, for people.

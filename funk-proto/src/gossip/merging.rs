@@ -11,6 +11,7 @@
 //! | `State` | Serf's part is decoded: from here on it cannot fail any more |
 //! | `Tell` | an accepted one is answered with all that this node knows |
 //! | `Merge` | it is merged: records, then leaves, then joins |
+//! | `Events` | the user events that this node missed are taken in |
 //!
 //! A push/pull of a few hundred members is through all of them at once.
 
@@ -25,11 +26,13 @@ use super::news::News;
 use super::table::Table;
 use super::{Exchange, Gossip, GossipOutput};
 use crate::id::ConnId;
-use crate::limits::{GOSSIP_MERGE_BYTES_MAX, GOSSIP_MERGES_MAX, GOSSIP_SLICE_PAUSE, GOSSIP_SLICE_UNITS};
+use crate::limits::{
+    GOSSIP_EVENTS_TOLD_BYTES_MAX, GOSSIP_MERGE_BYTES_MAX, GOSSIP_MERGES_MAX, GOSSIP_SLICE_PAUSE, GOSSIP_SLICE_UNITS,
+};
 use crate::time::Timestamp;
 use crate::wire::gossip::{
-    self, BadMessage, Budget, NodeRecord, PushPull, PushPullReader, PushPullWriter, SerfState, SerfStateReader,
-    Unpacker, look_request,
+    self, BadMessage, Budget, EventsReader, NodeRecord, PushPull, PushPullReader, PushPullWriter, SerfState,
+    SerfStateReader, Unpacker, encode_events, look_request,
 };
 
 /// Units of work to merge one record; to merge one join or leave; to tell of one member.
@@ -57,6 +60,7 @@ enum Stage {
     State(PushPull, SerfStateReader),
     Tell(Box<PushPullWriter>, Option<Bytes>, Option<Merge>),
     Merge(Merge),
+    Events(EventsReader, Found),
 }
 
 /// A push/pull that was decoded whole.
@@ -64,6 +68,7 @@ enum Stage {
 struct Merge {
     nodes: vec::IntoIter<NodeRecord>,
     clocks: SerfState,
+    events: Bytes,
     told_times: vec::IntoIter<(Bytes, u64)>,
     told_left: vec::IntoIter<Bytes>,
     /// Times of joins and leaves, by name; those of `left` are of leaves.
@@ -200,7 +205,8 @@ impl Gossip {
                 Some(state) => Some(self.decoded(side, push_pull, Some(state))),
             },
             Stage::Tell(writer, after, merge) => self.step_tell(side, writer, after, merge),
-            Stage::Merge(merge) => self.step_merge(now, side, merge).map(Stage::Merge),
+            Stage::Merge(merge) => Some(self.step_merge(now, merge)),
+            Stage::Events(reader, found) => self.step_events(now, side, reader, found),
         })
     }
 
@@ -228,7 +234,8 @@ impl Gossip {
                 return Some(Stage::Tell(writer, after, merge));
             }
         }
-        let bytes = writer.finish(&self.table.clocks());
+        let events = encode_events(&self.recent_events.latest(GOSSIP_EVENTS_TOLD_BYTES_MAX));
+        let bytes = writer.finish(&SerfState { events, ..self.table.clocks() });
         self.outputs.push_back(match side {
             Side::Accepted(conn) => GossipOutput::Reply { conn, bytes },
             Side::Dialled(conn) => GossipOutput::Message { conn, bytes },
@@ -237,7 +244,7 @@ impl Gossip {
         merge.map(Stage::Merge)
     }
 
-    fn step_merge(&mut self, now: Timestamp, side: Side, mut merge: Merge) -> Option<Merge> {
+    fn step_merge(&mut self, now: Timestamp, mut merge: Merge) -> Stage {
         let mut news = News::default();
         let mut more = true;
         while more && !self.merging.budget.is_spent() {
@@ -245,12 +252,30 @@ impl Gossip {
         }
         merge.found.add(&news);
         self.spread(news);
-        if more {
-            return Some(merge);
+        if more { Stage::Merge(merge) } else { Stage::Events(EventsReader::new(merge.events), merge.found) }
+    }
+
+    /// Events that this node missed are kept for others that did, and not passed on: gossip spread them already.
+    fn step_events(&mut self, now: Timestamp, side: Side, mut reader: EventsReader, found: Found) -> Option<Stage> {
+        loop {
+            let at = match reader.step(&mut self.merging.budget) {
+                Ok(Some(at)) if !at.events.is_empty() => at,
+                Ok(None) => return Some(Stage::Events(reader, found)),
+                Ok(Some(_)) => break,
+                Err(bad) => {
+                    // What came before them is merged, and holds.
+                    self.count_bad(bad);
+                    break;
+                }
+            };
+            for (name, payload) in at.events {
+                self.merging.budget.spend(INTENT_COST);
+                self.hear_event(at.time, &name, &payload);
+            }
         }
         self.counters.push_pulls += 1;
         if let Side::Answer(exchange) = side {
-            self.merged(now, exchange, &merge.found);
+            self.merged(now, exchange, &found);
         }
         None
     }
@@ -275,6 +300,7 @@ impl Merge {
         let mut clocks = state.unwrap_or_default();
         Self {
             nodes: nodes.into_iter(),
+            events: std::mem::take(&mut clocks.events),
             told_times: std::mem::take(&mut clocks.status_times).into_iter(),
             told_left: std::mem::take(&mut clocks.left_members).into_iter(),
             clocks,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use net::{Net, at, config};
+use swim::SECOND;
 
 use super::*;
 use crate::wire::gossip::{self, NodeRecord, NodeState, PushPull, SerfState, encode_tags, look_request, parse_members};
@@ -399,4 +400,76 @@ fn only_the_answer_to_this_question_says_that_a_name_is_held() {
     }
     net.settle();
     assert_eq!(held(&net, 1), None);
+}
+
+#[test]
+fn somebody_with_a_key_is_told_that_there_is_none_here() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    for (conn, length) in [(1, 29_u32), (2, 229), (3, 60_000), (4, 10 << 20)] {
+        let mut decoder = gossip::StreamDecoder::new();
+        let sealed = vec![0x5a; length.min(70_000) as usize];
+        decoder.push(&[&[gossip::ENCRYPTED][..], &length.to_be_bytes(), &sealed].concat());
+        let message = decoder.next().unwrap().unwrap();
+        net.node(1).handle_message(now, ConnId::accepted(conn), message).unwrap();
+        let Some(GossipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
+        assert!(gossip::decode_error(&bytes).unwrap().contains("not encrypted"));
+    }
+    for version in [0, 1] {
+        let mut datagram = vec![0xd5; 80];
+        datagram[0] = version;
+        net.node(1).handle_datagram(now, at(9), &datagram.into());
+    }
+    assert_eq!(net.node(1).counters().encrypted, 6);
+    // Pings begin with the same bytes, and a short one that is broken is only broken.
+    let ping = Packet::Ping { sequence: 7, node: Bytes::new(), source: None, source_node: vec![b'x'; 90].into() };
+    net.node(1).handle_datagram(now, at(9), &ping.encode());
+    net.node(1).handle_datagram(now, at(9), &Bytes::from_static(&[0, 0xff]));
+    assert_eq!((net.node(1).counters().encrypted, net.node(1).counters().malformed), (6, 1));
+}
+
+#[test]
+fn a_joiner_is_told_that_gossip_is_encrypted_where_it_calls() {
+    let mut net = Net::new();
+    let mut node = Gossip::new(config("a", 1, &[2]), DialNumbers::new(0, 2), Seed::from_u64(1), net.now);
+    let dialled = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        GossipOutput::Dial { conn, .. } => Some(conn),
+        _ => None,
+    });
+    let sealed = [&[gossip::ENCRYPTED, 0, 0, 0, 30][..], &[7; 30]].concat();
+    node.handle_message(net.now, dialled.unwrap(), sealed.into()).unwrap();
+    net.now = net.now + SECOND;
+    let told = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        GossipOutput::JoinFailed { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert!(told.unwrap().contains("encrypted"));
+}
+
+#[test]
+fn link_local_addresses_that_do_not_name_their_link_are_passed_over() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    let addresses = ["[fe80::1]:7", "[febf::9]:7", "[fe80::1%3]:7", "[fd00::1]:7"].map(|at| at.parse().unwrap());
+    net.node(1).join(now, addresses.to_vec());
+    let dialled: Vec<_> = std::iter::from_fn(|| net.node(1).poll_output())
+        .filter_map(|output| match output {
+            GossipOutput::Dial { to, .. } => Some(to),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dialled, [addresses[3], addresses[2]]);
+    let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
+    let there = NodeRecord { addr: Bytes::copy_from_slice(&octets), ..record("x", 7, 1, NodeState::Alive) };
+    offer(&mut net, 1, vec![there], Bytes::new()).unwrap();
+    assert_eq!(net.view(1), "a=alive");
+}
+
+/// A member with these tags.
+pub(super) fn member(tags: &[(&str, &str)]) -> Member {
+    let tags: BTreeMap<String, String> = tags.iter().map(|(tag, value)| ((*tag).into(), (*value).into())).collect();
+    let (name, addr, meta) = (Bytes::from_static(b"n"), at(1), encode_tags(&tags));
+    Claim { name, addr, tags, incarnation: 1, meta, versions: VERSIONS }.into_member(Timestamp::ZERO)
 }

@@ -17,6 +17,7 @@
 //! | `node_record` | one node in a push/pull |
 //! | `tags` | the tags in a node's Meta |
 //! | `serf_state` | Serf's clocks and intents in a push/pull |
+//! | `events` | the user events in a push/pull |
 //! | `push_pull` | the whole push/pull |
 //! | `probe` | ping, ack and error on a stream |
 //! | `user` | the length of a user message |
@@ -30,6 +31,7 @@ mod budget;
 mod compress;
 mod coordinate;
 mod datagram;
+mod events;
 mod msgpack;
 mod node_record;
 mod packet;
@@ -55,10 +57,11 @@ use crate::status::GossipStatus;
 pub use budget::Budget;
 pub use compress::{Unpacker, decompress};
 pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
-pub use datagram::{Compound, PART_OVERHEAD, Unpacked, unpack, with_crc};
+pub use datagram::{Compound, PART_OVERHEAD, Unpacked, looks_encrypted, unpack, with_crc};
+pub use events::{EventsAt, EventsReader, encode_event, encode_events};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
-pub use probe::{Ping, decode_error, encode_ack};
+pub use probe::{Ping, decode_error, encode_ack, encode_error};
 pub use push_pull::{PushPull, PushPullReader, PushPullWriter};
 pub use query::{Filter, Query};
 pub use serf_message::{Holder, KeyResponse, QueryResponse, Relay, SerfMessage, UserEvent};
@@ -86,6 +89,8 @@ pub const COMPOUND: u8 = 7;
 pub const USER: u8 = 8;
 /// Type byte: another message, compressed.
 pub const COMPRESS: u8 = 9;
+/// Type byte of a stream: what follows is encrypted. Nothing here has a key.
+pub const ENCRYPTED: u8 = 10;
 /// Type byte: the target of an indirect ping is silent.
 pub const NACK: u8 = 11;
 /// Type byte: another message, behind its checksum.
