@@ -99,7 +99,7 @@ impl Asker {
 }
 
 /// The instances in an answer, those with all that is needed to reach them.
-fn read(bytes: &[u8]) -> Vec<Instance> {
+pub(super) fn read(bytes: &[u8]) -> Vec<Instance> {
     let Ok(packet) = Packet::parse(bytes) else { return Vec::new() };
     let mut services = Vec::new();
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
