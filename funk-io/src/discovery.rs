@@ -33,7 +33,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 pub use address::{BadJoinAddress, JoinAddress};
-pub use ask::ask;
+pub use ask::{ask, instances};
 pub use instance::{Instance, Kind, SERVICE_TYPE};
 pub use names::resolve;
 

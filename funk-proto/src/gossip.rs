@@ -24,6 +24,7 @@
 //! | `probing`, `probe` | the probe cycle |
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
 //! | `merging` | push/pulls piece by piece |
+//! | `leaving` | this node's own leave |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
 //! | `coordinates` | network coordinates |
@@ -39,6 +40,7 @@ mod holder;
 mod intents;
 mod interface;
 mod lamport;
+mod leaving;
 mod lives;
 mod member;
 mod members;
@@ -90,11 +92,6 @@ pub use crate::wire::gossip::GossipMember;
 pub use interface::{GossipConfig, GossipOutput};
 pub use lives::GossipLife;
 pub use timing::GossipTiming;
-
-/// Members that are told of a leave by a push/pull; they pass it on.
-const LEAVE_TOLD: usize = 3;
-/// Members that are told of a leave by a datagram at once.
-const LEAVE_TOLD_AT_ONCE: usize = 16;
 
 /// What a stream dialled by this machine is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,35 +364,6 @@ impl Gossip {
     fn tell_of_myself(&mut self) {
         let own = self.table.own.clone();
         self.with_news(|table, news| news.tell(&own, &table.own_alive(), true));
-    }
-
-    /// Tells the others that this node is about to leave: what it says of
-    /// itself later, that it is gone, they then take for a leave and no failure.
-    pub fn announce_leave(&mut self, now: Timestamp) {
-        self.now = now;
-        if !self.table.leaving {
-            self.with_news(|table, news| table.announce_leave(now, news));
-            let intent = Packet::User(self.table.own_leave().encode());
-            self.tell_at_once(LEAVE_TOLD_AT_ONCE, &[intent]);
-        }
-    }
-
-    /// Tells the others at once that this node leaves, so that nobody needs to
-    /// wait for it. It goes on answering, as one that left.
-    pub fn leave(&mut self, now: Timestamp) {
-        self.announce_leave(now);
-        if self.table.myself().gone() {
-            return;
-        }
-        self.with_news(|table, news| table.leave(now, news));
-        // The intent again: it matters more than any other message of this node.
-        let packets = [Packet::User(self.table.own_leave().encode()), self.table.own_death()];
-        self.tell_at_once(LEAVE_TOLD_AT_ONCE, &packets);
-        let told = self.table.draw(&mut self.rng, LEAVE_TOLD, |_, member| member.present());
-        let told: Vec<_> = told.iter().map(|(_, member)| member.addr).collect();
-        for to in told {
-            self.dial(now, to, Purpose::Leave);
-        }
     }
 
     /// Sets what a member's status shows, by the cluster's verdict. It holds

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn the_answer_is_one_that_an_asker_understands() {
         let answer = answer(&registration()).unwrap();
-        let instances = ask::read(&answer);
+        let instances = ask::instances(&answer);
         let at = |kind, address: &str| (kind, vec![address.parse().unwrap()]);
         let read: Vec<_> = instances.into_iter().map(|found| (found.kind, found.addresses)).collect();
         assert_eq!(read, [at(Kind::Serf, "10.0.0.1:7"), at(Kind::Svc, "10.0.0.1:8")]);
