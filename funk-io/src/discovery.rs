@@ -10,6 +10,7 @@
 //! | `address` | join addresses as people write them |
 //! | `mdns` | multicast DNS: registers this node, watches for others |
 //! | `ask` | one question by multicast DNS, for those who only look |
+//! | `late` | answers by multicast DNS that the daemon owes |
 //! | `instance` | the names that nodes have in multicast DNS |
 //! | `names` | names in DNS, looked up again and again |
 //! | `srv` | service records |
@@ -20,6 +21,7 @@ mod address;
 mod ask;
 mod feed;
 mod instance;
+mod late;
 mod mdns;
 mod names;
 pub(crate) mod search;
@@ -32,7 +34,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 pub use address::{BadJoinAddress, JoinAddress};
-pub use ask::ask;
+pub use ask::{ask, instances};
 pub use instance::{Instance, Kind, SERVICE_TYPE};
 pub use names::resolve;
 

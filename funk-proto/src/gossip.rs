@@ -8,35 +8,43 @@
 //!
 //! What gossip finds is shown and passed on, and decides nothing: who is up is
 //! the cluster's decision and comes in through [`Gossip::set_status`].
-//! Encryption is not here, and user events and queries are passed on but not
-//! handed to anybody.
+//! Encryption is not here, and user events and queries are passed on, kept and
+//! answered, but not handed to anybody.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `interface` | what goes in at the start and what comes out |
 //! | `timing` | intervals, and how they grow with the cluster |
-//! | `table`, `member` | the members |
+//! | `table`, `member`, `members` | the members |
 //! | `rules` | what is heard of a node's life, and what follows |
+//! | `holder` | whether another live node has this node's name |
 //! | `suspicion`, `health` | how long a silent node has, and how far this node trusts itself |
 //! | `statuses`, `intents`, `lamport` | Serf's joins and leaves, and the clock that orders them |
 //! | `news` | what follows from something heard |
 //! | `probing`, `probe` | the probe cycle |
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
-//! | `exchange`, `targets` | push/pulls, join addresses and their back-off |
-//! | `serf`, `recent` | Serf's own messages, each passed on once |
+//! | `merging` | push/pulls piece by piece |
+//! | `leaving` | this node's own leave |
+//! | `exchange`, `targets` | streams, join addresses and their back-off |
+//! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
 //! | `coordinates` | network coordinates |
 //! | `fit` | which tags are gossiped if not all fit |
 
 mod broadcast;
 mod coordinates;
 mod exchange;
+mod filters;
 mod fit;
 mod health;
+mod holder;
 mod intents;
 mod interface;
 mod lamport;
+mod leaving;
 mod lives;
 mod member;
+mod members;
+mod merging;
 mod news;
 mod probe;
 mod probing;
@@ -64,12 +72,15 @@ use crate::io::CloseReason;
 use crate::rng::{Rng, Seed, Stream};
 use crate::status::{GossipCounters, GossipStatus};
 use crate::time::{Timestamp, earliest};
-use crate::wire::gossip::{BadMessage, Packet, VERSIONS, decompress, unpack};
+use crate::wire::gossip::{BadMessage, Packet, VERSIONS, looks_encrypted, unpack};
 
 use broadcast::Broadcasts;
 use coordinates::Coordinates;
+use filters::Filters;
 use health::Health;
+use holder::Holder;
 use member::Member;
+use merging::{Merging, Side};
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
@@ -81,11 +92,6 @@ pub use crate::wire::gossip::GossipMember;
 pub use interface::{GossipConfig, GossipOutput};
 pub use lives::GossipLife;
 pub use timing::GossipTiming;
-
-/// Members that are told of a leave by a push/pull; they pass it on.
-const LEAVE_TOLD: usize = 3;
-/// Members that are told of a leave by a datagram at once.
-const LEAVE_TOLD_AT_ONCE: usize = 16;
 
 /// What a stream dialled by this machine is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,15 +130,19 @@ pub struct Gossip {
     looks: bool,
     exchanges: BTreeMap<ConnId, Exchange>,
     prober: Prober,
+    /// Whoever else is presented by this node's name is asked whether it lives.
+    holder: Option<Holder>,
     health: Health,
     coordinates: Coordinates,
     broadcasts: Broadcasts,
     last_round: Option<Timestamp>,
     recent_events: Recent,
     recent_queries: Recent,
+    filters: Filters,
     next_sync: Timestamp,
     next_reap: Timestamp,
     next_reconnect: Timestamp,
+    merging: Merging,
     now: Timestamp,
     outputs: VecDeque<GossipOutput>,
     changes: u64,
@@ -174,15 +184,18 @@ impl Gossip {
             looks: config.looks,
             exchanges: BTreeMap::new(),
             prober: Prober::new(first_probe, &mut rng),
+            holder: None,
             health: Health::new(timing.awareness_max),
             coordinates: Coordinates::new(),
             broadcasts: Broadcasts::default(),
             last_round: None,
             recent_events: Recent::new(),
             recent_queries: Recent::new(),
+            filters: Filters::new(now),
             next_sync,
             next_reap: now + timing.reap_interval,
             next_reconnect: now + timing.reconnect_interval,
+            merging: Merging::new(now),
             now,
             changes: 0,
             outputs: VecDeque::new(),
@@ -198,31 +211,20 @@ impl Gossip {
     }
 
     /// Takes one whole message of a gossip stream. After an error the stream
-    /// is closed and nothing else changed.
+    /// is closed and nothing else changed. Of a long push/pull only a part is
+    /// done at once; an error in what is left is counted.
     #[allow(clippy::needless_pass_by_value, reason = "inputs are handed over")]
     pub fn handle_message(&mut self, now: Timestamp, conn: ConnId, bytes: Bytes) -> Result<(), Misbehaviour> {
         self.now = now;
-        let plain = decompress(&bytes);
-        let result = if conn.is_accepted() {
-            let result = plain.and_then(|plain| self.serve(now, conn, &plain));
-            if result.is_err() {
-                self.outputs.push_back(GossipOutput::Close { conn });
-            }
-            result
+        let side = if conn.is_accepted() {
+            Side::Accepted(conn)
         } else {
             // An answer that comes after its exchange was given up finds nothing.
             let Some(exchange) = self.exchanges.remove(&conn) else { return Ok(()) };
             self.outputs.push_back(GossipOutput::Close { conn });
-            let result = plain.and_then(|plain| self.take_answer(now, exchange, &plain));
-            if let Err(bad) = result {
-                self.failed(now, exchange, bad.to_string());
-            }
-            result
+            Side::Answer(exchange)
         };
-        result.map_err(|bad| {
-            self.count_bad(bad);
-            bad.into()
-        })
+        self.take_message(now, side, bytes).map_err(Misbehaviour::from)
     }
 
     /// A gossip stream ended.
@@ -240,6 +242,9 @@ impl Gossip {
         self.now = now;
         self.counters.datagrams_received += 1;
         let unpacked = unpack(bytes);
+        if looks_encrypted(bytes, &unpacked) {
+            return self.count_encrypted(Some(from));
+        }
         for bad in unpacked.bad {
             self.count_bad(bad);
         }
@@ -284,6 +289,7 @@ impl Gossip {
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.now = now;
+        self.handle_merging_timeout(now);
         let late: Vec<_> =
             self.exchanges.iter().filter(|(_, exchange)| exchange.deadline <= now).map(|(conn, _)| *conn).collect();
         for conn in late {
@@ -316,6 +322,7 @@ impl Gossip {
     /// When to call [`Gossip::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
+            self.merging.next_due(),
             self.exchanges.values().map(|exchange| exchange.deadline).min(),
             if self.table.leaving { None } else { self.targets.next_due(self.is_alone()) },
             self.prober.next_due().filter(|_| !self.looks),
@@ -342,13 +349,14 @@ impl Gossip {
         let fitted = fit::fit(&self.tags);
         self.report_dropped_tags(fitted.dropped);
         let leaving = self.table.leaving;
-        let me = self.table.me();
+        let mut me = self.table.me();
         if me.meta == fitted.meta || leaving {
             return;
         }
         me.meta = fitted.meta;
         me.tags = fitted.tags;
         me.incarnation = me.incarnation.saturating_add(1);
+        drop(me);
         self.changed(&self.table.own.clone());
         self.tell_of_myself();
     }
@@ -356,35 +364,6 @@ impl Gossip {
     fn tell_of_myself(&mut self) {
         let own = self.table.own.clone();
         self.with_news(|table, news| news.tell(&own, &table.own_alive(), true));
-    }
-
-    /// Tells the others that this node is about to leave: what it says of
-    /// itself later, that it is gone, they then take for a leave and no failure.
-    pub fn announce_leave(&mut self, now: Timestamp) {
-        self.now = now;
-        if !self.table.leaving {
-            self.with_news(|table, news| table.announce_leave(now, news));
-            let intent = Packet::User(self.table.own_leave().encode());
-            self.tell_at_once(LEAVE_TOLD_AT_ONCE, &[intent]);
-        }
-    }
-
-    /// Tells the others at once that this node leaves, so that nobody needs to
-    /// wait for it. It goes on answering, as one that left.
-    pub fn leave(&mut self, now: Timestamp) {
-        self.announce_leave(now);
-        if self.table.myself().gone() {
-            return;
-        }
-        self.with_news(|table, news| table.leave(now, news));
-        // The intent again: it matters more than any other message of this node.
-        let packets = [Packet::User(self.table.own_leave().encode()), self.table.own_death()];
-        self.tell_at_once(LEAVE_TOLD_AT_ONCE, &packets);
-        let told = self.table.draw(&mut self.rng, LEAVE_TOLD, |_, member| member.present());
-        let told: Vec<_> = told.iter().map(|(_, member)| member.addr).collect();
-        for to in told {
-            self.dial(now, to, Purpose::Leave);
-        }
     }
 
     /// Sets what a member's status shows, by the cluster's verdict. It holds
@@ -406,6 +385,13 @@ impl Gossip {
     /// All known members by name, this node among them.
     pub fn members(&self) -> impl Iterator<Item = GossipMember> + '_ {
         self.table.members.iter().map(|(name, member)| member.shown(name))
+    }
+
+    /// The live members whose tag has this value.
+    pub fn alive_with<'a>(&'a self, tag: &'a str, value: &'a str) -> impl Iterator<Item = GossipMember> + 'a {
+        let fits = move |member: &Member| member.tags.get(tag).is_some_and(|shown| shown == value);
+        let alive = self.table.members.iter().filter(|(_, member)| member.status == GossipStatus::Alive);
+        alive.filter(move |(_, member)| fits(member)).map(|(name, member)| member.shown(name))
     }
 
     /// One of a member's tags.
@@ -457,6 +443,9 @@ impl Gossip {
         if news.name_taken && !self.table.leaving {
             self.sync_again();
         }
+        if let Some((at, tags)) = news.holder {
+            self.ask_holder(at, tags);
+        }
         let counters = &mut self.counters;
         counters.refuted += u64::from(news.refuted);
         counters.suspected += news.suspected;
@@ -469,6 +458,16 @@ impl Gossip {
         if before.leading_zeros() != counters.vetoed.leading_zeros() {
             let vetoed = counters.vetoed;
             tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
+        }
+    }
+
+    /// Somebody gossips with a key. Told at the first, the second, the fourth time and so on.
+    fn count_encrypted(&mut self, from: Option<SocketAddr>) {
+        self.counters.encrypted += 1;
+        let encrypted = self.counters.encrypted;
+        if encrypted.is_power_of_two() {
+            let from = from.map(tracing::field::display);
+            tracing::warn!(from, encrypted, "gossip came that is encrypted: this node has no key and drops it");
         }
     }
 

@@ -22,6 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const REJOIN: Duration = Duration::from_secs(2);
 /// Pause between two reports that the member table is full.
 const REPORT_FULL: Duration = Duration::from_secs(10);
+/// Time in which a node that will be no member learns that its name is in use.
+const NEW: Duration = Duration::from_secs(10);
 /// A member that has heard no leader for this long asks whether it is still in.
 pub(crate) const CUT_OFF: Duration = Duration::from_millis(500);
 
@@ -56,6 +58,8 @@ pub(crate) struct Joining {
     ask_at: Option<Timestamp>,
     asked: usize,
     rejoin_at: Timestamp,
+    /// Until then a node that will be no member has just begun.
+    new_until: Timestamp,
     is_leaving: bool,
     has_left: bool,
     is_refused: bool,
@@ -63,6 +67,8 @@ pub(crate) struct Joining {
     report_full_at: Timestamp,
     /// Nodes of a cluster whose names gossip shows at others' addresses, and their clusters.
     namesakes: BTreeMap<RaftId, String>,
+    /// Gossip showed a node in a cluster since this was last asked.
+    sees_cluster: bool,
     /// Other clusters of this one's name that were reported.
     duplicates: BTreeSet<String>,
     /// The cluster of the leader that this node answers before it has the state that names its own: a leader sends
@@ -82,11 +88,13 @@ impl Joining {
             ask_at: asks.then_some(now),
             asked: 0,
             rejoin_at: now + REJOIN,
+            new_until: now + NEW,
             is_leaving: false,
             has_left: false,
             is_refused: false,
             report_full_at: now,
             namesakes: BTreeMap::new(),
+            sees_cluster: false,
             duplicates: BTreeSet::new(),
             entering: None,
             is_restarting: false,
@@ -117,6 +125,11 @@ impl Joining {
         self.is_leaving || self.asks()
     }
 
+    /// Whether this node has just begun.
+    pub(crate) fn is_new(&self, now: Timestamp) -> bool {
+        now < self.new_until
+    }
+
     /// Whether this node asks to be let in when it is out.
     fn asks(&self) -> bool {
         self.ask_at.is_some() && !self.is_leaving && !self.is_looking()
@@ -133,6 +146,16 @@ impl Joining {
     /// Whether a node whose stream has just been introduced must be asked at once.
     pub(crate) fn asks_through(&self, is_out: bool) -> bool {
         self.asks() && is_out
+    }
+
+    /// Gossip shows a node in a cluster.
+    pub(crate) fn handle_cluster_seen(&mut self) {
+        self.sees_cluster = true;
+    }
+
+    /// Whether gossip showed one since the last call.
+    pub(crate) fn takes_cluster_seen(&mut self) -> bool {
+        std::mem::take(&mut self.sees_cluster)
     }
 
     /// Which of so many doors is asked next.

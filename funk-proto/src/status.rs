@@ -109,8 +109,9 @@ impl RaftStatus {
 /// One member as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Its name.
-    pub name: NodeName,
+    /// Its name. That of one whom only gossip knows may be none that a node
+    /// of this cluster could have: Serf names its agents after their hosts.
+    pub name: String,
     /// Its Raft id, if it is a candidate member.
     pub id: Option<RaftId>,
     /// Its present boot, if the cluster considers it up.
@@ -197,6 +198,8 @@ pub struct GossipCounters {
     pub oversized: u64,
     /// Dropped: wrong checksum.
     pub checksum: u64,
+    /// Dropped: encrypted, and this node has no key.
+    pub encrypted: u64,
     /// Dropped: records of another cluster's nodes.
     pub vetoed: u64,
     /// Dropped: decodes, but cannot be used.
@@ -217,7 +220,7 @@ impl GossipCounters {
     /// Everything that was dropped, except records of other clusters' nodes and late
     /// answers, which are no fault.
     pub fn dropped(&self) -> u64 {
-        self.malformed + self.oversized + self.checksum + self.unusable + self.no_room
+        self.malformed + self.oversized + self.checksum + self.encrypted + self.unusable + self.no_room
     }
 }
 

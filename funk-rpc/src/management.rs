@@ -67,7 +67,7 @@ fn number(count: impl TryInto<i32>) -> i32 {
 
 fn node_info(member: &MemberStatus) -> pb::NodeInfo {
     pb::NodeInfo {
-        node_id: member.name.to_string(),
+        node_id: member.name.clone(),
         raft_state: member.raft.as_str().into(),
         serf_state: member.gossip.as_str().into(),
         leader: member.leader,
@@ -113,7 +113,7 @@ impl<N: Runtime> ClusterManagement for Management<N> {
         let status = self.look().await?;
         let members = status.members.iter().filter(|member| member.raft != RaftStatus::None || member.shards > 0);
         let info = |member: &MemberStatus| pb::ShardInfo {
-            node_id: member.name.to_string(),
+            node_id: member.name.clone(),
             shard_count: number(member.shards),
             drained: member.drained,
         };
@@ -133,9 +133,9 @@ impl<N: Runtime> ClusterManagement for Management<N> {
         let status = self.look().await?;
         let alive = status.members.iter().filter(|member| member.gossip == GossipStatus::Alive);
         let endpoints = alive.flat_map(|member| {
-            let wanted = |name: &str| member.name.as_str().contains(&filter) || name.contains(&filter);
+            let wanted = |name: &str| member.name.contains(&filter) || name.contains(&filter);
             member.endpoints.iter().filter(move |(name, _)| wanted(name)).map(|(name, address)| pb::EndpointInfo {
-                node_id: member.name.to_string(),
+                node_id: member.name.clone(),
                 name: name.clone(),
                 address: address.to_string(),
             })

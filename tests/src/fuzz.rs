@@ -11,6 +11,7 @@ mod draw;
 mod gossip;
 mod journal;
 mod liveness;
+mod mdns;
 mod node;
 mod raft;
 mod seeds;
@@ -50,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     // A few bytes stand for a run of shards, up to the most that a cluster may have.
     Target { name: "snapshot", run: shards::snapshot, growth: 1_200, base: 256 * MIB },
     Target { name: "journal_files", run: journal::files, growth: 2_000, base: 2 * MIB },
+    // Names are expanded from pointers to them, in a packet of 9 KB at most.
+    Target { name: "mdns_message", run: mdns::message, growth: 1_000, base: MIB },
     Target { name: "node_inputs", run: node::inputs, growth: 4_000, base: 4 * MIB },
 ];
 

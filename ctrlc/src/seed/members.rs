@@ -14,8 +14,8 @@ pub(super) struct Members(BTreeMap<String, (GossipStatus, SocketAddr)>);
 impl Members {
     /// All but the node itself.
     pub(super) fn of(status: &Status) -> Self {
-        let others = status.members.iter().filter(|member| member.name != status.name);
-        let seen = others.filter_map(|member| Some((member.name.to_string(), (member.gossip, member.gossip_address?))));
+        let others = status.members.iter().filter(|member| member.name != status.name.as_str());
+        let seen = others.filter_map(|member| Some((member.name.clone(), (member.gossip, member.gossip_address?))));
         Self(seen.collect())
     }
 

@@ -55,8 +55,10 @@ impl Namesakes {
         if std::mem::replace(&mut self.conflicts, conflicts) == conflicts {
             return None;
         }
-        let others =
-            status.members.iter().filter(|member| member.gossip == GossipStatus::Alive && member.name != status.name);
+        let others = status
+            .members
+            .iter()
+            .filter(|member| member.gossip == GossipStatus::Alive && member.name != status.name.as_str());
         let others = others.filter_map(|member| member.gossip_address).take(MEMBERS_MAX);
         let others = others.chain(self.failed.iter().copied());
         let others = others.map(JoinAddress::Address).chain(self.join.iter().cloned());

@@ -119,7 +119,7 @@ pub fn a_joiner_minds_its_clusters_lease<R: Runtime>() {
 /// The addresses that a node's driver filled in, as the node tells them.
 pub(super) async fn address(cluster: &Cluster, endpoint: &str) -> SocketAddr {
     let status = cluster.status().await.expect("it runs");
-    let own = status.members.iter().find(|member| member.name == *cluster.name()).expect("it knows itself");
+    let own = status.members.iter().find(|member| member.name == cluster.name().as_str()).expect("it knows itself");
     *own.endpoints.get(endpoint).unwrap_or_else(|| panic!("{endpoint} is among {:?}", own.endpoints))
 }
 

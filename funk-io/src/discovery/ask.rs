@@ -86,7 +86,7 @@ impl Asker {
             self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
-                    if !read(&buffer[..length]).into_iter().all(&mut heard) {
+                    if !instances(&buffer[..length]).into_iter().all(&mut heard) {
                         return Ok(());
                     }
                 }
@@ -99,7 +99,8 @@ impl Asker {
 }
 
 /// The instances in an answer, those with all that is needed to reach them.
-fn read(bytes: &[u8]) -> Vec<Instance> {
+/// Any bytes will do: what is no answer has none.
+pub fn instances(bytes: &[u8]) -> Vec<Instance> {
     let Ok(packet) = Packet::parse(bytes) else { return Vec::new() };
     let mut services = Vec::new();
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
@@ -147,10 +148,10 @@ mod tests {
         let bytes = packet.build_bytes_vec().unwrap();
         let addresses = vec!["10.0.0.1:7".parse().unwrap()];
         let expected = Instance { cluster: "c".into(), kind: Kind::Serf, node: "n.1".into(), addresses };
-        assert_eq!(read(&bytes), [expected]);
+        assert_eq!(instances(&bytes), [expected]);
         for cut in 0..bytes.len() {
-            assert!(read(&bytes[..cut]).len() <= 1);
+            assert!(instances(&bytes[..cut]).len() <= 1);
         }
-        assert!(read(b"nonsense").is_empty());
+        assert!(instances(b"nonsense").is_empty());
     }
 }

@@ -3,17 +3,18 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent, ServiceInfo};
 
 use super::ask::Asker;
 use super::feed::{Feed, Sink};
 use super::instance::{Instance, Kind, SERVICE_TYPE, first_label, host, label, split};
+use super::late::{self, Ear, Link};
 use super::{Found, Next, Source};
 
 /// What every registration says besides where it is.
-const TXT: [(&str, &str); 2] = [("txtv", "0"), ("name", "clusterfunk cluster node")];
+pub(super) const TXT: [(&str, &str); 2] = [("txtv", "0"), ("name", "clusterfunk cluster node")];
 /// Time in which the nodes that are there at the start are asked for directly.
 const ASK_FOR: Duration = Duration::from_secs(1);
 /// Wait of a node without a cluster before it asks directly again.
@@ -24,6 +25,8 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Time for the goodbyes to be sent.
 const GOODBYE_MAX: Duration = Duration::from_millis(300);
+/// Time between two looks at whether the interface is still the same one.
+const LOOK: Duration = Duration::from_secs(2);
 /// Seconds between two looks at the addresses of this machine.
 const ADDRESS_CHECK_SECONDS: u32 = 30;
 
@@ -49,6 +52,8 @@ pub(super) struct Mdns {
 #[derive(Default)]
 struct Daemon {
     running: Option<ServiceDaemon>,
+    /// The node can be found.
+    registered: bool,
     dropped: bool,
 }
 
@@ -60,6 +65,8 @@ impl Mdns {
         if let IpAddr::V4(interface) = registration.serf.ip() {
             let asking = registration.clone();
             feed.work("funk-mdns-ask", move |sink| keep_asking(interface, &asking, &waits, sink))?;
+            let (late, shared) = (registration.clone(), Arc::clone(&daemon));
+            feed.work("funk-mdns-late", move |sink| keep_answering(interface, &late, &shared, sink))?;
         }
         let shared = Arc::clone(&daemon);
         feed.work("funk-mdns", move |sink| keep_watching(&registration, &shared, sink))?;
@@ -116,6 +123,61 @@ fn keep_asking(interface: Ipv4Addr, registration: &Registration, waits: &dyn Fn(
     }
 }
 
+/// Answers what the daemon leaves unanswered.
+fn keep_answering(interface: Ipv4Addr, registration: &Registration, shared: &Mutex<Daemon>, sink: &Sink) {
+    while !sink.is_dropped() {
+        // The asker tells of trouble with multicast already.
+        if let Err(error) = answer_late(interface, registration, shared, sink) {
+            tracing::debug!(%error, "late questions by multicast DNS are not answered");
+        }
+        if !sink.pause(LOOK) {
+            return;
+        }
+    }
+}
+
+/// Answers until the interface is another one.
+fn answer_late(
+    interface: Ipv4Addr,
+    registration: &Registration,
+    shared: &Mutex<Daemon>,
+    sink: &Sink,
+) -> io::Result<()> {
+    let (link, answer) = (Link::new(interface)?, late::answer(registration)?);
+    let (mut ear, mut buffer) = (Ear::new(registration), Vec::new());
+    let index = interface_index(interface.into());
+    let mut looked = Instant::now();
+    while !sink.is_dropped() {
+        let now = Instant::now();
+        if now.duration_since(looked) >= LOOK {
+            looked = now;
+            if interface_index(interface.into()) != index {
+                return Ok(());
+            }
+        }
+        if ear.due().is_some_and(|due| due <= now) {
+            ear.answered(now);
+            let daemon = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // Held until it is sent: nothing may follow the goodbye.
+            if daemon.registered && !daemon.dropped {
+                link.say(&answer)?;
+            }
+        }
+        let within = ear.due().map_or(LOOK, |due| due.saturating_duration_since(now)).min(LOOK);
+        if let Some(port) = link.hear(within, &mut buffer)? {
+            ear.hear(Instant::now(), port, &buffer);
+        }
+    }
+    Ok(())
+}
+
+/// Which interface has this address now; `None` if none has it. One that is
+/// created anew under the same name is another one.
+fn interface_index(ip: IpAddr) -> Option<u32> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    interfaces.into_iter().find(|interface| interface.ip() == ip)?.index
+}
+
 fn keep_watching(registration: &Registration, shared: &Mutex<Daemon>, sink: &Sink) {
     let mut pause = RETRY_MIN;
     loop {
@@ -134,6 +196,7 @@ fn watch(
     sink: &Sink,
     pause: &mut Duration,
 ) -> Result<(), mdns_sd::Error> {
+    let index = interface_index(registration.serf.ip());
     let daemon = start(registration.serf.ip())?;
     {
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,19 +205,34 @@ fn watch(
             return Ok(());
         }
         shared.running = Some(daemon.clone());
+        shared.registered = false;
     }
     let events = daemon.browse(SERVICE_TYPE)?;
     if !registration.after.is_zero() && !sink.pause(registration.after) {
         return Ok(());
     }
-    let (serf, service) = ((Kind::Serf, Some(registration.serf)), (Kind::Svc, registration.service));
-    for (kind, address) in [serf, service, (Kind::Mgmt, registration.management)] {
-        if let Some(address) = address {
-            daemon.register(registration.info(kind, address)?)?;
-        }
+    for (kind, address) in registration.endpoints() {
+        daemon.register(registration.info(kind, address)?)?;
     }
+    shared.lock().unwrap_or_else(PoisonError::into_inner).registered = true;
     *pause = RETRY_MIN;
-    while let Ok(event) = events.recv() {
+    let mut looked = Instant::now();
+    loop {
+        let event = events.recv_timeout(LOOK);
+        // The daemon knows interfaces by their numbers, and does not notice that one came back under another.
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if interface_index(registration.serf.ip()) != index {
+                tracing::info!(address = %registration.serf.ip(), "the interface is another one: mDNS begins anew on it");
+                drop(daemon.shutdown());
+                return Ok(());
+            }
+        }
+        let event = match event {
+            Ok(event) => event,
+            Err(_) if events.is_disconnected() => return Ok(()),
+            Err(_) => continue,
+        };
         let found = match event {
             ServiceEvent::ServiceResolved(service) => {
                 let addresses = service.addresses.iter();
@@ -171,7 +249,6 @@ fn watch(
             return Ok(());
         }
     }
-    Ok(())
 }
 
 /// A daemon on the one interface that has this address.
@@ -194,6 +271,13 @@ fn read(fullname: &str, addresses: Vec<SocketAddr>) -> Option<Instance> {
 }
 
 impl Registration {
+    /// What is registered.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (Kind, SocketAddr)> {
+        let others = [(Kind::Svc, self.service), (Kind::Mgmt, self.management)];
+        let others = others.into_iter().filter_map(|(kind, address)| Some((kind, address?)));
+        std::iter::once((Kind::Serf, self.serf)).chain(others)
+    }
+
     fn info(&self, kind: Kind, address: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
         let name = label(&self.cluster, kind, &self.node);
         let host = host(&self.cluster, &self.node);
@@ -203,13 +287,63 @@ impl Registration {
         Ok(info)
     }
 
-    /// What to tell of an instance: gossip addresses of other nodes of this cluster.
-    fn up(&self, instance: Instance) -> Option<Found> {
-        let ours = instance.cluster == self.cluster && instance.kind == Kind::Serf && instance.node != self.node;
+    /// What to tell of an instance: gossip addresses of other nodes of this
+    /// cluster. One that has this node's name is another if it is elsewhere.
+    fn up(&self, mut instance: Instance) -> Option<Found> {
+        let ours = instance.cluster == self.cluster && instance.kind == Kind::Serf;
+        instance.addresses.retain(|address| *address != self.serf && !is_link_local(address.ip()));
         (ours && !instance.addresses.is_empty()).then(|| Found::Up {
             instance: label(&instance.cluster, instance.kind, &instance.node),
             node: Some(instance.node),
             addresses: instance.addresses,
         })
+    }
+}
+
+/// Whether an address means something only on a link that it does not name.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(node: &str, addresses: &[&str]) -> Option<Vec<SocketAddr>> {
+        let registration = Registration {
+            cluster: "c".into(),
+            node: "n1".into(),
+            serf: "10.0.0.1:7".parse().unwrap(),
+            service: None,
+            management: None,
+            after: Duration::ZERO,
+        };
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let instance = Instance { cluster: "c".into(), kind: Kind::Serf, node: node.into(), addresses };
+        match registration.up(instance)? {
+            Found::Up { addresses, .. } => Some(addresses),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_node_of_the_same_name_elsewhere_is_found_and_this_one_is_not() {
+        assert_eq!(up("n1", &["10.0.0.1:7"]), None);
+        assert_eq!(up("n1", &["10.0.0.2:7"]), Some(vec!["10.0.0.2:7".parse().unwrap()]));
+        assert_eq!(up("n1", &["10.0.0.1:9"]), Some(vec!["10.0.0.1:9".parse().unwrap()]));
+        // The daemon may take both for one instance with two addresses.
+        assert_eq!(up("n1", &["10.0.0.1:7", "10.0.0.2:7"]), Some(vec!["10.0.0.2:7".parse().unwrap()]));
+    }
+
+    #[test]
+    fn link_local_addresses_are_passed_over() {
+        assert_eq!(up("n2", &["[fe80::1]:7"]), None);
+        assert_eq!(up("n2", &["[fe80::1]:7", "[fd00::1]:7"]), Some(vec!["[fd00::1]:7".parse().unwrap()]));
+    }
+
+    #[test]
+    fn an_interface_is_known_by_its_number() {
+        assert!(interface_index(Ipv4Addr::LOCALHOST.into()).is_some());
+        assert_eq!(interface_index(Ipv4Addr::new(192, 0, 2, 1).into()), None);
     }
 }

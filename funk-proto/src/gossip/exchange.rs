@@ -1,21 +1,25 @@
 //! Streams: push/pulls that this node begins or answers, pings, and the join
 //! addresses.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::member::Life;
+use super::merging::Side;
 use super::news::News;
 use super::{Exchange, Gossip, GossipOutput, Purpose};
 use crate::id::ConnId;
 use crate::limits::GOSSIP_STREAM_TIMEOUT;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::gossip::{self, BadMessage, Packet, Ping, PushPull, SerfState};
+use crate::wire::gossip::{self, BadMessage, Packet, Ping};
 
 /// Wait before a push/pull is tried again that failed, or that found this
 /// node's name taken by a node that may be dead.
 const AGAIN_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
+/// What somebody with a key is told.
+const NO_KEY: &str = "gossip is not encrypted here: start without a key to join this cluster";
 /// Characters kept of an error that a peer sent.
 const ERROR_CHARS_MAX: usize = 200;
 /// Time for each member that may call on a newcomer, and members beyond which it grows no more.
@@ -27,10 +31,13 @@ impl Gossip {
     /// already waits a little, so that not all of them call on a newcomer
     /// together, and tries only where no member is that it knows to be alive.
     /// Its own address is left out, and so are those over
-    /// [`crate::limits::JOIN_ADDRESSES_MAX`].
+    /// [`crate::limits::JOIN_ADDRESSES_MAX`], and link-local ones of IPv6 that
+    /// do not name their link.
     pub fn join(&mut self, now: Timestamp, addresses: Vec<SocketAddr>) {
         self.now = now;
         let own = self.table.myself().addr;
+        let reachable = |address: &SocketAddr| !is_link_local(address);
+        let addresses: Vec<SocketAddr> = addresses.into_iter().filter(reachable).collect();
         let spread = if self.is_alone() { Duration::ZERO } else { self.call_spread() };
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.targets.add(now, address, spread, &mut self.rng);
@@ -48,17 +55,18 @@ impl Gossip {
         }
     }
 
+    /// Takes a stream message that is no push/pull.
+    pub(super) fn take_short(&mut self, now: Timestamp, side: Side, message: &[u8]) -> Result<(), BadMessage> {
+        match side {
+            Side::Accepted(conn) => self.serve(conn, message),
+            Side::Answer(exchange) => self.take_answer(now, exchange, message),
+            Side::Dialled(_) => Ok(()),
+        }
+    }
+
     /// Answers the one message of an accepted stream.
-    pub(super) fn serve(&mut self, now: Timestamp, conn: ConnId, message: &[u8]) -> Result<(), BadMessage> {
+    fn serve(&mut self, conn: ConnId, message: &[u8]) -> Result<(), BadMessage> {
         match message.first() {
-            Some(&gossip::PUSH_PULL) => {
-                let (request, state) = decode(message)?;
-                let bytes = self.table.push_pull(request.join).encode();
-                self.outputs.push_back(GossipOutput::Reply { conn, bytes });
-                if !request.nodes.is_empty() {
-                    self.merge(now, &request, state.as_ref());
-                }
-            }
             Some(&gossip::PING) => {
                 let ping = Ping::decode(message)?;
                 self.outputs.push_back(if ping.node.is_empty() || ping.node == self.table.own {
@@ -66,6 +74,10 @@ impl Gossip {
                 } else {
                     GossipOutput::Close { conn }
                 });
+            }
+            Some(&gossip::ENCRYPTED) => {
+                self.count_encrypted(None);
+                self.outputs.push_back(GossipOutput::Reply { conn, bytes: gossip::encode_error(NO_KEY) });
             }
             Some(&gossip::USER) => {
                 self.counters.unexpected += 1;
@@ -76,16 +88,8 @@ impl Gossip {
         Ok(())
     }
 
-    fn merge(&mut self, now: Timestamp, push_pull: &PushPull, state: Option<&SerfState>) -> Found {
-        self.counters.push_pulls += 1;
-        self.with_news(|table, news| {
-            table.merge(now, &push_pull.nodes, state, news);
-            Found::of(news)
-        })
-    }
-
     /// Takes the answer to what this node sent on a stream.
-    pub(super) fn take_answer(&mut self, now: Timestamp, exchange: Exchange, message: &[u8]) -> Result<(), BadMessage> {
+    fn take_answer(&mut self, now: Timestamp, exchange: Exchange, message: &[u8]) -> Result<(), BadMessage> {
         if let Purpose::Ping(sequence) = exchange.purpose {
             match Packet::decode(message)? {
                 Packet::Ack { sequence: echo, .. } if echo == sequence => self.handle_stream_ack(sequence),
@@ -93,13 +97,25 @@ impl Gossip {
             }
             return Ok(());
         }
-        if message.first() == Some(&gossip::ERROR) {
-            let text: String = gossip::decode_error(message)?.chars().take(ERROR_CHARS_MAX).collect();
-            self.failed(now, exchange, text);
+        if message.first() == Some(&gossip::ENCRYPTED) {
+            self.count_encrypted(Some(exchange.to));
+            self.failed(now, exchange, "gossip is encrypted there, and this node has no key".into());
             return Ok(());
         }
-        let (answer, state) = decode(message)?;
-        let found = self.merge(now, &answer, state.as_ref());
+        if message.first() != Some(&gossip::ERROR) {
+            return Err(BadMessage::Malformed("a push/pull"));
+        }
+        let text: String = gossip::decode_error(message)?.chars().take(ERROR_CHARS_MAX).collect();
+        self.failed(now, exchange, text);
+        Ok(())
+    }
+
+    /// The answer to a push/pull that this node began is merged.
+    pub(super) fn merged(&mut self, now: Timestamp, exchange: Exchange, found: &Found) {
+        if let Purpose::Ping(_) = exchange.purpose {
+            self.counters.unexpected += 1;
+            return;
+        }
         if found.others == 0 {
             let reason = match found {
                 Found { vetoed: 1.., .. } => "only members of another cluster are there",
@@ -107,7 +123,7 @@ impl Gossip {
                 _ => "no other member is known there",
             };
             self.failed(now, exchange, reason.into());
-            return Ok(());
+            return;
         }
         if exchange.purpose == Purpose::Join {
             self.targets.ended(now, exchange.to, true, &mut self.rng);
@@ -119,7 +135,6 @@ impl Gossip {
         if exchange.purpose != Purpose::Leave {
             self.outputs.push_back(GossipOutput::Joined { address: exchange.to });
         }
-        Ok(())
     }
 
     pub(super) fn failed(&mut self, now: Timestamp, exchange: Exchange, reason: String) {
@@ -137,12 +152,12 @@ impl Gossip {
     /// Whether all join addresses are to be tried soon: until one worked, and
     /// again when nobody else is left. A node never settles for being alone.
     pub(super) fn is_alone(&self) -> bool {
-        !self.joined || self.table.present_others().next().is_none()
+        !self.joined || !self.table.has_company()
     }
 
     /// Time over which the members that hear of a newcomer spread their calls.
     pub(super) fn call_spread(&self) -> Duration {
-        let members = self.table.present_others().take(SPREAD_MEMBERS_MAX).count();
+        let members = self.table.company().min(SPREAD_MEMBERS_MAX);
         SPREAD_STEP * u32::try_from(members).unwrap_or(u32::MAX)
     }
 
@@ -151,8 +166,14 @@ impl Gossip {
             return;
         }
         let alone = self.is_alone();
-        for to in self.targets.due(now, alone) {
-            if !alone && self.table.present_others().any(|member| member.addr == to) {
+        let due = self.targets.due(now, alone);
+        let members: BTreeSet<SocketAddr> = if alone || due.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.table.present_others().map(|member| member.addr).filter(|at| due.contains(at)).collect()
+        };
+        for to in due {
+            if members.contains(&to) {
                 self.targets.postpone(now, to, &mut self.rng);
                 continue;
             }
@@ -186,7 +207,7 @@ impl Gossip {
         self.next_reconnect = now + self.timing.reconnect_interval;
         let failed = |member: &&super::Member| member.gone() && member.status == GossipStatus::Failed;
         let lost = self.table.others().map(|(_, member)| member).filter(failed).count() as u64;
-        let there = self.table.present_others().count() as u64 + 1;
+        let there = self.table.company() as u64 + 1;
         if lost == 0 || self.looks || self.table.leaving || self.rng.below(there) >= lost {
             return;
         }
@@ -201,7 +222,7 @@ impl Gossip {
     /// would hear from there only with the next repeated push/pull.
     pub(super) fn ask_who_knows_me(&mut self, at: SocketAddr) {
         let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Reconnect);
-        let knows = self.table.present_others().next().is_some();
+        let knows = self.table.has_company();
         if !busy && !knows && !self.looks && !self.table.leaving {
             self.dial(self.now, at, Purpose::Reconnect);
         }
@@ -221,34 +242,33 @@ impl Gossip {
         let conn = self.dials.next();
         self.exchanges.insert(conn, Exchange { to, purpose, deadline: now + GOSSIP_STREAM_TIMEOUT });
         self.outputs.push_back(GossipOutput::Dial { conn, to });
-        let bytes = match purpose {
-            Purpose::Join if self.looks => gossip::look_request(),
-            _ => self.table.push_pull(matches!(purpose, Purpose::Join | Purpose::Reconnect)).encode(),
-        };
-        self.outputs.push_back(GossipOutput::Message { conn, bytes });
+        match purpose {
+            Purpose::Join if self.looks => self.tell_nothing(conn),
+            _ => self.tell(now, conn, matches!(purpose, Purpose::Join | Purpose::Reconnect)),
+        }
         conn
     }
 }
 
 /// Whom a push/pull spoke of.
-#[derive(Debug)]
-struct Found {
+#[derive(Debug, Default)]
+pub(super) struct Found {
     others: u64,
     vetoed: u64,
     name_taken: bool,
 }
 
 impl Found {
-    fn of(news: &News) -> Self {
-        Self { others: news.others, vetoed: news.vetoed, name_taken: news.name_taken }
+    pub(super) fn add(&mut self, news: &News) {
+        self.others += news.others;
+        self.vetoed += news.vetoed;
+        self.name_taken |= news.name_taken;
     }
 }
 
-/// A push/pull and its Serf state, both or neither.
-fn decode(message: &[u8]) -> Result<(PushPull, Option<SerfState>), BadMessage> {
-    let push_pull = PushPull::decode(message)?;
-    let state = if push_pull.user_state.is_empty() { None } else { Some(SerfState::decode(&push_pull.user_state)?) };
-    Ok((push_pull, state))
+/// Whether an address means nothing without the link that it is on, which it does not name.
+fn is_link_local(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(at) if at.ip().is_unicast_link_local() && at.scope_id() == 0)
 }
 
 /// What a stream says of its end, for people.

@@ -43,6 +43,11 @@ impl Intents {
         self.0.remove(name).map(|(time, wish, _)| (time, wish))
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn expire(&mut self, now: Timestamp, after: Duration) {
         self.0.retain(|_, (_, _, kept)| now.since(*kept) < after);
     }

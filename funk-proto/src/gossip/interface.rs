@@ -67,6 +67,13 @@ pub enum GossipOutput {
     Changed(String),
     /// A node is not taken in, since a live member at another address has its name. The tags that it shows.
     Namesake(BTreeMap<String, String>),
+    /// A live node at another address has this node's name.
+    NameHeld {
+        /// Where it is.
+        address: SocketAddr,
+        /// The tags that it is presented with.
+        tags: BTreeMap<String, String>,
+    },
     /// A join address did not answer; it is tried again as long as it is needed.
     JoinFailed {
         /// The address.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::broadcast::{Broadcast, Tier};
-use crate::time::Timestamp;
+use super::rules::Claim;
 use crate::wire::gossip::{Packet, SerfMessage};
 
 /// What follows from something heard.
@@ -41,12 +41,18 @@ pub(super) struct News {
     pub refuted: u32,
     /// Another node is known by this node's name.
     pub name_taken: bool,
-    /// Who can be forgotten for newcomers, the one gone longest last. Sorted
-    /// once for a merge: a peer decides how many newcomers it has.
-    pub evictable: Option<Vec<(Timestamp, Bytes)>>,
+    /// Where it is, and what it shows.
+    pub holder: Option<(SocketAddr, BTreeMap<String, String>)>,
 }
 
 impl News {
+    /// Another node is presented by this node's name.
+    pub(super) fn name_is_held(&mut self, claim: Claim) {
+        self.name_taken = true;
+        self.conflicts += 1;
+        self.holder = Some((claim.addr, claim.tags));
+    }
+
     /// To be told to everybody: what is said of a node's life.
     pub(super) fn tell(&mut self, about: &Bytes, packet: &Packet, urgent: bool) {
         let (about, bytes) = (about.clone(), packet.encode());

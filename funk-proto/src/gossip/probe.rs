@@ -77,7 +77,15 @@ impl Prober {
             return;
         }
         let at = usize::try_from(rng.below(self.list.len() as u64 + 1)).expect("below a length in memory");
-        self.list.insert(at, name);
+        // Whoever had the place goes last: moving all behind it would cost more with each newcomer.
+        self.list.push(name);
+        let last = self.list.len() - 1;
+        self.list.swap(at, last);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// The next name of this round; `None` when the round is over.

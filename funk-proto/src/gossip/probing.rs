@@ -68,7 +68,7 @@ impl Gossip {
         }
     }
 
-    fn ping(&self, sequence: u32, node: Bytes) -> Packet {
+    pub(super) fn ping(&self, sequence: u32, node: Bytes) -> Packet {
         let source = Some(self.table.myself().addr);
         Packet::Ping { sequence, node, source, source_node: self.table.own.clone() }
     }
@@ -159,6 +159,8 @@ impl Gossip {
             }
         } else if let Some(RelayEnd { asker, sequence }) = self.prober.relay_answered(sequence) {
             self.send(asker, &Packet::Ack { sequence, payload: Bytes::new() });
+        } else if self.holder_answers(sequence) {
+            // Nothing else is to be learned from it.
         } else {
             self.counters.unexpected += 1;
         }

@@ -23,6 +23,22 @@ impl Recent {
         Self { slots: vec![Slot::default(); GOSSIP_RECENT_TIMES], bytes: 0 }
     }
 
+    /// What was seen last, oldest first: up to so many bytes of it.
+    pub(super) fn latest(&self, bytes_max: usize) -> Vec<(u64, &[Bytes])> {
+        let filled = self.slots.iter().filter(|slot| !slot.seen.is_empty());
+        let mut latest: Vec<_> = filled.map(|slot| (slot.time, &slot.seen[..])).collect();
+        latest.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
+        let mut bytes = 0;
+        let fit = latest.iter().take_while(|(_, seen)| {
+            bytes += seen.iter().map(Bytes::len).sum::<usize>();
+            bytes <= bytes_max
+        });
+        let fit = fit.count();
+        latest.truncate(fit);
+        latest.reverse();
+        latest
+    }
+
     /// Whether `what` of this `time` is seen for the first time, at the clock's
     /// present time. What there is no room for counts as seen.
     pub(super) fn is_fresh(&mut self, clock: u64, time: u64, what: &Bytes) -> bool {

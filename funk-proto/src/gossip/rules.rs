@@ -28,9 +28,14 @@ use crate::wire::gossip::{Accusation, Alive, NodeRecord, Packet, decode_tags};
 
 /// The tag by which clusters stay apart.
 pub(super) const CLUSTER_TAG: &str = "meta.clusterName";
-/// Incarnations above this are no count of anything: following one could leave
-/// no room to refute the next accusation.
-const INCARNATION_MAX: u32 = u32::MAX / 2;
+/// Incarnations up to this are counts, and are followed at once.
+const INCARNATIONS_COUNTED: u32 = u32::MAX / 2;
+/// How far one message may move a known incarnation above that. It takes some
+/// 134 million of them, each heard and answered, to use incarnations up.
+const INCARNATION_STEP: u32 = 16;
+/// How far above them this node itself goes to outbid one lie: more than others follow, since it may have missed many,
+/// and so little that whoever follows anything, as agents do, can still be told of changes.
+const INCARNATION_OWN_STEP: u32 = 1 << 16;
 /// Dead nodes that are told of their death at once, of all that one message
 /// presents: it is the peer who decides how many that are.
 const ANSWERS_MAX: usize = 8;
@@ -78,7 +83,7 @@ impl Claim {
 
     fn checked(self) -> Option<Self> {
         let named = (1..=GOSSIP_NAME_BYTES_MAX).contains(&self.name.len());
-        (named && (1..=INCARNATION_MAX).contains(&self.incarnation)).then_some(self)
+        (named && self.incarnation > 0).then_some(self)
     }
 
     /// The member that this presents, new and alive.
@@ -88,7 +93,7 @@ impl Claim {
             meta: self.meta,
             tags: self.tags,
             versions: self.versions,
-            incarnation: self.incarnation,
+            incarnation: follow(0, self.incarnation),
             life: Life::Alive,
             since: now,
             status: GossipStatus::Alive,
@@ -103,15 +108,15 @@ impl Table {
     /// A node lives, and this is how it presents itself.
     pub(super) fn hear_alive(&mut self, now: Timestamp, claim: Claim, news: &mut News) {
         if claim.name == self.own {
-            return self.hear_of_me(now, &claim, news);
+            return self.hear_of_me(claim, news);
         }
         if self.is_foreign(&claim.tags) {
             news.vetoed += 1;
             return;
         }
         let name = claim.name.clone();
-        let Some(known) = self.members.get_mut(&name) else {
-            if self.make_room(news) {
+        let Some(mut known) = self.members.get_mut(&name) else {
+            if self.make_room() {
                 let (status, status_time) = self.first_status(&name);
                 let member = Member { status, status_time, ..claim.into_member(now) };
                 self.members.insert(name.clone(), member);
@@ -124,7 +129,7 @@ impl Table {
         };
         let forgotten = known.life == Life::Forgotten;
         let moved = !forgotten && known.addr != claim.addr;
-        if moved && !may_be_replaced(now, known, self.timing.reclaim) {
+        if moved && !may_be_replaced(now, &known, self.timing.reclaim) {
             news.conflicts += 1;
             if news.namesakes.len() < NAMESAKES_MAX {
                 news.namesakes.push(claim.tags);
@@ -145,8 +150,11 @@ impl Table {
             known.set_status(now, GossipStatus::Alive);
             known.prune = false;
         }
-        (known.addr, known.versions, known.incarnation) = (claim.addr, claim.versions, claim.incarnation);
+        known.incarnation =
+            if moved { follow(0, claim.incarnation) } else { follow(known.incarnation, claim.incarnation) };
+        (known.addr, known.versions) = (claim.addr, claim.versions);
         (known.meta, known.tags) = (claim.meta, claim.tags);
+        drop(known);
         self.suspicions.cancel(&name);
         if back {
             news.newcomers.push(name.clone());
@@ -167,21 +175,19 @@ impl Table {
 
     /// A node is suspected by somebody.
     pub(super) fn hear_suspect(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
-        let Accusation { incarnation, node, from } = accusation;
-        if !self.is_news(accusation, news) {
-            return;
-        }
+        let Some(accusation) = self.news_of(accusation) else { return };
+        let Accusation { incarnation, node, from } = &accusation;
         if self.suspicions.contains(node) {
             if self.suspicions.confirm(node, from) {
                 news.tell(node, &Packet::Suspect(accusation.clone()), false);
             }
             return;
         }
-        let nodes = self.nodes();
-        let Some(known) = self.members.get_mut(node).filter(|known| known.life == Life::Alive) else { return };
         if *node == self.own {
             return self.refute(*incarnation, news);
         }
+        let nodes = self.nodes();
+        let Some(mut known) = self.members.get_mut(node).filter(|known| known.life == Life::Alive) else { return };
         known.incarnation = *incarnation;
         known.set_life(now, Life::Suspect);
         self.suspicions.begin(now, node, from, nodes, &self.timing);
@@ -192,14 +198,12 @@ impl Table {
 
     /// A node is dead, or left, if it says so itself.
     pub(super) fn hear_dead(&mut self, now: Timestamp, accusation: &Accusation, news: &mut News) {
-        let Accusation { incarnation, node, from } = accusation;
-        if !self.is_news(accusation, news) {
-            return;
-        }
-        let Some(known) = self.members.get_mut(node).filter(|known| !known.gone()) else { return };
+        let Some(accusation) = self.news_of(accusation) else { return };
+        let Accusation { incarnation, node, from } = &accusation;
         if *node == self.own {
             return self.refute(*incarnation, news);
         }
+        let Some(mut known) = self.members.get_mut(node).filter(|known| !known.gone()) else { return };
         known.incarnation = *incarnation;
         known.set_life(now, if from == node { Life::Left } else { Life::Dead });
         match known.status {
@@ -214,16 +218,15 @@ impl Table {
         news.changed.insert(node.clone());
     }
 
-    /// Whether the accused is known, and the accusation not older than what is known.
-    fn is_news(&self, accusation: &Accusation, news: &mut News) -> bool {
-        // The incarnation that refutes it must itself be one that others accept.
-        if accusation.incarnation >= INCARNATION_MAX {
-            news.unusable += 1;
-            return false;
+    /// The accusation as it is believed, if the accused is known and it is not older than what is known.
+    fn news_of(&self, accusation: &Accusation) -> Option<Accusation> {
+        let known = self.members.get(&accusation.node).filter(|known| known.life != Life::Forgotten)?;
+        let newer = accusation.incarnation >= known.incarnation || planted(Mutant::OldAccusationAccepted);
+        if accusation.node == self.own {
+            return (newer || may_be_behind(known.incarnation)).then(|| accusation.clone());
         }
-        let known = self.members.get(&accusation.node);
-        let newer = |known: u32| accusation.incarnation >= known || planted(Mutant::OldAccusationAccepted);
-        known.is_some_and(|known| known.life != Life::Forgotten && newer(known.incarnation))
+        let incarnation = follow(known.incarnation, accusation.incarnation);
+        newer.then(|| Accusation { incarnation, ..accusation.clone() })
     }
 
     /// A suspect answers neither this node nor a helper, and where it listened nobody does any more.
@@ -241,15 +244,15 @@ impl Table {
     }
 
     /// Somebody presents this node.
-    fn hear_of_me(&mut self, _now: Timestamp, claim: &Claim, news: &mut News) {
+    fn hear_of_me(&mut self, claim: Claim, news: &mut News) {
         let me = self.myself();
         if claim.addr != me.addr {
-            news.name_taken = true;
-            news.conflicts += 1;
+            news.name_is_held(claim);
             return;
         }
         let same = claim.meta == me.meta && claim.versions == me.versions;
-        if me.gone() || claim.incarnation < me.incarnation || claim.incarnation == me.incarnation && same {
+        let older = claim.incarnation < me.incarnation && !may_be_behind(me.incarnation);
+        if me.gone() || older || claim.incarnation <= me.incarnation && same {
             return;
         }
         self.refute(claim.incarnation, news);
@@ -257,19 +260,31 @@ impl Table {
 
     /// Answers a wrong view of this node with a newer one.
     fn refute(&mut self, incarnation: u32, news: &mut News) {
-        let me = self.me();
-        if me.gone() {
+        if self.myself().gone() || planted(Mutant::RefutationLost) {
             return;
         }
-        if planted(Mutant::RefutationLost) {
-            return;
-        }
-        me.incarnation = me.incarnation.max(incarnation) + 1;
-        tracing::debug!(incarnation = me.incarnation, "answered an accusation of this node");
+        let own = self.myself().incarnation;
+        let believed = incarnation.min(INCARNATIONS_COUNTED.max(own).saturating_add(INCARNATION_OWN_STEP));
+        let incarnation = own.max(believed).saturating_add(1);
+        self.me().incarnation = incarnation;
+        tracing::debug!(incarnation, "answered an accusation of this node");
         news.refuted += 1;
         let own = self.own.clone();
         news.tell(&own, &self.own_alive(), true);
     }
+}
+
+/// What is held of an incarnation that was heard of, where `known` is the one before: itself, or not far above those
+/// that are counted. So nobody but the member itself can run ahead of its answers, and the highest of all numbers
+/// leaves room for many.
+fn follow(known: u32, heard: u32) -> u32 {
+    heard.min(INCARNATIONS_COUNTED.max(known.saturating_add(INCARNATION_STEP)))
+}
+
+/// Whether others may believe in a lower incarnation of this node than its own, though they heard of it: above those
+/// that are counted they follow in steps.
+fn may_be_behind(own: u32) -> bool {
+    own > INCARNATIONS_COUNTED
 }
 
 fn name(bytes: &Bytes) -> std::borrow::Cow<'_, str> {

@@ -8,10 +8,11 @@ use bytes::Bytes;
 
 use super::Gossip;
 use super::broadcast::{Broadcast, Tier};
-use crate::limits::GOSSIP_EVENT_BYTES_MAX;
+use super::member::Member;
+use crate::limits::{GOSSIP_EVENT_BYTES_MAX, GOSSIP_RELAYED_BYTES_MAX};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::gossip::{Filter, Holder, Packet, Query, QueryResponse, SerfMessage};
+use crate::wire::gossip::{Holder, Packet, Query, QueryResponse, Relay, SerfMessage, encode_event};
 
 /// The query by which an agent asks whether we are there: the ack answers it.
 const PING: &[u8] = b"_serf_ping";
@@ -37,14 +38,11 @@ impl Gossip {
                 }
             }
             SerfMessage::UserEvent(event) => {
-                if !self.table.event_clock.witness(event.time) || message.len() > GOSSIP_EVENT_BYTES_MAX {
-                    self.counters.unusable += 1;
-                } else if self.recent_events.is_fresh(self.table.event_clock.time(), event.time, message) {
-                    self.counters.user_events += 1;
+                if self.hear_event(event.time, &event.name, &event.payload) {
                     self.pass_on(Tier::Event, message);
                 }
             }
-            SerfMessage::Query(query) => self.handle_query(&query, message),
+            SerfMessage::Query(query) => self.handle_query(now, &query, message),
             SerfMessage::Relay(relay) => {
                 let packet = Packet::User(relay.message);
                 self.send_compound(relay.dest, crate::wire::gossip::Compound::with_first(packet.encode()), false);
@@ -56,13 +54,25 @@ impl Gossip {
         }
     }
 
+    /// Takes in a user event, from gossip or from a push/pull. True if it is news.
+    pub(super) fn hear_event(&mut self, time: u64, name: &[u8], payload: &[u8]) -> bool {
+        if !self.table.event_clock.witness(time) || name.len() + payload.len() > GOSSIP_EVENT_BYTES_MAX {
+            self.counters.unusable += 1;
+            return false;
+        }
+        let event = encode_event(name, payload);
+        let fresh = self.recent_events.is_fresh(self.table.event_clock.time(), time, &event);
+        self.counters.user_events += u64::from(fresh);
+        fresh
+    }
+
     /// Passes a message on as it came.
     fn pass_on(&mut self, tier: Tier, message: &Bytes) {
         let bytes = Packet::User(message.clone()).encode();
         self.broadcasts.push(Broadcast { tier, about: Bytes::new(), bytes, urgent: false });
     }
 
-    fn handle_query(&mut self, query: &Query, message: &Bytes) {
+    fn handle_query(&mut self, now: Timestamp, query: &Query, message: &Bytes) {
         if !self.table.query_clock.witness(query.time) || message.len() > GOSSIP_EVENT_BYTES_MAX {
             self.counters.unusable += 1;
             return;
@@ -75,12 +85,9 @@ impl Gossip {
         if query.flags & Query::NO_REBROADCAST == 0 {
             self.pass_on(Tier::Query, message);
         }
-        let meant = query.filters.iter().all(|filter| match filter {
-            Filter::Nodes(names) => names.contains(&self.table.own),
-            // Nothing here reads regular expressions.
-            Filter::Tag { .. } | Filter::Other(_) => false,
-        });
-        if !meant || self.table.leaving {
+        let meant = self.filters.let_through(now, &query.filters, &self.table.own, self.table.myself());
+        self.counters.no_room += u64::from(meant.is_none());
+        if meant != Some(true) || self.table.leaving {
             return;
         }
         if query.flags & Query::WANT_ACK != 0 || &query.name[..] == PING {
@@ -101,7 +108,30 @@ impl Gossip {
     fn answer(&mut self, query: &Query, flags: u32, payload: Bytes) {
         let (time, id, from) = (query.time, query.id, self.table.own.clone());
         let to: SocketAddr = query.source;
-        self.send_serf(to, &SerfMessage::QueryResponse(QueryResponse { time, id, from, flags, payload }));
+        let answer = SerfMessage::QueryResponse(QueryResponse { time, id, from, flags, payload });
+        self.send_serf(to, &answer);
+        self.relay(query, answer.encode());
+    }
+
+    /// Sends an answer through others as well, as many as the asker wants: datagrams get lost.
+    fn relay(&mut self, query: &Query, message: Bytes) {
+        let factor = usize::from(query.relay_factor);
+        if factor == 0 || self.table.members.len() <= factor {
+            return;
+        }
+        let relay = Relay { dest: query.source, dest_name: query.source_node.clone(), message };
+        let relay = SerfMessage::Relay(relay);
+        if relay.encode().len() > GOSSIP_RELAYED_BYTES_MAX {
+            return;
+        }
+        // Old agents cannot pass it on.
+        let able =
+            |member: &Member| member.status == GossipStatus::Alive && !member.gone() && member.understands_checksums();
+        let through = self.table.draw(&mut self.rng, factor, |_, member| able(member));
+        let through: Vec<_> = through.iter().map(|(_, member)| member.addr).collect();
+        for to in through {
+            self.send_serf(to, &relay);
+        }
     }
 }
 

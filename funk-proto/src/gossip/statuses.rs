@@ -29,7 +29,7 @@ impl Table {
             news.unusable += 1;
             return false;
         }
-        let Some(known) = self.members.get_mut(name) else { return self.keep(now, name, time, Wish::Join, news) };
+        let Some(mut known) = self.members.get_mut(name) else { return self.keep(now, name, time, Wish::Join, news) };
         if time <= known.status_time {
             return false;
         }
@@ -66,7 +66,7 @@ impl Table {
     }
 
     fn take_leave(&mut self, now: Timestamp, name: &Bytes, time: u64, prune: bool, news: &mut News) {
-        let Some(known) = self.members.get_mut(name) else { return };
+        let Some(mut known) = self.members.get_mut(name) else { return };
         known.status_time = time;
         known.prune |= prune;
         match known.status {
@@ -80,16 +80,19 @@ impl Table {
     /// A push/pull says that a member left.
     pub(super) fn merge_leave(&mut self, now: Timestamp, name: &Bytes, time: u64, news: &mut News) {
         let (own, leaving) = (*name == self.own, self.leaving);
-        let Some(known) = self.members.get(name) else {
-            self.keep(now, name, time.saturating_add(1), Wish::Leave, news);
-            return;
-        };
         // A leave counts a little later than the member's last join. Where both
         // sides know it, adding to it would raise it with every exchange.
-        let time = if known.status == GossipStatus::Left { time } else { time.saturating_add(1) };
+        let left = self.members.get(name).is_some_and(|known| known.status == GossipStatus::Left);
+        let time = if left { time } else { time.saturating_add(1) };
         if !self.member_clock.witness(time) {
             news.unusable += 1;
-        } else if time <= known.status_time || own && leaving {
+            return;
+        }
+        let Some(known) = self.members.get(name) else {
+            self.keep(now, name, time, Wish::Leave, news);
+            return;
+        };
+        if time <= known.status_time || own && leaving {
             // Known already, or older than what is known.
         } else if own {
             self.issue_join(news);
@@ -100,27 +103,28 @@ impl Table {
 
     /// A push/pull says that a member joined, or is about to leave.
     pub(super) fn merge_join(&mut self, now: Timestamp, name: &Bytes, time: u64, news: &mut News) {
-        let own = *name == self.own;
-        let Some(known) = self.members.get_mut(name) else {
-            self.keep(now, name, time, Wish::Join, news);
-            return;
-        };
         if !self.member_clock.witness(time) {
             news.unusable += 1;
-        } else if time <= known.status_time {
-            // Known already, or older than what is known.
-        } else if own {
+            return;
+        }
+        if !self.members.contains(name) {
+            self.keep(now, name, time, Wish::Join, news);
+            return;
+        }
+        if *name == self.own {
             // Only this node issues its joins: this time is a leave that somebody
             // took for this node's, or one of its former life.
-            if !self.leaving {
+            if time > self.myself().status_time && !self.leaving {
                 self.issue_join(news);
             }
-        } else {
-            known.status_time = time;
-            if known.status == GossipStatus::Leaving {
-                known.set_status(now, GossipStatus::Alive);
-                news.changed.insert(name.clone());
-            }
+            return;
+        }
+        // What is not newer is known already, or older than what is known.
+        let Some(mut known) = self.members.get_mut(name).filter(|known| time > known.status_time) else { return };
+        known.status_time = time;
+        if known.status == GossipStatus::Leaving {
+            known.set_status(now, GossipStatus::Alive);
+            news.changed.insert(name.clone());
         }
     }
 
@@ -130,7 +134,7 @@ impl Table {
     /// held for dead.
     pub(super) fn verdict(&mut self, now: Timestamp, name: &Bytes, status: GossipStatus, news: &mut News) {
         let own = self.own.clone();
-        let Some(known) = self.members.get_mut(name).filter(|_| *name != own) else { return };
+        let Some(mut known) = self.members.get_mut(name).filter(|_| *name != own) else { return };
         // Who said that it leaves and is gone has left, whoever noticed it first.
         let leaves = status == GossipStatus::Failed && known.status == GossipStatus::Leaving;
         let status = if leaves { GossipStatus::Left } else { status };
@@ -152,6 +156,7 @@ impl Table {
         }
         if status == GossipStatus::Failed && known.life == Life::Alive {
             let (incarnation, node, from) = (known.incarnation, name.clone(), own);
+            drop(known);
             self.hear_suspect(now, &Accusation { incarnation, node, from }, news);
         }
     }

@@ -2,13 +2,12 @@
 //! hands over of it. By which rules it changes stands in `rules` (a node's
 //! life) and `statuses` (Serf's joins and leaves).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
 use super::intents::{Intents, Wish};
 use super::lamport::Lamport;
 use super::member::{Life, Member};
+use super::members::{Changing, Members};
 use super::news::News;
 use super::suspicion::Suspicions;
 use super::timing::GossipTiming;
@@ -16,7 +15,7 @@ use crate::limits::GOSSIP_MEMBERS_MAX;
 use crate::rng::Rng;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::gossip::{Accusation, NodeRecord, NodeState, Packet, PushPull, SerfMessage, SerfState};
+use crate::wire::gossip::{Accusation, NodeRecord, NodeState, Packet, PushPullWriter, SerfMessage, SerfState};
 
 /// All members, this node among them.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub(super) struct Table {
     pub(super) own: Bytes,
     /// Members of other clusters are turned away; `None`: of none.
     pub(super) cluster: Option<String>,
-    pub(super) members: BTreeMap<Bytes, Member>,
+    pub(super) members: Members,
     pub(super) suspicions: Suspicions,
     pub(super) intents: Intents,
     pub(super) member_clock: Lamport,
@@ -38,8 +37,10 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(own: &str, cluster: &str, me: Member, timing: GossipTiming) -> Self {
         let own = Bytes::copy_from_slice(own.as_bytes());
+        let mut members = Members::default();
+        members.insert(own.clone(), me);
         Self {
-            members: BTreeMap::from([(own.clone(), me)]),
+            members,
             own,
             cluster: Some(cluster.into()),
             suspicions: Suspicions::default(),
@@ -52,7 +53,7 @@ impl Table {
         }
     }
 
-    pub(super) fn me(&mut self) -> &mut Member {
+    pub(super) fn me(&mut self) -> Changing<'_> {
         self.members.get_mut(&self.own).expect("this node never leaves its own table")
     }
 
@@ -79,9 +80,18 @@ impl Table {
         self.others().map(|(_, member)| member).filter(|member| member.present())
     }
 
+    /// How many others can be talked to.
+    pub(super) fn company(&self) -> usize {
+        self.members.present() - usize::from(self.myself().present())
+    }
+
+    pub(super) fn has_company(&self) -> bool {
+        self.company() > 0
+    }
+
     /// The number of nodes by which intervals and limits are scaled.
     pub(super) fn nodes(&self) -> usize {
-        self.members.values().filter(|member| member.life != Life::Forgotten).count()
+        self.members.remembered()
     }
 
     /// Draws up to `count` other members that `fits` lets through.
@@ -101,38 +111,31 @@ impl Table {
         drawn
     }
 
-    /// Everything this node knows, for the other side of a push/pull.
-    pub(super) fn push_pull(&self, join: bool) -> PushPull {
-        let own_left = self.myself().gone();
-        let left = |(name, member): &(&Bytes, &Member)| {
-            if **name == self.own { own_left } else { member.status == GossipStatus::Left }
-        };
+    /// Adds the next member behind `after` to what the other side of a
+    /// push/pull is told; its name, or `None` if all are told.
+    pub(super) fn tell_next(&self, writer: &mut PushPullWriter, after: Option<&Bytes>) -> Option<Bytes> {
+        let (name, member) = self.members.after(after).next()?;
+        if let Some(record) = member.record(name) {
+            writer.node(&record);
+        }
+        let own = *name == self.own;
+        if if own { member.gone() } else { member.status == GossipStatus::Left } {
+            writer.state().left(name);
+        }
         // The time of a leave that is under way would be taken for a join's.
-        let told = |(name, _): &(&Bytes, &Member)| !self.leaving || own_left || **name != self.own;
-        let state = SerfState {
+        if !own || !self.leaving || member.gone() {
+            writer.state().status_time(name, member.status_time);
+        }
+        Some(name.clone())
+    }
+
+    /// The clocks, for the other side of a push/pull.
+    pub(super) fn clocks(&self) -> SerfState {
+        SerfState {
             member_time: self.member_clock.time(),
             event_time: self.event_clock.time(),
             query_time: self.query_clock.time(),
-            left_members: self.members.iter().filter(left).map(|(name, _)| name.clone()).collect(),
-            status_times: self
-                .members
-                .iter()
-                .filter(told)
-                .map(|(name, member)| (name.clone(), member.status_time))
-                .collect(),
             ..SerfState::default()
-        };
-        let nodes = self.members.iter().filter_map(|(name, member)| member.record(name)).collect();
-        PushPull { join, nodes, user_state: state.encode() }
-    }
-
-    /// Merges the other side's view of the nodes, then its view of their joins and leaves.
-    pub(super) fn merge(&mut self, now: Timestamp, nodes: &[NodeRecord], state: Option<&SerfState>, news: &mut News) {
-        for record in nodes {
-            self.merge_record(now, record, news);
-        }
-        if let Some(state) = state {
-            self.merge_state(now, state, news);
         }
     }
 
@@ -147,9 +150,10 @@ impl Table {
     pub(super) fn announce_leave(&mut self, now: Timestamp, news: &mut News) {
         self.leaving = true;
         let time = self.member_clock.issue();
-        let me = self.me();
+        let mut me = self.me();
         me.status_time = time;
         me.set_status(now, GossipStatus::Leaving);
+        drop(me);
         news.tell_intent(&self.own_leave());
         news.changed.insert(self.own.clone());
     }
@@ -176,12 +180,12 @@ impl Table {
     /// What can be forgotten is: members that are gone for long, and intents that nobody claimed.
     pub(super) fn reap(&mut self, now: Timestamp) -> Vec<Bytes> {
         self.intents.expire(now, self.timing.intent_timeout);
-        let due = |(name, member): &(&Bytes, &Member)| {
-            **name != self.own
-                && member.gone()
-                && (now.since(member.status_since) >= self.timing.tombstone || member.prune)
+        let due = |name: &&Bytes| {
+            let old = |member: &Member| now.since(member.status_since) >= self.timing.tombstone || member.prune;
+            **name != self.own && self.members.get(name).is_some_and(old)
         };
-        let reaped: Vec<Bytes> = self.members.iter().filter(due).map(|(name, _)| name.clone()).collect();
+        let mut reaped: Vec<Bytes> = self.members.gone().filter(due).cloned().collect();
+        reaped.sort_unstable();
         for name in &reaped {
             self.members.remove(name);
         }
@@ -190,9 +194,13 @@ impl Table {
 
     /// Records of nodes that are gone for a while are passed on no longer.
     pub(super) fn purge(&mut self, now: Timestamp) {
-        let (own, after) = (self.own.clone(), self.timing.gossip_to_the_dead);
-        for (name, member) in &mut self.members {
-            if *name != own && member.gone() && now.since(member.since) > after {
+        let after = self.timing.gossip_to_the_dead;
+        let due = |name: &&Bytes| self.members.get(name).is_some_and(|member| now.since(member.since) > after);
+        // Those gone longest come first.
+        let remembered = |name: &&Bytes| self.members[name].life != Life::Forgotten;
+        let due: Vec<Bytes> = self.members.gone().take_while(due).filter(remembered).cloned().collect();
+        for name in due.iter().filter(|name| **name != self.own) {
+            if let Some(mut member) = self.members.get_mut(name) {
                 member.life = Life::Forgotten;
             }
         }
@@ -200,23 +208,12 @@ impl Table {
 
     /// Makes room for a newcomer, if need be by forgetting the member that is
     /// gone longest. False if all are alive.
-    pub(super) fn make_room(&mut self, news: &mut News) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         if self.members.len() < GOSSIP_MEMBERS_MAX {
             return true;
         }
-        let evictable = news.evictable.get_or_insert_with(|| {
-            let gone = self.members.iter().filter(|(name, member)| **name != self.own && member.gone());
-            let mut gone: Vec<_> = gone.map(|(name, member)| (member.since, name.clone())).collect();
-            gone.sort_by(|a, b| b.cmp(a));
-            gone
-        });
-        while let Some((_, name)) = evictable.pop() {
-            // It may have come back in this very merge.
-            if self.members.get(&name).is_some_and(Member::gone) {
-                return self.members.remove(&name).is_some();
-            }
-        }
-        false
+        let longest = self.members.gone().find(|name| **name != self.own).cloned();
+        longest.is_some_and(|name| self.members.remove(&name).is_some())
     }
 
     /// The status of a member that is known from now on: an intent may have come before it.
@@ -228,7 +225,8 @@ impl Table {
         }
     }
 
-    fn merge_record(&mut self, now: Timestamp, record: &NodeRecord, news: &mut News) {
+    /// Merges what the other side of a push/pull says of a node.
+    pub(super) fn merge_record(&mut self, now: Timestamp, record: &NodeRecord, news: &mut News) {
         let default_port = self.myself().addr.port();
         let Some(claim) = super::rules::Claim::of_record(record, default_port) else {
             news.unusable += 1;
@@ -242,8 +240,7 @@ impl Table {
         if node != self.own {
             news.others += 1;
         } else if claim.addr != self.myself().addr && record.state == NodeState::Alive {
-            news.name_taken = true;
-            news.conflicts += 1;
+            news.name_is_held(claim);
             return;
         }
         match record.state {
@@ -262,19 +259,22 @@ impl Table {
         }
     }
 
-    fn merge_state(&mut self, now: Timestamp, state: &SerfState, news: &mut News) {
+    /// Follows the clocks of the other side of a push/pull.
+    pub(super) fn merge_clocks(&mut self, state: &SerfState) {
         self.member_clock.follow(state.member_time);
         self.event_clock.follow(state.event_time);
         self.query_clock.follow(state.query_time);
-        let times: BTreeMap<_, _> = state.status_times.iter().map(|(name, time)| (name, *time)).collect();
-        let left: BTreeSet<_> = state.left_members.iter().collect();
-        for name in &left {
-            self.merge_leave(now, name, times.get(name).copied().unwrap_or(0), news);
+    }
+}
+
+#[cfg(test)]
+impl Table {
+    /// Everything this node knows, as the other side of a push/pull hears it.
+    pub(super) fn push_pull(&self, join: bool) -> crate::wire::gossip::PushPull {
+        let (mut writer, mut last) = (PushPullWriter::new(join), None);
+        while let Some(name) = self.tell_next(&mut writer, last.as_ref()) {
+            last = Some(name);
         }
-        for (name, time) in times {
-            if !left.contains(name) {
-                self.merge_join(now, name, time, news);
-            }
-        }
+        crate::wire::gossip::PushPull::decode(&writer.finish(&self.clocks())).unwrap()
     }
 }

@@ -1,6 +1,8 @@
 //! The rules of membership as claims about nodes on an in-memory network.
 
+mod cost;
 mod net;
+mod poison;
 mod serf;
 mod swim;
 
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use net::{Net, at, config};
+use swim::SECOND;
 
 use super::*;
 use crate::wire::gossip::{self, NodeRecord, NodeState, PushPull, SerfState, encode_tags, look_request, parse_members};
@@ -18,6 +21,9 @@ fn offer(net: &mut Net, port: u16, nodes: Vec<NodeRecord>, user_state: Bytes) ->
     let now = net.now;
     let bytes = PushPull { join: true, nodes, user_state }.encode();
     let result = net.node(port).handle_message(now, ConnId::accepted(1), bytes);
+    while let Some(due) = net.node(port).merging.next_due() {
+        net.node(port).handle_merging_timeout(due);
+    }
     while net.node(port).poll_output().is_some() {}
     result
 }
@@ -241,10 +247,8 @@ fn poison_changes_nothing() {
         NodeRecord { meta: Bytes::from(vec![b'x'; 513]), ..good() },
         NodeRecord { meta: Bytes::from_static(b"\xff\xdf\xff\xff\xff\xff"), ..good() },
         NodeRecord { incarnation: 0, ..good() },
-        NodeRecord { incarnation: u32::MAX, ..good() },
         NodeRecord { state: NodeState::Unknown(4), ..good() },
         NodeRecord { state: NodeState::Dead, ..good() },
-        NodeRecord { state: NodeState::Dead, incarnation: u32::MAX, ..record("a", 1, 1, NodeState::Alive) },
         NodeRecord { addr: Bytes::from_static(&[127, 0, 0, 9]), ..record("a", 1, 9, NodeState::Alive) },
     ];
     for record in poison {
@@ -341,4 +345,131 @@ fn the_same_seed_gives_the_same_outputs() {
     let trace = story();
     assert!(trace.len() > 10_000);
     assert_eq!(trace, story());
+}
+
+/// A node of this name and port that is no funk node.
+fn agent(name: &str, port: u16, join: &[u16]) -> GossipConfig {
+    let mut config = config(name, port, join);
+    config.tags.clear();
+    config
+}
+
+fn held(net: &Net, port: u16) -> Option<SocketAddr> {
+    net.seen.iter().find_map(|(at_node, output)| match output {
+        GossipOutput::NameHeld { address, .. } if *at_node == at(port) => Some(*address),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_newcomer_hears_from_whoever_lives_under_its_name() {
+    for looks in [false, true] {
+        let mut net = Net::new();
+        net.start(&config("a", 1, &[]));
+        net.start(&agent("x", 2, &[1]));
+        net.start(&GossipConfig { looks, ..config("x", 3, &[1]) });
+        net.run(Duration::from_secs(1));
+        assert_eq!(held(&net, 3), Some(at(2)), "looks: {looks}");
+    }
+}
+
+#[test]
+fn a_former_life_at_another_address_does_not_hold_a_name() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    net.start(&config("x", 2, &[1]));
+    net.kill(2);
+    // Who has that address now has another name, and nobody answers for the old one.
+    net.start(&config("y", 2, &[]));
+    net.start(&config("x", 3, &[1]));
+    net.run(Duration::from_secs(3));
+    assert_eq!(held(&net, 3), None);
+}
+
+#[test]
+fn only_the_answer_to_this_question_says_that_a_name_is_held() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    for sequence in 0..50 {
+        net.node(1).handle_datagram(now, at(9), &Packet::Ack { sequence, payload: Bytes::new() }.encode());
+    }
+    offer(&mut net, 1, vec![record("a", 9, 5, NodeState::Alive)], Bytes::new()).unwrap();
+    for sequence in 0..50 {
+        net.node(1).handle_datagram(now, at(9), &Packet::Ack { sequence, payload: Bytes::new() }.encode());
+    }
+    net.settle();
+    assert_eq!(held(&net, 1), None);
+}
+
+#[test]
+fn somebody_with_a_key_is_told_that_there_is_none_here() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    for (conn, length) in [(1, 29_u32), (2, 229), (3, 60_000), (4, 10 << 20)] {
+        let mut decoder = gossip::StreamDecoder::new();
+        let sealed = vec![0x5a; length.min(70_000) as usize];
+        decoder.push(&[&[gossip::ENCRYPTED][..], &length.to_be_bytes(), &sealed].concat());
+        let message = decoder.next().unwrap().unwrap();
+        net.node(1).handle_message(now, ConnId::accepted(conn), message).unwrap();
+        let Some(GossipOutput::Reply { bytes, .. }) = net.node(1).poll_output() else { panic!("no reply") };
+        assert!(gossip::decode_error(&bytes).unwrap().contains("not encrypted"));
+    }
+    for version in [0, 1] {
+        let mut datagram = vec![0xd5; 80];
+        datagram[0] = version;
+        net.node(1).handle_datagram(now, at(9), &datagram.into());
+    }
+    assert_eq!(net.node(1).counters().encrypted, 6);
+    // Pings begin with the same bytes, and a short one that is broken is only broken.
+    let ping = Packet::Ping { sequence: 7, node: Bytes::new(), source: None, source_node: vec![b'x'; 90].into() };
+    net.node(1).handle_datagram(now, at(9), &ping.encode());
+    net.node(1).handle_datagram(now, at(9), &Bytes::from_static(&[0, 0xff]));
+    assert_eq!((net.node(1).counters().encrypted, net.node(1).counters().malformed), (6, 1));
+}
+
+#[test]
+fn a_joiner_is_told_that_gossip_is_encrypted_where_it_calls() {
+    let mut net = Net::new();
+    let mut node = Gossip::new(config("a", 1, &[2]), DialNumbers::new(0, 2), Seed::from_u64(1), net.now);
+    let dialled = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        GossipOutput::Dial { conn, .. } => Some(conn),
+        _ => None,
+    });
+    let sealed = [&[gossip::ENCRYPTED, 0, 0, 0, 30][..], &[7; 30]].concat();
+    node.handle_message(net.now, dialled.unwrap(), sealed.into()).unwrap();
+    net.now = net.now + SECOND;
+    let told = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        GossipOutput::JoinFailed { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert!(told.unwrap().contains("encrypted"));
+}
+
+#[test]
+fn link_local_addresses_that_do_not_name_their_link_are_passed_over() {
+    let mut net = Net::new();
+    net.start(&config("a", 1, &[]));
+    let now = net.now;
+    let addresses = ["[fe80::1]:7", "[febf::9]:7", "[fe80::1%3]:7", "[fd00::1]:7"].map(|at| at.parse().unwrap());
+    net.node(1).join(now, addresses.to_vec());
+    let dialled: Vec<_> = std::iter::from_fn(|| net.node(1).poll_output())
+        .filter_map(|output| match output {
+            GossipOutput::Dial { to, .. } => Some(to),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dialled, [addresses[3], addresses[2]]);
+    let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
+    let there = NodeRecord { addr: Bytes::copy_from_slice(&octets), ..record("x", 7, 1, NodeState::Alive) };
+    offer(&mut net, 1, vec![there], Bytes::new()).unwrap();
+    assert_eq!(net.view(1), "a=alive");
+}
+
+/// A member with these tags.
+pub(super) fn member(tags: &[(&str, &str)]) -> Member {
+    let tags: BTreeMap<String, String> = tags.iter().map(|(tag, value)| ((*tag).into(), (*value).into())).collect();
+    let (name, addr, meta) = (Bytes::from_static(b"n"), at(1), encode_tags(&tags));
+    Claim { name, addr, tags, incarnation: 1, meta, versions: VERSIONS }.into_member(Timestamp::ZERO)
 }

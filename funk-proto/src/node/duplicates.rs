@@ -16,7 +16,6 @@ use crate::event::Event;
 use crate::id::ClusterId;
 use crate::limits::FORMER_CLUSTERS_SHOWN;
 use crate::peers::Identity;
-use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::gossip::GossipMember;
 
@@ -41,11 +40,10 @@ impl Node {
     /// that, as gossip shows them. This node is not among them, and none of a
     /// generation that another one took the place of.
     pub(super) fn in_clusters(&self) -> impl Iterator<Item = (GossipMember, String)> + '_ {
+        let own = self.config.name.as_str();
         let alive = || {
-            self.gossip.members().filter(|member| {
-                let same = member.tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
-                same && member.status == GossipStatus::Alive && member.name != self.config.name.as_str()
-            })
+            let ours = self.gossip.alive_with("meta.clusterName", self.config.cluster.as_str());
+            ours.filter(move |member| member.name != own)
         };
         let mut over = BTreeSet::new();
         for member in alive() {
@@ -55,23 +53,13 @@ impl Node {
         placed.filter(move |(_, cluster)| !over.contains(cluster))
     }
 
-    /// A node is seen in `cluster`. True if this node cannot join because of it.
-    pub(super) fn sees_duplicate(&mut self, now: Timestamp, member: &GossipMember, cluster: &str) -> bool {
-        match self.peers.identity.cluster {
-            Some(ours) if cluster != ours.to_string() => {
-                let former = self.peers.identity.former.iter().any(|former| cluster == former.to_string());
-                if !former && self.joining.handle_duplicate(cluster) {
-                    self.report_duplicate(ours, member, cluster);
-                }
-                false
-            }
-            Some(_) => false,
-            None if self.config.participation == Participation::NonMember => false,
-            None => self.refuse_duplicates(now),
+    /// A node is seen in the cluster `theirs`: perhaps another one of this name than this node's.
+    pub(super) fn report_duplicate(&mut self, member: &GossipMember, theirs: &str) {
+        let Some(ours) = self.peers.identity.cluster.filter(|ours| theirs != ours.to_string()) else { return };
+        let before_us = self.peers.identity.former.iter().any(|former| theirs == former.to_string());
+        if before_us || !self.joining.handle_duplicate(theirs) {
+            return;
         }
-    }
-
-    fn report_duplicate(&mut self, ours: ClusterId, member: &GossipMember, theirs: &str) {
         let later = former(member).and_then(|(generation, mut ids)| {
             let present = ClusterId::new(u64::from_str_radix(theirs, 16).ok()?)?;
             let us = ids.any(|id| id == ours.to_string());
@@ -86,7 +74,11 @@ impl Node {
         self.event(Event::TwinCluster { ours, theirs: theirs.to_owned(), node: member.name.clone() });
     }
 
-    fn refuse_duplicates(&mut self, now: Timestamp) -> bool {
+    /// Whether this node cannot join because it sees two clusters of its name.
+    pub(super) fn refuses_duplicates(&mut self, now: Timestamp) -> bool {
+        if self.peers.identity.cluster.is_some() || self.config.participation == Participation::NonMember {
+            return false;
+        }
         let mut clusters = BTreeMap::new();
         for (member, cluster) in self.in_clusters() {
             clusters.entry(cluster).or_insert(member.name);

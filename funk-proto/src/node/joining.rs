@@ -2,6 +2,7 @@
 //! asks is [`crate::joining`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use super::{Node, duplicates};
 use crate::config::{NodeConfig, Participation};
@@ -61,7 +62,16 @@ impl Node {
         if self.joining.is_looking() {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(now, refusal);
-        } else if !self.sees_duplicate(now, &member, cluster) {
+        } else {
+            self.report_duplicate(&member, cluster);
+            self.joining.handle_cluster_seen();
+        }
+    }
+
+    /// Asks to be let in if gossip showed nodes in a cluster: once for all that
+    /// came together, since each look goes through all members.
+    pub(super) fn try_doors(&mut self, now: Timestamp) {
+        if self.joining.takes_cluster_seen() && !self.refuses_duplicates(now) {
             self.ask_to_join(now);
         }
     }
@@ -78,6 +88,30 @@ impl Node {
         self.peers.learn(id, raft);
         self.joining.handle_namesake(id, cluster.clone());
         self.ask_to_join(now);
+    }
+
+    /// A live node in gossip has this node's name. Of nodes of the cluster the
+    /// leader decides who keeps it; an agent, or a node that is no member, has
+    /// it for as long as it lives.
+    pub(super) fn handle_name_held(&mut self, now: Timestamp, address: SocketAddr, tags: &BTreeMap<String, String>) {
+        let cluster = tags.get("funk.cluster");
+        if let Some(cluster) = cluster.filter(|_| self.joining.is_looking()) {
+            let refusal = Refusal::ClusterExists { node: self.config.name.to_string(), cluster: cluster.clone() };
+            self.refuse(now, refusal);
+        } else if !tags.contains_key("funk.id") && self.is_newcomer(now) {
+            tracing::error!(name = %self.config.name, %address, "a live member of gossip has this node's name");
+            self.refuse(now, Refusal::NameTaken(self.config.name.clone()));
+        } else {
+            self.handle_namesake(now, tags);
+        }
+    }
+
+    /// No member yet, and none under an earlier boot. Once in, nobody takes a node out by coming under its name.
+    fn is_newcomer(&self, now: Timestamp) -> bool {
+        if self.config.participation == Participation::NonMember {
+            return self.joining.is_new(now);
+        }
+        self.state.as_ref().is_none_or(|state| state.members.get(self.me.id).is_none())
     }
 
     /// The nodes that may know the leader: those of the member table, and those
@@ -120,6 +154,10 @@ impl Node {
     }
 
     pub(super) fn refuse(&mut self, now: Timestamp, refusal: Refusal) {
+        // Nobody is to wait until a node that an operator took out has failed.
+        if refusal == Refusal::Removed {
+            self.gossip.leave(now);
+        }
         self.joining.handle_refused(refusal);
         self.settle_joining(now);
     }

@@ -52,6 +52,7 @@ impl Node {
                 quiet = false;
                 self.route_gossip(now, output);
             }
+            self.try_doors(now);
             while let Some(news) = self.peers.poll_news() {
                 quiet = false;
                 self.route_peer_news(now, news);
@@ -254,8 +255,9 @@ impl Node {
                 self.view.endpoints.node_changed(name);
             }
             GossipOutput::Namesake(tags) => self.handle_namesake(now, &tags),
+            GossipOutput::NameHeld { address, tags } => self.handle_name_held(now, address, &tags),
             GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
-            GossipOutput::Joined { .. } => self.ask_to_join(now),
+            GossipOutput::Joined { .. } => self.joining.handle_cluster_seen(),
             GossipOutput::TagsDropped(tags) => {
                 tracing::warn!(?tags, "tags do not fit into gossip and are left out");
             }

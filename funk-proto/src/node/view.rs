@@ -195,12 +195,11 @@ impl Node {
         let mut statuses = BTreeMap::<String, MemberStatus>::new();
         let mut processes = BTreeMap::<String, (Option<RaftId>, Option<BootId>)>::new();
         for seen in self.gossip.members() {
-            let Ok(name) = seen.name.parse() else { continue };
             processes.insert(seen.name.clone(), process_of(&seen.tags));
             let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
             let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
             let status = MemberStatus {
-                name,
+                name: seen.name.clone(),
                 id: None,
                 boot: None,
                 gossip: seen.status,
@@ -245,7 +244,7 @@ impl Node {
             let gossip_address = seen.and_then(|seen| seen.gossip_address);
             let shards = state.map.held_by_node(member.id);
             let status = MemberStatus {
-                name: member.name.clone(),
+                name: member.name.to_string(),
                 id: Some(member.id),
                 boot: member.boot,
                 gossip,

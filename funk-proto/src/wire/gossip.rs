@@ -9,6 +9,7 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `budget`, `walk` | how a long message is read piece by piece |
 //! | `msgpack` | the MessagePack dialect of Go's codec |
 //! | `scan` | where a MessagePack object ends, found piece by piece |
 //! | `stream` | where a stream message ends |
@@ -16,6 +17,7 @@
 //! | `node_record` | one node in a push/pull |
 //! | `tags` | the tags in a node's Meta |
 //! | `serf_state` | Serf's clocks and intents in a push/pull |
+//! | `events` | the user events in a push/pull |
 //! | `push_pull` | the whole push/pull |
 //! | `probe` | ping, ack and error on a stream |
 //! | `user` | the length of a user message |
@@ -25,9 +27,11 @@
 //! | `query` | Serf's query and its filters |
 //! | `coordinate` | the network coordinate in an ack |
 
+mod budget;
 mod compress;
 mod coordinate;
 mod datagram;
+mod events;
 mod msgpack;
 mod node_record;
 mod packet;
@@ -40,6 +44,7 @@ mod serf_state;
 mod stream;
 mod tags;
 mod user;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -49,16 +54,18 @@ use bytes::Bytes;
 use crate::error::Misbehaviour;
 use crate::status::GossipStatus;
 
-pub use compress::decompress;
+pub use budget::Budget;
+pub use compress::{Unpacker, decompress};
 pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
-pub use datagram::{Compound, PART_OVERHEAD, Unpacked, unpack, with_crc};
+pub use datagram::{Compound, PART_OVERHEAD, Unpacked, looks_encrypted, unpack, with_crc};
+pub use events::{EventsAt, EventsReader, encode_event, encode_events};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
-pub use probe::{Ping, decode_error, encode_ack};
-pub use push_pull::PushPull;
+pub use probe::{Ping, decode_error, encode_ack, encode_error};
+pub use push_pull::{PushPull, PushPullReader, PushPullWriter};
 pub use query::{Filter, Query};
 pub use serf_message::{Holder, KeyResponse, QueryResponse, Relay, SerfMessage, UserEvent};
-pub use serf_state::SerfState;
+pub use serf_state::{SerfState, SerfStateReader, StateWriter};
 pub use stream::StreamDecoder;
 pub use tags::{decode_tags, encode_tags};
 
@@ -82,6 +89,8 @@ pub const COMPOUND: u8 = 7;
 pub const USER: u8 = 8;
 /// Type byte: another message, compressed.
 pub const COMPRESS: u8 = 9;
+/// Type byte of a stream: what follows is encrypted. Nothing here has a key.
+pub const ENCRYPTED: u8 = 10;
 /// Type byte: the target of an indirect ping is silent.
 pub const NACK: u8 = 11;
 /// Type byte: another message, behind its checksum.

@@ -138,7 +138,7 @@ fn passed_on<T>(message: T, time: Duration) -> Request<T> {
 /// Where the leader serves this.
 fn leader_at(status: &NodeStatus) -> Option<SocketAddr> {
     let leader = status.leader.as_ref()?;
-    let member = status.members.iter().find(|member| member.name == *leader)?;
+    let member = status.members.iter().find(|member| member.name == leader.as_str())?;
     member.endpoints.get(ENDPOINT).copied()
 }
 

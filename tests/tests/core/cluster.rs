@@ -59,7 +59,7 @@ fn survivors_take_over_when_a_node_is_killed_or_stopped() {
             }
             let gone = |world: &World| {
                 let status = world.status(world.running()[0]);
-                status.members.iter().all(|member| member.name != name || member.shards == 0)
+                status.members.iter().all(|member| member.name != name.as_str() || member.shards == 0)
             };
             let took = world.run_until(secs(5), |world| gone(world) && world.converged());
             let took = took.unwrap_or_else(|| report(&world));

@@ -33,11 +33,15 @@ fn ask(world: &mut TestWorld, at: usize, request: Request) -> Outcome {
 }
 
 fn shards_of(status: &Status, name: &NodeName) -> Option<u32> {
-    status.members.iter().find(|member| member.name == *name && member.boot.is_some()).map(|member| member.shards)
+    status
+        .members
+        .iter()
+        .find(|member| member.name == name.as_str() && member.boot.is_some())
+        .map(|member| member.shards)
 }
 
 fn boot(status: &Status, name: &NodeName) -> Option<BootId> {
-    status.members.iter().find(|member| member.name == *name)?.boot
+    status.members.iter().find(|member| member.name == name.as_str())?.boot
 }
 
 fn is_refused(world: &World, at: usize) -> bool {

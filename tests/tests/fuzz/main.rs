@@ -54,6 +54,11 @@ fn stored_gossip_streams_do_no_harm() {
 }
 
 #[test]
+fn stored_mdns_messages_do_no_harm() {
+    replay("mdns_message");
+}
+
+#[test]
 fn stored_gossip_datagrams_do_no_harm() {
     replay("gossip_packet");
 }

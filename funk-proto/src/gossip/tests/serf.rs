@@ -124,3 +124,101 @@ fn user_events_and_queries_spread_once() {
     let acks = net.trace.lines().filter(|line| line.contains("127.0.0.1:500")).count();
     assert_eq!(acks, 5);
 }
+
+fn query(filters: Vec<gossip::Filter>, id: u32, relay_factor: u8) -> Bytes {
+    let query = gossip::Query {
+        time: 3,
+        id,
+        source: at(500),
+        source_node: "asker".into(),
+        filters,
+        flags: gossip::Query::WANT_ACK,
+        relay_factor,
+        timeout: SECOND,
+        name: "uptime".into(),
+        payload: Bytes::new(),
+    };
+    Packet::User(gossip::SerfMessage::Query(query).encode()).encode()
+}
+
+/// Acks that were sent to the asker.
+fn acks(net: &Net) -> usize {
+    net.trace.lines().filter(|line| line.contains("Datagram { to: 127.0.0.1:500,")).count()
+}
+
+#[test]
+fn queries_are_acked_by_those_whose_tags_match() {
+    let mut net = ready(4, 31);
+    let now = net.now;
+    for (port, role) in [(1, "web-1"), (2, "web-2"), (3, "db")] {
+        net.node(port).set_tag(now, "role", Some(role.into()));
+    }
+    let tag = |expression: &'static str| gossip::Filter::Tag { tag: "role".into(), expression: expression.into() };
+    let nodes = |names: &[&'static str]| gossip::Filter::Nodes(names.iter().map(|name| (*name).into()).collect());
+    let mut before = 0;
+    for (id, (filters, expected)) in [
+        (vec![tag("^web-[0-9]$")], 2),
+        (vec![tag("^web-\\d$"), nodes(&["n1", "n3"])], 1),
+        (vec![tag("")], 4),
+        (vec![tag("^$")], 1),
+        (vec![tag("(")], 0),
+        (vec![tag("b"), tag("d")], 1),
+        (vec![gossip::Filter::Other(Bytes::from_static(&[9]))], 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let now = net.now;
+        net.node(1).handle_datagram(now, at(9), &query(filters, u32::try_from(id).unwrap(), 0));
+        net.run_secs(3);
+        assert_eq!(acks(&net) - before, expected, "query {id}");
+        before = acks(&net);
+    }
+}
+
+#[test]
+fn answers_go_through_as_many_others_as_the_asker_wants() {
+    for (relay_factor, expected) in [(0, 5), (2, 15), (4, 25), (5, 5), (255, 5)] {
+        let mut net = ready(5, 32);
+        let now = net.now;
+        net.node(1).handle_datagram(now, at(9), &query(Vec::new(), 7, relay_factor));
+        net.run_secs(3);
+        assert_eq!(acks(&net), expected, "relay factor {relay_factor}");
+    }
+}
+
+#[test]
+fn whoever_comes_later_hears_of_the_events_before_once() {
+    let mut net = ready(3, 33);
+    for (time, name) in [(3, "deploy"), (4, "deploy"), (4, "restart"), (900, "late")] {
+        let event = gossip::UserEvent { time, name: name.into(), payload: "1".into(), coalesce: false };
+        let event = Packet::User(gossip::SerfMessage::UserEvent(event).encode()).encode();
+        let now = net.now;
+        net.node(1).handle_datagram(now, at(9), &event);
+        net.run_secs(3);
+    }
+    net.start(&config("n9", 9, &[2]));
+    net.run_secs(120);
+    // The two of long ago are too old by now for the newcomer, as they would be for an agent.
+    assert_eq!(net.node(9).counters().user_events, 1);
+    assert_eq!(net.node(3).counters().user_events, 4);
+    net.start(&config("n8", 8, &[9]));
+    net.run_secs(1);
+    assert_eq!((net.node(8).counters().user_events, net.node(3).counters().user_events), (1, 4));
+}
+
+#[test]
+fn events_of_an_agents_push_pull_are_kept_and_told_again_but_not_passed_on() {
+    let mut net = ready(2, 34);
+    let ring = gossip::encode_events(&[(5, &[gossip::encode_event(b"deploy", b"7")])]);
+    let told = SerfState { event_time: 6, events: ring.clone(), ..state(&[], &[]) };
+    for _ in 0..2 {
+        offer(&mut net, 1, vec![record("n2", 2, 1, NodeState::Alive)], told.encode()).unwrap();
+    }
+    assert_eq!((net.node(1).counters().user_events, net.node(2).counters().user_events), (1, 0));
+    assert_eq!(gossip::encode_events(&net.node(1).recent_events.latest(1_000)), ring);
+    assert!(net.node(1).recent_events.latest(5).is_empty());
+    let broken = SerfState { events: Bytes::from_static(&[0x91, 0x05]), ..told };
+    offer(&mut net, 1, vec![record("n3", 3, 1, NodeState::Alive)], broken.encode()).unwrap();
+    assert_eq!((net.status(1, "n3"), net.node(1).counters().malformed), (GossipStatus::Alive, 1));
+}

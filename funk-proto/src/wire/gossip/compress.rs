@@ -1,67 +1,127 @@
 //! Compressed stream messages: LZW in the form of Go's `compress/lzw` with
 //! LSB order and 8-bit literals. Only read: nobody must send compressed.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::{Buf, Bytes};
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
 use super::msgpack::Reader;
-use super::{BadMessage, COMPRESS};
+use super::{BadMessage, Budget, COMPRESS};
 use crate::limits::{GOSSIP_DECOMPRESSED_BYTES_MAX, GOSSIP_NESTING_MAX};
 
-/// Bytes decoded between two looks at the limit.
-const CHUNK_BYTES: usize = 16 << 10;
+/// Bytes decoded between two looks at the limit and the budget.
+const CHUNK_BYTES: usize = 4 << 10;
 
 /// The message inside `bytes`, or `bytes` itself if it is not compressed.
+///
+/// # Errors
+/// A [`BadMessage`] says what does not decode, or which limit it is over.
 pub fn decompress(bytes: &Bytes) -> Result<Bytes, BadMessage> {
-    let mut message = bytes.clone();
-    for _ in 0..GOSSIP_NESTING_MAX {
-        match message.first() {
-            Some(&COMPRESS) => message = inner(&message[1..], GOSSIP_DECOMPRESSED_BYTES_MAX)?,
-            Some(_) => return Ok(message),
-            None => return Err(BadMessage::Malformed("an empty gossip message")),
+    let plain = Unpacker::new(bytes.clone()).step(&mut Budget::unlimited())?;
+    Ok(plain.expect("an unlimited budget is never spent"))
+}
+
+/// Decompresses a stream message piece by piece.
+#[derive(Debug)]
+pub struct Unpacker {
+    message: Bytes,
+    /// Layers that were taken off.
+    layers: usize,
+    lzw: Option<Lzw>,
+}
+
+impl Unpacker {
+    /// Begins with a whole message, compressed or not.
+    pub fn new(message: Bytes) -> Self {
+        Self { message, layers: 0, lzw: None }
+    }
+
+    /// The plain message; `None` if the budget was spent before its end.
+    ///
+    /// # Errors
+    /// A [`BadMessage`] says what does not decode, or which limit it is over.
+    pub fn step(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, BadMessage> {
+        loop {
+            if let Some(lzw) = &mut self.lzw {
+                let Some(message) = lzw.step(GOSSIP_DECOMPRESSED_BYTES_MAX, budget)? else { return Ok(None) };
+                (self.message, self.lzw) = (message, None);
+                self.layers += 1;
+            }
+            match self.message.first() {
+                Some(&COMPRESS) if self.layers == GOSSIP_NESTING_MAX => {
+                    return Err(BadMessage::Oversized("the nesting of a compressed message"));
+                }
+                Some(&COMPRESS) => self.lzw = Some(Lzw::new(&self.message.slice(1..))?),
+                Some(_) => return Ok(Some(self.message.clone())),
+                None => return Err(BadMessage::Malformed("an empty gossip message")),
+            }
         }
     }
-    if message.first() == Some(&COMPRESS) {
-        return Err(BadMessage::Oversized("the nesting of a compressed message"));
-    }
-    Ok(message)
 }
 
 /// The message in the body of a compressed one: at most `limit` bytes.
-pub(super) fn inner(body: &[u8], limit: usize) -> Result<Bytes, BadMessage> {
-    let (mut algorithm, mut buffer) = (0_u8, Default::default());
-    Reader::new(body).structure("a compressed message", &["Algo", "Buf"], |position, reader| {
-        match position {
-            0 => algorithm = reader.integer("a compression algorithm")?,
-            _ => buffer = reader.byte_string("compressed bytes")?,
-        }
-        Ok(())
-    })?;
-    if algorithm != 0 {
-        return Err(BadMessage::Malformed("a compression algorithm"));
-    }
-    lzw(&buffer, limit)
+pub(super) fn inner(body: &Bytes, limit: usize) -> Result<Bytes, BadMessage> {
+    let message = Lzw::new(body)?.step(limit, &mut Budget::unlimited())?;
+    Ok(message.expect("an unlimited budget is never spent"))
 }
 
-/// Decodes to at most `limit` bytes. The end code must be there, as Go demands.
-fn lzw(mut compressed: &[u8], limit: usize) -> Result<Bytes, BadMessage> {
-    let mut decoder = Decoder::new(BitOrder::Lsb, 8);
-    let mut out = Vec::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let step = decoder.decode_bytes(compressed, &mut chunk);
-        compressed = &compressed[step.consumed_in..];
-        out.extend_from_slice(&chunk[..step.consumed_out]);
-        if out.len() > limit {
-            return Err(BadMessage::Oversized("a decompressed message"));
+/// One layer that is being decompressed.
+struct Lzw {
+    decoder: Decoder,
+    compressed: Bytes,
+    out: Vec<u8>,
+}
+
+impl Lzw {
+    /// Begins with the body of a compressed message.
+    fn new(body: &Bytes) -> Result<Self, BadMessage> {
+        let (mut algorithm, mut compressed) = (0_u8, Bytes::new());
+        Reader::new(body).structure("a compressed message", &["Algo", "Buf"], |position, reader| {
+            match position {
+                0 => algorithm = reader.integer("a compression algorithm")?,
+                _ => {
+                    compressed = match reader.byte_string("compressed bytes")? {
+                        Cow::Borrowed(bytes) => body.slice_ref(bytes),
+                        Cow::Owned(bytes) => bytes.into(),
+                    };
+                }
+            }
+            Ok(())
+        })?;
+        if algorithm != 0 {
+            return Err(BadMessage::Malformed("a compression algorithm"));
         }
-        match step.status {
-            Ok(LzwStatus::Done) => return Ok(out.into()),
-            Ok(LzwStatus::Ok) if step.consumed_in > 0 || step.consumed_out > 0 => {}
-            Ok(LzwStatus::Ok | LzwStatus::NoProgress) | Err(_) => {
-                return Err(BadMessage::Malformed("compressed bytes"));
+        Ok(Self { decoder: Decoder::new(BitOrder::Lsb, 8), compressed, out: Vec::new() })
+    }
+
+    /// Decodes to at most `limit` bytes. The end code must be there, as Go demands.
+    fn step(&mut self, limit: usize, budget: &mut Budget) -> Result<Option<Bytes>, BadMessage> {
+        let mut chunk = [0; CHUNK_BYTES];
+        while !budget.is_spent() {
+            let step = self.decoder.decode_bytes(&self.compressed, &mut chunk);
+            self.compressed.advance(step.consumed_in);
+            self.out.extend_from_slice(&chunk[..step.consumed_out]);
+            budget.spend_bytes(step.consumed_in + step.consumed_out);
+            if self.out.len() > limit {
+                return Err(BadMessage::Oversized("a decompressed message"));
+            }
+            match step.status {
+                Ok(LzwStatus::Done) => return Ok(Some(std::mem::take(&mut self.out).into())),
+                Ok(LzwStatus::Ok) if step.consumed_in > 0 || step.consumed_out > 0 => {}
+                Ok(LzwStatus::Ok | LzwStatus::NoProgress) | Err(_) => {
+                    return Err(BadMessage::Malformed("compressed bytes"));
+                }
             }
         }
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for Lzw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lzw").field("left", &self.compressed.len()).field("out", &self.out.len()).finish()
     }
 }
 
@@ -69,6 +129,12 @@ fn lzw(mut compressed: &[u8], limit: usize) -> Result<Bytes, BadMessage> {
 mod tests {
     use super::*;
     use crate::wire::gossip::msgpack::{put_integer, put_map, put_raw};
+
+    fn lzw(compressed: &[u8], limit: usize) -> Result<Bytes, BadMessage> {
+        let compressed = Bytes::copy_from_slice(compressed);
+        let mut lzw = Lzw { decoder: Decoder::new(BitOrder::Lsb, 8), compressed, out: Vec::new() };
+        lzw.step(limit, &mut Budget::unlimited()).map(Option::unwrap)
+    }
 
     fn compress(message: &[u8]) -> Bytes {
         let packed = weezl::encode::Encoder::new(BitOrder::Lsb, 8).encode(message).unwrap();

@@ -18,6 +18,9 @@ const COMPOUND_HEAD: usize = 2;
 /// Bytes of the checksum's type and value.
 const CRC_HEAD: usize = 5;
 
+/// Bytes that encryption adds: version, nonce and tag.
+const SEAL_BYTES: usize = 1 + 12 + 16;
+
 /// A part that fails to decompress costs this share of what is left to decompress.
 const FAILURES_IN_BUDGET: usize = 8;
 
@@ -41,6 +44,12 @@ pub fn unpack(datagram: &Bytes) -> Unpacked {
         Err(bad) => open.unpacked.bad.push(bad),
     }
     open.unpacked
+}
+
+/// Whether a datagram that nothing could be read of is probably encrypted: in
+/// front of a random number it says in which of two ways.
+pub fn looks_encrypted(datagram: &[u8], unpacked: &Unpacked) -> bool {
+    unpacked.packets.is_empty() && datagram.len() > SEAL_BYTES && matches!(datagram.first(), Some(0 | 1))
 }
 
 /// What the checksum covers; the datagram itself if it has none.
@@ -104,7 +113,7 @@ impl Open {
 
     fn compressed(&mut self, message: &Bytes, depth: usize) -> Result<(), BadMessage> {
         let left = GOSSIP_DATAGRAM_DECOMPRESSED_BYTES_MAX - self.unpacked_bytes;
-        let result = compress::inner(&message[1..], left);
+        let result = compress::inner(&message.slice(1..), left);
         // Failed work is charged as well, or a datagram could ask for it again and again.
         let cost = match &result {
             Ok(inner) => inner.len(),

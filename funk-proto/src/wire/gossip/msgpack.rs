@@ -13,6 +13,23 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::BadMessage;
 
+/// Fields of one struct: Serf's largest has eleven.
+const FIELDS_MAX: u64 = 64;
+/// Values, nested ones counted, of an unknown field that is passed over. No
+/// release of Serf added more than a number or a name.
+const VALUES_SKIPPED_MAX: u32 = 4_096;
+/// Bytes of a byte string that comes as a list of integers.
+const LIST_BYTES_MAX: u64 = 16 << 10;
+
+/// What a struct begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// So many pairs of a name and a value.
+    Named(u64),
+    /// So many values, in declaration order.
+    Listed(u64),
+}
+
 /// What the first bytes of a value say about the rest of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
@@ -167,6 +184,9 @@ impl<'a> Reader<'a> {
         if head.kind != Kind::List {
             return self.string(what).map(Cow::Borrowed);
         }
+        if head.children > LIST_BYTES_MAX {
+            return Err(BadMessage::Oversized(what));
+        }
         *self = ahead;
         let mut bytes = Vec::new();
         for _ in 0..head.children {
@@ -205,45 +225,57 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What a struct begins with: how many fields follow, and whether each has its name in front.
+    pub(super) fn fields(&mut self, what: &'static str) -> Result<Fields, BadMessage> {
+        let head = self.head(what)?;
+        match head.kind {
+            Kind::Nil => Ok(Fields::Listed(0)),
+            Kind::List => Ok(Fields::Listed(head.children)),
+            Kind::Map => Ok(Fields::Named(head.children / 2)),
+            _ => Err(BadMessage::Malformed(what)),
+        }
+    }
+
     /// A struct: `field` is called with the position in `names` (in
     /// declaration order) of each field that is there, and must read its value.
-    /// Unknown fields are skipped.
+    /// Unknown fields are skipped, as far as [`FIELDS_MAX`] and [`VALUES_SKIPPED_MAX`] go.
     pub(super) fn structure(
         &mut self,
         what: &'static str,
         names: &[&str],
         mut field: impl FnMut(usize, &mut Self) -> Result<(), BadMessage>,
     ) -> Result<(), BadMessage> {
-        let head = self.head(what)?;
-        match head.kind {
-            Kind::Nil => {}
-            Kind::List => {
-                for position in 0..head.children {
-                    match usize::try_from(position).ok().filter(|&position| position < names.len()) {
-                        Some(position) => field(position, self)?,
-                        None => drop(self.skip(what)?),
-                    }
-                }
-            }
-            Kind::Map => {
-                for _ in 0..head.children / 2 {
+        let fields = self.fields(what)?;
+        let (Fields::Listed(count) | Fields::Named(count)) = fields;
+        if count > FIELDS_MAX {
+            return Err(BadMessage::Oversized(what));
+        }
+        for position in 0..count {
+            let known = match fields {
+                Fields::Listed(_) => usize::try_from(position).ok().filter(|&position| position < names.len()),
+                Fields::Named(_) => {
                     let key = self.string(what)?;
-                    match names.iter().position(|name| name.as_bytes() == key) {
-                        Some(position) => field(position, self)?,
-                        None => drop(self.skip(what)?),
-                    }
+                    names.iter().position(|name| name.as_bytes() == key)
                 }
+            };
+            match known {
+                Some(position) => field(position, self)?,
+                None => drop(self.skip(what)?),
             }
-            _ => return Err(BadMessage::Malformed(what)),
         }
         Ok(())
     }
 
-    /// Passes over one value and all that is nested in it; gives its bytes.
-    pub(super) fn skip(&mut self, what: &'static str) -> Result<&'a [u8], BadMessage> {
+    /// Passes over one value and all that is nested in it, at most
+    /// [`VALUES_SKIPPED_MAX`]; gives its bytes.
+    fn skip(&mut self, what: &'static str) -> Result<&'a [u8], BadMessage> {
         let start = self.bytes;
-        let mut pending = 1_u64;
+        let (mut pending, mut passed) = (1_u64, 0);
         while pending > 0 {
+            passed += 1;
+            if passed > VALUES_SKIPPED_MAX {
+                return Err(BadMessage::Oversized(what));
+            }
             let head = self.head(what)?;
             self.payload(head.payload_bytes, what)?;
             pending = (pending - 1).saturating_add(head.children);

@@ -147,14 +147,21 @@ pub(super) fn octets(ip: IpAddr) -> Bytes {
 }
 
 /// An address from its 4 or 16 bytes; one of IPv4 may come in the form of
-/// IPv6. `None` for any other length, and for an address that names no host.
+/// IPv6. `None` for any other length, and for an address that names no host, or
+/// none without its link.
 pub(super) fn socket_address(octets: &[u8], port: u16) -> Option<SocketAddr> {
     let ip = if let Ok(octets) = <[u8; 4]>::try_from(octets) {
         IpAddr::V4(Ipv4Addr::from(octets))
     } else {
         Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_canonical()
     };
-    (!ip.is_unspecified() && !ip.is_multicast()).then(|| SocketAddr::new(ip, port))
+    (!ip.is_unspecified() && !ip.is_multicast() && !is_link_local(ip)).then(|| SocketAddr::new(ip, port))
+}
+
+/// Whether this address means something only on one of its host's links. The
+/// wire has no room for which that is.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// The version bytes, if every Serf agent accepts them beside our own.
@@ -192,7 +199,8 @@ mod tests {
         for good in [&[10, 0, 0, 1][..], &mapped] {
             assert_eq!(record(good, &VERSIONS).address(7946), Some(SocketAddr::from(([10, 0, 0, 1], 1))));
         }
-        for bad in [&[][..], &[1, 2, 3], &[0; 4], &[0; 16], &[224, 0, 0, 1]] {
+        let link_local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        for bad in [&[][..], &[1, 2, 3], &[0; 4], &[0; 16], &[224, 0, 0, 1], &link_local] {
             assert_eq!(record(bad, &VERSIONS).address(7946), None);
         }
         let portless = NodeRecord { port: 0, ..record(&[10, 0, 0, 1], &VERSIONS) };

@@ -53,3 +53,13 @@ pub fn decode_error(message: &[u8]) -> Result<String, BadMessage> {
     })?;
     Ok(text)
 }
+
+/// The message that tells the other side of a stream why it is not answered.
+pub fn encode_error(why: &str) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(ERROR);
+    put_map(&mut out, 1);
+    put_raw(&mut out, b"Error");
+    put_raw(&mut out, why.as_bytes());
+    out.freeze()
+}
