@@ -131,7 +131,7 @@ fn a_joiner_that_sees_two_clusters_is_refused_and_names_both() {
 
 #[test]
 fn a_bootstrap_that_finds_a_cluster_with_a_node_of_its_own_name_is_refused() {
-    let mut world = World::new(7);
+    let mut world = TestWorld::new(7);
     start(&mut world, true);
     world.run_until(secs(5), |world| world.converged()).expect("it starts");
     let rival = world.start_with(|config| {

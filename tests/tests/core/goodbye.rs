@@ -30,7 +30,7 @@ fn until_taken(world: &mut TestWorld, victim: usize) -> Duration {
     let name = name(victim);
     let taken = |world: &World| {
         let status = world.status(world.running()[0]);
-        status.members.iter().all(|member| member.name != name || member.shards == 0)
+        status.members.iter().all(|member| member.name != name.as_str() || member.shards == 0)
     };
     let took = world.run_until(Duration::from_secs(5), |world| taken(world) && world.converged());
     took.expect("the shards are served again")
