@@ -10,6 +10,7 @@
 //! | `address` | join addresses as people write them |
 //! | `mdns` | multicast DNS: registers this node, watches for others |
 //! | `ask` | one question by multicast DNS, for those who only look |
+//! | `registration` | what a node registers by multicast DNS |
 //! | `late` | answers by multicast DNS that the daemon owes |
 //! | `instance` | the names that nodes have in multicast DNS |
 //! | `names` | names in DNS, looked up again and again |
@@ -24,6 +25,7 @@ mod instance;
 mod late;
 mod mdns;
 mod names;
+mod registration;
 pub(crate) mod search;
 mod srv;
 pub(crate) mod switch;

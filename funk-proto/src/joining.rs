@@ -24,6 +24,9 @@ const REJOIN: Duration = Duration::from_secs(2);
 const REPORT_FULL: Duration = Duration::from_secs(10);
 /// Time in which a node that will be no member learns that its name is in use.
 const NEW: Duration = Duration::from_secs(10);
+/// Doors that are tried at once when gossip shows many: each look goes through all members of gossip, and a peer
+/// decides how many those are.
+const DOORS_AT_ONCE: usize = 4;
 /// A member that has heard no leader for this long asks whether it is still in.
 pub(crate) const CUT_OFF: Duration = Duration::from_millis(500);
 
@@ -67,8 +70,8 @@ pub(crate) struct Joining {
     report_full_at: Timestamp,
     /// Nodes of a cluster whose names gossip shows at others' addresses, and their clusters.
     namesakes: BTreeMap<RaftId, String>,
-    /// Gossip showed a node in a cluster since this was last asked.
-    sees_cluster: bool,
+    /// How often gossip showed a node in a cluster since this was last taken, up to [`DOORS_AT_ONCE`].
+    sightings: usize,
     /// Other clusters of this one's name that were reported.
     duplicates: BTreeSet<String>,
     /// The cluster of the leader that this node answers before it has the state that names its own: a leader sends
@@ -94,7 +97,7 @@ impl Joining {
             is_refused: false,
             report_full_at: now,
             namesakes: BTreeMap::new(),
-            sees_cluster: false,
+            sightings: 0,
             duplicates: BTreeSet::new(),
             entering: None,
             is_restarting: false,
@@ -150,12 +153,12 @@ impl Joining {
 
     /// Gossip shows a node in a cluster.
     pub(crate) fn handle_cluster_seen(&mut self) {
-        self.sees_cluster = true;
+        self.sightings = (self.sightings + 1).min(DOORS_AT_ONCE);
     }
 
-    /// Whether gossip showed one since the last call.
-    pub(crate) fn takes_cluster_seen(&mut self) -> bool {
-        std::mem::take(&mut self.sees_cluster)
+    /// How many doors are to be tried now for what gossip showed.
+    pub(crate) fn take_sightings(&mut self) -> usize {
+        std::mem::take(&mut self.sightings)
     }
 
     /// Which of so many doors is asked next.

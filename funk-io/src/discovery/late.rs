@@ -12,7 +12,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, ResourceRecord, TYPE};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::instance::{Kind, SERVICE_TYPE, host, label};
-use super::mdns::{Registration, TXT as TEXTS};
+use super::registration::{Registration, TEXTS};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const PORT: u16 = 5353;

@@ -5,16 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent};
 
 use super::ask::Asker;
 use super::feed::{Feed, Sink};
-use super::instance::{Instance, Kind, SERVICE_TYPE, first_label, host, label, split};
+use super::instance::{Instance, SERVICE_TYPE, first_label, split};
 use super::late::{self, Ear, Link};
+use super::registration::Registration;
 use super::{Found, Next, Source};
 
-/// What every registration says besides where it is.
-pub(super) const TXT: [(&str, &str); 2] = [("txtv", "0"), ("name", "clusterfunk cluster node")];
 /// Time in which the nodes that are there at the start are asked for directly.
 const ASK_FOR: Duration = Duration::from_secs(1);
 /// Wait of a node without a cluster before it asks directly again.
@@ -29,18 +28,6 @@ const GOODBYE_MAX: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_secs(2);
 /// Seconds between two looks at the addresses of this machine.
 const ADDRESS_CHECK_SECONDS: u32 = 30;
-
-/// What this node registers.
-#[derive(Clone, Debug)]
-pub(super) struct Registration {
-    pub(super) cluster: String,
-    pub(super) node: String,
-    pub(super) serf: SocketAddr,
-    pub(super) service: Option<SocketAddr>,
-    pub(super) management: Option<SocketAddr>,
-    /// Time after which it registers.
-    pub(super) after: Duration,
-}
 
 /// The source. Dropping it says goodbye.
 pub(super) struct Mdns {
@@ -270,76 +257,9 @@ fn read(fullname: &str, addresses: Vec<SocketAddr>) -> Option<Instance> {
     Some(Instance { cluster: cluster.into(), kind, node: node.into(), addresses })
 }
 
-impl Registration {
-    /// What is registered.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (Kind, SocketAddr)> {
-        let others = [(Kind::Svc, self.service), (Kind::Mgmt, self.management)];
-        let others = others.into_iter().filter_map(|(kind, address)| Some((kind, address?)));
-        std::iter::once((Kind::Serf, self.serf)).chain(others)
-    }
-
-    fn info(&self, kind: Kind, address: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
-        let name = label(&self.cluster, kind, &self.node);
-        let host = host(&self.cluster, &self.node);
-        let mut info = ServiceInfo::new(SERVICE_TYPE, &name, &host, address.ip(), address.port(), &TXT[..])?;
-        // Node names are unique in a cluster. Probing would take most of a second.
-        info.set_requires_probe(false);
-        Ok(info)
-    }
-
-    /// What to tell of an instance: gossip addresses of other nodes of this
-    /// cluster. One that has this node's name is another if it is elsewhere.
-    fn up(&self, mut instance: Instance) -> Option<Found> {
-        let ours = instance.cluster == self.cluster && instance.kind == Kind::Serf;
-        instance.addresses.retain(|address| *address != self.serf && !is_link_local(address.ip()));
-        (ours && !instance.addresses.is_empty()).then(|| Found::Up {
-            instance: label(&instance.cluster, instance.kind, &instance.node),
-            node: Some(instance.node),
-            addresses: instance.addresses,
-        })
-    }
-}
-
-/// Whether an address means something only on a link that it does not name.
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn up(node: &str, addresses: &[&str]) -> Option<Vec<SocketAddr>> {
-        let registration = Registration {
-            cluster: "c".into(),
-            node: "n1".into(),
-            serf: "10.0.0.1:7".parse().unwrap(),
-            service: None,
-            management: None,
-            after: Duration::ZERO,
-        };
-        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let instance = Instance { cluster: "c".into(), kind: Kind::Serf, node: node.into(), addresses };
-        match registration.up(instance)? {
-            Found::Up { addresses, .. } => Some(addresses),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_node_of_the_same_name_elsewhere_is_found_and_this_one_is_not() {
-        assert_eq!(up("n1", &["10.0.0.1:7"]), None);
-        assert_eq!(up("n1", &["10.0.0.2:7"]), Some(vec!["10.0.0.2:7".parse().unwrap()]));
-        assert_eq!(up("n1", &["10.0.0.1:9"]), Some(vec!["10.0.0.1:9".parse().unwrap()]));
-        // The daemon may take both for one instance with two addresses.
-        assert_eq!(up("n1", &["10.0.0.1:7", "10.0.0.2:7"]), Some(vec!["10.0.0.2:7".parse().unwrap()]));
-    }
-
-    #[test]
-    fn link_local_addresses_are_passed_over() {
-        assert_eq!(up("n2", &["[fe80::1]:7"]), None);
-        assert_eq!(up("n2", &["[fe80::1]:7", "[fd00::1]:7"]), Some(vec!["[fd00::1]:7".parse().unwrap()]));
-    }
 
     #[test]
     fn an_interface_is_known_by_its_number() {

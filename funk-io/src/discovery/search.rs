@@ -14,7 +14,8 @@ use funk_proto::limits::{BOOTSTRAP_PROBE, JOIN_ADDRESSES_MAX};
 use funk_proto::{Event, NodeConfig, Request};
 
 use super::address::JoinAddress;
-use super::mdns::{Mdns, Registration};
+use super::mdns::Mdns;
+use super::registration::Registration;
 use super::{Discovery, Found, Source, names};
 use crate::shared::{Command, Shared};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::member::Life;
 use super::merging::Side;
-use super::news::News;
+use super::news::Found;
 use super::{Exchange, Gossip, GossipOutput, Purpose};
 use crate::id::ConnId;
 use crate::limits::GOSSIP_STREAM_TIMEOUT;
@@ -247,22 +247,6 @@ impl Gossip {
             _ => self.tell(now, conn, matches!(purpose, Purpose::Join | Purpose::Reconnect)),
         }
         conn
-    }
-}
-
-/// Whom a push/pull spoke of.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    others: u64,
-    vetoed: u64,
-    name_taken: bool,
-}
-
-impl Found {
-    pub(super) fn add(&mut self, news: &News) {
-        self.others += news.others;
-        self.vetoed += news.vetoed;
-        self.name_taken |= news.name_taken;
     }
 }
 

@@ -21,8 +21,7 @@ use std::vec;
 
 use bytes::Bytes;
 
-use super::exchange::Found;
-use super::news::News;
+use super::news::{Found, News};
 use super::table::Table;
 use super::{Exchange, Gossip, GossipOutput};
 use crate::id::ConnId;

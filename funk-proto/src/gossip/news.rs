@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::broadcast::{Broadcast, Tier};
-use super::rules::Claim;
 use crate::wire::gossip::{Packet, SerfMessage};
 
 /// What follows from something heard.
@@ -47,10 +46,10 @@ pub(super) struct News {
 
 impl News {
     /// Another node is presented by this node's name.
-    pub(super) fn name_is_held(&mut self, claim: Claim) {
+    pub(super) fn name_is_held(&mut self, at: SocketAddr, tags: BTreeMap<String, String>) {
         self.name_taken = true;
         self.conflicts += 1;
-        self.holder = Some((claim.addr, claim.tags));
+        self.holder = Some((at, tags));
     }
 
     /// To be told to everybody: what is said of a node's life.
@@ -63,5 +62,21 @@ impl News {
     pub(super) fn tell_intent(&mut self, intent: &SerfMessage) {
         let bytes = Packet::User(intent.encode()).encode();
         self.broadcasts.push(Broadcast { tier: Tier::Intent, about: Bytes::new(), bytes, urgent: true });
+    }
+}
+
+/// Whom a push/pull spoke of.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub others: u64,
+    pub vetoed: u64,
+    pub name_taken: bool,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, news: &News) {
+        self.others += news.others;
+        self.vetoed += news.vetoed;
+        self.name_taken |= news.name_taken;
     }
 }

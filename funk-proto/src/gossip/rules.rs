@@ -247,7 +247,7 @@ impl Table {
     fn hear_of_me(&mut self, claim: Claim, news: &mut News) {
         let me = self.myself();
         if claim.addr != me.addr {
-            news.name_is_held(claim);
+            news.name_is_held(claim.addr, claim.tags);
             return;
         }
         let same = claim.meta == me.meta && claim.versions == me.versions;

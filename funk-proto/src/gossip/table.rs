@@ -240,7 +240,7 @@ impl Table {
         if node != self.own {
             news.others += 1;
         } else if claim.addr != self.myself().addr && record.state == NodeState::Alive {
-            news.name_is_held(claim);
+            news.name_is_held(claim.addr, claim.tags);
             return;
         }
         match record.state {

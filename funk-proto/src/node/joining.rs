@@ -68,11 +68,11 @@ impl Node {
         }
     }
 
-    /// Asks to be let in if gossip showed nodes in a cluster: once for all that
-    /// came together, since each look goes through all members.
+    /// Asks to be let in if gossip showed nodes in a cluster: at a few doors, however many came together.
     pub(super) fn try_doors(&mut self, now: Timestamp) {
-        if self.joining.takes_cluster_seen() && !self.refuses_duplicates(now) {
-            self.ask_to_join(now);
+        let doors = self.joining.take_sightings();
+        if doors > 0 && !self.refuses_duplicates(now) {
+            (0..doors).for_each(|_| self.ask_to_join(now));
         }
     }
 
