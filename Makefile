@@ -9,7 +9,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle cases bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -68,6 +68,11 @@ rolling: build
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
 	@$(TOOL) idle -- $(IDLE)
+
+# What production, and people who mean harm, do to a cluster: tests/cases/README.md. CASES="hop log-full-disk" chooses.
+# Needs root, for network namespaces.
+cases: build
+	@$(if $(filter 0,$(shell id -u)),,sudo FUNK_BIN="$(CURDIR)/bin") tests/cases/run $(CASES)
 
 # Plants one bug after the other and asks how soon the simulator finds it; fails if one is not found.
 mutants:

@@ -175,7 +175,7 @@ fn sources_and_docs_name_no_registry_and_no_machine() {
     let root = workspace();
     let mut files = our_sources();
     files.extend(manifests());
-    files.extend(files_with(&root, &["md", "toml", "yml", "yaml", "sh", "proto"]));
+    files.extend(files_with(&root, &["md", "toml", "yml", "yaml", "sh", "proto", "py"]));
     for place in ["Makefile", ".ci/run", "tests/check"] {
         files.push(root.join(place));
     }

@@ -1,0 +1,27 @@
+"""A flag that cannot take effect is refused or remarked, never ignored: --shards on a directory that holds a cluster.
+
+From: own review.
+Smallest input: a cluster of one with a data directory and 10,000 shards; started again with --shards 77.
+"""
+import time
+
+from lib import Cluster, Fault
+
+KIND = "disk"
+
+
+def run(trial):
+    cluster = Cluster(trial, 1, durable=True)
+    node = cluster[1]
+    node.stop()
+    before = len(node.log())
+    node.again(["--shards", "77"])
+    node.wait_ready(10)
+    time.sleep(1)
+    said = node.log()[before:]
+    if not node.alive():
+        if node.process.returncode not in (1, 2) or "shards" not in said:
+            raise Fault(f"it ended with {node.process.returncode} and said {said[-200:]!r}; right: a line that names --shards")
+        return
+    if not any("shards" in line and "77" in line for line in said.splitlines()):
+        raise Fault(f"it starts with {node.status()['shards_total']} shards and says nothing of the 77 that were asked for; right: refused, or one line at WARN")

@@ -1,0 +1,14 @@
+"""What a case is written with: `from lib import *`.
+
+cluster.py  starts nodes, asks them, puts load on them
+own.py      asks nodes directly who serves what, and finds stale answers
+rpc.py      gRPC calls and bare HTTP/2 frames
+wire.py     what nodes say to each other: hello, Raft and member frames, liveness datagrams
+gossip.py   Serf's messages: datagrams, push/pull, a member that answers pings
+trial.py    one case that runs: its folder, its processes, its verdict
+runner.py   `tests/cases/run`
+"""
+from lib.trial import Fault, Skip, Trial, until
+from lib.cluster import CALM, Cluster, Monitor, Node, http, port
+
+__all__ = ["CALM", "Cluster", "Fault", "Monitor", "Node", "Skip", "Trial", "http", "port", "until"]
