@@ -72,7 +72,7 @@ pub(crate) enum LeaderOutput {
     /// Dial this process where it listens for streams.
     Call { to: Incarnation, raft: SocketAddr },
     /// Send this to a node.
-    Tell(RaftId, FrameBody),
+    Tell(RaftId, Box<FrameBody>),
     /// An operation ended.
     Done(RequestId, Outcome),
     /// This leader wants to leave, and nobody is left who could lead after it.

@@ -142,7 +142,7 @@ fn verdict(
 fn refusal(facts: &Facts<'_>, id: RaftId, boot: BootId, name: &NodeName, reason: u32) -> LeaderOutput {
     let (name, cluster) = (name.to_string(), facts.state.cluster.id.get());
     let refused = Refused { reason, name, cluster, boot: boot.get(), ..Refused::default() };
-    LeaderOutput::Tell(id, FrameBody::JoinRefused(refused))
+    LeaderOutput::Tell(id, Box::new(FrameBody::JoinRefused(refused)))
 }
 
 /// When the last request of a node ends that could lead after a leader which keeps nothing.

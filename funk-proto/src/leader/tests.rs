@@ -235,7 +235,7 @@ fn a_durable_leaver_keeps_its_place_and_its_vote() {
 fn a_leaver_that_is_out_is_told_farewell() {
     let mut stage = Stage::of(1);
     stage.leave(2);
-    assert_eq!(stage.round(), [LeaderOutput::Tell(id(2), FrameBody::Farewell(name(2)))]);
+    assert_eq!(stage.round(), [LeaderOutput::Tell(id(2), Box::new(FrameBody::Farewell(name(2))))]);
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Node {
                 None
             }
             LeaderOutput::Tell(to, body) => {
-                self.peers.send(now, to, body);
+                self.peers.send(now, to, *body);
                 None
             }
             LeaderOutput::Done(id, outcome) => {

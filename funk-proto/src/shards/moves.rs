@@ -2,9 +2,9 @@
 //!
 //! | part | what |
 //! |---|---|
-//! | [`Handover`] | the shards that leave: gates closed, guards gone, released |
-//! | [`Sender`] | their states on the way to the next owners, before the release |
-//! | [`Receiver`] | states of shards that come here, kept until an entry makes this node their owner |
+//! | `handover` | the shards that leave: gates closed, guards gone, released |
+//! | `transfer/send` | their states on the way to the next owners, before the release |
+//! | `transfer/receive` | states of shards that come here, kept until an entry makes this node their owner |
 
 use std::time::Duration;
 

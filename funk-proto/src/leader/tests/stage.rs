@@ -240,7 +240,10 @@ impl Stage {
     /// Who is refused in one round, and for which reason.
     pub(super) fn refused(&mut self) -> Vec<(RaftId, u32)> {
         let refusals = self.round().into_iter().filter_map(|output| match output {
-            LeaderOutput::Tell(to, FrameBody::JoinRefused(refused)) => Some((to, refused.reason)),
+            LeaderOutput::Tell(to, body) => match *body {
+                FrameBody::JoinRefused(refused) => Some((to, refused.reason)),
+                _ => None,
+            },
             _ => None,
         });
         refusals.collect()
