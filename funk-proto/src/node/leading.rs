@@ -118,9 +118,10 @@ impl Node {
         let state = state
             .ok_or_else(|| OperationRefused::impossible("this node is in no cluster yet: ask another, or later"))?;
         dry_run(state, change).map_err(|why| match (why, change) {
-            (NoAnswer::UnknownMember, WhatIf::Remove(name) | WhatIf::Drain(name) | WhatIf::Weight(name, _)) => {
-                OperationRefused::UnknownMember(name.clone())
-            }
+            (
+                NoAnswer::UnknownMember,
+                WhatIf::Remove(name) | WhatIf::Drain(name) | WhatIf::Weight(name, _) | WhatIf::Pin(_, Some(name)),
+            ) => OperationRefused::UnknownMember(name.clone()),
             (NoAnswer::UnknownMember | NoAnswer::OutOfBounds, _) => {
                 OperationRefused::impossible("the shards or the weight are out of range, or there are too many pins")
             }
