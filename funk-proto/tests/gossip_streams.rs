@@ -198,7 +198,7 @@ fn streams_that_promise_too_much_are_refused_before_it_comes() {
     let raw = b"\x09\x82\xa4Algo\x00\xa3Buf\xdb\x7f\xff\xff\xff";
     let list = b"\x00\xdd\xff\xff\xff\xff";
     let negative = b"\x06\x83\xa4Join\xc3\xa5Nodes\xff\xacUserStateLen\x00";
-    let unknown: [&[u8]; 4] = [b"\x0a", b"\xf4", b"\x01", b"GET / HTTP/1.1"];
+    let unknown: [&[u8]; 3] = [b"\xf4", b"\x01", b"GET / HTTP/1.1"];
     let promises: [&[u8]; 5] = [nodes, state, raw, list, negative];
     for wire in promises.into_iter().chain(unknown) {
         let mut decoder = StreamDecoder::new();
