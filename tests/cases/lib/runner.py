@@ -82,7 +82,7 @@ def run_all(cases, unmet, python, programs, options):
     began, seen = time.monotonic(), {"PASS": 0, "FAIL": 0, "SKIP": 0, "KNOWN": 0}
     for case in cases:
         if options.turn is not None and time.monotonic() - began + case.seconds > options.seconds:
-            break
+            continue
         verdict, text = run(case, python, programs, options.keep)
         if verdict == "FAIL" and case.name in unmet:
             verdict, text = "KNOWN", f"{unmet[case.name]} ({text.strip()})"
