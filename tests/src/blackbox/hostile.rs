@@ -56,8 +56,8 @@ pub fn stream_cases(noise: &mut Noise) -> Vec<Vec<u8>> {
         frame(1 << 20, &[7; 100]),
         frame((1 << 20) + 1, &[7; 100]),
         frame(3, b"abcdefgh"),
-        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
-        b"POST /demo.DemoService/Liff HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
+        b"POST /demo.DemoService/Liff HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999\r\n\r\n".to_vec(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0xff; 9]].concat(),
         // A TLS client hello's first bytes.

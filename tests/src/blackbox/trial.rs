@@ -200,7 +200,7 @@ fn ask_status(mut stream: TcpStream) -> Result<Status, String> {
     use std::io::{Read, Write};
     let text = |error: std::io::Error| error.to_string();
     stream.set_read_timeout(Some(GENEROUS)).map_err(text)?;
-    stream.write_all(b"GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").map_err(text)?;
+    stream.write_all(b"GET /api/v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").map_err(text)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(text)?;
     let body = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no answer")? + 4;

@@ -190,7 +190,7 @@ fn the_event_stream_tells_every_kind_of_event_and_ends_with_its_node() -> Tested
     let mut cluster = DemoCluster::start("events", 3)?;
     let mut stream = TcpStream::connect(cluster.page(0)?)?;
     stream.set_read_timeout(Some(GENEROUS))?;
-    write!(stream, "GET /api/v1/events?since= HTTP/1.1\r\nhost: funk\r\n\r\n")?;
+    write!(stream, "GET /api/v1/events?since= HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
     let mut lines = BufReader::new(stream).lines();
     // Chunk sizes and blank lines stand between the lines of the stream.
     let mut next = |prefix: &str| loop {
