@@ -99,7 +99,7 @@ impl Node {
             let refusal = Refusal::ClusterExists { node: self.config.name.to_string(), cluster: cluster.clone() };
             self.refuse(now, refusal);
         } else if !tags.contains_key("funk.id") && self.is_newcomer(now) {
-            tracing::error!(name = %self.config.name, %address, "a live member of gossip has this node's name");
+            tracing::debug!(name = %self.config.name, %address, "a live member of gossip has this node's name");
             self.refuse(now, Refusal::NameTaken(self.config.name.clone()));
         } else {
             self.handle_namesake(now, tags);
