@@ -188,8 +188,7 @@ impl<'a> Hosts<'a> {
     /// A node's status, asked from its own host.
     fn status(&self, host: usize) -> Result<Status, String> {
         let page = cluster::page_address(&self.nodes[host].line("status ", GENEROUS)?.text)?;
-        let script =
-            "exec 3<>/dev/tcp/$0/$1; printf 'GET /api/v1/status HTTP/1.0\\r\\nhost: localhost\\r\\n\\r\\n' >&3; cat <&3";
+        let script = "exec 3<>/dev/tcp/$0/$1; printf 'GET /api/v1/status HTTP/1.0\\r\\nhost: localhost\\r\\n\\r\\n' >&3; cat <&3";
         let mut command = Command::new("bash");
         command.args(["-c", script, &page.ip().to_string(), &page.port().to_string()]);
         let answer = Place::On(self.network, host).output(command)?;
