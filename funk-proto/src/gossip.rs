@@ -31,6 +31,7 @@
 //! | `fit` | which tags are gossiped if not all fit |
 
 mod broadcast;
+mod claim;
 mod coordinates;
 mod exchange;
 mod filters;
@@ -75,6 +76,7 @@ use crate::time::{Timestamp, earliest};
 use crate::wire::gossip::{BadMessage, Packet, VERSIONS, looks_encrypted, unpack};
 
 use broadcast::Broadcasts;
+use claim::Claim;
 use coordinates::Coordinates;
 use filters::Filters;
 use health::Health;
@@ -84,7 +86,6 @@ use merging::{Merging, Side};
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
-use rules::Claim;
 use table::Table;
 use targets::Targets;
 

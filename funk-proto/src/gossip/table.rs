@@ -228,7 +228,7 @@ impl Table {
     /// Merges what the other side of a push/pull says of a node.
     pub(super) fn merge_record(&mut self, now: Timestamp, record: &NodeRecord, news: &mut News) {
         let default_port = self.myself().addr.port();
-        let Some(claim) = super::rules::Claim::of_record(record, default_port) else {
+        let Some(claim) = super::claim::Claim::of_record(record, default_port) else {
             news.unusable += 1;
             return;
         };
