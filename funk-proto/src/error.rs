@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::id::{ClusterId, InvalidName, NodeName};
+use crate::id::{ClusterId, InvalidName, LogIndex, NodeName};
 use crate::version::Versions;
 
 /// The configuration cannot work. Nothing was started; mend the named setting.
@@ -208,6 +208,11 @@ pub enum Refusal {
     TableFull,
     /// An operator took this node out of the cluster.
     Removed,
+    /// This node has applied other entries than its leader: its log, or what it made of it, is not the cluster's.
+    Diverged {
+        /// The entry up to which that is known.
+        index: LogIndex,
+    },
     /// The cluster was recovered from the loss of its majority, as another
     /// generation than that of the node that is refused.
     FormerGeneration {
@@ -251,6 +256,11 @@ impl fmt::Display for Refusal {
             Self::Removed => {
                 f.write_str("this node was removed from the cluster: start it again if it is to come back")
             }
+            Self::Diverged { index } => write!(
+                f,
+                "what this node has applied up to entry {index} is not what its leader has: it must not serve; \
+                 keep its data directory for a bug report and start it with an empty one"
+            ),
             Self::FormerGeneration { former, present, generation } => write!(
                 f,
                 "cluster {former} lost its majority and was recovered as generation {generation}, {present}: \

@@ -71,8 +71,8 @@ pub(crate) enum LeaderOutput {
     DeclaredDead(usize),
     /// Dial this process where it listens for streams.
     Call { to: Incarnation, raft: SocketAddr },
-    /// Send this to a node.
-    Tell(RaftId, Box<FrameBody>),
+    /// Send this to a process.
+    Tell(Incarnation, Box<FrameBody>),
     /// An operation ended.
     Done(RequestId, Outcome),
     /// This leader wants to leave, and nobody is left who could lead after it.

@@ -110,6 +110,19 @@ pub const JOIN_ADDRESSES_MAX: usize = 64;
 pub const TWIN_CLUSTERS_MAX: usize = 16;
 /// Streams accepted on `ep.raft` at once: every member of the table, twice over for reconnects.
 pub const CLUSTER_STREAMS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
+/// How far the counter of a peer's datagram may be ahead of the last that was heard. At a thousand a second it takes 49
+/// days of silence to fall behind so far.
+pub const COUNTER_WINDOW: u64 = 1 << 32;
+/// Entries of the log of which the hash is kept: an ack speaks of one that was applied a few heartbeats ago.
+pub const HASHES_KEPT: usize = 4_096;
+/// Streams kept whose other sides claim to be one and the same peer and have not proven it: the latest count.
+pub const CLAIMS_MAX: usize = 8;
+/// Tokens kept of those who claim to be one peer, and shown to it: the latest count.
+pub const TOKENS_SHOWN: usize = 4;
+/// Frames kept for one peer until a stream to it stands.
+pub const FRAMES_WAITING_MAX: usize = 64;
+/// Bytes of the same: two of the largest messages.
+pub const FRAMES_WAITING_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// Bound on the drift bound itself, parts per million: a fifth is what no clock reaches.
 pub const DRIFT_PPM_MAX: u32 = 200_000;
 /// Longest lease, and longest of the silences that are measured against it.

@@ -19,6 +19,7 @@
 
 mod authority;
 mod followed;
+mod history;
 mod interface;
 mod link;
 mod peer_clock;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use authority::Authority;
 pub use authority::MemberView;
 use followed::Followed;
+use history::History;
 pub use interface::{LivenessOutput, Word};
 use link::Link;
 
@@ -52,7 +54,7 @@ pub struct Liveness {
     /// Lease and drift bound are those of the replicated state.
     timing_is_replicated: bool,
     counter: u64,
-    applied: LogIndex,
+    history: History,
     links: BTreeMap<RaftId, Link>,
     followed: Option<Followed>,
     /// Until when a leader may count on this node to report its grants.
@@ -79,7 +81,7 @@ impl Liveness {
             timing,
             timing_is_replicated: false,
             counter: 0,
-            applied: LogIndex(0),
+            history: History::default(),
             links: BTreeMap::new(),
             followed: None,
             promise_until: Timestamp::ZERO,
@@ -158,14 +160,17 @@ impl Liveness {
         self.promise(now);
         self.followed = Some(Followed::new(from, now));
         self.heartbeats_answered += 1;
-        let applied = self.applied;
-        self.send(now, from, Word::Ack { term, echo: counter, applied });
+        self.ack(now, from, term, counter);
     }
 
     /// A heartbeat of a term that is over: tell its sender so.
     pub fn handle_stale_heartbeat(&mut self, now: Timestamp, from: RaftId, our_term: Term) {
-        let applied = self.applied;
-        self.send(now, from, Word::Ack { term: our_term, echo: 0, applied });
+        self.ack(now, from, our_term, 0);
+    }
+
+    fn ack(&mut self, now: Timestamp, to: RaftId, term: Term, echo: u64) {
+        let (applied, hash) = self.history.last();
+        self.send(now, to, Word::Ack { term, echo, applied, hash });
     }
 
     /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
@@ -188,9 +193,9 @@ impl Liveness {
         self.lease_until
     }
 
-    /// The index that this node has applied; goes out with each ack.
-    pub fn set_applied(&mut self, applied: LogIndex) {
-        self.applied = applied;
+    /// The index that this node has applied, and the hash of all up to it; both go out with each ack.
+    pub fn set_applied(&mut self, applied: LogIndex, hash: u64) {
+        self.history.note(applied, hash);
         self.extend_own_lease();
     }
 
@@ -263,6 +268,29 @@ impl Liveness {
 
     // ---- the leader's side ----
 
+    /// A member says what it has applied. One that has applied other entries gets no lease any more.
+    pub fn compare(&mut self, now: Timestamp, from: RaftId, boot: BootId, applied: (LogIndex, u64)) {
+        let (index, hash) = applied;
+        if !self.history.differs(index, hash) || planted(Mutant::DivergenceUnnoticed) {
+            return;
+        }
+        let Some(authority) = &mut self.authority else { return };
+        let Some(tracked) = authority.members.get_mut(&from).filter(|tracked| tracked.boot() == Some(boot)) else {
+            return;
+        };
+        let term = authority.term;
+        if !std::mem::replace(&mut tracked.differs, true) {
+            self.outputs.push_back(LivenessOutput::MemberDiffers { id: from, boot, index });
+        }
+        self.send(now, from, Word::Differs { term, index });
+    }
+
+    /// Whether the member has applied other entries than this leader.
+    pub fn differs(&self, id: RaftId) -> bool {
+        let tracked = self.authority.as_ref().and_then(|authority| authority.members.get(&id));
+        tracked.is_some_and(|tracked| tracked.differs)
+    }
+
     /// An ack in the leader's own term.
     pub fn handle_ack(
         &mut self,
@@ -292,7 +320,7 @@ impl Liveness {
     /// The leader's own shards are served within its authority, under the rules of a grant.
     fn extend_own_lease(&mut self) {
         if let Some(authority) = &self.authority
-            && authority.covers(self.me, self.boot, self.applied)
+            && authority.covers(self.me, self.boot, self.history.last().0)
         {
             let own = if planted(Mutant::OwnLeaseWithoutAcks) {
                 authority.next_beat + self.timing.lease

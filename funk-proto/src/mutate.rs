@@ -123,8 +123,16 @@ mutants! {
     RefutationLost,
     /// A grant makes a lease as long as it says, whatever the cluster's lease is.
     GrantNotCut,
+    /// A datagram counts however far its counter is ahead.
+    AnyCounterBelieved,
+    /// A leader does not compare what its members have applied with what it has.
+    DivergenceUnnoticed,
     /// A frame counts whoever sends it.
     AnySenderBelieved,
+    /// Whoever claims to be a peer is believed, though it was not reached where the peer is.
+    ClaimBelieved,
+    /// A peer that is found elsewhere than the member table says counts as one that was found there.
+    ElsewhereBelieved,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
     /// A barrier returns what its node has applied, without asking the log.

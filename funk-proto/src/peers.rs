@@ -1,13 +1,16 @@
-//! Connections to the other nodes: who is behind which stream, where a node
-//! is to be found, and under which key datagrams to it are sealed.
+//! Streams to the other nodes: who is behind which, where a node is to be found, and under which key datagrams to it
+//! are sealed.
 //!
-//! Each side's first frame is its hello. A stream carries frames both ways;
-//! to send, a node uses the stream that it dialled, else one that the peer
-//! dialled, else it dials.
+//! Each side's first frame is its hello, and each side dials the other: see [`greeting`]. A stream carries frames both
+//! ways.
 
 mod broken;
+mod dialling;
+mod greeting;
 mod identity;
-mod identity_check;
+mod places;
+mod stream;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -16,15 +19,19 @@ use std::time::Duration;
 use broken::Broken;
 use bytes::Bytes;
 pub(crate) use identity::Identity;
+use places::Places;
+pub(crate) use stream::Standing;
+use stream::Stream;
+use token::Token;
 
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
 use crate::io::{Channel, CloseReason};
-use crate::limits::CLUSTER_STREAMS_MAX;
+use crate::limits::{CLUSTER_STREAMS_MAX, FRAMES_WAITING_BYTES_MAX, FRAMES_WAITING_MAX};
 use crate::rng::Rng;
 use crate::time::Timestamp;
 use crate::version::Versions;
-use crate::wire::cluster::{Frame, FrameBody, Hello, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused};
+use crate::wire::cluster::{Frame, FrameBody, REASON_CLUSTER_ID, REASON_GENERATION, REASON_VERSION, Refused};
 use crate::wire::liveness::Key;
 
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
@@ -32,9 +39,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A stream that said no hello in this time is ended.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for a dial to where the peer is not any more, as was learnt meanwhile: it stands in the way of one to
-/// where the peer is. It is not ended at once, for what is learnt may be wrong, and may change again and again.
-const STRAY_TIMEOUT: Duration = Duration::from_millis(50);
+/// Between two dials that others' words lead to.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PeersOutput {
@@ -61,40 +67,25 @@ pub(crate) enum PeerNews {
 
 #[derive(Debug, Default)]
 struct Peer {
-    raft: Option<SocketAddr>,
-    /// The address in the member table, as it was when it was last looked at.
-    listed: Option<SocketAddr>,
-    liveness: Option<SocketAddr>,
+    places: Places,
+    /// Those that lead to it, and those of which the other side claims to be it.
+    streams: BTreeSet<ConnId>,
+    /// The process that was reached last, where its datagrams go, and under which key.
     boot: Option<BootId>,
+    liveness: Option<SocketAddr>,
     key: Option<Key>,
-    dialled: Option<ConnId>,
-    accepted: Option<ConnId>,
-    introduced: bool,
-    retry_at: Timestamp,
-    backoff: Duration,
+    /// Its boot while a stream stands, and whether frames may be sent on one.
+    met: Option<(BootId, bool)>,
+    /// What it told this node.
+    token: Option<Token>,
+    /// The same, from whoever claims to be it; the latest first.
+    heard: VecDeque<Token>,
+    /// It is not looked for again, on the word of whoever claims to be it, before the one; nor called before the other.
+    probe_at: Timestamp,
+    call_at: Timestamp,
     broken: Option<Broken>,
-}
-
-/// What a hello said of its sender.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    boot: BootId,
-    raft: SocketAddr,
-    liveness: SocketAddr,
-    key: Option<Key>,
-    cluster: Option<ClusterId>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Stream {
-    peer: Option<RaftId>,
-    /// The other side's last hello.
-    said: Option<Said>,
-    /// What the stream before it said, which this one puts to the test.
-    doubted: Option<Said>,
-    opened: Timestamp,
-    /// What was dialled for it.
-    to: Option<SocketAddr>,
+    /// Frames for the first stream that stands.
+    waiting: VecDeque<Bytes>,
 }
 
 /// The streams and addresses of all peers.
@@ -156,56 +147,43 @@ impl Peers {
         self.routes_version
     }
 
-    /// Who is at the other end of a stream, if it is known.
+    /// Who is at the other end of a stream, if it has proven it.
     pub(crate) fn peer_of(&self, conn: ConnId) -> Option<RaftId> {
-        self.streams.get(&conn)?.peer
+        self.streams.get(&conn)?.peer.filter(|_| self.standing(conn) > Standing::Claimed)
     }
 
-    /// The boot of the peer's last hello.
+    /// The process of that peer that was reached last.
     pub(crate) fn boot(&self, id: RaftId) -> Option<BootId> {
         self.peers.get(&id)?.boot
     }
 
-    /// Whether a stream to the peer stands and both sides said hello.
+    /// Whether a stream to the peer stands on which both sides know who the other is.
     pub(crate) fn is_connected(&self, id: RaftId) -> bool {
-        self.peers.get(&id).is_some_and(|peer| peer.introduced)
+        self.peers.get(&id).is_some_and(|peer| peer.met.is_some_and(|(_, usable)| usable))
     }
 
     /// The same, with that boot of the peer.
     pub(crate) fn is_connected_to(&self, peer: Incarnation) -> bool {
-        self.is_connected(peer.id) && self.boot(peer.id) == Some(peer.boot)
+        self.stream_of(peer).is_some()
     }
 
-    /// An address that a table or tag gives; a hello's is fresher and replaces it.
-    pub(crate) fn learn(&mut self, id: RaftId, raft: SocketAddr) {
-        if id == self.identity.id {
-            return;
-        }
-        let peer = self.peers.entry(id).or_default();
-        if !peer.introduced && peer.raft != Some(raft) {
-            peer.raft = Some(raft);
-            (peer.retry_at, peer.backoff) = (Timestamp::ZERO, Duration::ZERO);
+    /// Whether the peer was reached where the member table says that it is.
+    pub(crate) fn is_at_home(&self, id: RaftId) -> bool {
+        let mut streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
+        streams.any(|&conn| self.standing(conn) == Standing::Confirmed)
+    }
+
+    /// Gossip shows the peer at this address.
+    pub(crate) fn learn(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
+        if id != self.identity.id && self.peers.entry(id).or_default().places.show(raft) {
+            self.look_again(now, id);
         }
     }
 
-    /// Sees to a stream to that boot, which is there by its own word. Streams to a former boot stand in the way.
-    pub(crate) fn call(&mut self, now: Timestamp, boot: Incarnation, raft: SocketAddr) {
-        if self.is_connected_to(boot) {
-            return;
-        }
-        let former = self.peers.get(&boot.id).filter(|peer| peer.introduced);
-        let former: Vec<ConnId> = former.into_iter().flat_map(|peer| [peer.dialled, peer.accepted]).flatten().collect();
-        former.into_iter().for_each(|conn| self.close(now, conn));
-        self.learn(boot.id, raft);
-        self.peers.entry(boot.id).or_default().retry_at = now;
-        self.stream_to(now, boot.id);
-    }
-
-    /// The member table says where the peer is. A restarted peer may have moved
-    /// since, so what gossip or the peer itself said is kept until the table changes.
-    pub(crate) fn learn_listed(&mut self, id: RaftId, raft: SocketAddr) {
-        if id != self.identity.id && self.peers.entry(id).or_default().listed.replace(raft) != Some(raft) {
-            self.learn(id, raft);
+    /// The member table says where the peer is.
+    pub(crate) fn learn_listed(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
+        if id != self.identity.id && self.peers.entry(id).or_default().places.list(raft) {
+            self.look_again(now, id);
         }
     }
 
@@ -219,16 +197,10 @@ impl Peers {
             |stream: &Stream| stream.said.and_then(|said| said.cluster).is_some_and(|theirs| theirs != cluster);
         let (strangers, rest): (Vec<_>, Vec<_>) = self.streams.iter().partition(|(_, stream)| strange(stream));
         let strangers: Vec<ConnId> = strangers.into_iter().map(|(&conn, _)| conn).collect();
-        let rest: Vec<(ConnId, RaftId)> = rest
-            .into_iter()
-            .filter(|(_, stream)| stream.said.is_some())
-            .filter_map(|(&conn, stream)| Some((conn, stream.peer?)))
-            .collect();
+        let rest: Vec<ConnId> =
+            rest.into_iter().filter(|(_, stream)| stream.said.is_some()).map(|(&conn, _)| conn).collect();
         strangers.into_iter().for_each(|conn| self.close(now, conn));
-        for (conn, id) in rest {
-            let hello = self.hello(self.boot(id).map(|boot| (id, boot)));
-            self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
-        }
+        rest.into_iter().for_each(|conn| self.greet(conn));
     }
 
     /// Ends all streams and dials anew: only who says hello again is there. A
@@ -236,9 +208,7 @@ impl Peers {
     pub(crate) fn probe_all(&mut self, now: Timestamp) {
         let conns: Vec<ConnId> = self.streams.keys().copied().collect();
         conns.into_iter().for_each(|conn| self.close(now, conn));
-        for peer in self.peers.values_mut() {
-            (peer.retry_at, peer.backoff) = (now, Duration::ZERO);
-        }
+        self.peers.values_mut().for_each(|peer| peer.places.hurry(now));
         self.handle_timeout(now);
     }
 
@@ -249,68 +219,72 @@ impl Peers {
         self.handle_timeout(now);
     }
 
-    /// Sends a frame, dialling if need be. False if there is no way to the peer now.
+    /// Sends a frame, dialling if need be. False if there is no way to the peer now. A request to join goes out at
+    /// once; anything else waits until both sides know who the other is.
     pub(crate) fn send(&mut self, now: Timestamp, to: RaftId, body: FrameBody) -> bool {
-        let Some(conn) = self.stream_to(now, to) else { return false };
-        self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+        let Some(peer) = self.peers.get(&to) else { return false };
+        if let Some(conn) = self.best(peer, |conn| self.is_usable(conn)) {
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+            return true;
+        }
+        self.reach(now, to);
+        let Some(peer) = self.peers.get(&to) else { return false };
+        let Some(conn) = self.best(peer, |conn| !conn.is_accepted()) else { return false };
+        let bytes = Frame::bytes(body.clone());
+        if matches!(body, FrameBody::Join(_)) {
+            self.outputs.push_back(PeersOutput::Message { conn, bytes });
+            return true;
+        }
+        let held: usize = peer.waiting.iter().map(Bytes::len).sum();
+        if peer.waiting.len() >= FRAMES_WAITING_MAX || held + bytes.len() > FRAMES_WAITING_BYTES_MAX {
+            return false;
+        }
+        self.peers.entry(to).or_default().waiting.push_back(bytes);
         true
     }
 
-    fn stream_to(&mut self, now: Timestamp, to: RaftId) -> Option<ConnId> {
-        let peer = self.peers.get(&to)?;
-        if let Some(conn) = self.standing(peer) {
-            return Some(conn);
+    /// Sends a frame to one process of a peer, if a stream to it stands; else as [`Peers::send`] does.
+    pub(crate) fn send_to(&mut self, now: Timestamp, to: Incarnation, body: FrameBody) -> bool {
+        if let Some(conn) = self.stream_of(to) {
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+            return true;
         }
-        if now < peer.retry_at {
-            return None;
-        }
-        Some(self.dial(now, to, peer.raft?))
+        self.send(now, to.id, body)
     }
 
-    fn dial(&mut self, now: Timestamp, to: RaftId, address: SocketAddr) -> ConnId {
-        let conn = self.dials.next();
-        self.peers.entry(to).or_default().dialled = Some(conn);
-        self.streams.insert(conn, Stream { peer: Some(to), said: None, doubted: None, opened: now, to: Some(address) });
-        self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
-        let hello = self.hello(None);
-        self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
-        conn
+    /// The stream on which frames go to that process.
+    fn stream_of(&self, to: Incarnation) -> Option<ConnId> {
+        let is_boots = |conn| self.streams.get(&conn)?.said.filter(|said| said.boot == to.boot);
+        self.best(self.peers.get(&to.id)?, |conn| is_boots(conn).is_some() && self.is_usable(conn))
     }
 
-    /// Our hello. The key can be derived only for a boot that is known, so the
-    /// dialler's first hello has none and it says a second one when it has
-    /// heard the other's.
-    fn hello(&self, peer: Option<(RaftId, BootId)>) -> Bytes {
-        let key = peer.map(|(id, boot)| Bytes::copy_from_slice(&self.incoming_key(id, boot).0));
-        let identity = &self.identity;
-        Frame::bytes(FrameBody::Hello(Hello {
-            cluster_name: identity.cluster_name.to_string(),
-            cluster: identity.cluster.map_or(0, ClusterId::get),
-            id: identity.id.get(),
-            boot: identity.boot.get(),
-            name: identity.name.to_string(),
-            raft: identity.raft.to_string(),
-            liveness: identity.liveness.to_string(),
-            key: key.unwrap_or_default(),
-            oldest: identity.versions.oldest,
-            newest: identity.versions.newest,
-        }))
+    fn best(&self, peer: &Peer, fits: impl Fn(ConnId) -> bool) -> Option<ConnId> {
+        peer.streams.iter().copied().filter(|&conn| fits(conn)).max_by_key(|&conn| self.rank(conn))
     }
 
-    /// Takes a frame in. Hellos are dealt with here; anything else comes back
-    /// with its sender, if the sender has introduced itself.
+    /// What waited for a stream goes out.
+    fn flush(&mut self, id: RaftId) {
+        let Some(conn) = self.peers.get(&id).and_then(|peer| self.best(peer, |conn| self.is_usable(conn))) else {
+            return;
+        };
+        let waiting = self.peers.get_mut(&id).map(|peer| std::mem::take(&mut peer.waiting)).unwrap_or_default();
+        self.outputs.extend(waiting.into_iter().map(|bytes| PeersOutput::Message { conn, bytes }));
+    }
+
+    /// Takes a frame in. Hellos are dealt with here; anything else comes back with its sender, if the sender has
+    /// introduced itself, and with how far it has proven who it is.
     pub(crate) fn handle_frame(
         &mut self,
         now: Timestamp,
         conn: ConnId,
         bytes: &Bytes,
-    ) -> Result<Option<(RaftId, FrameBody)>, Misbehaviour> {
+    ) -> Result<Option<(Incarnation, Standing, FrameBody)>, Misbehaviour> {
         if conn.is_accepted() && !self.streams.contains_key(&conn) {
-            if self.streams.len() >= CLUSTER_STREAMS_MAX {
+            if !self.make_room(now) {
                 self.outputs.push_back(PeersOutput::Close { conn });
                 return Ok(None);
             }
-            self.streams.insert(conn, Stream { peer: None, said: None, doubted: None, opened: now, to: None });
+            self.streams.insert(conn, Stream::accepted(now));
         }
         let result = match Frame::parse(bytes) {
             // Of a later version. The rest of what comes on the stream is understood.
@@ -325,62 +299,40 @@ impl Peers {
         result
     }
 
+    /// Room for one more stream: the oldest whose other side has proven nothing makes way.
+    fn make_room(&mut self, now: Timestamp) -> bool {
+        if self.streams.len() < CLUSTER_STREAMS_MAX {
+            return true;
+        }
+        let claims = |conn: &&ConnId| conn.is_accepted() && self.standing(**conn) == Standing::Claimed;
+        let oldest = self.streams.keys().find(claims).copied();
+        oldest.into_iter().for_each(|conn| self.discard(now, conn));
+        oldest.is_some()
+    }
+
     fn handle_body(
         &mut self,
         now: Timestamp,
         conn: ConnId,
         body: FrameBody,
-    ) -> Result<Option<(RaftId, FrameBody)>, Misbehaviour> {
+    ) -> Result<Option<(Incarnation, Standing, FrameBody)>, Misbehaviour> {
         let Some(stream) = self.streams.get(&conn) else { return Ok(None) };
-        match (body, stream.peer.filter(|_| stream.said.is_some())) {
+        let boot = stream.said.map(|said| said.boot);
+        match (body, stream.peer.zip(boot)) {
             (FrameBody::Hello(hello), _) => self.handle_hello(now, conn, &hello).map(|()| None),
             (FrameBody::Refused(refused), _) => {
                 self.handle_refused(conn, &refused);
                 self.close(now, conn);
                 Ok(None)
             }
-            (body, Some(peer)) => Ok(Some((peer, body))),
+            (body, Some((id, boot))) => Ok(Some((Incarnation { id, boot }, self.standing(conn), body))),
             (_, None) => Err(Misbehaviour::Unintroduced),
         }
     }
 
-    fn handle_hello(&mut self, now: Timestamp, conn: ConnId, hello: &Hello) -> Result<(), Misbehaviour> {
-        const WHAT: Misbehaviour = Misbehaviour::Malformed("hello");
-        let id = RaftId::new(hello.id).filter(|&id| id != self.identity.id).ok_or(WHAT)?;
-        let boot = BootId::new(hello.boot).ok_or(WHAT)?;
-        let raft: SocketAddr = hello.raft.parse().map_err(|_| WHAT)?;
-        let liveness: SocketAddr = hello.liveness.parse().map_err(|_| WHAT)?;
-        let stream = self.streams.get(&conn).ok_or(WHAT)?;
-        let (expected, again) = (stream.peer, stream.said.is_some());
-        if let Some(refusal) = self.identity.refusal(hello) {
-            let refused = self.identity.refused(&refusal);
-            self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
-            self.forget(conn);
-            self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
-            return Ok(());
-        }
-        if conn.is_accepted() && again && expected != Some(id) {
-            return Err(WHAT);
-        }
-        if !conn.is_accepted() && expected != Some(id) {
-            // Another process listens where the peer was: whoever it is may introduce itself.
-            self.close(now, conn);
-            self.learn(id, raft);
-            return Ok(());
-        }
-        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
-        self.introduce(now, conn, id, Said { boot, raft, liveness, key, cluster: ClusterId::new(hello.cluster) });
-        // The dialler speaks first and without a key, the acceptor answers with
-        // one, and the dialler then says hello again, with its own.
-        if !again {
-            let answer = self.hello(Some((id, boot)));
-            self.outputs.push_back(PeersOutput::Message { conn, bytes: answer });
-        }
-        Ok(())
-    }
-
     fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
-        let address = self.streams.get(&conn).and_then(|stream| self.peers.get(&stream.peer?)?.raft);
+        // Whoever dialled this node may say what it likes.
+        let address = self.streams.get(&conn).and_then(|stream| stream.reached_at().or(stream.to));
         let refusal = match (refused.reason, self.identity.cluster, ClusterId::new(refused.cluster)) {
             (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
             (REASON_GENERATION, Some(former), Some(present)) => {
@@ -397,61 +349,48 @@ impl Peers {
 
     /// A stream ended.
     pub(crate) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
-        let stream = self.streams.get(&conn).copied();
-        let Some(id) = self.forget(conn) else { return };
-        let low = self.peers.get(&id).map_or(BACKOFF_MIN, |peer| (peer.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX));
-        let pause = self.rng.between(low / 2, low);
-        let peer = self.peers.entry(id).or_default();
-        (peer.backoff, peer.retry_at) = (low, now + pause);
-        if peer.dialled.is_none() && peer.accepted.is_none() {
-            peer.introduced = false;
-            self.news.push_back(PeerNews::Lost(id));
-            if let Some(stream) = stream {
-                self.note_end(now, id, &stream, why);
-            }
+        let was_known = self.peer_of(conn).is_some();
+        let Some((id, stream)) = self.forget(conn) else { return };
+        if let Some(address) = stream.to
+            && let Some(peer) = self.peers.get_mut(&id)
+        {
+            peer.places.back_off(now, address, &mut self.rng);
         }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let is_dialled = |conn: &ConnId| !conn.is_accepted();
+        if peer.met.is_none() && !peer.streams.iter().any(is_dialled) && !peer.waiting.is_empty() {
+            peer.waiting.clear();
+            self.news.push_back(PeerNews::Lost(id));
+        }
+        self.note_end(now, id, &stream, was_known, why);
     }
 
+    /// Ends a stream whose other side is known: what is under way on it may be lost.
     fn close(&mut self, now: Timestamp, conn: ConnId) {
-        if let Some(stream) = self.streams.get(&conn) {
-            self.news.extend(stream.peer.map(PeerNews::Interrupted));
+        self.news.extend(self.peer_of(conn).map(PeerNews::Interrupted));
+        self.discard(now, conn);
+    }
+
+    fn discard(&mut self, now: Timestamp, conn: ConnId) {
+        if self.streams.contains_key(&conn) {
             self.outputs.push_back(PeersOutput::Close { conn });
             // By this side: that says nothing of the other.
             self.handle_closed(now, conn, CloseReason::Malformed);
         }
     }
 
-    /// Until when the other side of a stream may still say its first hello.
-    fn mute_until(&self, stream: &Stream) -> Option<Timestamp> {
-        if stream.said.is_some() {
-            return None;
+    /// A stream is gone. Tells whose it was.
+    fn forget(&mut self, conn: ConnId) -> Option<(RaftId, Stream)> {
+        let stream = self.streams.remove(&conn)?;
+        let id = stream.peer?;
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.streams.remove(&conn);
+            if peer.streams.is_empty() && peer.places.is_empty() {
+                self.peers.remove(&id);
+            }
         }
-        let known = stream.peer.and_then(|id| self.peers.get(&id)?.raft);
-        let stray = stream.to.zip(known).is_some_and(|(to, known)| to != known);
-        Some(stream.opened + if stray { STRAY_TIMEOUT } else { HELLO_TIMEOUT })
-    }
-
-    /// Dials the wanted peers that have no stream, ends streams that never said hello.
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
-        let late = |stream: &Stream| self.mute_until(stream).is_some_and(|until| now >= until);
-        let mute: Vec<ConnId> = self.streams.iter().filter(|(_, stream)| late(stream)).map(|(&conn, _)| conn).collect();
-        for conn in mute {
-            self.close(now, conn);
-        }
-        for id in self.wanted.clone() {
-            self.stream_to(now, id);
-        }
-        self.probe_broken(now);
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        let mute = self.streams.values().filter_map(|stream| self.mute_until(stream));
-        let wanted = |&(id, peer): &(&RaftId, &Peer)| self.wanted.contains(id) || peer.is_open_question();
-        let retries = self.peers.iter().filter(wanted).filter_map(|(_, peer)| {
-            let idle = peer.dialled.is_none() && peer.accepted.is_none() && peer.raft.is_some();
-            idle.then_some(peer.retry_at)
-        });
-        mute.chain(retries).min()
+        self.review(id);
+        Some((id, stream))
     }
 }
 

@@ -10,8 +10,11 @@ pub mod snapshot;
 mod workers;
 
 use std::collections::VecDeque;
+use std::hash::Hasher;
 use std::ops::Range;
 use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
 
 pub use map::{Columns, ShardMap, ShardState};
 pub use members::{Member, Members};
@@ -120,6 +123,8 @@ pub struct State {
     pub map: ShardMap,
     /// The last applied index.
     pub applied: LogIndex,
+    /// A hash of all entries that were applied, in their order.
+    pub hash: u64,
     /// Boots that an operator took out, oldest first: they are not let in again.
     pub removed: VecDeque<BootId>,
     /// Shards that are to be on one node.
@@ -136,6 +141,7 @@ impl State {
             members: Members::default(),
             map: ShardMap::new(shards),
             applied: LogIndex(0),
+            hash: 0,
             removed: VecDeque::new(),
             pins: Pins::default(),
             workers: Workers::default(),
@@ -164,6 +170,13 @@ impl State {
         let mut state = Self { cluster: self.cluster.recovered(id), members, map, applied: index, ..self };
         owner.and_then(|owner| state.workers.give(owner));
         state
+    }
+
+    /// Takes an entry into the hash of what was applied: two nodes with the same hash applied the same entries.
+    pub fn note_entry(&mut self, index: LogIndex, data: &[u8]) {
+        let mut hasher = SipHasher24::new_with_keys(self.hash, index.0);
+        hasher.write(data);
+        self.hash = hasher.finish();
     }
 
     /// Applies one entry. Operations that no longer fit the state do nothing,

@@ -54,8 +54,8 @@ fn record() -> impl Strategy<Value = MemberRecord> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (any::<[u64; 3]>(), any::<[String; 4]>(), bytes(), any::<[u32; 2]>()).prop_map(
-        |([cluster, id, boot], [cluster_name, name, raft, liveness], key, [oldest, newest])| Hello {
+    (any::<[u64; 3]>(), any::<[String; 4]>(), [bytes(), bytes(), bytes()], any::<[u32; 2]>()).prop_map(
+        |([cluster, id, boot], [cluster_name, name, raft, liveness], [key, token, proof], [oldest, newest])| Hello {
             cluster_name,
             cluster,
             id,
@@ -66,6 +66,8 @@ fn hello() -> impl Strategy<Value = Hello> {
             key,
             oldest,
             newest,
+            token,
+            proofs: vec![proof],
         },
     )
 }
@@ -170,7 +172,8 @@ fn datagram() -> impl Strategy<Value = Body> {
         drift_ppm,
         grant,
     });
-    let ack = any::<[u64; 3]>().prop_map(|[term, echo, applied]| Body::Ack {
+    let ack = any::<[u64; 4]>().prop_map(|[term, echo, applied, hash]| Body::Ack {
+        hash,
         term: Term(term),
         echo,
         applied: LogIndex(applied),

@@ -91,7 +91,7 @@ impl World {
         nodes[0].lead(now, Term(1));
         nodes[0].set_members(now, &views, (1..=VOTERS).map(id).collect(), BTreeSet::new());
         for node in &mut nodes {
-            node.set_applied(LogIndex(1));
+            node.set_applied(LogIndex(1), 0);
         }
         nodes[0].set_ready(now);
         let mut world = Self { truth, clocks, nodes, wires: Vec::new(), fates, sent: 0 };
@@ -158,7 +158,7 @@ impl World {
                 node.handle_ack(now, from, boot(packet.from), packet.counter, echo, applied);
             }
             Word::Grant(grant) => node.handle_grant(from, grant),
-            Word::Resign { .. } => {}
+            Word::Resign { .. } | Word::Differs { .. } => {}
         }
         self.drain(packet.to);
     }

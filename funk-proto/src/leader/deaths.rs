@@ -38,12 +38,14 @@ impl Leader {
     }
 }
 
-/// Listed processes that have ended, by their own word, by evidence, by silence, or because the node has restarted.
+/// Listed processes that have ended, by their own word, by evidence, by silence, or because the node has restarted; and those that have
+/// applied other entries, which serve nothing any more.
 fn gone(facts: &Facts<'_>, leading: &Leading) -> Vec<Incarnation> {
     let has_ended = |who: &Incarnation| {
         facts.has_ended(*who)
             || facts.is_dead_by_evidence(*who)
             || facts.leases.is_silent(who.id)
+            || facts.leases.differs(who.id)
             || has_restarted(facts, leading, *who)
     };
     facts.up().filter(has_ended).collect()

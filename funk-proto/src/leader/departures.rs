@@ -17,7 +17,7 @@ impl Leader {
             leading.leaves.insert(leaver);
             leading.dirty = true;
         } else {
-            self.outputs.push_back(LeaderOutput::Tell(leaver.id, Box::new(FrameBody::Farewell(leaver.into()))));
+            self.outputs.push_back(LeaderOutput::Tell(leaver, Box::new(FrameBody::Farewell(leaver.into()))));
         }
     }
 

@@ -36,10 +36,8 @@ impl Leader {
             return;
         }
         let Some(boot) = member.boot else { return };
-        if known.and_then(|known| known.boot).is_none_or(|known| known == boot) {
-            let to = Incarnation { id: member.id, boot };
-            self.outputs.push_back(LeaderOutput::Call { to, raft: member.raft });
-        }
+        let to = Incarnation { id: member.id, boot };
+        self.outputs.push_back(LeaderOutput::Call { to, raft: member.raft });
         if facts.state.removed.contains(&boot) {
             self.outputs.push_back(refusal(facts, member.id, boot, &member.name, REASON_REMOVED));
             return;
@@ -142,7 +140,7 @@ fn verdict(
 fn refusal(facts: &Facts<'_>, id: RaftId, boot: BootId, name: &NodeName, reason: u32) -> LeaderOutput {
     let (name, cluster) = (name.to_string(), facts.state.cluster.id.get());
     let refused = Refused { reason, name, cluster, boot: boot.get(), ..Refused::default() };
-    LeaderOutput::Tell(id, Box::new(FrameBody::JoinRefused(refused)))
+    LeaderOutput::Tell(Incarnation { id, boot }, Box::new(FrameBody::JoinRefused(refused)))
 }
 
 /// When the last request of a node ends that could lead after a leader which keeps nothing.

@@ -79,6 +79,13 @@ fn the_next_boot_of_a_durable_node_ends_the_last_one() {
     assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
 }
 
+#[test]
+fn a_member_that_applied_other_entries_is_declared_dead() {
+    let mut stage = Stage::of(3);
+    stage.diverge(3);
+    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(3)))]);
+}
+
 // ---- joins ----
 
 #[test]
@@ -235,7 +242,7 @@ fn a_durable_leaver_keeps_its_place_and_its_vote() {
 fn a_leaver_that_is_out_is_told_farewell() {
     let mut stage = Stage::of(1);
     stage.leave(2);
-    assert_eq!(stage.round(), [LeaderOutput::Tell(id(2), Box::new(FrameBody::Farewell(name(2))))]);
+    assert_eq!(stage.round(), [LeaderOutput::Tell(node(2), Box::new(FrameBody::Farewell(name(2))))]);
 }
 
 #[test]

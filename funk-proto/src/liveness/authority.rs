@@ -37,6 +37,8 @@ pub(super) struct Tracked {
     lease_estimate: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) reported_silent: bool,
+    /// It has applied other entries than this leader.
+    pub(super) differs: bool,
 }
 
 impl Tracked {
@@ -102,6 +104,7 @@ impl Authority {
                         lease_estimate: Timestamp::ZERO,
                         last_seen: seen(view.id),
                         reported_silent: false,
+                        differs: false,
                     }
                 }
             };
@@ -192,7 +195,7 @@ impl Authority {
         let tracked = self.members.get_mut(&id)?;
         let boot = tracked.boot?;
         let (echo, received) = tracked.renewal?;
-        if tracked.applied < tracked.floor && !planted(Mutant::GrantBelowFloor) {
+        if tracked.differs || tracked.applied < tracked.floor && !planted(Mutant::GrantBelowFloor) {
             return None;
         }
         let mut length = timing.lease.min(self.until.since(received));

@@ -27,6 +27,8 @@ pub enum Word {
         echo: u64,
         /// The last entry that the sender has applied.
         applied: LogIndex,
+        /// The hash of all that it has applied.
+        hash: u64,
     },
     /// A lease between two heartbeats.
     Grant(Grant),
@@ -34,6 +36,13 @@ pub enum Word {
     Resign {
         /// The term.
         term: Term,
+    },
+    /// The receiver has applied other entries than the sender, who leads.
+    Differs {
+        /// The leader's term.
+        term: Term,
+        /// The entry up to which that is known.
+        index: LogIndex,
     },
 }
 
@@ -60,6 +69,15 @@ pub enum LivenessOutput {
         id: RaftId,
         /// The boot that was heard last.
         boot: BootId,
+    },
+    /// A member has applied other entries than this leader.
+    MemberDiffers {
+        /// The member.
+        id: RaftId,
+        /// Its boot.
+        boot: BootId,
+        /// The entry up to which that is known.
+        index: LogIndex,
     },
     /// No majority of the voters was heard for the leader timeout: this node leads nobody.
     QuorumLost,

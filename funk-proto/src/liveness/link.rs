@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::peer_clock::PeerClock;
 use super::sent::SentTimes;
 use crate::id::BootId;
+use crate::limits::COUNTER_WINDOW;
+use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
+use crate::wire::liveness::LAST_COUNTER;
 
 /// What is remembered of one peer's datagrams, and of those to it.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +20,17 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Whether a datagram is of the newest boot, with a higher counter than any before.
+    /// Whether a datagram is of the newest boot, with a higher counter than any before, and not so high that whatever
+    /// its sender says afterwards would count for old.
     pub(super) fn admit(&mut self, boot: BootId, counter: u64) -> bool {
         if self.boot != Some(boot) {
             self.boot = Some(boot);
             self.received = 0;
             self.peer_clock.forget();
+        }
+        let is_far = counter != LAST_COUNTER && counter.saturating_sub(self.received) > COUNTER_WINDOW;
+        if is_far && !planted(Mutant::AnyCounterBelieved) {
+            return false;
         }
         let is_new = counter > self.received;
         self.received = self.received.max(counter);

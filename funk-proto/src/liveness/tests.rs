@@ -244,3 +244,53 @@ fn a_leader_that_did_not_run_or_has_new_voters_hears_them_first() {
     alone.handle_timeout(at(9000));
     assert!(!unheard(&mut alone), "a sole voter hears itself");
 }
+
+#[test]
+fn a_member_that_applied_other_entries_gets_no_lease_and_is_told() {
+    let (mut leader, mut member) = (leader(), machine(2));
+    leader.set_applied(LogIndex(7), 70);
+    member.set_applied(LogIndex(7), 71);
+    leader.set_ready(at(1000));
+    let beats = drain(&mut leader);
+    let LivenessOutput::Send { counter, .. } = beats[0] else { panic!() };
+    member.handle_heartbeat(at(50), id(1), counter, Term(2), timing());
+    let [LivenessOutput::Send { counter: ack, word: Word::Ack { echo, applied, hash, .. }, .. }] =
+        drain(&mut member)[..]
+    else {
+        panic!()
+    };
+    leader.compare(at(1003), id(2), boot(2), (applied, hash));
+    leader.handle_ack(at(1003), id(2), boot(2), ack, echo, applied);
+    let said = drain(&mut leader);
+    assert_eq!(said[0], LivenessOutput::MemberDiffers { id: id(2), boot: boot(2), index: LogIndex(7) });
+    let [LivenessOutput::Send { word: Word::Differs { term: Term(2), index: LogIndex(7) }, .. }] = said[1..] else {
+        panic!("{said:?}")
+    };
+    assert!(leader.differs(id(2)) && !leader.differs(id(3)));
+    let beats = beat(&mut leader, at(1100));
+    assert!(beats.iter().any(|(to, _, word)| *to == id(2) && matches!(word, Word::Beat { grant: None, .. })));
+}
+
+#[test]
+fn a_member_that_is_behind_or_says_no_hash_is_no_different() {
+    let mut leader = leader();
+    [(3, 30), (7, 70)].into_iter().for_each(|(index, hash)| leader.set_applied(LogIndex(index), hash));
+    for applied in [(3, 30), (5, 30), (7, 70), (7, 0), (9, 99)] {
+        leader.compare(at(1003), id(2), boot(2), (LogIndex(applied.0), applied.1));
+    }
+    leader.compare(at(1003), id(2), boot(9), (LogIndex(7), 71));
+    assert!(!leader.differs(id(2)));
+}
+
+#[test]
+fn a_counter_that_would_make_all_later_ones_old_is_refused() {
+    use crate::wire::liveness::LAST_COUNTER;
+    let mut member = machine(2);
+    assert!(member.admit(id(1), boot(1), 5));
+    assert!(!member.admit(id(1), boot(1), u64::MAX - 1), "a lie");
+    assert!(member.admit(id(1), boot(1), 6), "and without effect");
+    assert!(member.admit(id(1), boot(1), 6 + (1 << 32)));
+    assert!(!member.admit(id(1), boot(3), u64::MAX - 1), "of a new boot too");
+    assert!(member.admit(id(1), boot(3), LAST_COUNTER), "nothing comes after a goodbye");
+    assert!(!member.admit(id(1), boot(3), 7));
+}

@@ -40,6 +40,7 @@ impl Node {
             Command::default()
         });
         let Some(state) = &mut self.state else { return };
+        state.note_entry(index, data);
         let changes = state.apply(index, command);
         for change in &changes {
             self.apply_change(now, index, change);
@@ -56,7 +57,8 @@ impl Node {
     }
 
     fn applied(&mut self, now: Timestamp, index: LogIndex, changed: bool) {
-        self.liveness.set_applied(index);
+        let hash = self.state.as_ref().map_or(0, |state| state.hash);
+        self.liveness.set_applied(index, hash);
         self.leader.handle_applied(index);
         let waits = self.leader.leads() && !self.leader.is_ready();
         if waits && self.consensus.own_term_start().is_some_and(|start| index >= start) {
@@ -83,7 +85,7 @@ impl Node {
     pub(super) fn refresh_members(&mut self, now: Timestamp) {
         let Some(state) = &self.state else { return };
         for member in state.members.iter() {
-            self.peers.learn_listed(member.id, member.raft);
+            self.peers.learn_listed(now, member.id, member.raft);
         }
         let (voters, outgoing) = (self.consensus.voters(), self.consensus.outgoing_voters());
         let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Node;
 use crate::evidence::Proof;
-use crate::id::{BootId, Incarnation, RaftId};
+use crate::id::{BootId, Incarnation};
 use crate::limits::FORMER_BOOTS_MAX;
 use crate::state::Member;
 use crate::time::Timestamp;
@@ -49,14 +49,16 @@ impl Node {
         MemberRecord { former, ..Member::own(&self.config, self.me).record(Some(self.me.boot)) }
     }
 
-    /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has ended.
-    pub(super) fn handle_former_boots(&mut self, now: Timestamp, id: RaftId, former: &[u64]) {
+    /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has
+    /// ended. It counts once the joiner was reached where that node is.
+    pub(super) fn handle_former_boots(&mut self, now: Timestamp, joiner: Incarnation, former: &[u64]) {
+        let id = joiner.id;
         let Some(state) = &self.state else { return };
         let listed = state.members.get(id).and_then(|member| member.boot);
         let owners = state.map.owners().iter().filter(|owner| owner.id == id && state.map.held_by(**owner) > 0);
         let said = |boot: &BootId| former.iter().take(FORMER_BOOTS_MAX).any(|&former| former == boot.get());
         let ended = listed.into_iter().chain(owners.map(|owner| owner.boot)).find(said);
-        if let Some(boot) = ended.filter(|&boot| self.peers.boot(id) != Some(boot)) {
+        if let Some(boot) = ended.filter(|_| self.peers.boot(id) == Some(joiner.boot)) {
             self.take_ending(now, Incarnation { id, boot }, Proof::Lock);
         }
     }

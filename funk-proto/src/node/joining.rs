@@ -56,7 +56,7 @@ impl Node {
         if let (Some(id), Some(raft)) =
             (tag("funk.id").and_then(|id| parse_id(id)), tag("ep.raft").and_then(|at| at.parse().ok()))
         {
-            self.peers.learn(id, raft);
+            self.peers.learn(now, id, raft);
         }
         let Some(cluster) = tag("funk.cluster").filter(|_| member.status == GossipStatus::Alive) else { return };
         if self.joining.is_looking() {
@@ -85,7 +85,7 @@ impl Node {
         if !self.is_out(now) {
             return;
         }
-        self.peers.learn(id, raft);
+        self.peers.learn(now, id, raft);
         self.joining.handle_namesake(id, cluster.clone());
         self.ask_to_join(now);
     }

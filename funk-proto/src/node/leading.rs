@@ -83,7 +83,9 @@ impl Node {
     /// Takes a join request in, or passes it on to the leader.
     pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
         let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
-        self.handle_former_boots(now, member.id, &record.former);
+        if let Some(boot) = member.boot {
+            self.handle_former_boots(now, Incarnation { id: member.id, boot }, &record.former);
+        }
         if self.leader.leads() {
             self.with_leader(now, |leader, facts| leader.handle_join(facts, member));
         } else {

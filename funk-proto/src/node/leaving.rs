@@ -40,7 +40,7 @@ impl Node {
         self.event(if stopped { Event::MemberLeft { name, id } } else { Event::MemberFailed { name, id } });
         if id != self.me.id {
             if self.leader.has_asked_to_leave(who) {
-                self.peers.send(now, id, FrameBody::Farewell(who.into()));
+                self.peers.send_to(now, who, FrameBody::Farewell(who.into()));
             }
         } else if self.joining.is_leaving() && who.boot == self.me.boot {
             self.handle_left(now);
@@ -57,7 +57,8 @@ impl Node {
         if left {
             self.event(Event::MemberLeft { name, id });
             if let (true, Some(boot)) = (self.leader.leads(), member.boot) {
-                self.peers.send(now, id, FrameBody::Farewell(Incarnation { id, boot }.into()));
+                let who = Incarnation { id, boot };
+                self.peers.send_to(now, who, FrameBody::Farewell(who.into()));
             }
         }
         if id == self.me.id && self.joining.is_leaving() {

@@ -18,12 +18,12 @@ use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
 use crate::liveness::{LivenessOutput, Word};
 use crate::mutate::{Mutant, planted};
-use crate::peers::{PeerNews, PeersOutput};
+use crate::peers::{PeerNews, PeersOutput, Standing};
 use crate::shards::moves::MovesOutput;
 use crate::state::set;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Carry, Command, FrameBody, Operation, Release};
-use crate::wire::liveness::{self, Body, Header};
+use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};
 use crate::wire::raft::RaftMessage;
 
 impl Node {
@@ -103,6 +103,11 @@ impl Node {
             LivenessOutput::Send { to, counter, word } => self.send_datagram(to, counter, word),
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
             LivenessOutput::QuorumLost => self.resign(now),
+            LivenessOutput::MemberDiffers { id, index, .. } => {
+                let name = self.name_of(id).map_or_else(|| id.to_string(), |name| name.to_string());
+                tracing::error!(node = name, %index, "a member has applied other entries than this leader: it gets no lease");
+                self.leader.wake();
+            }
             LivenessOutput::MemberSilent { id, .. } => {
                 tracing::debug!(peer = %id, "member is silent");
                 self.leader.wake();
@@ -118,9 +123,10 @@ impl Node {
                 let commit = self.consensus.heartbeat_commit(to);
                 Body::Heartbeat { term, commit, lease, drift_ppm, grant }
             }
-            Word::Ack { term, echo, applied } => Body::Ack { term, echo, applied },
+            Word::Ack { term, echo, applied, hash } => Body::Ack { term, echo, applied, hash },
             Word::Grant(grant) => Body::Grant(grant),
             Word::Resign { term } => Body::Resign { term },
+            Word::Differs { term, index } => Body::Differs { term, index },
         };
         let header = Header { cluster, from: self.me.id, boot: self.me.boot, to, counter, at: self.now };
         let bytes = liveness::seal(&key, &header, &body);
@@ -188,7 +194,7 @@ impl Node {
                 None
             }
             LeaderOutput::Tell(to, body) => {
-                self.peers.send(now, to, *body);
+                self.peers.send_to(now, to, *body);
                 None
             }
             LeaderOutput::Done(id, outcome) => {
@@ -292,9 +298,11 @@ impl Node {
         }
         let result = match self.peers.handle_frame(now, conn, &bytes) {
             Ok(None) => Ok(()),
-            Ok(Some((from, body))) => {
-                self.liveness.handle_frame(now, from);
-                self.handle_frame(now, from, body)
+            Ok(Some((from, standing, body))) => {
+                if standing > Standing::Claimed {
+                    self.liveness.handle_frame(now, from.id);
+                }
+                self.check_sender(from, standing, &body).and_then(|()| self.handle_frame(now, from.id, body))
             }
             Err(what) => Err(what),
         };
@@ -309,7 +317,6 @@ impl Node {
     }
 
     fn handle_frame(&mut self, now: Timestamp, from: RaftId, body: FrameBody) -> Result<(), Misbehaviour> {
-        self.check_sender(from, &body)?;
         match body {
             FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
             FrameBody::Raft(message) => self.handle_raft(now, from, message),
@@ -395,6 +402,9 @@ impl Node {
         if header.to != self.me.id || !ours || self.peers.boot(header.from) != Some(header.boot) {
             return Err(Misbehaviour::Unauthentic);
         }
+        if matches!(body, Body::Goodbye { .. }) != (header.counter == LAST_COUNTER) {
+            return Err(Misbehaviour::Malformed("counter of a datagram"));
+        }
         if !self.liveness.admit(header.from, header.boot, header.counter) {
             return Err(Misbehaviour::Replayed);
         }
@@ -402,7 +412,9 @@ impl Node {
         let answers = match body {
             Body::Heartbeat { grant: Some(grant), .. } | Body::Grant(grant) => Some(grant.echo),
             Body::Ack { echo, .. } => Some(echo),
-            Body::Heartbeat { grant: None, .. } | Body::Goodbye { .. } | Body::Resign { .. } => None,
+            Body::Heartbeat { grant: None, .. } | Body::Goodbye { .. } | Body::Resign { .. } | Body::Differs { .. } => {
+                None
+            }
         };
         if let Some(lost) = self.liveness.compare_clocks(now, from, header.at, answers) {
             tracing::warn!(peer = %from, ?lost, "this machine's clock stood still, by that peer's");
@@ -423,9 +435,10 @@ impl Node {
                     self.liveness.handle_stale_heartbeat(now, from, self.consensus.term());
                 }
             }
-            Body::Ack { term, echo, applied } => {
+            Body::Ack { term, echo, applied, hash } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
                 if self.leader.leads_in(term) {
+                    self.liveness.compare(now, from, header.boot, (applied, hash));
                     let before = self.liveness.is_current(from);
                     if let Some(sent) = self.liveness.sent_at(from, echo) {
                         self.evidence.refute(Incarnation { id: from, boot: header.boot }, sent);
@@ -438,6 +451,7 @@ impl Node {
             }
             Body::Grant(grant) => self.liveness.handle_grant(from, grant),
             Body::Resign { term } => self.handle_resign(now, from, term),
+            Body::Differs { term, index } => self.handle_differs(now, from, term, index),
             Body::Goodbye { reaped } => self.handle_goodbye(now, Incarnation { id: from, boot: header.boot }, reaped),
         }
         Ok(())

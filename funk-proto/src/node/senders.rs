@@ -3,6 +3,13 @@
 //! | frame | from whom |
 //! |---|---|
 //! | hello, refusal, join | anybody |
+//!
+//! All others come from a node that has proven to be who it says it is: it was reached where the member table says that
+//! it is. If nobody is reached there, where gossip shows it will do, for all may have moved at once; but not to a node
+//! that follows another leader, since the leader's log will tell where the sender is.
+//!
+//! | frame | from whom |
+//! |---|---|
 //! | Raft | consensus decides, see `consensus/admission.rs` |
 //! | leave | the node itself, or a member that passes it on |
 //! | farewell, join refused | the leader that this node follows; without one, whom this node asked to be let in |
@@ -15,6 +22,7 @@ use super::Node;
 use crate::error::Misbehaviour;
 use crate::id::{Incarnation, RaftId};
 use crate::mutate::{Mutant, planted};
+use crate::peers::Standing;
 use crate::wire::cluster::FrameBody;
 
 impl Node {
@@ -22,20 +30,44 @@ impl Node {
     ///
     /// # Errors
     /// [`Misbehaviour::Unauthorized`] with the kind of the frame.
-    pub(super) fn check_sender(&self, from: RaftId, body: &FrameBody) -> Result<(), Misbehaviour> {
+    pub(super) fn check_sender(
+        &self,
+        from: Incarnation,
+        standing: Standing,
+        body: &FrameBody,
+    ) -> Result<(), Misbehaviour> {
+        let id = from.id;
         let (kind, is_rightful) = match body {
             FrameBody::Hello(_) | FrameBody::Refused(_) | FrameBody::Join(_) => return Ok(()),
-            FrameBody::Raft(_) | FrameBody::Propose(_) => return Ok(()),
-            FrameBody::Leave(name) => ("leave", name.id == from.get() || self.is_up_member(from)),
-            FrameBody::Farewell(_) => ("farewell", self.is_from_leader(from)),
-            FrameBody::JoinRefused(_) => ("refusal to join", self.is_from_leader(from)),
-            FrameBody::Release(_) => ("release", self.is_up_member(from)),
-            FrameBody::Update(record) => ("member update", record.id == from.get() && self.is_up_member(from)),
-            FrameBody::Carry(_) => ("state of a shard", self.is_up_member(from)),
-            FrameBody::Gone(_) => ("evidence", self.is_up_member(from)),
-            FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => ("answer", self.is_known(from)),
+            FrameBody::Raft(_) => ("Raft message", true),
+            FrameBody::Propose(_) => ("proposal", true),
+            FrameBody::Leave(name) => ("leave", name.id == id.get() || self.is_up(from)),
+            FrameBody::Farewell(_) => ("farewell", self.is_from_leader(id)),
+            FrameBody::JoinRefused(_) => ("refusal to join", self.is_from_leader(id)),
+            FrameBody::Release(_) => ("release", self.is_up(from)),
+            FrameBody::Update(record) => {
+                ("member update", record.id == id.get() && record.boot == from.boot.get() && self.is_up(from))
+            }
+            FrameBody::Carry(_) => ("state of a shard", self.is_up(from)),
+            FrameBody::Gone(_) => ("evidence", self.is_up(from)),
+            FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => ("answer", self.is_known(id)),
         };
+        let is_rightful = is_rightful && self.is_proven(id, standing);
         if is_rightful || planted(Mutant::AnySenderBelieved) { Ok(()) } else { Err(Misbehaviour::Unauthorized(kind)) }
+    }
+
+    /// Whether the sender is who it says it is, as far as this node can tell.
+    fn is_proven(&self, from: RaftId, standing: Standing) -> bool {
+        match standing {
+            Standing::Claimed => false,
+            Standing::Elsewhere => {
+                let leader = self.consensus.leader();
+                let follows = leader.is_some_and(|leader| leader != self.me.id && leader != from);
+                let needs_it = !follows || self.liveness.leader_is_silent();
+                needs_it && !self.peers.is_at_home(from) || planted(Mutant::ElsewhereBelieved)
+            }
+            Standing::Confirmed => true,
+        }
     }
 
     fn is_known(&self, from: RaftId) -> bool {
@@ -43,11 +75,14 @@ impl Node {
         is_listed || self.consensus.leader() == Some(from)
     }
 
-    /// The process that said hello as this node is listed as up.
+    /// That process is listed as up.
+    fn is_up(&self, who: Incarnation) -> bool {
+        self.state.as_ref().is_some_and(|state| state.members.is_up(who.id, who.boot))
+    }
+
+    /// The process of that node that was reached last is listed as up.
     pub(super) fn is_up_member(&self, from: RaftId) -> bool {
-        let said = self.peers.boot(from).map(|boot| Incarnation { id: from, boot });
-        let is_up = |who: Incarnation| self.state.as_ref().is_some_and(|state| state.members.is_up(who.id, who.boot));
-        said.is_some_and(is_up)
+        self.peers.boot(from).is_some_and(|boot| self.is_up(Incarnation { id: from, boot }))
     }
 
     /// The leader says so, or, to a node that knows none, a node that it may have asked.

@@ -7,7 +7,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Peer, PeerNews, Peers, Stream};
+use super::stream::Stream;
+use super::{BACKOFF_MIN, Peer, PeerNews, Peers};
 use crate::id::{BootId, Incarnation, RaftId};
 use crate::io::CloseReason;
 use crate::time::Timestamp;
@@ -20,46 +21,51 @@ const DIALS: u8 = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Broken {
     boot: BootId,
-    /// Where it said that it listens.
+    /// Where it was reached.
     raft: SocketAddr,
     since: Timestamp,
     dials_left: u8,
-}
-
-impl Peer {
-    /// Whether it is to be found out if the boot whose streams broke has ended.
-    pub(super) fn is_open_question(&self) -> bool {
-        self.broken.is_some_and(|broken| broken.dials_left > 0)
-    }
+    dial_at: Timestamp,
 }
 
 impl Peers {
-    /// The last stream to a peer has ended.
-    pub(super) fn note_end(&mut self, now: Timestamp, id: RaftId, stream: &Stream, why: CloseReason) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if let (Some(said), CloseReason::Ended | CloseReason::Reset) = (stream.said, why) {
-            peer.broken = Some(Broken { boot: said.boot, raft: said.raft, since: now, dials_left: DIALS });
-            peer.retry_at = now;
+    /// A stream has ended, of which it `was_known` who is at its other end.
+    pub(super) fn note_end(&mut self, now: Timestamp, id: RaftId, stream: &Stream, was_known: bool, why: CloseReason) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.met.is_none()) else { return };
+        let reached = stream.said.zip(stream.reached_at()).filter(|_| was_known);
+        if let (Some((said, raft)), CloseReason::Ended | CloseReason::Reset) = (reached, why) {
+            peer.broken = Some(Broken { boot: said.boot, raft, since: now, dials_left: DIALS, dial_at: now });
             self.probe_broken(now);
             return;
         }
-        let Some(broken) = peer.broken else { return };
-        let fresh = stream.said.is_none() && stream.opened >= broken.since;
-        if fresh && why == CloseReason::Refused && stream.to == Some(broken.raft) {
-            peer.broken = None;
-            self.news.push_back(PeerNews::Gone(Incarnation { id, boot: broken.boot }));
+        let Some(broken) = &mut peer.broken else { return };
+        if stream.said.is_some() || stream.opened < broken.since || stream.to != Some(broken.raft) {
+            return;
         }
+        if why == CloseReason::Refused {
+            let boot = broken.boot;
+            peer.broken = None;
+            self.news.push_back(PeerNews::Gone(Incarnation { id, boot }));
+        } else {
+            broken.dial_at = now + BACKOFF_MIN * u32::from(DIALS - broken.dials_left);
+        }
+    }
+
+    /// Where the boot whose streams broke is looked for next, and when.
+    pub(super) fn next_look(&self, peer: &Peer) -> Option<(SocketAddr, Timestamp)> {
+        let broken = peer.broken.filter(|broken| broken.dials_left > 0)?;
+        let mut streams = peer.streams.iter().filter_map(|conn| self.streams.get(conn));
+        let is_dialled = streams.any(|stream| stream.to == Some(broken.raft));
+        (!is_dialled).then_some((broken.raft, broken.dial_at))
     }
 
     /// Dials peers whose streams broke, wanted or not.
     pub(super) fn probe_broken(&mut self, now: Timestamp) {
-        let idle = |peer: &Peer| peer.dialled.is_none() && peer.accepted.is_none() && now >= peer.retry_at;
-        let due = self.peers.iter().filter(|(_, peer)| peer.is_open_question() && idle(peer));
-        let due: Vec<RaftId> = due.map(|(&id, _)| id).collect();
-        for id in due {
-            if self.stream_to(now, id).is_none() {
-                continue;
-            }
+        let looks = self.peers.iter().filter_map(|(&id, peer)| Some((id, self.next_look(peer)?)));
+        let due: Vec<(RaftId, SocketAddr)> =
+            looks.filter(|&(_, (_, at))| now >= at).map(|(id, (address, _))| (id, address)).collect();
+        for (id, address) in due {
+            self.dial(now, id, address);
             if let Some(broken) = self.peers.get_mut(&id).and_then(|peer| peer.broken.as_mut()) {
                 broken.dials_left -= 1;
             }

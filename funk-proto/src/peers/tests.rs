@@ -1,5 +1,7 @@
 use super::*;
+use crate::limits::CLAIMS_MAX;
 use crate::rng::{Seed, Stream as RngStream};
+use crate::wire::cluster::{Hello, MemberRecord};
 
 fn address(n: u64, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, u8::try_from(n).unwrap()], port))
@@ -30,42 +32,86 @@ fn peers(n: u64, cluster_name: &str) -> Peers {
     Peers::new(identity, DialNumbers::new(1, 2), Rng::new(Seed::from_u64(n), RngStream::Peers))
 }
 
-/// Carries messages of one stream to and fro until both sides are quiet.
-fn talk(a: &mut Peers, b: &mut Peers, theirs: ConnId) -> Vec<PeersOutput> {
-    let mut others = Vec::new();
-    loop {
-        let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
-        while let Some(output) = a.poll_output() {
-            match output {
-                PeersOutput::Message { bytes, .. } | PeersOutput::Reply { bytes, .. } => from_a.push(bytes),
-                other => others.push(other),
+/// Two nodes, and the streams between them.
+struct Pair {
+    nodes: [Peers; 2],
+    /// The two ends of each stream: its number at the one, and at the other.
+    ends: Vec<[ConnId; 2]>,
+    /// What the machines wanted that is no message to the other.
+    others: [Vec<PeersOutput>; 2],
+}
+
+impl Pair {
+    fn new(a: Peers, b: Peers) -> Self {
+        Self { nodes: [a, b], ends: Vec::new(), others: [Vec::new(), Vec::new()] }
+    }
+
+    /// 1 and 2, each of which the other's table lists; 1 wants a stream.
+    fn listed(a: Peers, b: Peers) -> Self {
+        let mut pair = Self::new(a, b);
+        pair.nodes[0].learn_listed(at(0), id(2), address(2, 2));
+        pair.nodes[1].learn_listed(at(0), id(1), address(1, 2));
+        pair.nodes[0].set_wanted(at(0), [id(2)].into());
+        pair
+    }
+
+    /// Carries frames to and fro until both sides are quiet.
+    fn talk(&mut self, now: Timestamp) {
+        let mut quiet = false;
+        while !quiet {
+            quiet = true;
+            for side in [0, 1] {
+                while let Some(output) = self.nodes[side].poll_output() {
+                    quiet = false;
+                    self.carry(now, side, output);
+                }
             }
         }
-        for bytes in &from_a {
-            let _ = b.handle_frame(at(1), theirs, bytes);
-        }
-        while let Some(output) = b.poll_output() {
-            match output {
-                PeersOutput::Message { bytes, .. } | PeersOutput::Reply { bytes, .. } => from_b.push(bytes),
-                other => others.push(other),
+    }
+
+    fn carry(&mut self, now: Timestamp, side: usize, output: PeersOutput) {
+        let other = 1 - side;
+        let there = |ends: &Vec<[ConnId; 2]>, conn| ends.iter().find(|ends| ends[side] == conn).map(|ends| ends[other]);
+        match output {
+            PeersOutput::Dial { conn, to, .. } if to == self.nodes[other].identity.raft => {
+                let accepted = ConnId::accepted(self.ends.len() as u64 + 1);
+                self.ends.push(if side == 0 { [conn, accepted] } else { [accepted, conn] });
             }
+            PeersOutput::Message { conn, bytes } | PeersOutput::Reply { conn, bytes }
+                if there(&self.ends, conn).is_some() =>
+            {
+                let conn = there(&self.ends, conn).unwrap();
+                let _ = self.nodes[other].handle_frame(now, conn, &bytes);
+            }
+            PeersOutput::Close { conn } if there(&self.ends, conn).is_some() => {
+                let there = there(&self.ends, conn).unwrap();
+                self.ends.retain(|ends| ends[side] != conn);
+                self.nodes[other].handle_closed(now, there, CloseReason::Ended);
+            }
+            output => self.others[side].push(output),
         }
-        let ours = a.streams.keys().next().copied();
-        for bytes in &from_b {
-            let _ = a.handle_frame(at(1), ours.unwrap_or(ConnId::dialled(1)), bytes);
-        }
-        if from_a.is_empty() && from_b.is_empty() {
-            return others;
-        }
+    }
+
+    fn dialled(&self) -> ConnId {
+        self.ends.iter().find(|ends| !ends[0].is_accepted()).unwrap()[0]
     }
 }
 
-fn introduced() -> (Peers, Peers) {
-    let (mut a, mut b) = (peers(1, "c"), peers(2, "c"));
-    a.learn(id(2), address(2, 2));
-    a.set_wanted(at(0), [id(2)].into());
-    talk(&mut a, &mut b, ConnId::accepted(1));
-    (a, b)
+fn introduced() -> Pair {
+    let mut pair = Pair::listed(peers(1, "c"), peers(2, "c"));
+    pair.talk(at(1));
+    pair
+}
+
+fn farewell() -> FrameBody {
+    FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })
+}
+
+fn standing(peers: &mut Peers, conn: ConnId) -> Standing {
+    match peers.handle_frame(at(9), conn, &Frame::bytes(farewell())) {
+        Ok(Some((_, standing, _))) => standing,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn news(peers: &mut Peers) -> Vec<PeerNews> {
@@ -73,32 +119,67 @@ fn news(peers: &mut Peers) -> Vec<PeerNews> {
 }
 
 #[test]
-fn hellos_give_both_sides_address_boot_and_key() {
-    let (a, b) = introduced();
+fn each_side_dials_the_other_and_both_know_who_is_at_both_streams() {
+    let Pair { nodes: [mut a, mut b], ends, .. } = introduced();
     assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
     assert_eq!(a.boot(id(2)), BootId::new(102));
     let (to_b, key) = a.datagram_route(id(2)).unwrap();
     assert_eq!((to_b, key), (address(2, 3), b.incoming_key(id(1), BootId::new(101).unwrap())));
     let (to_a, key) = b.datagram_route(id(1)).unwrap();
     assert_eq!((to_a, key), (address(1, 3), a.incoming_key(id(2), BootId::new(102).unwrap())));
+    assert_eq!(ends.len(), 2);
+    for [at_a, at_b] in ends {
+        assert_eq!((standing(&mut a, at_a), standing(&mut b, at_b)), (Standing::Confirmed, Standing::Confirmed));
+    }
 }
 
 #[test]
-fn the_accepting_side_sends_on_the_same_stream() {
-    let (mut a, mut b) = introduced();
-    assert!(b.send(at(2), id(1), FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })));
-    let Some(PeersOutput::Message { bytes, .. }) = b.poll_output() else { panic!("no dial is needed") };
+fn a_frame_waits_until_both_sides_know_each_other() {
+    let mut pair = Pair::listed(peers(1, "c"), peers(2, "c"));
+    assert!(pair.nodes[0].send(at(0), id(2), farewell()));
+    let early = std::iter::from_fn(|| pair.nodes[0].poll_output()).collect::<Vec<_>>();
+    assert!(
+        !early
+            .iter()
+            .any(|output| matches!(output, PeersOutput::Message { bytes, .. } if *bytes == Frame::bytes(farewell())))
+    );
+    early.into_iter().for_each(|output| pair.carry(at(0), 0, output));
+    pair.talk(at(1));
+    assert!(pair.nodes[0].peers[&id(2)].waiting.is_empty());
+    assert!(pair.nodes[0].send(at(2), id(2), farewell()));
+    assert!(matches!(pair.nodes[0].poll_output(), Some(PeersOutput::Message { .. })), "at once from then on");
+}
+
+#[test]
+fn a_request_to_join_does_not_wait() {
+    let mut a = peers(1, "c");
+    a.learn(at(0), id(2), address(2, 2));
+    let join = FrameBody::Join(MemberRecord::default());
+    assert!(a.send(at(0), id(2), join.clone()));
+    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
+    assert!(
+        matches!(&outputs[..], [PeersOutput::Dial { .. }, PeersOutput::Message { .. }, PeersOutput::Message { bytes, .. }] if *bytes == Frame::bytes(join)),
+        "{outputs:?}"
+    );
+}
+
+#[test]
+fn frames_that_wait_for_a_stream_are_bounded_and_lost_with_it() {
+    let mut a = peers(1, "c");
+    a.learn(at(0), id(2), address(2, 2));
+    let taken = (0..2 * FRAMES_WAITING_MAX).filter(|_| a.send(at(0), id(2), farewell())).count();
+    assert_eq!(taken, FRAMES_WAITING_MAX);
     let conn = *a.streams.keys().next().unwrap();
-    let Ok(Some((from, FrameBody::Farewell(_)))) = a.handle_frame(at(2), conn, &bytes) else { panic!() };
-    assert_eq!(from, id(2));
+    a.handle_closed(at(1), conn, CloseReason::Failed);
+    assert!(a.peers[&id(2)].waiting.is_empty());
+    assert!(matches!(news(&mut a)[..], [PeerNews::Lost(peer)] if peer == id(2)));
 }
 
 #[test]
 fn another_clusters_node_is_refused_and_both_hear_why() {
-    let (mut a, mut b) = (peers(1, "c"), peers(2, "other"));
-    a.learn(id(2), address(2, 2));
-    a.set_wanted(at(0), [id(2)].into());
-    talk(&mut a, &mut b, ConnId::accepted(1));
+    let mut pair = Pair::listed(peers(1, "c"), peers(2, "other"));
+    pair.talk(at(1));
+    let [mut a, mut b] = pair.nodes;
     assert!(!a.is_connected(id(2)) && !b.is_connected(id(1)));
     for (side, theirs) in [(&mut a, "other"), (&mut b, "c")] {
         let named = |news: &PeerNews| matches!(news, PeerNews::Refused { refusal: Refusal::ClusterName { theirs: name }, .. } if name == theirs);
@@ -116,10 +197,9 @@ fn speaking(n: u64, oldest: u32, newest: u32) -> Peers {
 fn nodes_without_a_common_version_refuse_each_other_and_both_hear_which_side_to_upgrade() {
     let (old, new) = ((1, 1), (2, 3));
     for (dials, accepts) in [(old, new), (new, old)] {
-        let (mut a, mut b) = (speaking(1, dials.0, dials.1), speaking(2, accepts.0, accepts.1));
-        a.learn(id(2), address(2, 2));
-        a.set_wanted(at(0), [id(2)].into());
-        talk(&mut a, &mut b, ConnId::accepted(1));
+        let mut pair = Pair::listed(speaking(1, dials.0, dials.1), speaking(2, accepts.0, accepts.1));
+        pair.talk(at(1));
+        let [a, b] = pair.nodes;
         assert!(!a.is_connected(id(2)) && !b.is_connected(id(1)));
         let (older, newer) = if dials == old { (a, b) } else { (b, a) };
         for (mut side, words) in [
@@ -147,11 +227,9 @@ fn nodes_that_share_a_version_or_say_none_talk() {
         let (one, other) = (Versions::told(one.0, one.1), Versions::told(other.0, other.1));
         assert_eq!((one.meet(other), other.meet(one)), (meet, meet), "{one}, {other}");
     }
-    let (mut a, mut b) = (speaking(1, 1, 2), speaking(2, 2, 4));
-    a.learn(id(2), address(2, 2));
-    a.set_wanted(at(0), [id(2)].into());
-    talk(&mut a, &mut b, ConnId::accepted(1));
-    assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
+    let mut pair = Pair::listed(speaking(1, 1, 2), speaking(2, 2, 4));
+    pair.talk(at(1));
+    assert!(pair.nodes[0].is_connected(id(2)) && pair.nodes[1].is_connected(id(1)));
 }
 
 #[test]
@@ -167,28 +245,28 @@ fn a_frame_before_the_hello_and_a_frame_of_garbage_end_the_stream() {
 
 #[test]
 fn a_lost_stream_is_dialled_again_later_and_later() {
-    let (mut a, _) = introduced();
+    let Pair { nodes: [mut a, _], ends, .. } = introduced();
     news(&mut a);
+    ends.iter().for_each(|ends| a.handle_closed(at(10), ends[0], CloseReason::Failed));
+    assert!(matches!(news(&mut a)[..], [PeerNews::Lost(peer)] if peer == id(2)));
     let mut now = at(10);
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        let conn = *a.streams.keys().next().unwrap();
-        a.handle_closed(now, conn, CloseReason::Failed);
         let due = a.poll_timeout().unwrap();
         pauses.push(due - now);
         now = due;
         a.handle_timeout(now);
-        assert!(matches!(a.poll_output(), Some(PeersOutput::Dial { .. })));
+        let Some(PeersOutput::Dial { conn, .. }) = a.poll_output() else { panic!("it is dialled") };
         while a.poll_output().is_some() {}
+        a.handle_closed(now, conn, CloseReason::Failed);
     }
-    assert!(matches!(news(&mut a)[0], PeerNews::Lost(peer) if peer == id(2)));
     assert!(pauses[0] <= BACKOFF_MIN && pauses[11] >= BACKOFF_MAX / 2 && pauses[11] <= BACKOFF_MAX, "{pauses:?}");
 }
 
 #[test]
 fn a_stream_that_says_no_hello_is_ended() {
     let mut a = peers(1, "c");
-    a.learn(id(2), address(2, 2));
+    a.learn(at(0), id(2), address(2, 2));
     a.set_wanted(at(0), [id(2)].into());
     while a.poll_output().is_some() {}
     let due = a.poll_timeout().unwrap();
@@ -196,7 +274,7 @@ fn a_stream_that_says_no_hello_is_ended() {
     assert!(matches!(a.poll_output(), Some(PeersOutput::Close { .. })));
 }
 
-fn hello_of(n: u64, boot: u64) -> Bytes {
+fn hello_of(n: u64, boot: u64, proofs: Vec<Bytes>) -> Bytes {
     Frame::bytes(FrameBody::Hello(Hello {
         cluster_name: "c".into(),
         cluster: 5,
@@ -206,95 +284,166 @@ fn hello_of(n: u64, boot: u64) -> Bytes {
         raft: address(9, 2).to_string(),
         liveness: address(9, 3).to_string(),
         key: Bytes::from_static(&[7; 16]),
+        proofs,
         ..Hello::default()
     }))
 }
 
-#[test]
-fn a_forged_hello_is_forgotten_with_its_stream() {
-    let (mut a, _) = introduced();
-    let before = (a.boot(id(2)), a.datagram_route(id(2)));
-    let strange = ConnId::accepted(77);
-    a.handle_frame(at(2), strange, &hello_of(2, 999)).unwrap();
-    a.handle_closed(at(3), strange, CloseReason::Failed);
-    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
-    assert!(a.is_connected(id(2)));
+fn dials(peers: &mut Peers) -> Vec<(ConnId, SocketAddr)> {
+    let outputs = std::iter::from_fn(|| peers.poll_output());
+    let dial = |output| match output {
+        PeersOutput::Dial { conn, to, .. } => Some((conn, to)),
+        _ => None,
+    };
+    outputs.filter_map(dial).collect()
 }
 
 #[test]
-fn a_restarted_peer_is_believed_while_the_stream_to_its_former_process_ends() {
-    let (mut a, _) = introduced();
-    let old = *a.streams.keys().next().unwrap();
-    a.handle_frame(at(2), ConnId::accepted(5), &hello_of(2, 202)).unwrap();
-    a.handle_closed(at(3), old, CloseReason::Failed);
-    assert_eq!(a.boot(id(2)), BootId::new(202));
+fn a_hello_alone_proves_nothing() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    let before = (a.boot(id(2)), a.datagram_route(id(2)));
+    news(a);
+    for (n, boot) in [102, 999].into_iter().enumerate() {
+        let strange = ConnId::accepted(77 + n as u64);
+        a.handle_frame(at(2), strange, &hello_of(2, boot, vec![Bytes::from_static(&[3; 16])])).unwrap();
+        assert_eq!(standing(a, strange), Standing::Claimed);
+        assert!(a.send(at(2), id(2), farewell()));
+        let sent = std::iter::from_fn(|| a.poll_output()).filter(|output| matches!(output, PeersOutput::Message { conn, bytes } if *bytes == Frame::bytes(farewell()) && *conn == strange));
+        assert_eq!(sent.count(), 0, "nothing is sent to a stranger");
+        a.handle_closed(at(3), strange, CloseReason::Failed);
+        assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
+    }
+    assert!(a.is_connected(id(2)) && news(a).is_empty());
+}
+
+#[test]
+fn a_stranger_gets_no_key() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(2, 2));
+    a.handle_frame(at(2), ConnId::accepted(1), &hello_of(2, 102, Vec::new())).unwrap();
+    let hellos = std::iter::from_fn(|| a.poll_output()).filter_map(|output| match output {
+        PeersOutput::Message { conn, bytes } => Some((conn, Frame::parse(&bytes).unwrap())),
+        _ => None,
+    });
+    let hellos: Vec<_> = hellos.collect();
+    let to_stranger = hellos.iter().find(|(conn, _)| *conn == ConnId::accepted(1));
+    let Some((_, FrameBody::Hello(answer))) = to_stranger else { panic!("{hellos:?}") };
+    assert!(answer.key.is_empty() && answer.token.is_empty(), "{answer:?}");
+}
+
+#[test]
+fn a_hello_of_another_boot_makes_a_node_look_where_the_peer_is_and_not_where_the_hello_says() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    a.handle_frame(at(2), ConnId::accepted(77), &hello_of(2, 202, Vec::new())).unwrap();
+    let looked = dials(a);
+    let &[(again, to)] = &looked[..] else { panic!("{looked:?}") };
+    assert_eq!(to, address(2, 2));
+    a.handle_frame(at(3), again, &hello_of(2, 202, Vec::new())).unwrap();
+    assert_eq!(a.boot(id(2)), BootId::new(202), "the peer has restarted");
     assert_eq!(a.datagram_route(id(2)), Some((address(9, 3), Key([7; 16]))));
 }
 
 #[test]
-fn a_strangers_hello_of_another_boot_is_put_to_the_test_where_the_peer_was() {
-    let (mut a, b) = introduced();
-    let before = (a.boot(id(2)), a.datagram_route(id(2)));
-    let strange = ConnId::accepted(77);
-    a.handle_frame(at(2), strange, &hello_of(2, 999)).unwrap();
-    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
-    let dialled = |output: &PeersOutput| match output {
-        &PeersOutput::Dial { conn, to, .. } => Some((conn, to)),
-        _ => None,
-    };
-    let Some((again, to)) = outputs.iter().find_map(dialled) else { panic!("{outputs:?}") };
-    assert_eq!(to, address(2, 2), "not where the stranger says");
-    assert!(a.send(at(2), id(2), FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })));
-    assert!(
-        matches!(a.poll_output(), Some(PeersOutput::Message { conn, .. }) if conn == strange),
-        "who may have restarted is spoken to meanwhile"
-    );
-    a.handle_frame(at(3), again, &b.hello(Some((id(1), a.identity.boot)))).unwrap();
-    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before, "the peer itself has answered");
-    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
-    assert!(outputs.contains(&PeersOutput::Close { conn: strange }), "{outputs:?}");
+fn a_look_that_finds_the_same_process_changes_nothing() {
+    let mut pair = introduced();
+    let before = (pair.nodes[0].boot(id(2)), pair.nodes[0].datagram_route(id(2)));
+    pair.nodes[0].handle_frame(at(2), ConnId::accepted(77), &hello_of(2, 202, Vec::new())).unwrap();
+    news(&mut pair.nodes[0]);
+    pair.talk(at(3));
+    let a = &mut pair.nodes[0];
+    assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
+    assert!(a.is_connected(id(2)) && news(a).is_empty());
+    assert_eq!(standing(a, ConnId::accepted(77)), Standing::Claimed);
 }
 
 #[test]
-fn a_strangers_hello_of_the_same_boot_changes_nothing_while_the_peers_stream_stands() {
-    let (mut a, _) = introduced();
+fn strangers_make_a_node_dial_no_oftener_than_the_pause() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    for n in 0..50 {
+        a.handle_frame(at(2), ConnId::accepted(77 + n), &hello_of(2, 300 + n, Vec::new())).unwrap();
+    }
+    assert_eq!(dials(a).len(), 1);
+    assert!(a.streams.len() <= CLAIMS_MAX + 3, "{}", a.streams.len());
+}
+
+#[test]
+fn an_unproven_stream_makes_way_when_there_are_too_many() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    for n in 0..2 * CLUSTER_STREAMS_MAX as u64 {
+        a.handle_frame(at(2), ConnId::accepted(1000 + n), &hello_of(1000 + n, 1, Vec::new())).unwrap();
+    }
+    assert!(a.streams.len() <= CLUSTER_STREAMS_MAX && a.is_connected(id(2)));
+    assert!(a.peers.len() <= CLUSTER_STREAMS_MAX, "who is gone is forgotten");
+}
+
+#[test]
+fn a_peer_that_has_moved_is_found_where_gossip_shows_it() {
+    let mut pair = Pair::new(peers(1, "c"), peers(2, "c"));
+    pair.nodes[0].learn_listed(at(0), id(2), address(8, 2));
+    pair.nodes[0].set_wanted(at(0), [id(2)].into());
+    pair.nodes[0].learn(at(0), id(2), address(2, 2));
+    pair.nodes[1].learn_listed(at(0), id(1), address(1, 2));
+    pair.talk(at(1));
+    let (conn, ends) = (pair.dialled(), pair.ends.clone());
+    let a = &mut pair.nodes[0];
+    assert!(a.is_connected(id(2)));
+    assert!(ends.iter().all(|ends| standing(a, ends[0]) == Standing::Elsewhere));
+    a.learn_listed(at(2), id(2), address(2, 2));
+    assert_eq!(standing(a, conn), Standing::Confirmed, "the table follows");
+}
+
+#[test]
+fn who_is_found_where_it_is_listed_counts_for_more_than_who_is_found_elsewhere() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
     let before = (a.boot(id(2)), a.datagram_route(id(2)));
-    a.handle_frame(at(2), ConnId::accepted(77), &hello_of(2, 102)).unwrap();
+    a.call(at(2), Incarnation { id: id(2), boot: BootId::new(999).unwrap() }, address(9, 2));
+    let called = dials(a);
+    let &[(conn, to)] = &called[..] else { panic!("{called:?}") };
+    assert_eq!(to, address(9, 2));
+    a.handle_frame(at(3), conn, &hello_of(2, 999, Vec::new())).unwrap();
+    assert_eq!(standing(a, conn), Standing::Elsewhere);
     assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
 }
 
 #[test]
-fn a_stream_that_takes_the_place_of_another_is_told_of() {
-    let (_, mut b) = introduced();
-    news(&mut b);
-    b.handle_frame(at(2), ConnId::accepted(2), &hello_of(1, 101)).unwrap();
-    assert!(matches!(news(&mut b)[..], [PeerNews::Interrupted(one), PeerNews::Introduced(_)] if one == id(1)));
+fn a_process_that_was_told_a_token_is_not_its_successor() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    let told = Frame::parse(
+        a.streams.values().find_map(|stream| stream.hello.as_ref().filter(|_| stream.to.is_some())).unwrap(),
+    );
+    let Ok(FrameBody::Hello(told)) = told else { panic!("{told:?}") };
+    a.handle_frame(at(2), ConnId::accepted(77), &hello_of(2, 999, vec![told.token])).unwrap();
+    assert_eq!(standing(a, ConnId::accepted(77)), Standing::Claimed);
+    assert_eq!(a.boot(id(2)), BootId::new(102));
 }
 
 #[test]
-fn a_dial_to_where_the_peer_was_gives_way_to_one_to_where_it_is() {
-    let mut a = peers(1, "c");
-    a.learn(id(2), address(2, 2));
-    a.set_wanted(at(0), [id(2)].into());
-    while a.poll_output().is_some() {}
-    a.learn(id(2), address(7, 2));
-    let mut dials = Vec::new();
-    while dials.is_empty() {
-        let now = a.poll_timeout().unwrap();
-        assert!(now < Timestamp::ZERO + HELLO_TIMEOUT, "nothing was dialled");
-        a.handle_timeout(now);
-        dials
-            .extend(std::iter::from_fn(|| a.poll_output()).filter(|output| matches!(output, PeersOutput::Dial { .. })));
-    }
-    assert!(matches!(dials[..], [PeersOutput::Dial { to, .. }] if to == address(7, 2)), "{dials:?}");
+fn a_peer_that_dials_again_shows_what_it_was_told_and_its_former_stream_ends() {
+    let mut pair = introduced();
+    let lost = pair.dialled();
+    news(&mut pair.nodes[1]);
+    pair.nodes[0].handle_closed(at(2), lost, CloseReason::Failed);
+    let due = pair.nodes[0].poll_timeout().unwrap();
+    pair.nodes[0].handle_timeout(due);
+    pair.talk(due);
+    let heard = news(&mut pair.nodes[1]);
+    assert!(heard.iter().any(|news| matches!(news, PeerNews::Interrupted(one) if *one == id(1))), "{heard:?}");
+    assert!(pair.nodes[1].is_connected(id(1)));
 }
 
 #[test]
 fn a_frame_of_a_later_version_does_not_end_the_stream_of_a_peer_that_said_hello() {
     // Field 1,000, a number.
     let later = Bytes::from_static(&[0xc0, 0x3e, 1]);
-    let (mut a, _) = introduced();
-    let conn = *a.streams.keys().next().unwrap();
+    let mut pair = introduced();
+    let conn = pair.dialled();
+    let a = &mut pair.nodes[0];
     assert_eq!(a.handle_frame(at(2), conn, &later), Ok(None));
     assert!(a.is_connected(id(2)) && a.poll_output().is_none());
     let strange = ConnId::accepted(77);
@@ -303,24 +452,23 @@ fn a_frame_of_a_later_version_does_not_end_the_stream_of_a_peer_that_said_hello(
 }
 
 #[test]
-fn a_stream_that_this_side_ends_is_told_of_like_one_that_is_replaced() {
-    let (mut a, _) = introduced();
-    news(&mut a);
-    let conn = *a.streams.keys().next().unwrap();
+fn a_stream_that_this_side_ends_is_told_of() {
+    let mut pair = introduced();
+    let conn = pair.dialled();
+    let a = &mut pair.nodes[0];
+    news(a);
     assert!(a.handle_frame(at(2), conn, &Bytes::from_static(&[0xff; 8])).is_err());
-    assert!(matches!(news(&mut a)[0], PeerNews::Interrupted(peer) if peer == id(2)));
+    assert!(matches!(news(a)[0], PeerNews::Interrupted(peer) if peer == id(2)));
 }
 
 #[test]
-fn a_boot_that_is_called_gets_a_stream_of_its_own_in_place_of_its_predecessors() {
-    let (mut a, _) = introduced();
+fn a_boot_that_is_called_is_looked_for_where_its_predecessor_was() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
     let boot = |boot| Incarnation { id: id(2), boot: BootId::new(boot).unwrap() };
     assert!(a.is_connected_to(boot(102)) && !a.is_connected_to(boot(202)));
     a.call(at(2), boot(102), address(2, 2));
     assert!(a.poll_output().is_none(), "it is connected already");
     a.call(at(2), boot(202), address(2, 2));
-    let outputs: Vec<_> = std::iter::from_fn(|| a.poll_output()).collect();
-    assert!(matches!(outputs[0], PeersOutput::Close { .. }), "{outputs:?}");
-    assert!(matches!(outputs[1], PeersOutput::Dial { to, .. } if to == address(2, 2)), "{outputs:?}");
-    assert!(!a.is_connected(id(2)));
+    assert!(matches!(dials(a)[..], [(_, to)] if to == address(2, 2)));
 }

@@ -70,6 +70,9 @@ struct SavedState {
     /// Shards of the dead are taken at once: the application's store refuses older epochs.
     #[prost(bool, tag = "19")]
     fenced: bool,
+    /// Hash of all entries that were applied.
+    #[prost(fixed64, tag = "20")]
+    hash: u64,
 }
 
 const VERSION: u32 = 2;
@@ -98,6 +101,7 @@ pub fn encode(state: &State) -> Bytes {
         generation: state.cluster.generation,
         former: state.cluster.former.iter().map(|former| former.get()).collect(),
         fenced: state.cluster.ownership == Ownership::Fenced,
+        hash: state.hash,
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -238,6 +242,7 @@ pub fn decode(bytes: &[u8]) -> Option<State> {
         },
         members,
         map: ShardMap::restore(owners, kinds, cells, uses, Epoch(saved.epoch))?,
+        hash: saved.hash,
         applied: LogIndex(saved.applied),
         removed,
         pins,

@@ -113,6 +113,12 @@ pub struct Hello {
     /// The newest version of this protocol that the sender speaks.
     #[prost(uint32, tag = "10")]
     pub newest: u32,
+    /// 16 bytes that the sender tells at the address that it dialled, and nowhere else.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub token: Bytes,
+    /// What the sender was told on streams that it accepted: it was reached where the receiver knows it to be.
+    #[prost(bytes = "bytes", repeated, tag = "12")]
+    pub proofs: Vec<Bytes>,
 }
 
 /// A refusal in words; `reason` is one of the `REASON_*` numbers.

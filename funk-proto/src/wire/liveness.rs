@@ -85,6 +85,8 @@ pub enum Body {
         echo: u64,
         /// The index that the member has applied.
         applied: LogIndex,
+        /// The hash of what the member has applied, up to that index; 0 says nothing.
+        hash: u64,
     },
     /// A grant between two heartbeats.
     Grant(Grant),
@@ -97,6 +99,13 @@ pub enum Body {
     Resign {
         /// The term.
         term: Term,
+    },
+    /// Leader to member: what the receiver has applied is not what the leader has.
+    Differs {
+        /// The leader's term.
+        term: Term,
+        /// The index that the receiver acked.
+        index: LogIndex,
     },
 }
 
@@ -144,6 +153,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
         Body::Goodbye { reaped: false } => 5,
         Body::Goodbye { reaped: true } => 6,
         Body::Resign { .. } => 7,
+        Body::Differs { .. } => 8,
     });
     out.put_u64(header.cluster.get());
     out.put_u64(header.from.get());
@@ -161,14 +171,19 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
                 put_grant(&mut out, grant);
             }
         }
-        Body::Ack { term, echo, applied } => {
+        Body::Ack { term, echo, applied, hash } => {
             varint::put(&mut out, term.0);
             varint::put(&mut out, echo);
             varint::put(&mut out, applied.0);
+            varint::put(&mut out, hash);
         }
         Body::Grant(grant) => put_grant(&mut out, grant),
         Body::Goodbye { .. } => {}
         Body::Resign { term } => varint::put(&mut out, term.0),
+        Body::Differs { term, index } => {
+            varint::put(&mut out, term.0);
+            varint::put(&mut out, index.0);
+        }
     }
     let tag = key.tag(&out);
     out.put_u64(tag);
@@ -208,10 +223,11 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
                 _ => Some(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
             },
         },
-        3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?) },
+        3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?), hash: next()? },
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         5 | 6 => Body::Goodbye { reaped: kind == 6 },
         7 => Body::Resign { term: Term(next()?) },
+        8 => Body::Differs { term: Term(next()?), index: LogIndex(next()?) },
         _ => return Err(WHAT),
     };
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
@@ -226,7 +242,7 @@ fn is_sound(body: &Body) -> bool {
         Body::Heartbeat { lease, drift_ppm, .. } => {
             !lease.is_zero() && lease <= LEASE_MAX && drift_ppm <= DRIFT_PPM_MAX
         }
-        Body::Ack { .. } | Body::Grant(_) | Body::Goodbye { .. } | Body::Resign { .. } => true,
+        Body::Ack { .. } | Body::Grant(_) | Body::Goodbye { .. } | Body::Resign { .. } | Body::Differs { .. } => true,
     }
 }
 
@@ -245,7 +261,7 @@ mod tests {
         }
     }
 
-    fn bodies() -> [Body; 7] {
+    fn bodies() -> [Body; 8] {
         let grant = Grant { echo: 9, length: Duration::from_micros(149_001) };
         let beat = |grant| Body::Heartbeat {
             term: Term(3),
@@ -254,7 +270,7 @@ mod tests {
             drift_ppm: 10_000,
             grant,
         };
-        let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77) };
+        let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77), hash: u64::MAX };
         let goodbye = |reaped| Body::Goodbye { reaped };
         [
             beat(None),
@@ -264,6 +280,7 @@ mod tests {
             goodbye(false),
             goodbye(true),
             Body::Resign { term: Term(3) },
+            Body::Differs { term: Term(3), index: LogIndex(77) },
         ]
     }
 

@@ -90,6 +90,10 @@ impl Live {
             }
             let join = self.peers.join(peer);
             self.feed(join);
+            // The node has dialled it, to find out whether it can be let in.
+            for message in self.peers.introduce(peer) {
+                self.feed(message);
+            }
         }
         for _ in 0..ROUNDS {
             self.settle();
@@ -133,6 +137,7 @@ impl Live {
                 Output::Message { conn, bytes } | Output::Reply { conn, bytes } => self.peers.hear(conn, &bytes),
                 Output::Datagram { socket: DatagramSocket::Liveness, bytes, .. } => self.peers.hear_datagram(&bytes),
                 Output::Close { conn } => self.peers.closed(conn),
+                Output::Dial { conn, to, channel: Channel::Cluster } => self.peers.dialled(conn, to),
                 _ => {}
             }
         }

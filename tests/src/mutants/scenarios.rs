@@ -36,7 +36,11 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a process that was found dead starts again", cuts::another_boot),
     ("a machine stands still with its clock", cuts::stopped_clock),
     ("a grant says an hour", strangers::long_grant),
+    ("a member has applied other entries", strangers::diverged_member),
+    ("a datagram's counter is far ahead", strangers::spent_counter),
     ("a stranger sends members' frames", strangers::forged_frames),
+    ("a stranger sends a member's frames in its name", strangers::claimed_name),
+    ("a stranger answers elsewhere in a member's name", strangers::claimed_place),
 ];
 
 /// Those that try many worlds.

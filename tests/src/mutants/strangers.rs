@@ -1,16 +1,18 @@
 //! What a node must not take from whoever comes.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use funk_proto::id::{BootId, ConnId, RaftId, Term};
+use funk_proto::id::{BootId, ConnId, LogIndex, RaftId, Term};
 use funk_proto::io::Channel;
-use funk_proto::liveness::{Liveness, LivenessOutput};
+use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
 use funk_proto::version::Versions;
 use funk_proto::wire::cluster::{
     BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, REASON_REMOVED, Refused, Release, UserEntry,
 };
 use funk_proto::wire::liveness::Grant;
+use funk_proto::wire::raft::{RaftKind, RaftMessage};
 use funk_proto::{Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp, Timing};
 
 const NOW: Timestamp = Timestamp::from_millis(5_000);
@@ -31,11 +33,31 @@ pub fn long_grant() -> Option<String> {
     (lease > timing.lease).then(|| format!("a lease of {lease:?} in a cluster whose lease is {:?}", timing.lease))
 }
 
+/// A datagram with a counter after which there is hardly any.
+pub fn spent_counter() -> Option<String> {
+    let mut member = Liveness::new(id(2), BootId::new(2).expect("not zero"), Timing::default());
+    let boot = BootId::new(1).expect("not zero");
+    member.admit(id(1), boot, 1);
+    member.admit(id(1), boot, u64::MAX - 1);
+    (!member.admit(id(1), boot, 2)).then(|| "after one datagram nothing is heard of its sender any more".into())
+}
+
+/// A member acks a hash that is not the leader's.
+pub fn diverged_member() -> Option<String> {
+    let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), Timing::default());
+    leader.lead(NOW, Term(1));
+    let boot = BootId::new(2).expect("not zero");
+    let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
+    leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());
+    leader.set_applied(LogIndex(5), 50);
+    leader.compare(NOW, id(2), boot, (LogIndex(5), 51));
+    (!leader.differs(id(2))).then(|| "a member that applied other entries goes on".into())
+}
+
 /// A node that began a cluster, alone.
 fn alone() -> Node {
-    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let (name, cluster) = ("n1".parse().expect("a name"), "c".parse().expect("a name"));
-    let mut config = NodeConfig::new(name, cluster, address(1), address(2), address(3));
+    let mut config = NodeConfig::new(name, cluster, address(1, 1), address(1, 2), address(1, 3));
     config.bootstrap = true;
     let mut node = Node::new(config, Recovered::default(), Seed::from_u64(1), Timestamp::ZERO).expect("a proper node");
     for ms in 0..5_000 {
@@ -54,6 +76,8 @@ fn alone() -> Node {
 fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
     let refused = Refused { reason: REASON_REMOVED, boot: own.boot, ..Refused::default() };
     vec![
+        ("Raft message", FrameBody::Raft(RaftMessage { kind: RaftKind::Vote.into(), term: 99, ..Default::default() })),
+        ("proposal", FrameBody::Propose(UserEntry::default())),
         ("leave", FrameBody::Leave(own)),
         ("farewell", FrameBody::Farewell(own)),
         ("refusal to join", FrameBody::JoinRefused(refused)),
@@ -66,34 +90,150 @@ fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
     ]
 }
 
-/// A stranger introduces itself and sends every kind of frame that is a member's to send.
-pub fn forged_frames() -> Option<String> {
-    let mut node = alone();
-    let own = node.inspect();
-    let own = BootName { id: own.id().get(), boot: own.boot().get() };
-    let conn = ConnId::accepted(1);
-    let hello = Hello {
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, host], port))
+}
+
+/// A node's hello, from where it says it listens.
+fn hello(n: u64, boot: u64, host: u8) -> Hello {
+    Hello {
         cluster_name: "c".into(),
-        id: 9,
-        boot: 9,
-        name: "stranger".into(),
-        raft: "127.0.0.1:9".into(),
-        liveness: "127.0.0.1:9".into(),
+        id: n,
+        boot,
+        name: format!("n{n}"),
+        raft: address(host, 2).to_string(),
+        liveness: address(host, 3).to_string(),
+        key: vec![9; 16].into(),
         oldest: Versions::OURS.oldest,
         newest: Versions::OURS.newest,
         ..Hello::default()
-    };
-    let mut say = |body: FrameBody| {
-        node.handle(NOW, Input::Message { conn, channel: Channel::Cluster, bytes: Frame::bytes(body) });
-        std::iter::from_fn(|| node.poll_output()).collect::<Vec<Output>>()
-    };
-    say(FrameBody::Hello(hello));
-    for (kind, body) in forgeries(own) {
-        let outputs = say(body);
-        let what = Misbehaviour::Unauthorized(kind);
-        if !outputs.contains(&Output::Event(Event::PeerMisbehaved { what })) {
-            return Some(format!("a {kind} of a stranger is not refused: {outputs:?}"));
-        }
     }
-    None
+}
+
+/// A leader, and what it says.
+struct Stage {
+    node: Node,
+    now: Timestamp,
+    accepted: u64,
+    dialled: Vec<(ConnId, SocketAddr)>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self { node: alone(), now: NOW, accepted: 0, dialled: Vec::new() }
+    }
+
+    fn own(&self) -> BootName {
+        let own = self.node.inspect();
+        BootName { id: own.id().get(), boot: own.boot().get() }
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<Output> {
+        self.node.handle(self.now, input);
+        let mut outputs = Vec::new();
+        while let Some(output) = self.node.poll_output() {
+            match &output {
+                Output::Persist(persist) => self.node.handle(self.now, Input::Persisted(persist.token)),
+                Output::Dial { conn, to, .. } => self.dialled.push((*conn, *to)),
+                _ => {}
+            }
+            outputs.push(output);
+        }
+        outputs
+    }
+
+    fn say(&mut self, conn: ConnId, body: FrameBody) -> Vec<Output> {
+        self.feed(Input::Message { conn, channel: Channel::Cluster, bytes: Frame::bytes(body) })
+    }
+
+    fn accept(&mut self) -> ConnId {
+        self.accepted += 1;
+        ConnId::accepted(self.accepted)
+    }
+
+    /// The last stream that was dialled to this host.
+    fn dialled(&self, host: u8) -> Option<ConnId> {
+        self.dialled.iter().rev().find(|(_, to)| *to == address(host, 2)).map(|&(conn, _)| conn)
+    }
+
+    /// Node 2 joins from host 2, and is let in.
+    fn admit(&mut self) -> Option<String> {
+        let conn = self.accept();
+        self.say(conn, FrameBody::Hello(hello(2, 102, 2)));
+        let record = MemberRecord {
+            id: 2,
+            boot: 102,
+            name: "n2".into(),
+            serf: address(2, 1).to_string(),
+            raft: address(2, 2).to_string(),
+            liveness: address(2, 3).to_string(),
+            weight: 1,
+            ..Default::default()
+        };
+        self.say(conn, FrameBody::Join(record));
+        let Some(called) = self.dialled(2) else { return Some("who asks to join is not dialled".into()) };
+        self.say(called, FrameBody::Hello(hello(2, 102, 2)));
+        for _ in 0..50 {
+            self.now = self.now + Duration::from_millis(1);
+            self.feed(Input::Timeout);
+        }
+        let is_in = self.node.status().members.iter().any(|member| member.name.as_str() == "n2");
+        (!is_in).then(|| "who was reached is not let in".into())
+    }
+
+    /// Sends every kind of frame that is a member's to send; tells the first that is not refused for want of a right.
+    fn forge(&mut self, conn: ConnId) -> Option<String> {
+        let own = self.own();
+        forgeries(own).into_iter().find_map(|(kind, body)| {
+            let outputs = self.say(conn, body);
+            let what = Misbehaviour::Unauthorized(kind);
+            let is_refused = outputs.contains(&Output::Event(Event::PeerMisbehaved { what }));
+            (!is_refused).then(|| format!("a {kind} of a stranger is not refused: {outputs:?}"))
+        })
+    }
+}
+
+/// A stranger introduces itself and sends every kind of frame that is a member's to send.
+pub fn forged_frames() -> Option<String> {
+    let mut stage = Stage::new();
+    let conn = stage.accept();
+    stage.say(conn, FrameBody::Hello(hello(9, 9, 9)));
+    stage.forge(conn)
+}
+
+/// The same, in the name of a member.
+pub fn claimed_name() -> Option<String> {
+    let mut stage = Stage::new();
+    if let Some(why) = stage.admit() {
+        return Some(why);
+    }
+    let conn = stage.accept();
+    stage.say(conn, FrameBody::Hello(hello(2, 102, 2)));
+    stage.forge(conn)
+}
+
+/// The same, from another address at which the stranger answers in the member's name, while the member is where it is
+/// listed.
+pub fn claimed_place() -> Option<String> {
+    let mut stage = Stage::new();
+    if let Some(why) = stage.admit() {
+        return Some(why);
+    }
+    stage.now = stage.now + Duration::from_millis(200);
+    let conn = stage.accept();
+    let claim = MemberRecord {
+        id: 2,
+        boot: 202,
+        name: "n2".into(),
+        serf: address(9, 1).to_string(),
+        raft: address(9, 2).to_string(),
+        liveness: address(9, 3).to_string(),
+        weight: 1,
+        ..Default::default()
+    };
+    stage.say(conn, FrameBody::Hello(hello(2, 202, 9)));
+    stage.say(conn, FrameBody::Join(claim));
+    let Some(called) = stage.dialled(9) else { return Some("who asks to join is not looked for".into()) };
+    stage.say(called, FrameBody::Hello(hello(2, 202, 9)));
+    stage.forge(called)
 }

@@ -114,6 +114,7 @@ fn datagram(bytes: &[u8]) -> Option<String> {
         }
         Body::Goodbye { .. } => "this boot has ended".into(),
         Body::Resign { term } => format!("I lead no more in term {}", term.0),
+        Body::Differs { index, .. } => format!("up to entry {index} you applied other entries than I did"),
         Body::Ack { term, echo: 0, .. } => format!("your term is over, it is {term} now"),
         Body::Ack { term, .. } => format!("I promise to tell of you in term {term}; a lease, please"),
         Body::Grant(grant) => format!("a lease of {}ms from your asking", grant.length.as_millis()),

@@ -7,10 +7,10 @@ use crate::config::NodeConfig;
 use crate::event::Outcome;
 use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
-use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, LogIndex, RaftId, Term};
+use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId, Term};
 use crate::leader::{Facts, Leader, LeaderOutput, Quorum, Target};
 use crate::liveness::{Liveness, LivenessOutput, MemberView, Word};
-use crate::peers::{Identity, Peers};
+use crate::peers::{Identity, Peers, PeersOutput};
 use crate::request::RequestId;
 use crate::rng::{Rng, Seed, Stream};
 use crate::state::tests::{command, record, state, transfer};
@@ -48,7 +48,6 @@ pub(super) struct Stage {
     peers: Peers,
     gossip: Gossip,
     requests: u64,
-    streams: u64,
     outputs: Vec<LeaderOutput>,
 }
 
@@ -98,7 +97,6 @@ impl Stage {
             oldest_write: None,
             refuse_proposals: false,
             requests: 0,
-            streams: 0,
             outputs: Vec::new(),
             config,
             state,
@@ -138,6 +136,13 @@ impl Stage {
         self.leader.wake();
     }
 
+    /// This member says that it has applied other entries.
+    pub(super) fn diverge(&mut self, n: u64) {
+        self.leases.set_applied(LogIndex(3), 30);
+        self.leases.compare(self.now, id(n), node(n).boot, (LogIndex(3), 31));
+        self.leader.wake();
+    }
+
     /// Time goes on until no majority backs the leader.
     pub(super) fn lose_authority(&mut self) {
         self.now = self.now.max(self.leases.authority_until());
@@ -149,9 +154,10 @@ impl Stage {
         self.facts().lease_end(node(n))
     }
 
-    /// The stream to this node says hello.
+    /// This node is dialled, and says hello.
     pub(super) fn introduce(&mut self, record: &MemberRecord) {
-        self.streams += 1;
+        let raft = record.raft.parse().unwrap();
+        self.peers.call(self.now, Incarnation { id: id(record.id), boot: BootId::new(record.boot).unwrap() }, raft);
         let hello = Hello {
             cluster_name: self.config.cluster.to_string(),
             id: record.id,
@@ -159,11 +165,16 @@ impl Stage {
             name: record.name.clone(),
             raft: record.raft.clone(),
             liveness: record.liveness.clone(),
+            key: vec![9; 16].into(),
             oldest: Versions::OURS.oldest,
             newest: Versions::OURS.newest,
             ..Hello::default()
         };
-        let conn = ConnId::accepted(self.streams);
+        let dialled = std::iter::from_fn(|| self.peers.poll_output()).filter_map(|output| match output {
+            PeersOutput::Dial { conn, .. } => Some(conn),
+            _ => None,
+        });
+        let conn = dialled.last().expect("it is dialled");
         self.peers.handle_frame(self.now, conn, &Frame::bytes(FrameBody::Hello(hello))).expect("a proper hello");
         self.leader.wake();
     }
@@ -241,7 +252,7 @@ impl Stage {
     pub(super) fn refused(&mut self) -> Vec<(RaftId, u32)> {
         let refusals = self.round().into_iter().filter_map(|output| match output {
             LeaderOutput::Tell(to, body) => match *body {
-                FrameBody::JoinRefused(refused) => Some((to, refused.reason)),
+                FrameBody::JoinRefused(refused) => Some((to.id, refused.reason)),
                 _ => None,
             },
             _ => None,

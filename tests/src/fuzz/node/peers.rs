@@ -25,6 +25,9 @@ pub(super) const PEERS: usize = 4;
 #[derive(Debug, Default)]
 struct Peer {
     conn: Option<ConnId>,
+    /// The stream that the node dialled, and what it told there.
+    dialled: Option<ConnId>,
+    token: Option<Bytes>,
     key: Option<Key>,
     counter: u64,
     log: u64,
@@ -93,6 +96,7 @@ impl Peers {
         self.owners.remove(&conn);
         for peer in &mut self.peers {
             peer.conn.take_if(|own| *own == conn);
+            peer.dialled.take_if(|own| *own == conn);
         }
     }
 
@@ -108,6 +112,7 @@ impl Peers {
             key: Bytes::from_static(&[9; 16]),
             oldest: 1,
             newest: 1,
+            ..Hello::default()
         }
     }
 
@@ -115,10 +120,23 @@ impl Peers {
         Input::Message { conn: self.stream(peer), channel: Channel::Cluster, bytes: Frame::bytes(body) }
     }
 
-    /// The peer's hello, on a stream of its own.
+    /// The peer's hello, on a stream of its own and on the one that the node dialled; it shows what it was told.
     pub(super) fn introduce(&mut self, peer: usize) -> Vec<Input> {
-        let hello = FrameBody::Hello(Self::hello(peer));
-        vec![self.frame(peer, hello.clone()), self.frame(peer, hello)]
+        let proofs = self.peers[peer].token.clone().into_iter().collect();
+        let hello = FrameBody::Hello(Hello { proofs, ..Self::hello(peer) });
+        let dialled = self.peers[peer].dialled;
+        let answer = |conn| Input::Message { conn, channel: Channel::Cluster, bytes: Frame::bytes(hello.clone()) };
+        let mut inputs: Vec<Input> = dialled.map(answer).into_iter().collect();
+        inputs.extend([self.frame(peer, hello.clone()), self.frame(peer, hello)]);
+        inputs
+    }
+
+    /// The node dials a peer.
+    pub(super) fn dialled(&mut self, conn: ConnId, to: SocketAddr) {
+        if let Some(peer) = (0..PEERS).find(|&peer| to == address(peer + 2, 2)) {
+            self.peers[peer].dialled = Some(conn);
+            self.owners.insert(conn, peer);
+        }
     }
 
     fn record(peer: usize) -> MemberRecord {
@@ -147,6 +165,9 @@ impl Peers {
         let Some(&peer) = self.owners.get(&conn) else { return };
         match body {
             FrameBody::Hello(hello) => {
+                if !hello.token.is_empty() {
+                    self.peers[peer].token = Some(hello.token);
+                }
                 if let Ok(key) = <[u8; 16]>::try_from(&hello.key[..]) {
                     self.peers[peer].key = Some(Key(key));
                 }
@@ -199,7 +220,7 @@ impl Peers {
         }
         for (echo, term) in std::mem::take(&mut self.peers[peer].beats) {
             let applied = LogIndex(self.peers[peer].log);
-            answers.extend(self.datagram(peer, Timestamp::ZERO, Body::Ack { term, echo, applied }));
+            answers.extend(self.datagram(peer, Timestamp::ZERO, Body::Ack { term, echo, applied, hash: 0 }));
         }
         answers
     }
@@ -248,6 +269,7 @@ impl Peers {
                     term: Term(draw::number(u, near.term)?),
                     echo: draw::number(u, newest)?,
                     applied: LogIndex(draw::number(u, near.last)?),
+                    hash: u64::from(u.ratio(1, 8)?),
                 }
             }
         };

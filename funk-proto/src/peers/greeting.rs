@@ -1,0 +1,258 @@
+//! Who a peer is. Anybody can say a hello that names another, so a hello alone proves nothing.
+//!
+//! What a node dials is where it knows the peer to be: whoever answers there is the peer. The dialler's first hello
+//! carries a token, which is told at that address and nowhere else. Whoever shows it on a stream of its own has been
+//! reached there. So each side dials the other, once, and from then on both know who is at the other end of either
+//! stream. A stream carries frames when both sides do; only a request to join comes before.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::stream::Said;
+use super::token::Token;
+use super::{Peer, PeerNews, Peers, PeersOutput, Standing};
+use crate::error::Misbehaviour;
+use crate::id::{BootId, ClusterId, ConnId, RaftId};
+use crate::limits::{CLAIMS_MAX, TOKENS_SHOWN};
+use crate::mutate::{Mutant, planted};
+use crate::time::Timestamp;
+use crate::wire::cluster::{Frame, FrameBody, Hello};
+
+impl Peer {
+    /// The latest tokens that were heard from whoever claims to be this peer, and the one that proved to be its.
+    fn tokens(&self) -> impl Iterator<Item = Token> {
+        self.token.into_iter().chain(self.heard.iter().copied().filter(|&token| Some(token) != self.token))
+    }
+
+    fn hear(&mut self, token: Token) {
+        self.heard.retain(|&known| known != token);
+        self.heard.push_front(token);
+        self.heard.truncate(TOKENS_SHOWN);
+    }
+}
+
+impl Peers {
+    /// Says hello on a stream, if there is anything that this node has not said on it.
+    pub(super) fn greet(&mut self, conn: ConnId) {
+        let Some(stream) = self.streams.get(&conn) else { return };
+        let dialled = stream.to.zip(stream.peer);
+        let peer = stream.peer.and_then(|id| self.peers.get(&id));
+        let proofs = dialled.and(peer).into_iter().flat_map(Peer::tokens);
+        // A key is of one boot, and for nobody else.
+        let known = self.standing(conn) > Standing::Claimed;
+        let boot = stream.said.map(|said| said.boot).filter(|_| known);
+        let key = stream.peer.zip(boot).map(|(id, boot)| Bytes::copy_from_slice(&self.incoming_key(id, boot).0));
+        let token = dialled.map(|(to, id)| Token::derive(&self.identity.secret, id, to).bytes());
+        let identity = &self.identity;
+        let hello = Frame::bytes(FrameBody::Hello(Hello {
+            cluster_name: identity.cluster_name.to_string(),
+            cluster: identity.cluster.map_or(0, ClusterId::get),
+            id: identity.id.get(),
+            boot: identity.boot.get(),
+            name: identity.name.to_string(),
+            raft: identity.raft.to_string(),
+            liveness: identity.liveness.to_string(),
+            key: key.unwrap_or_default(),
+            oldest: identity.versions.oldest,
+            newest: identity.versions.newest,
+            token: token.unwrap_or_default(),
+            proofs: proofs.map(Token::bytes).collect(),
+        }));
+        let stream = self.streams.get_mut(&conn).expect("it was there");
+        if stream.hello.as_ref() != Some(&hello) {
+            stream.hello = Some(hello.clone());
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
+        }
+    }
+
+    pub(super) fn handle_hello(&mut self, now: Timestamp, conn: ConnId, hello: &Hello) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("hello");
+        let id = RaftId::new(hello.id).filter(|&id| id != self.identity.id).ok_or(WHAT)?;
+        let boot = BootId::new(hello.boot).ok_or(WHAT)?;
+        let raft: SocketAddr = hello.raft.parse().map_err(|_| WHAT)?;
+        let liveness: SocketAddr = hello.liveness.parse().map_err(|_| WHAT)?;
+        let stream = self.streams.get(&conn).ok_or(WHAT)?;
+        if stream.said.is_some_and(|said| said.boot != boot || stream.peer != Some(id)) {
+            return Err(WHAT);
+        }
+        let (expected, is_first) = (stream.peer, stream.said.is_none());
+        if let Some(refusal) = self.identity.refusal(hello) {
+            let refused = self.identity.refused(&refusal);
+            self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
+            self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
+            self.forget(conn);
+            return Ok(());
+        }
+        if !conn.is_accepted() && expected != Some(id) {
+            // Another process listens where the peer was: whoever it is may introduce itself.
+            self.close(now, conn);
+            return Ok(());
+        }
+        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(crate::wire::liveness::Key);
+        let said = Said { boot, liveness, key, cluster: ClusterId::new(hello.cluster) };
+        let peer = self.peers.entry(id).or_default();
+        peer.streams.insert(conn);
+        if self.identity.cluster.is_none() && conn.is_accepted() && peer.places.is_empty() {
+            // A node that is in no cluster has nobody else to ask where the peer is.
+            peer.places.call(raft);
+        }
+        let token = Token::parse(&hello.token).filter(|_| conn.is_accepted());
+        token.into_iter().for_each(|token| peer.hear(token));
+        let proven = self.check_proofs(id, hello).filter(|_| conn.is_accepted());
+        let stream = self.streams.get_mut(&conn).expect("it was there");
+        (stream.peer, stream.said, stream.token) = (Some(id), Some(said), token.or(stream.token));
+        let before = stream.proven;
+        stream.proven = proven.or(before);
+        if is_first && !conn.is_accepted() {
+            self.settle_dialled(now, id, conn, boot);
+        } else if before.is_none() && proven.is_some() {
+            self.settle_proven(now, id, conn);
+        }
+        self.drop_claims(now, id);
+        self.review(id);
+        self.doubt(now, id, boot);
+        self.redial(now, id);
+        Ok(())
+    }
+
+    /// At which address the sender of this hello was told what it shows.
+    fn check_proofs(&self, id: RaftId, hello: &Hello) -> Option<SocketAddr> {
+        let proofs: Vec<Token> = hello.proofs.iter().take(TOKENS_SHOWN + 1).filter_map(Token::parse).collect();
+        let mut known = self.peers.get(&id)?.places.addresses();
+        known.find(|&address| {
+            let ours = Token::derive(&self.identity.secret, id, address);
+            planted(Mutant::ClaimBelieved) || proofs.iter().any(|&proof| proof.is(ours))
+        })
+    }
+
+    /// Somebody answered where the peer was dialled: a stream that led there before is of an earlier process, or enough.
+    fn settle_dialled(&mut self, now: Timestamp, id: RaftId, conn: ConnId, boot: BootId) {
+        let to = self.streams.get(&conn).and_then(|stream| stream.to);
+        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
+        let same_place = |other: &&ConnId| {
+            let stream = self.streams.get(other);
+            **other != conn && stream.is_some_and(|other| other.to == to && other.said.is_some())
+        };
+        let others: Vec<ConnId> = streams.filter(same_place).copied().collect();
+        for other in others {
+            let same_boot =
+                self.streams.get(&other).and_then(|stream| stream.said).is_some_and(|said| said.boot == boot);
+            if same_boot {
+                self.discard(now, conn);
+            } else {
+                self.close(now, other);
+            }
+        }
+    }
+
+    /// The peer has dialled again: what it dialled before is over.
+    fn settle_proven(&mut self, now: Timestamp, id: RaftId, conn: ConnId) {
+        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
+        let proven = |other: &&ConnId| self.streams.get(other).is_some_and(|stream| stream.proven.is_some());
+        let others: Vec<ConnId> = streams.filter(|&&other| other != conn).filter(proven).copied().collect();
+        others.into_iter().for_each(|other| self.close(now, other));
+    }
+
+    /// Only the latest of those that claim to be a peer are kept.
+    fn drop_claims(&mut self, now: Timestamp, id: RaftId) {
+        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
+        let claims = streams.filter(|&&conn| conn.is_accepted() && self.standing(conn) == Standing::Claimed);
+        let claims: Vec<ConnId> = claims.copied().collect();
+        let surplus = claims.len().saturating_sub(CLAIMS_MAX);
+        claims.into_iter().take(surplus).for_each(|conn| self.discard(now, conn));
+    }
+
+    /// A hello of another boot than the one that was reached: the peer may have restarted, or a stranger lies. Whoever
+    /// answers where the peer was reached is the peer.
+    fn doubt(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let reached = peer.streams.iter().filter_map(|conn| self.streams.get(conn));
+        let mut other = reached.filter(|stream| stream.said.is_some_and(|said| said.boot != boot));
+        if let Some(address) = other.find_map(|stream| stream.to) {
+            self.probe(now, id, address);
+        }
+    }
+
+    /// How far the other side of a stream has proven who it is.
+    pub(super) fn standing(&self, conn: ConnId) -> Standing {
+        let Some((stream, peer)) =
+            self.streams.get(&conn).and_then(|stream| Some((stream, self.peers.get(&stream.peer?)?)))
+        else {
+            return Standing::Claimed;
+        };
+        let (Some(at), Some(said)) = (stream.reached_at(), stream.said) else { return Standing::Claimed };
+        // A token outlives the process that was told it: whoever is there now counts.
+        let contradicts = |other: &ConnId| {
+            let other = self.streams.get(other).filter(|other| other.to == Some(at));
+            other.and_then(|other| other.said).is_some_and(|now| now.boot != said.boot)
+        };
+        if conn.is_accepted() && peer.streams.iter().any(contradicts) {
+            return Standing::Claimed;
+        }
+        peer.places.standing(at)
+    }
+
+    /// Whether frames may be sent on it: both sides know who the other is. A peer that gives its key knows this node.
+    pub(super) fn is_usable(&self, conn: ConnId) -> bool {
+        let is_known = conn.is_accepted()
+            || self.streams.get(&conn).and_then(|stream| stream.said).is_some_and(|said| said.key.is_some());
+        is_known && self.standing(conn) > Standing::Claimed
+    }
+
+    /// Brings what is believed of a peer in line with what its streams have proven.
+    pub(super) fn review(&mut self, id: RaftId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let streams: Vec<ConnId> = peer.streams.iter().copied().collect();
+        let known = streams.iter().copied().filter(|&conn| self.standing(conn) > Standing::Claimed);
+        let known: Vec<ConnId> = known.collect();
+        let best = known.iter().copied().max_by_key(|&conn| self.rank(conn));
+        let said = best.and_then(|conn| self.streams.get(&conn)?.said);
+        let usable = best.is_some() && streams.iter().any(|&conn| self.is_usable(conn));
+        if let Some(said) = said {
+            let of_boot = known.iter().filter_map(|conn| self.streams.get(conn)?.said);
+            let key = of_boot.filter(|other| other.boot == said.boot).find_map(|other| other.key);
+            self.believe(id, said, key);
+        }
+        let reached: Vec<SocketAddr> = known.iter().filter_map(|conn| self.streams.get(conn)?.reached_at()).collect();
+        let token = best.and_then(|_| {
+            let proven = streams.iter().filter_map(|conn| self.streams.get(conn));
+            proven.filter(|stream| stream.proven.is_some()).find_map(|stream| stream.token)
+        });
+        streams.iter().for_each(|&conn| self.greet(conn));
+        let peer = self.peers.get_mut(&id).expect("it was there");
+        peer.token = token.or(peer.token);
+        reached.into_iter().for_each(|address| peer.places.reached(address));
+        let before = std::mem::replace(&mut peer.met, said.map(|said| (said.boot, usable)));
+        if peer.met.is_some() {
+            peer.broken = None;
+        }
+        let was_usable = before.is_some_and(|(_, usable)| usable);
+        let gained = |(boot, usable)| before.is_none_or(|(known, was_usable)| known != boot || usable && !was_usable);
+        if peer.met.is_some_and(gained) {
+            self.news.push_back(PeerNews::Introduced(id));
+        }
+        if was_usable && !usable {
+            self.news.push_back(PeerNews::Lost(id));
+        }
+        if usable {
+            self.flush(id);
+        }
+    }
+
+    /// That is the peer. A key is of one boot, and goes with it.
+    fn believe(&mut self, id: RaftId, said: Said, key: Option<crate::wire::liveness::Key>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let kept = peer.key.filter(|_| peer.boot == Some(said.boot));
+        let next = (Some(said.boot), Some(said.liveness), key.or(kept));
+        if (peer.boot, peer.liveness, peer.key) != next {
+            (peer.boot, peer.liveness, peer.key) = next;
+            self.routes_version += 1;
+        }
+    }
+
+    /// Streams by how much they are trusted, then those that this node dialled, then the latest.
+    pub(super) fn rank(&self, conn: ConnId) -> (Standing, bool, ConnId) {
+        (self.standing(conn), !conn.is_accepted(), conn)
+    }
+}

@@ -1,0 +1,62 @@
+//! One stream, and what is known of its other side.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::token::Token;
+use crate::id::{BootId, ClusterId, RaftId};
+use crate::time::Timestamp;
+use crate::wire::liveness::Key;
+
+/// How far the other side of a stream has proven who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// By its own word only.
+    Claimed,
+    /// It was reached where gossip, or its own request to join, says that the node is; the member table says otherwise.
+    Elsewhere,
+    /// It was reached where the member table says that the node is, or, if the table does not list it, where it is known.
+    Confirmed,
+}
+
+/// What a hello said of its sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said {
+    pub(super) boot: BootId,
+    pub(super) liveness: SocketAddr,
+    pub(super) key: Option<Key>,
+    pub(super) cluster: Option<ClusterId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Who was dialled, or who the other side claims to be.
+    pub(super) peer: Option<RaftId>,
+    /// The other side's last hello.
+    pub(super) said: Option<Said>,
+    pub(super) opened: Timestamp,
+    /// What was dialled for it.
+    pub(super) to: Option<SocketAddr>,
+    /// The other side dialled this node, and showed what it was told at this address.
+    pub(super) proven: Option<SocketAddr>,
+    /// What the other side told, to be shown on streams that this node dials.
+    pub(super) token: Option<Token>,
+    /// This node's last hello on it.
+    pub(super) hello: Option<Bytes>,
+}
+
+impl Stream {
+    pub(super) fn dialled(now: Timestamp, peer: RaftId, to: SocketAddr) -> Self {
+        Self { peer: Some(peer), to: Some(to), ..Self::accepted(now) }
+    }
+
+    pub(super) fn accepted(now: Timestamp) -> Self {
+        Self { peer: None, said: None, opened: now, to: None, proven: None, token: None, hello: None }
+    }
+
+    /// The address at which the other side was reached, if that is known.
+    pub(super) fn reached_at(&self) -> Option<SocketAddr> {
+        self.said.and(self.to.or(self.proven))
+    }
+}
