@@ -103,11 +103,13 @@ pub enum Kind {
     Upgrade,
     /// A machine stands still, and all of its clocks with it (a virtual machine that is stopped and resumed): no gap is to be seen.
     Freeze,
+    /// Strangers say what only members may, in their names.
+    Slander,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 47] = [
+    pub const ALL: [(Kind, &'static str); 48] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -155,6 +157,7 @@ impl Kind {
         (Kind::Endpoint, "endpoint"),
         (Kind::Upgrade, "upgrade"),
         (Kind::Freeze, "freeze"),
+        (Kind::Slander, "slander"),
     ];
 
     /// Its word.

@@ -155,7 +155,7 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::Deaf | Kind::Shut | Kind::Reject => (one, 200 + rng.below(6_000), 0),
         Kind::Forge => (some, 100 + rng.below(4_000), 1 + rng.below(20)),
         Kind::Impostor | Kind::Foreign => (one, 1_000 + rng.below(6_000), rng.below(2)),
-        Kind::Malformed => (some, 100 + rng.below(3_000), 1 + rng.below(40)),
+        Kind::Malformed | Kind::Slander => (some, 100 + rng.below(3_000), 1 + rng.below(40)),
         Kind::Flood => (one, 50 + rng.below(800), 500 + rng.below(3_000)),
         Kind::Join => (0, 1_000 + rng.below(12_000), 0),
         Kind::Leave => (one, 1_000 + rng.below(6_000), 0),

@@ -6,6 +6,7 @@ mod disks;
 mod heal;
 mod operations;
 mod shares;
+mod slander;
 mod strangers;
 mod traffic;
 

@@ -80,7 +80,13 @@ impl Runner<'_> {
                 hosts.iter().for_each(|&host| self.world.break_streams(host));
             }
             Kind::Reject => self.reject(index, hosts, true),
-            Kind::Stutter | Kind::Flap | Kind::Forge | Kind::FalseGoodbye | Kind::Malformed | Kind::Flood => {
+            Kind::Stutter
+            | Kind::Flap
+            | Kind::Forge
+            | Kind::FalseGoodbye
+            | Kind::Malformed
+            | Kind::Flood
+            | Kind::Slander => {
                 self.hits[index].hosts = hosts.to_vec();
                 self.tick(index);
             }
@@ -140,7 +146,7 @@ impl Runner<'_> {
             Kind::Leave => hosts.iter().for_each(|&host| self.come_back(host)),
             Kind::Partition | Kind::Outbound | Kind::Inbound | Kind::Partial | Kind::Ring | Kind::Flap => {}
             Kind::SwizzleClog | Kind::Stutter | Kind::Forge | Kind::FalseGoodbye => {}
-            Kind::Malformed | Kind::Flood => {}
+            Kind::Malformed | Kind::Flood | Kind::Slander => {}
             Kind::StepDown | Kind::Pin | Kind::Weigh | Kind::Drain | Kind::Evict | Kind::Endpoint => {
                 hosts.iter().for_each(|&host| self.end_operation(&fault, host));
             }
@@ -179,6 +185,10 @@ impl Runner<'_> {
             }
             Kind::Malformed => {
                 self.malformed(&hosts);
+                1_000 / fault.amount.max(1)
+            }
+            Kind::Slander => {
+                self.slander(&hosts);
                 1_000 / fault.amount.max(1)
             }
             Kind::Flood => {

@@ -174,6 +174,11 @@ impl World {
 
     /// A stranger opens a stream to a host and says this.
     pub fn inject_message(&mut self, to: usize, channel: Channel, bytes: Bytes) {
+        self.inject_messages(to, channel, vec![bytes]);
+    }
+
+    /// The same, with more than one message.
+    pub fn inject_messages(&mut self, to: usize, channel: Channel, messages: Vec<Bytes>) {
         let host = &mut self.hosts[to];
         if host.node.is_none() || !host.listening {
             return;
@@ -182,11 +187,14 @@ impl World {
         host.accepted += 1;
         let conn = ConnId::accepted(host.accepted);
         let generation = host.generation;
-        self.tell(Some(to), Topic::Stream, || format!("{} foreign bytes come in on {conn}", bytes.len()));
+        let length: usize = messages.iter().map(Bytes::len).sum();
+        self.tell(Some(to), Topic::Stream, || format!("{length} foreign bytes come in on {conn}"));
         let soon = self.now + Duration::from_micros(50);
         // The stranger is nobody's host: answers to it go nowhere.
         self.connect(to, conn, to, ConnId::dialled(u64::MAX >> 2), channel);
-        self.queue.push(soon, Happening::Stream { to, generation, conn, channel, bytes });
+        for bytes in messages {
+            self.queue.push(soon, Happening::Stream { to, generation, conn, channel, bytes });
+        }
         let why = CloseReason::Ended;
         self.queue.push(soon + Duration::from_millis(5), Happening::Closed { to, generation, conn, why });
     }

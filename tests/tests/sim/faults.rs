@@ -235,6 +235,13 @@ fn garbage_and_floods_are_dropped() {
 }
 
 #[test]
+fn what_strangers_say_in_members_names_is_refused() {
+    let outcome = with(Kind::Slander, 0b111, 2_000, 20);
+    assert!(told(&outcome, "has no right to send it") > 50);
+    assert_eq!(outcome.tally.leader_changes, quiet().leader_changes);
+}
+
+#[test]
 fn nodes_join_and_leave() {
     assert!(told(&with(Kind::Join, 0, 1_000, 0), "has left") > 0);
     assert!(told(&with(Kind::Leave, 0b100, 1_500, 0), "has left") > 0);
