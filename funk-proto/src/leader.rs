@@ -8,6 +8,7 @@
 //! | [`facts`] | what the rules read |
 //! | [`deaths`] | members that have ended, and worker ids that are free again |
 //! | [`joins`] | nodes that want in |
+//! | [`conduct`] | how long a member stayed, and who waits for that |
 //! | [`departures`] | members that leave, and the leader that leaves last |
 //! | [`map`] | which shards move where |
 //! | [`voting`], [`voters`] | who votes, and who leads next |
@@ -15,6 +16,7 @@
 //! | [`round`] | the duties of a leader, in order |
 //! | [`pending`] | what it remembers of what is under way |
 
+mod conduct;
 mod deaths;
 mod departures;
 mod facts;
@@ -33,6 +35,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use conduct::Cause;
+use conduct::Conduct;
 pub(crate) use facts::{Facts, Quorum};
 use goals::Operations;
 pub(crate) use goals::Target;
@@ -40,7 +44,7 @@ use pending::{PendingJoin, Proposing};
 
 use crate::config::Timing;
 use crate::event::Outcome;
-use crate::id::{Incarnation, LogIndex, RaftId, ShardId, Term};
+use crate::id::{Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::limits::LEADER_STALL_MAX;
 use crate::mutate::{Mutant, planted};
 use crate::request::RequestId;
@@ -69,6 +73,8 @@ pub(crate) enum LeaderOutput {
     GivenUp(RaftId),
     /// This many members are about to be declared dead.
     DeclaredDead(usize),
+    /// The node of this name is let in and declared dead again and again, for this cause: it waits from now on.
+    Flaps { name: NodeName, cause: Cause },
     /// Dial this process where it listens for streams.
     Call { to: Incarnation, raft: SocketAddr },
     /// Send this to a process.
@@ -138,6 +144,8 @@ fn voters_wait(timing: &Timing) -> Duration {
 #[derive(Debug, Default)]
 pub(crate) struct Leader {
     leading: Option<Leading>,
+    /// Kept from reign to reign.
+    conduct: Conduct,
     operations: Operations,
     outputs: VecDeque<LeaderOutput>,
 }

@@ -127,6 +127,8 @@ mutants! {
     AnyCounterBelieved,
     /// A leader does not compare what its members have applied with what it has.
     DivergenceUnnoticed,
+    /// A member that is declared dead again and again is let in again at once.
+    FlappingNotPaused,
     /// A frame counts whoever sends it.
     AnySenderBelieved,
     /// Whoever claims to be a peer is believed, though it was not reached where the peer is.

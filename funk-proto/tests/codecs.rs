@@ -48,6 +48,7 @@ fn record() -> impl Strategy<Value = MemberRecord> {
                 durable,
                 capacity: numbers[1],
                 former: vec![id; usize::from(durable)],
+                answered: id,
             }
         },
     )

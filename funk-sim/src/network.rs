@@ -70,6 +70,8 @@ pub struct Link {
     pub extra_delay: Duration,
     /// Added loss.
     pub loss: Ppm,
+    /// Faults that lose all datagrams at present, and let streams through.
+    pub datagram_cuts: u16,
 }
 
 /// All links.
@@ -126,7 +128,11 @@ impl Network {
     }
 
     /// Whether a datagram vanishes.
-    pub(crate) fn loses(&self, from: usize, to: usize, rng: &mut Rng) -> bool {
+    pub(crate) fn loses_datagram(&self, from: usize, to: usize, rng: &mut Rng) -> bool {
+        self.links[from][to].datagram_cuts > 0 || self.loses(from, to, rng)
+    }
+
+    fn loses(&self, from: usize, to: usize, rng: &mut Rng) -> bool {
         chance(rng, self.conditions.loss + self.links[from][to].loss)
     }
 

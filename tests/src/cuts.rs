@@ -129,6 +129,27 @@ pub fn cut(world: &mut World, victim: usize, which: Cut) {
     }
 }
 
+/// Datagrams between the leader and one follower are lost, one way, and streams are not: how many entries are committed
+/// in 20 seconds of it. The cluster is whole again afterwards.
+///
+/// # Errors
+/// A property that is broken.
+///
+/// # Panics
+/// If the cluster does not become whole again.
+pub fn entries_while_datagrams_are_lost(seed: u64, which: Cut) -> Result<u64, Violation> {
+    let mut world = cluster(seed, 3)?;
+    let (leader, follower) = (with_role(&world, Role::Leader), with_role(&world, Role::Follower));
+    let (from, to) = if which == Cut::In { (leader, follower) } else { (follower, leader) };
+    let before = world.status(leader).commit_index.0;
+    world.network.link_mut(from, to).datagram_cuts += 1;
+    world.run(Duration::from_secs(20))?;
+    let after = world.running().into_iter().map(|at| world.status(at).commit_index.0).max();
+    world.network.link_mut(from, to).datagram_cuts -= 1;
+    world.run_until(Duration::from_secs(12), World::converged)?.expect("it becomes whole again");
+    Ok(after.unwrap_or(before) - before)
+}
+
 /// Which shards a host has, one after the other.
 pub fn shards_of(world: &World, at: usize) -> Vec<bool> {
     (0..SHARDS).map(|shard| world.hosts()[at].shows_here(ShardId(shard))).collect()

@@ -31,6 +31,11 @@ impl Leader {
             leading.look_again(facts.now + facts.timing().liveness_interval);
             return Vec::new();
         }
+        for dead in &gone {
+            if let Some(member) = facts.state.members.get(dead.id) {
+                self.conduct.handle_death(facts.now, &member.name, dead.boot);
+            }
+        }
         let early = gone.iter().filter(|dead| facts.is_dead_by_evidence(**dead) && !facts.leases.is_silent(dead.id));
         self.outputs.extend(early.map(|dead| LeaderOutput::GivenUp(dead.id)));
         self.outputs.push_back(LeaderOutput::DeclaredDead(gone.len()));

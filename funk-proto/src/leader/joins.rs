@@ -8,7 +8,7 @@ use super::{Facts, Leader, LeaderOutput};
 use crate::id::{BootId, Incarnation, NodeName, RaftId};
 use crate::limits::RAFT_MEMBERS_MAX;
 use crate::state::Member;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{FrameBody, Op, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL, Refused};
 
 /// A request is forgotten after this time: the joiner asks again while it wants in.
@@ -27,8 +27,8 @@ enum Verdict {
 }
 
 impl Leader {
-    /// A node asks to be made a member.
-    pub(crate) fn handle_join(&mut self, facts: &Facts<'_>, member: Member) {
+    /// A node asks to be made a member, and says how many heartbeats it has answered.
+    pub(crate) fn handle_join(&mut self, facts: &Facts<'_>, member: Member, answered: u64) {
         let Some(leading) = &mut self.leading else { return };
         let known = facts.state.members.get(member.id);
         let wanted = known.is_some() || facts.config.auto_join || self.operations.adds(member.id);
@@ -43,9 +43,9 @@ impl Leader {
             return;
         }
         let expires = facts.now + EXPIRES;
-        let new = PendingJoin { member: member.clone(), conflict_since: None, expires };
+        let new = PendingJoin { member: member.clone(), answered, conflict_since: None, expires };
         let join = leading.joins.entry(member.id).or_insert(new);
-        join.member = member;
+        (join.member, join.answered) = (member, answered);
         join.expires = expires;
         leading.dirty = true;
     }
@@ -56,13 +56,20 @@ impl Leader {
         let mut ops: Vec<Op> = own_return(facts).into_iter().collect();
         let mut names = BTreeSet::new();
         let mut room = RAFT_MEMBERS_MAX.saturating_sub(facts.state.members.len());
-        let outputs = &mut self.outputs;
+        let (outputs, conduct) = (&mut self.outputs, &mut self.conduct);
+        let mut held_until = None;
         leading.joins.retain(|&id, join| {
             let boot = join.member.boot.expect("a parsed record has a boot");
             match verdict(facts, id, boot, join, &mut names, room) {
                 Verdict::Forget => false,
                 Verdict::Wait => true,
                 Verdict::Admit => {
+                    if let Some(until) = conduct.waits_until(facts.now, &join.member.name) {
+                        outputs.extend(conduct.remark(join));
+                        held_until = earliest(held_until, Some(until));
+                        return true;
+                    }
+                    conduct.handle_admitted(facts.now, join, boot);
                     room = room.saturating_sub(1);
                     ops.push(Op::Up(join.member.record(Some(boot))));
                     true
@@ -73,6 +80,9 @@ impl Leader {
                 }
             }
         });
+        if let Some(until) = held_until {
+            leading.look_again(until);
+        }
         if leading.joins.values().any(|join| join.conflict_since.is_some()) {
             leading.look_again(facts.now + facts.timing().liveness_interval);
         }

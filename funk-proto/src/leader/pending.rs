@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct PendingJoin {
     pub(super) member: Member,
+    /// Heartbeats that this process has answered, by its own word.
+    pub(super) answered: u64,
     /// Since when a live member of that name stands in its way.
     pub(super) conflict_since: Option<Timestamp>,
     pub(super) expires: Timestamp,

@@ -1,5 +1,6 @@
 //! The rules of the leader, one by one and without a cluster: node 1 leads, and what the others said is set by hand.
 
+mod conduct;
 mod stage;
 
 use std::time::Duration;

@@ -46,7 +46,8 @@ impl Node {
     /// This node asks to join, and says which of its former boots have surely ended.
     pub(super) fn join_request(&self) -> MemberRecord {
         let former = self.config.former_boots.iter().map(|boot| boot.get()).collect();
-        MemberRecord { former, ..Member::own(&self.config, self.me).record(Some(self.me.boot)) }
+        let (_, answered) = self.liveness.heartbeat_counts();
+        MemberRecord { former, answered, ..Member::own(&self.config, self.me).record(Some(self.me.boot)) }
     }
 
     /// A joiner holds the lock that its former boots held: the one that is listed, or whose shards nobody has yet, has

@@ -5,8 +5,8 @@ use super::Node;
 use crate::consensus::Consensus;
 use crate::error::{Misbehaviour, OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
-use crate::id::Incarnation;
-use crate::leader::{Facts, Leader, Quorum, Target};
+use crate::id::{Incarnation, NodeName};
+use crate::leader::{Cause, Facts, Leader, Quorum, Target};
 use crate::request::RequestId;
 use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
 use crate::state::Member;
@@ -87,7 +87,7 @@ impl Node {
             self.handle_former_boots(now, Incarnation { id: member.id, boot }, &record.former);
         }
         if self.leader.leads() {
-            self.with_leader(now, |leader, facts| leader.handle_join(facts, member));
+            self.with_leader(now, |leader, facts| leader.handle_join(facts, member, record.answered));
         } else {
             self.pass_to_leader(now, FrameBody::Join(record));
         }
@@ -129,5 +129,20 @@ impl Node {
             }
             (NoAnswer::NoRoom, _) => OperationRefused::impossible("a member of that name is up, or the table is full"),
         })
+    }
+}
+
+/// Says which way is dead, where a member is let in and declared dead again and again.
+pub(super) fn warn_of_flapping(peer: &NodeName, cause: Cause) {
+    match cause {
+        Cause::DoesNotHear => {
+            tracing::warn!(%peer, "a member does not stay: it hears no heartbeat, so datagrams from here to there are lost");
+        }
+        Cause::IsNotHeard => {
+            tracing::warn!(%peer, "a member does not stay: its answers do not arrive, so datagrams from there to here are lost");
+        }
+        Cause::Restarts => {
+            tracing::warn!(%peer, "a member does not stay: its process ends and starts again and again");
+        }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Node;
+use super::leading::warn_of_flapping;
 use crate::consensus::{ConsensusOutput, Role, Sender};
 use crate::error::Misbehaviour;
 use crate::event::Event;
@@ -187,6 +188,10 @@ impl Node {
             }
             LeaderOutput::DeclaredDead(members) => {
                 self.view.counters.members_declared_dead += members as u64;
+                None
+            }
+            LeaderOutput::Flaps { name, cause } => {
+                warn_of_flapping(&name, cause);
                 None
             }
             LeaderOutput::Call { to, raft } => {

@@ -124,6 +124,7 @@ impl Member {
             durable: self.durable,
             capacity: self.capacity.map_or(0, NonZeroU32::get),
             former: Vec::new(),
+            answered: 0,
         }
     }
 

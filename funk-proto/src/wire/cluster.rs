@@ -257,6 +257,9 @@ pub struct MemberRecord {
     /// Who asks to join: boots of this node that have ended, since it holds what only one process can. Not in the log.
     #[prost(fixed64, repeated, tag = "14")]
     pub former: Vec<u64>,
+    /// Who asks to join: how many heartbeats this process has answered. Not in the log.
+    #[prost(uint64, tag = "15")]
+    pub answered: u64,
 }
 
 /// Gates closed by an owner: it will not serve these shards before a later

@@ -39,7 +39,7 @@ impl World {
         others.flat_map(|other| [(at, other), (other, at)]).any(|(from, to)| {
             let link = self.network.link(from, to);
             let slow = link.clogged_until > self.now || !link.extra_delay.is_zero();
-            link.cuts > 0 || link.rejects > 0 || link.loss > 0 || slow
+            link.cuts > 0 || link.datagram_cuts > 0 || link.rejects > 0 || link.loss > 0 || slow
         })
     }
 

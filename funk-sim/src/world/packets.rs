@@ -41,7 +41,7 @@ impl World {
             self.queue.push(when, Happening::Local { to: at, generation, input });
             return;
         }
-        if !self.network.is_open(at, peer) || self.network.loses(at, peer, &mut self.rng) {
+        if !self.network.is_open(at, peer) || self.network.loses_datagram(at, peer, &mut self.rng) {
             self.tally.datagrams_lost += 1;
             return;
         }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use funk_proto::status::Role;
 
-use crate::cuts::{Cut, boot_after_evidence, clock_stands_still, cluster, cut, shards_of, watch, with_role};
+use crate::cuts::{
+    Cut, boot_after_evidence, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, shards_of, watch,
+    with_role,
+};
 
 /// Nothing reaches the leader: the others' shards must not pause.
 pub(super) fn deaf_leader() -> Option<String> {
@@ -55,5 +58,14 @@ pub(super) fn stopped_clock() -> Option<String> {
     (1..=3).find_map(|seed| {
         let wrong = clock_stands_still(seed, if seed == 1 { Role::Leader } else { Role::Follower });
         wrong.map_or_else(|violation| Some(violation.property.to_owned()), |wrong| wrong.map(str::to_owned))
+    })
+}
+
+/// A member that does not hear, or is not heard, must not be thrown out and taken in several times a second.
+pub(super) fn one_way_datagrams() -> Option<String> {
+    [Cut::In, Cut::Out].into_iter().find_map(|which| match entries_while_datagrams_are_lost(1, which) {
+        Ok(entries) if entries <= 150 => None,
+        Ok(entries) => Some(format!("a member that does not stay costs {entries} entries in 20 s")),
+        Err(violation) => Some(violation.property.to_owned()),
     })
 }

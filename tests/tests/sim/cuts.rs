@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use funk_proto::status::Role;
 use funk_sim::World;
-use funk_tests::cuts::{Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, shards_of, watch, with_role};
+use funk_tests::cuts::{
+    Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, shards_of, watch,
+    with_role,
+};
 
 /// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
 fn pauses_of(nodes: usize, role: Role, which: Cut) -> Pauses {
@@ -45,6 +48,16 @@ fn a_machine_whose_clock_stood_still_learns_it_from_the_others_before_it_serves(
     for role in [Role::Leader, Role::Follower] {
         for seed in 1..=5 {
             assert_eq!(clock_stands_still(seed, role), Ok(None), "{role:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_datagrams_do_not_reach_or_leave_is_let_in_less_and_less_often() {
+    for which in [Cut::In, Cut::Out] {
+        for seed in 1..=3 {
+            let entries = entries_while_datagrams_are_lost(seed, which).expect("no property is broken");
+            assert!(entries <= 150, "{which:?}, seed {seed}: {entries} entries in 20 s");
         }
     }
 }

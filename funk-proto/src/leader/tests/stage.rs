@@ -143,6 +143,13 @@ impl Stage {
         self.leader.wake();
     }
 
+    /// Time goes on to the next heartbeat, which all answer.
+    pub(super) fn answer(&mut self) {
+        self.now = self.leases.poll_timeout().expect("a leader beats").max(self.now);
+        self.leases.handle_timeout(self.now);
+        self.hear(&[]);
+    }
+
     /// Time goes on until no majority backs the leader.
     pub(super) fn lose_authority(&mut self) {
         self.now = self.now.max(self.leases.authority_until());
@@ -205,7 +212,7 @@ impl Stage {
 
     pub(super) fn join(&mut self, record: &MemberRecord) {
         let member = Member::parse(record).expect("a proper record");
-        self.act(|leader, facts| leader.handle_join(facts, member));
+        self.act(|leader, facts| leader.handle_join(facts, member, record.answered));
     }
 
     pub(super) fn leave(&mut self, n: u64) {
