@@ -197,6 +197,13 @@ pub enum Refusal {
     },
     /// A live node has this name already, and keeps it.
     NameTaken(NodeName),
+    /// Another process has this node's data directory, or a copy of it: it is the member, and answers.
+    IdentityInUse {
+        /// Its name.
+        name: NodeName,
+        /// Where it listens for streams.
+        address: String,
+    },
     /// A bootstrap found a cluster of its name.
     ClusterExists {
         /// A node of it.
@@ -246,6 +253,11 @@ impl fmt::Display for Refusal {
                  stop the nodes of one of them, then start this node again"
             ),
             Self::NameTaken(name) => write!(f, "a live node is named {name} already: choose another name"),
+            Self::IdentityInUse { name, address } => write!(
+                f,
+                "another process runs with this node's identity: {name} at {address}; \
+                 its data directory was copied: start this node with an empty one"
+            ),
             Self::ClusterExists { node, cluster } => {
                 write!(
                     f,

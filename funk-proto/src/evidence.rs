@@ -91,6 +91,7 @@ impl Evidence {
 
     /// That boot answered a heartbeat that was sent at this time.
     pub(crate) fn refute(&mut self, lives: Incarnation, sent: Timestamp) {
+        self.endings.refute(lives);
         if let Some(case) = self.cases.get_mut(&lives.id) {
             case.void |= case.boot == lives.boot && sent > case.since;
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::config::{NodeConfig, Participation};
 use crate::error::Refusal;
-use crate::id::{ClusterId, RaftId};
+use crate::id::{BootId, ClusterId, RaftId};
 use crate::limits::{BOOTSTRAP_PROBE, NAMESAKES_MAX, TWIN_CLUSTERS_MAX};
 use crate::time::Timestamp;
 
@@ -72,6 +72,8 @@ pub(crate) struct Joining {
     namesakes: BTreeMap<RaftId, String>,
     /// How often gossip showed a node in a cluster since this was last taken, up to [`DOORS_AT_ONCE`].
     sightings: usize,
+    /// The process that asked to be let in with the identity of the leader, and since when.
+    duplicate_of_leader: Option<(BootId, Timestamp)>,
     /// Other clusters of this one's name that were reported.
     duplicates: BTreeSet<String>,
     /// The cluster of the leader that this node answers before it has the state that names its own: a leader sends
@@ -98,6 +100,7 @@ impl Joining {
             report_full_at: now,
             namesakes: BTreeMap::new(),
             sightings: 0,
+            duplicate_of_leader: None,
             duplicates: BTreeSet::new(),
             entering: None,
             is_restarting: false,
@@ -183,6 +186,14 @@ impl Joining {
     /// Another cluster of this one's name is seen. True if it was not seen before.
     pub(crate) fn handle_duplicate(&mut self, cluster: &str) -> bool {
         self.duplicates.len() < TWIN_CLUSTERS_MAX && self.duplicates.insert(cluster.to_owned())
+    }
+
+    /// This process has the identity of the leader. Tells since when it asks to be let in.
+    pub(crate) fn note_duplicate_of_leader(&mut self, now: Timestamp, boot: BootId) -> Timestamp {
+        match self.duplicate_of_leader {
+            Some((known, since)) if known == boot => since,
+            _ => self.duplicate_of_leader.insert((boot, now)).1,
+        }
     }
 
     /// The application wants this node to leave.

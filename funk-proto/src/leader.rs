@@ -37,9 +37,10 @@ use std::time::Duration;
 
 pub(crate) use conduct::Cause;
 use conduct::Conduct;
-pub(crate) use facts::{Facts, Quorum};
+pub(crate) use facts::{ANSWERS, Facts, Quorum};
 use goals::Operations;
 pub(crate) use goals::Target;
+pub(crate) use joins::duplicate_refused;
 use pending::{PendingJoin, Proposing};
 
 use crate::config::Timing;

@@ -409,6 +409,11 @@ impl Liveness {
         self.silence.take()
     }
 
+    /// When this leader was last heard, if this node follows it.
+    pub(crate) fn last_heard(&self, leader: RaftId) -> Option<Timestamp> {
+        self.followed?.heard(leader)
+    }
+
     /// Whether the followed leader is silent.
     pub fn leader_is_silent(&self) -> bool {
         self.followed.is_some_and(|followed| followed.silent)

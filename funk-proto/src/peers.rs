@@ -167,6 +167,15 @@ impl Peers {
         self.stream_of(peer).is_some()
     }
 
+    /// Whether a stream to that very process stands.
+    pub(crate) fn may_be_reached(&self, peer: Incarnation) -> bool {
+        let mut streams = self.peers.get(&peer.id).into_iter().flat_map(|peer| &peer.streams);
+        streams.any(|&conn| {
+            let said = self.streams.get(&conn).and_then(|stream| stream.said);
+            said.is_some_and(|said| said.boot == peer.boot) && self.standing(conn) > Standing::Claimed
+        })
+    }
+
     /// Whether the peer was reached where the member table says that it is.
     pub(crate) fn is_at_home(&self, id: RaftId) -> bool {
         let mut streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);

@@ -130,8 +130,8 @@ fn user() -> impl Strategy<Value = UserEntry> {
 }
 
 fn body() -> impl Strategy<Value = FrameBody> {
-    let refused = any::<(u32, String, u64, u64, u64, u32, u32)>().prop_map(
-        |(reason, name, cluster, boot, generation, oldest, newest)| Refused {
+    let refused = any::<(u32, [String; 2], u64, u64, u64, u32, u32)>().prop_map(
+        |(reason, [name, address], cluster, boot, generation, oldest, newest)| Refused {
             oldest,
             newest,
             generation,
@@ -139,6 +139,7 @@ fn body() -> impl Strategy<Value = FrameBody> {
             name,
             cluster,
             boot,
+            address,
         },
     );
     let release =

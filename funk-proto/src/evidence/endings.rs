@@ -29,6 +29,13 @@ impl Endings {
         self.0.iter().map(|(&id, &(boot, _))| (id, boot))
     }
 
+    /// This process answers: whoever holds the lock of its data directory holds that of a copy.
+    pub(crate) fn refute(&mut self, lives: Incarnation) {
+        if self.0.get(&lives.id) == Some(&(lives.boot, Proof::Lock)) {
+            self.0.remove(&lives.id);
+        }
+    }
+
     /// Takes it in; false if it was known.
     pub(crate) fn insert(&mut self, owner: Incarnation, proof: Proof) -> bool {
         if self.proof(owner) == Some(Proof::Said) {

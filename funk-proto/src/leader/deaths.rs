@@ -56,14 +56,16 @@ fn gone(facts: &Facts<'_>, leading: &Leading) -> Vec<Incarnation> {
     facts.up().filter(has_ended).collect()
 }
 
-/// A node keeps its id in its data directory, which one process holds: that another boot of it asks to join proves
-/// that this one has ended. How long its lease may still run is another matter, and waited for as always.
+/// A node keeps its id in its data directory, which one process holds: that another boot of it asks to join, and this
+/// one does not answer, proves that this one has ended. How long its lease may still run is another matter, and waited
+/// for as always.
 fn has_restarted(facts: &Facts<'_>, leading: &Leading, listed: Incarnation) -> bool {
     if listed.id == facts.me.id {
         return listed.boot != facts.me.boot;
     }
     let joiner = leading.joins.get(&listed.id).and_then(|join| join.member.boot);
-    joiner.is_some_and(|boot| boot != listed.boot && facts.peers.boot(listed.id) == Some(boot))
+    let is_next = joiner.is_some_and(|boot| boot != listed.boot && facts.peers.boot(listed.id) == Some(boot));
+    is_next && (!facts.answers(listed) || planted(Mutant::CopyBelieved))
 }
 
 /// Worker ids of processes that have ended, once their last lease has been over for the guard time: other processes

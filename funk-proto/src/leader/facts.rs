@@ -12,6 +12,9 @@ use crate::peers::Peers;
 use crate::state::{Member, State};
 use crate::time::{Timestamp, earliest};
 
+/// A process that has missed this many heartbeats need not live, if something says that it has ended.
+pub(crate) const ANSWERS: u32 = 3;
+
 /// The voters, the learners and how far each has come, as Raft has them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quorum {
@@ -80,7 +83,18 @@ impl Facts<'_> {
 
     fn proof_of_end(&self, who: Incarnation) -> Option<Proof> {
         let own = who.id == self.me.id && self.config.former_boots.contains(&who.boot);
-        self.evidence.endings.proof(who).or(own.then_some(Proof::Lock))
+        let proof = self.evidence.endings.proof(who).filter(|proof| *proof == Proof::Said || !self.answers(who));
+        proof.or(own.then_some(Proof::Lock))
+    }
+
+    /// Whether this process answers heartbeats and its stream stands: then it runs, though another one holds the lock
+    /// of a data directory with its id. A directory that was copied has two locks.
+    pub(crate) fn answers(&self, who: Incarnation) -> bool {
+        if !self.peers.may_be_reached(who) {
+            return false;
+        }
+        let last_seen = self.leases.last_seen(who.id).filter(|_| self.is_up(who));
+        last_seen.is_some_and(|seen| self.now < seen + self.timing().liveness_interval * ANSWERS)
     }
 
     /// Whether nothing that this process was granted counts any more.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::pending::PendingJoin;
 use super::{Facts, Leader, LeaderOutput};
-use crate::id::{BootId, Incarnation, NodeName, RaftId};
+use crate::id::{BootId, ClusterId, Incarnation, NodeName, RaftId};
 use crate::limits::RAFT_MEMBERS_MAX;
 use crate::state::Member;
 use crate::time::{Timestamp, earliest};
-use crate::wire::cluster::{FrameBody, Op, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL, Refused};
+use crate::wire::cluster::{
+    FrameBody, Op, REASON_IDENTITY, REASON_NAME_TAKEN, REASON_REMOVED, REASON_TABLE_FULL, Refused,
+};
 
 /// A request is forgotten after this time: the joiner asks again while it wants in.
 const EXPIRES: Duration = Duration::from_secs(2);
@@ -24,6 +26,8 @@ enum Verdict {
     Admit,
     /// It is refused for this reason.
     Refuse(u32),
+    /// The listed process of that node lives: it is told so each time that it asks.
+    Duplicate,
 }
 
 impl Leader {
@@ -45,6 +49,9 @@ impl Leader {
         let expires = facts.now + EXPIRES;
         let new = PendingJoin { member: member.clone(), answered, conflict_since: None, expires };
         let join = leading.joins.entry(member.id).or_insert(new);
+        if join.member.boot != member.boot {
+            join.conflict_since = None;
+        }
         (join.member, join.answered) = (member, answered);
         join.expires = expires;
         leading.dirty = true;
@@ -72,6 +79,10 @@ impl Leader {
                     conduct.handle_admitted(facts.now, join, boot);
                     room = room.saturating_sub(1);
                     ops.push(Op::Up(join.member.record(Some(boot))));
+                    true
+                }
+                Verdict::Duplicate => {
+                    outputs.extend(duplicate(facts, id, boot));
                     true
                 }
                 Verdict::Refuse(reason) => {
@@ -126,9 +137,15 @@ fn verdict(
     if members.is_up(id, boot) || facts.state.removed.contains(&boot) || facts.now >= join.expires {
         return Verdict::Forget;
     }
+    let patience = facts.timing().member_timeout() * 2;
     if members.get(id).is_some_and(|member| member.boot.is_some()) {
-        // An earlier boot of the same node: it will be found dead, and this one let in.
-        return Verdict::Wait;
+        // An earlier boot of the same node: it will be found dead, and this one let in. If it goes on answering, its
+        // data directory was copied.
+        let since = *join.conflict_since.get_or_insert(facts.now);
+        let answered_since = facts.leases.last_seen(id).is_some_and(|seen| seen >= since + patience);
+        let asks_now = facts.now + EXPIRES == join.expires;
+        let is_duplicate = answered_since && !facts.leases.is_silent(id);
+        return if is_duplicate && asks_now { Verdict::Duplicate } else { Verdict::Wait };
     }
     let holder = members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
     if holder.is_some() || !names.insert(join.member.name.clone()) {
@@ -136,7 +153,6 @@ fn verdict(
         let since = *join.conflict_since.get_or_insert(facts.now);
         // One that is not heard may be dead, with no quorum yet to say so: no reason to refuse for good.
         let is_silent = holder.is_some_and(|holder| facts.leases.is_silent(holder.id));
-        let patience = facts.timing().member_timeout() * 2;
         let taken = !is_silent && facts.now >= since + patience;
         return if taken { Verdict::Refuse(REASON_NAME_TAKEN) } else { Verdict::Wait };
     }
@@ -151,6 +167,19 @@ fn refusal(facts: &Facts<'_>, id: RaftId, boot: BootId, name: &NodeName, reason:
     let (name, cluster) = (name.to_string(), facts.state.cluster.id.get());
     let refused = Refused { reason, name, cluster, boot: boot.get(), ..Refused::default() };
     LeaderOutput::Tell(Incarnation { id, boot }, Box::new(FrameBody::JoinRefused(refused)))
+}
+
+/// Tells this boot of a node that another one is the member.
+fn duplicate(facts: &Facts<'_>, id: RaftId, boot: BootId) -> Option<LeaderOutput> {
+    let listed = facts.state.members.get(id)?;
+    let refused = duplicate_refused(listed, facts.state.cluster.id, boot);
+    Some(LeaderOutput::Tell(Incarnation { id, boot }, Box::new(FrameBody::JoinRefused(refused))))
+}
+
+/// What a process is told that has the identity of this member.
+pub(crate) fn duplicate_refused(listed: &Member, cluster: ClusterId, boot: BootId) -> Refused {
+    let (name, address) = (listed.name.to_string(), listed.raft.to_string());
+    Refused { reason: REASON_IDENTITY, name, cluster: cluster.get(), boot: boot.get(), address, ..Refused::default() }
 }
 
 /// When the last request of a node ends that could lead after a leader which keeps nothing.

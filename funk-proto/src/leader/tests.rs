@@ -12,13 +12,13 @@ use super::{LeaderOutput, Target};
 use crate::error::OperationRefused;
 use crate::event::Outcome;
 use crate::evidence::Proof;
-use crate::id::LogIndex;
+use crate::id::{BootId, Incarnation, LogIndex};
 use crate::limits::{LEADER_STALL_MAX, OPERATION_TIMEOUT, PROPOSAL_BYTES_MAX, RAFT_MEMBERS_MAX, WORKER_ID_GUARD};
 use crate::request::RequestId;
 use crate::state::tests::record;
 use crate::wire::cluster::{
-    BootName, Command, DownRecord, FrameBody, MemberRecord, Op, Operation, REASON_NAME_TAKEN, REASON_REMOVED,
-    WorkerRecord,
+    BootName, Command, DownRecord, FrameBody, MemberRecord, Op, Operation, REASON_IDENTITY, REASON_NAME_TAKEN,
+    REASON_REMOVED, Refused, WorkerRecord,
 };
 
 fn name(n: u64) -> BootName {
@@ -72,11 +72,14 @@ fn a_majority_of_refused_voters_convinces_after_one_missed_heartbeat() {
 }
 
 #[test]
-fn the_next_boot_of_a_durable_node_ends_the_last_one() {
-    let mut stage = Stage::of(2);
+fn the_next_boot_of_a_durable_node_ends_the_last_one_if_that_does_not_answer() {
+    let mut stage = Stage::of(3);
     let next = MemberRecord { boot: 999, ..record(2) };
-    stage.introduce(&next);
     stage.join(&next);
+    stage.evidence.endings.insert(node(2), Proof::Lock);
+    stage.introduce(&record(2));
+    assert_eq!(stage.proposed(), [], "it answered a moment ago, and its stream stands");
+    stage.introduce(&next);
     assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
 }
 
@@ -85,6 +88,38 @@ fn a_member_that_applied_other_entries_is_declared_dead() {
     let mut stage = Stage::of(3);
     stage.diverge(3);
     assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(3)))]);
+}
+
+#[test]
+fn of_two_processes_with_one_identity_the_one_that_is_not_listed_is_told_of_the_other() {
+    let mut stage = Stage::of(3);
+    let copy = MemberRecord { boot: 999, raft: "127.0.0.1:5555".into(), ..record(2) };
+    let mut refused = Vec::new();
+    for _ in 0..25 {
+        stage.introduce(&copy);
+        stage.join(&copy);
+        stage.evidence.endings.insert(node(2), Proof::Lock);
+        stage.introduce(&record(2));
+        let round = stage.round();
+        assert!(!round.iter().any(|output| matches!(output, LeaderOutput::Propose(_))), "{round:?}");
+        refused.extend(round.into_iter().filter_map(|output| match output {
+            LeaderOutput::Tell(to, body) => Some((to, *body)),
+            _ => None,
+        }));
+        stage.evidence.refute(node(2), stage.now);
+        stage.answer();
+    }
+    let told = Refused {
+        reason: REASON_IDENTITY,
+        name: "n2".into(),
+        address: record(2).raft,
+        boot: 999,
+        cluster: stage.state.cluster.id.get(),
+        ..Refused::default()
+    };
+    let to = Incarnation { id: id(2), boot: BootId::new(999).unwrap() };
+    assert_eq!(refused.last(), Some(&(to, FrameBody::JoinRefused(told))));
+    assert!(refused.len() < 15, "not before the listed one has answered for a while: {}", refused.len());
 }
 
 // ---- joins ----

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::Node;
 use crate::evidence::Proof;
 use crate::id::{BootId, Incarnation};
+use crate::leader::ANSWERS;
 use crate::limits::FORMER_BOOTS_MAX;
 use crate::state::Member;
 use crate::time::Timestamp;
@@ -59,8 +60,14 @@ impl Node {
         let owners = state.map.owners().iter().filter(|owner| owner.id == id && state.map.held_by(**owner) > 0);
         let said = |boot: &BootId| former.iter().take(FORMER_BOOTS_MAX).any(|&former| former == boot.get());
         let ended = listed.into_iter().chain(owners.map(|owner| owner.boot)).find(said);
-        if let Some(boot) = ended.filter(|_| self.peers.boot(id) == Some(joiner.boot)) {
-            self.take_ending(now, Incarnation { id, boot }, Proof::Lock);
+        let Some(boot) = ended.filter(|_| self.peers.boot(id) == Some(joiner.boot)) else { return };
+        // A copy of a data directory has a lock of its own: of one that is up and reached, the leader knows better, as
+        // do those who hear the leader. The joiner asks again.
+        let ended = Incarnation { id, boot };
+        let pause = self.config.timing.liveness_interval * ANSWERS;
+        let is_silent = self.liveness.last_heard(id).is_some_and(|heard| now >= heard + pause);
+        if self.leader.leads() || is_silent || listed != Some(boot) || !self.peers.may_be_reached(ended) {
+            self.take_ending(now, ended, Proof::Lock);
         }
     }
 

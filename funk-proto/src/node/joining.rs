@@ -10,9 +10,11 @@ use crate::error::{Misbehaviour, Refusal};
 use crate::event::Event;
 use crate::id::{Incarnation, RaftId};
 use crate::joining::CUT_OFF;
+use crate::leader::duplicate_refused;
+use crate::state::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::cluster::{FrameBody, REASON_REMOVED, REASON_TABLE_FULL, Refused};
+use crate::wire::cluster::{FrameBody, REASON_IDENTITY, REASON_REMOVED, REASON_TABLE_FULL, Refused};
 
 /// The tags that this node shows in gossip.
 pub(super) fn tags(config: &NodeConfig, me: Incarnation) -> BTreeMap<String, String> {
@@ -162,6 +164,24 @@ impl Node {
         self.settle_joining(now);
     }
 
+    /// A process asks to be let in that has the identity of the leader, which takes no stream of itself: it is
+    /// refused here, if the leader goes on. True if it is not to be passed on.
+    pub(super) fn refuse_duplicate_of_leader(&mut self, now: Timestamp, joiner: &Member) -> bool {
+        let (Some(state), Some(boot)) = (&self.state, joiner.boot) else { return false };
+        let leader = self.consensus.leader().and_then(|leader| state.members.get(leader));
+        let Some(leader) = leader.filter(|leader| leader.id == joiner.id && leader.boot != Some(boot)) else {
+            return false;
+        };
+        let since = self.joining.note_duplicate_of_leader(now, boot);
+        let patience = self.config.timing.member_timeout() * 2;
+        let heard = self.liveness.last_heard(leader.id).is_some_and(|heard| heard >= since + patience);
+        if heard && leader.boot.is_some() && self.liveness.heard_boot(leader.id) == leader.boot {
+            let refused = duplicate_refused(leader, state.cluster.id, boot);
+            self.peers.send_to(now, Incarnation { id: joiner.id, boot }, FrameBody::JoinRefused(refused));
+        }
+        true
+    }
+
     pub(super) fn handle_join_refused(&mut self, now: Timestamp, refused: &Refused) -> Result<(), Misbehaviour> {
         let member = self.state.as_ref().is_some_and(|state| state.members.is_up(self.me.id, self.me.boot));
         // A removed node may not have heard that it is no member any more, and one that has long
@@ -179,6 +199,10 @@ impl Node {
         }
         let refusal = match refused.reason {
             REASON_REMOVED => Refusal::Removed,
+            REASON_IDENTITY => Refusal::IdentityInUse {
+                name: self.config.name.clone(),
+                address: refused.address.chars().take(ADDRESS_SHOWN_MAX).collect(),
+            },
             _ => Refusal::NameTaken(self.config.name.clone()),
         };
         self.refuse(now, refusal);
@@ -207,6 +231,9 @@ impl Node {
         self.gossip.set_tag(now, "funk.cluster", cluster);
     }
 }
+
+/// Characters of an address that a peer names: as many as an IPv6 address with scope and port may have.
+const ADDRESS_SHOWN_MAX: usize = 64;
 
 fn parse_id(text: &str) -> Option<RaftId> {
     RaftId::new(u64::from_str_radix(text, 16).ok()?)

@@ -88,7 +88,7 @@ impl Node {
         }
         if self.leader.leads() {
             self.with_leader(now, |leader, facts| leader.handle_join(facts, member, record.answered));
-        } else {
+        } else if !self.refuse_duplicate_of_leader(now, &member) {
             self.pass_to_leader(now, FrameBody::Join(record));
         }
         Ok(())

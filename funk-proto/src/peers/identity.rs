@@ -75,6 +75,7 @@ impl Identity {
         };
         let cluster = self.cluster.map_or(0, ClusterId::get);
         let (generation, Versions { oldest, newest }) = (self.generation, self.versions);
-        Refused { reason, name: self.cluster_name.to_string(), cluster, boot: 0, generation, oldest, newest }
+        let name = self.cluster_name.to_string();
+        Refused { reason, name, cluster, generation, oldest, newest, ..Refused::default() }
     }
 }

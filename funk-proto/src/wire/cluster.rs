@@ -145,6 +145,9 @@ pub struct Refused {
     /// The newest version that it speaks.
     #[prost(uint32, tag = "7")]
     pub newest: u32,
+    /// `HOST:PORT` of the process that has the refused node's identity.
+    #[prost(string, tag = "8")]
+    pub address: String,
 }
 
 /// The cluster has another name.
@@ -161,6 +164,8 @@ pub const REASON_REMOVED: u32 = 5;
 pub const REASON_GENERATION: u32 = 6;
 /// Both sides speak no common version of this protocol.
 pub const REASON_VERSION: u32 = 7;
+/// Another process has that identity, and answers.
+pub const REASON_IDENTITY: u32 = 8;
 
 /// One boot of one node.
 #[derive(Clone, Copy, PartialEq, Message)]

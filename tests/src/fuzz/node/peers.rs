@@ -316,13 +316,14 @@ impl Peers {
                 ..Self::hello(about)
             }),
             7 => FrameBody::Refused(Refused {
-                reason: u.int_in_range(0..=7)?,
+                reason: u.int_in_range(0..=8)?,
                 name: "x".into(),
                 cluster,
                 boot: name.boot,
                 generation: u.int_in_range(0..=3)?,
                 oldest: u32::try_from(about).unwrap_or(0),
                 newest: 1,
+                address: String::new(),
             }),
             8 => FrameBody::JoinRefused(Refused {
                 reason: u.int_in_range(0..=5)?,
