@@ -24,7 +24,8 @@ pub use cluster::three_nodes_agree_and_outlive_one;
 pub use discovery::a_node_joins_through_what_its_sources_find;
 pub use durable::{
     a_data_directory_is_locked_while_anybody_may_be_inside, a_data_directory_outlives_its_process,
-    a_failed_write_stops_the_node, an_application_state_outlives_compaction,
+    a_data_directory_that_is_gone_stops_an_idle_node, a_failed_write_stops_the_node,
+    a_log_that_lost_its_end_is_refused, an_application_state_outlives_compaction,
 };
 pub use endpoints::{
     endpoints_are_followed, endpoints_of_a_foreign_agent_are_seen, more_endpoints_than_tags_hold_are_seen,

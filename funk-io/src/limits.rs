@@ -44,6 +44,8 @@ pub const STREAM_STALL_MAX: Duration = Duration::from_secs(5);
 pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Time that a write may take; past it the disk counts as lost, and the node stops.
 pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at whether a data directory that nothing is written to is still in its place.
+pub const DATA_DIRECTORY_LOOK: Duration = Duration::from_secs(1);
 /// Time in which a stopping node drains, hands leadership over and says goodbye.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `data_dir` | opening a data directory: lock, identity, what was stable |
 //! | `files` | writing the files of a data directory |
+//! | `place` | whether the files are still where they were |
 //! | `writer` | the thread that writes, so that a slow disk stops no heartbeat |
 
 mod boots;
 pub(crate) mod data_dir;
 mod files;
+mod place;
 pub(crate) mod writer;
 
 use std::collections::VecDeque;

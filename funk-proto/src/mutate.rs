@@ -129,8 +129,6 @@ mutants! {
     DivergenceUnnoticed,
     /// A member that is declared dead again and again is let in again at once.
     FlappingNotPaused,
-    /// A process with a copy of a member's data directory takes the place of the member that lives.
-    CopyBelieved,
     /// A frame counts whoever sends it.
     AnySenderBelieved,
     /// Whoever claims to be a peer is believed, though it was not reached where the peer is.

@@ -99,6 +99,16 @@ fn a_data_directory_outlives_its_process() {
 }
 
 #[test]
+fn a_data_directory_that_is_gone_stops_an_idle_node() {
+    conformance::a_data_directory_that_is_gone_stops_an_idle_node::<Smol>();
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_refused() {
+    conformance::a_log_that_lost_its_end_is_refused::<Smol>();
+}
+
+#[test]
 fn a_failed_write_stops_the_node() {
     conformance::a_failed_write_stops_the_node::<Smol>();
 }

@@ -1,6 +1,6 @@
 //! A node with a data directory through the real driver.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -173,4 +173,70 @@ pub fn a_failed_write_stops_the_node<R: Runtime>() {
         assert!(error.path.starts_with(&directory.0), "{error}");
         assert!(cluster.guard(ShardId(0)).is_err());
     });
+}
+
+/// What is done to a directory and the log in it.
+type Harm = fn(&Path, &Path);
+
+/// A node whose directory or log is not in its place any more stops, though nothing is asked of it.
+pub fn a_data_directory_that_is_gone_stops_an_idle_node<R: Runtime>() {
+    let ways: [(&str, Harm); 3] = [
+        ("deleted", |directory, _| std::fs::remove_dir_all(directory).expect("it is ours")),
+        ("renamed", |directory, _| std::fs::rename(directory, directory.with_extension("away")).expect("it is ours")),
+        ("replaced", |_, log| {
+            let copy = log.with_extension("copy");
+            std::fs::copy(log, &copy).and_then(|_| std::fs::rename(&copy, log)).expect("it is ours");
+        }),
+    ];
+    for (way, harm) in ways {
+        run::<R>(async move {
+            let directory = Temporary::new();
+            let cluster = durable::<R>(&directory);
+            serving(&cluster).await;
+            let log = log_of(&directory.0);
+            harm(&directory.0, &log);
+            let why = cluster.stopped().await;
+            let StopReason::Store(error) = why else { panic!("{way}: {why}") };
+            let expected = if way == "replaced" { &log } else { &directory.0 };
+            assert_eq!(&error.path, expected, "{way}: {error}");
+            assert!(cluster.guard(ShardId(0)).is_err(), "{way}");
+            // What is left of it is the operating system's to clean.
+            let _ = std::fs::remove_dir_all(directory.0.with_extension("away"));
+        });
+    }
+}
+
+/// A log file that lost its end is refused: what was acknowledged may have been there.
+pub fn a_log_that_lost_its_end_is_refused<R: Runtime>() {
+    for cut in [1, 100, 4096] {
+        run::<R>(async move {
+            let directory = Temporary::new();
+            // The second start goes on with what the first one left, in a file of its own.
+            for _ in 0..2 {
+                let cluster = durable::<R>(&directory);
+                serving(&cluster).await;
+                for n in 0..20 {
+                    cluster.propose(Bytes::from(format!("{n}"))).await.expect("it leads");
+                }
+                let mut events = cluster.events();
+                drop(cluster);
+                while events.next().await.is_ok() {}
+            }
+            let log = log_of(&directory.0);
+            let file = std::fs::OpenOptions::new().write(true).open(&log).expect("it is ours");
+            let length = file.metadata().expect("it is there").len();
+            DataDir::open(&directory.0).expect("nothing is missing yet");
+            file.set_len(if cut == 1 { length - 1 } else { cut }).expect("it is ours");
+            let refused = DataDir::open(&directory.0).expect_err("its end is gone");
+            assert_eq!(refused.path, log);
+            assert!(refused.why.contains("cut short"), "{refused}");
+        });
+    }
+}
+
+/// The newest log file in a directory.
+fn log_of(directory: &Path) -> PathBuf {
+    let names = std::fs::read_dir(directory).expect("it is there").filter_map(|entry| Some(entry.ok()?.path()));
+    let logs = names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-")));
+    logs.max().expect("the node has written")
 }

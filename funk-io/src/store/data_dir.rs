@@ -13,6 +13,7 @@ use funk_proto::wire::journal::{self, FileKind, Journal};
 use rustix::fs::{FlockOperation, flock};
 
 use super::files::{Files, sync_directory, write_whole};
+use super::place::Place;
 use super::{StoreError, boots};
 
 const LOCK: &str = "lock";
@@ -87,8 +88,11 @@ impl DataDir {
             }
         }
         tidy(&path, &journal)?;
-        let files = Files::new(path, journal.next);
-        Ok(Claimed { lock: Arc::new(lock), files, recovered: Recovered { records: journal.records }, former })
+        let lock = Arc::new(lock);
+        let place = Place::of_directory(&path).map_err(|error| StoreError::new(&path, format!("opening: {error}")))?;
+        let places = [place, Place::new(path.join(LOCK), Arc::clone(&lock))];
+        let files = Files::new(path, journal.next, places);
+        Ok(Claimed { lock, files, recovered: Recovered { records: journal.records }, former })
     }
 }
 
@@ -155,6 +159,20 @@ fn read_journal(directory: &Path) -> Result<Journal, StoreError> {
     journal::open(&files).map_err(|bad| StoreError::new(directory.join(&bad.file), format!("{}{refused}", bad.damage)))
 }
 
+/// Cuts what follows the last record off: but for a few zeros, of which the header knows.
+fn cut(directory: &Path, name: &str, end: usize) -> Result<(), StoreError> {
+    const ZEROS: usize = 8;
+    let bytes = read(&directory.join(name))?;
+    let (_, first) = journal::parse_name(name).expect("it was read by its name");
+    let fill = u32::try_from(end + ZEROS).unwrap_or_default();
+    let header = journal::log_header(first, fill);
+    let whole = [&header[..], &bytes[journal::HEADER_BYTES..end], &[0; ZEROS]].concat();
+    if *bytes != whole[..] {
+        write_whole(directory, name, &whole)?;
+    }
+    Ok(())
+}
+
 /// Cuts a torn tail, and removes what a snapshot replaced before a crash could.
 fn tidy(directory: &Path, journal: &Journal) -> Result<(), StoreError> {
     for name in &journal.obsolete {
@@ -163,15 +181,12 @@ fn tidy(directory: &Path, journal: &Journal) -> Result<(), StoreError> {
     }
     if let Some((name, end)) = &journal.tail {
         let path = directory.join(name);
-        let cut = || {
-            if *end == 0 {
-                return std::fs::remove_file(&path);
-            }
-            let file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(*end as u64)?;
-            file.sync_all()
-        };
-        cut().map_err(|error| StoreError::new(&path, format!("cutting its torn end: {error}")))?;
+        let failed = |error: io::Error| StoreError::new(&path, format!("cutting its torn end: {error}"));
+        if *end == 0 {
+            std::fs::remove_file(&path).map_err(failed)?;
+        } else {
+            cut(directory, name, *end)?;
+        }
     }
     sync_directory(directory).map_err(|error| StoreError::new(directory, format!("syncing: {error}")))
 }

@@ -7,12 +7,13 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::limits::{STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_STALL_MAX};
+use crate::limits::{DATA_DIRECTORY_LOOK, STORE_BATCH_BYTES_MAX, STORE_QUEUE_BYTES_MAX, STORE_STALL_MAX};
 use bytes::Bytes;
 use funk_proto::{Persist, Token};
 
 use super::StoreError;
 use super::data_dir::Claimed;
+use super::files::Files;
 use crate::meters::Meters;
 
 #[derive(Debug, Default)]
@@ -137,11 +138,16 @@ impl Drop for Writer {
     }
 }
 
-/// The next records that can be made stable together; empty when the driver has gone.
-fn next_batch(shared: &Shared) -> Vec<Persist> {
+/// The next records that can be made stable together; empty when the driver has gone. `None`: nothing came for a while.
+fn next_batch(shared: &Shared) -> Option<Vec<Persist>> {
     let mut queue = shared.queue();
     while queue.waiting.is_empty() && !queue.closed {
-        queue = shared.bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let waited = shared.bell.wait_timeout(queue, DATA_DIRECTORY_LOOK);
+        let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue = woken;
+        if timeout.timed_out() && queue.waiting.is_empty() && !queue.closed {
+            return None;
+        }
     }
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -156,26 +162,35 @@ fn next_batch(shared: &Shared) -> Vec<Persist> {
         batch.push(persist);
     }
     queue.writing_since = (!batch.is_empty()).then(Instant::now);
-    batch
+    Some(batch)
+}
+
+fn write(files: &mut Files, batch: &[Persist]) -> Result<(), StoreError> {
+    match batch {
+        [alone] if alone.replaces => files.replace(&alone.record),
+        _ => {
+            let records: Vec<Bytes> = batch.iter().map(|persist| persist.record.clone()).collect();
+            files.append(&records)
+        }
+    }
 }
 
 fn run(claimed: Claimed, shared: &Shared, waker: &Waker, meters: &Meters) {
     let Claimed { lock, mut files, .. } = claimed;
     loop {
         let batch = next_batch(shared);
-        let Some(last) = batch.last() else { break };
-        let written = if last.replaces {
-            files.replace(&last.record)
-        } else {
-            let records: Vec<Bytes> = batch.iter().map(|persist| persist.record.clone()).collect();
-            files.append(&records)
+        let written = match batch.as_deref() {
+            None => files.check_places(),
+            Some([]) => break,
+            // What has no name any more is not stable, though it is synced.
+            Some(batch) => write(&mut files, batch).and_then(|()| files.check_places()),
         };
         let mut queue = shared.queue();
         if let Some(since) = queue.writing_since.take() {
             meters.persist.observe(since.elapsed());
         }
         match written {
-            Ok(()) => queue.stable.extend(batch.iter().map(|persist| persist.token)),
+            Ok(()) => queue.stable.extend(batch.iter().flatten().map(|persist| persist.token)),
             Err(error) => {
                 // After a failed sync the kernel may have dropped the pages: trying again would lie.
                 tracing::debug!(%error, "the data directory failed");
@@ -184,7 +199,9 @@ fn run(claimed: Claimed, shared: &Shared, waker: &Waker, meters: &Meters) {
         }
         let failed = queue.failed.is_some();
         drop(queue);
-        waker.wake_by_ref();
+        if failed || batch.is_some() {
+            waker.wake_by_ref();
+        }
         if failed {
             break;
         }

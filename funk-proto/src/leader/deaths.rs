@@ -65,7 +65,7 @@ fn has_restarted(facts: &Facts<'_>, leading: &Leading, listed: Incarnation) -> b
     }
     let joiner = leading.joins.get(&listed.id).and_then(|join| join.member.boot);
     let is_next = joiner.is_some_and(|boot| boot != listed.boot && facts.peers.boot(listed.id) == Some(boot));
-    is_next && (!facts.answers(listed) || planted(Mutant::CopyBelieved))
+    is_next && !facts.answers(listed)
 }
 
 /// Worker ids of processes that have ended, once their last lease has been over for the guard time: other processes

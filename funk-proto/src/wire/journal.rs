@@ -1,7 +1,7 @@
 //! What a data directory's files hold: pure functions between bytes and
 //! records, so that a simulated disk uses the same format as a real one.
 //!
-//! Every file begins with a header: magic, version, a number, crc. After it
+//! Every file begins with a header: magic, version, fill, a number, crc. After it
 //! come records, each at a multiple of eight bytes: crc, length, sequence,
 //! the first sequence of its batch, payload. A length of zero is the end; log
 //! files are filled with zeros ahead of the records.
@@ -17,6 +17,10 @@
 //! later batch was begun, the bad one was stable before, so the disk lost it
 //! ([`Damage::Middle`]); if not, the power failed while it was written, nobody
 //! was told of it, and it is cut off.
+//!
+//! Files have their names only when they are whole and stable. A log is as long as its header's fill, and each time a
+//! batch would reach the end it is first made longer, to as much past the batch, and synced. So one that is too short for
+//! its records, or for one that was begun, lost its end after it was stable ([`Damage::Short`]). Without fill, 0, nothing is known.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,6 +75,13 @@ pub enum Damage {
         /// Bytes from the start of the file.
         offset: usize,
     },
+    /// The file was longer once, with records that were stable in what is gone.
+    Short {
+        /// Bytes that it has.
+        bytes: usize,
+        /// Bytes that it had at least.
+        stable: usize,
+    },
     /// The records from this sequence on are in no file.
     Missing {
         /// The first that is missing.
@@ -94,6 +105,9 @@ impl fmt::Display for Damage {
             Self::Header => f.write_str("damaged at offset 0: not a file of funk"),
             Self::Middle { offset } => {
                 write!(f, "damaged at offset {offset}: a record that was stable is not there any more")
+            }
+            Self::Short { bytes, stable } => {
+                write!(f, "cut short: it has {bytes} bytes and had at least {stable}, so stable records are lost")
             }
             Self::Missing { sequence } => write!(f, "the file with record {sequence} is missing before this one"),
             Self::Content { record, why } => write!(f, "record {record} of the log: {why}"),
@@ -142,9 +156,20 @@ pub fn parse_name(name: &str) -> Option<(FileKind, u64)> {
 
 /// The first bytes of a file; `number` is the one in its name, 0 without one.
 pub fn header(kind: FileKind, number: u64) -> [u8; HEADER_BYTES] {
+    header_with_fill(kind, number, 0)
+}
+
+/// The first bytes of a log file that is made this long before anything is written to it. It is always longer than its
+/// records: before a batch would reach its end it grows to as much past that.
+pub fn log_header(first: u64, fill: u32) -> [u8; HEADER_BYTES] {
+    header_with_fill(FileKind::Log, first, fill)
+}
+
+fn header_with_fill(kind: FileKind, number: u64, fill: u32) -> [u8; HEADER_BYTES] {
     let mut out = [0; HEADER_BYTES];
     out[..8].copy_from_slice(&kind.magic());
     out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[12..16].copy_from_slice(&fill.to_le_bytes());
     out[16..24].copy_from_slice(&number.to_le_bytes());
     let crc = crc32fast::hash(&out[..24]);
     out[24..28].copy_from_slice(&crc.to_le_bytes());
@@ -165,7 +190,8 @@ pub fn check_header(kind: FileKind, number: u64, bytes: &[u8]) -> Result<(), Dam
     if version > VERSION && head[24..28] == crc32fast::hash(&head[..24]).to_le_bytes() {
         return Err(Damage::Newer { version });
     }
-    if *head == header(kind, number) { Ok(()) } else { Err(Damage::Header) }
+    let fill = if kind == FileKind::Log { le_u32(&head[12..]) } else { 0 };
+    if *head == header_with_fill(kind, number, fill) { Ok(()) } else { Err(Damage::Header) }
 }
 
 /// Bytes that a record with a payload of this length takes.
@@ -234,21 +260,53 @@ pub struct Scan {
     pub records: Vec<Bytes>,
     /// Where the next record would go.
     pub end: usize,
+    /// How long the file was at least when its last record was written.
+    pub stable: usize,
+}
+
+impl Scan {
+    /// The batch that ends here was written: before that, the file was made longer if it reached over the end.
+    fn extend(&mut self, fill: usize) {
+        if fill > 0 && self.end >= self.stable {
+            self.stable = self.end + fill;
+        }
+    }
+}
+
+/// Where the record ends that was begun at this offset and is not whole, as far as can be told.
+fn begun_until(bytes: &[u8], offset: usize) -> usize {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    let length = rest.get(4..8).map_or(0, |length| le_u32(length) as usize);
+    if rest.len() >= RECORD_HEADER_BYTES && length == 0 || rest.iter().all(|&byte| byte == 0) {
+        return offset;
+    }
+    offset + record_bytes(length)
 }
 
 /// Reads the records of a log file whose header has been checked.
 ///
 /// # Errors
-/// [`Damage::Middle`] if a record that was stable is not there.
+/// [`Damage::Middle`] if a record that was stable is not there, [`Damage::Short`] if the end of the file is not.
 pub fn scan(bytes: &Bytes, first: u64) -> Result<Scan, Damage> {
-    let mut scan = Scan { records: Vec::new(), end: HEADER_BYTES };
+    let fill = bytes.get(12..16).map_or(0, |fill| le_u32(fill) as usize);
+    let mut scan = Scan { records: Vec::new(), end: HEADER_BYTES, stable: fill };
+    let mut batch = first;
     loop {
         let expected = first + scan.records.len() as u64;
         let record = record_at(bytes, scan.end).filter(|record| record.sequence == expected);
         let Some(record) = record else {
-            let damaged = was_stable(bytes, scan.end, expected);
-            return if damaged { Err(Damage::Middle { offset: scan.end }) } else { Ok(scan) };
+            if was_stable(bytes, scan.end, expected) {
+                return Err(Damage::Middle { offset: scan.end });
+            }
+            scan.extend(fill);
+            let begun = if fill > 0 { begun_until(bytes, scan.end) } else { 0 };
+            let stable = scan.stable.max(begun);
+            return if bytes.len() < stable { Err(Damage::Short { bytes: bytes.len(), stable }) } else { Ok(scan) };
         };
+        if record.batch != batch {
+            scan.extend(fill);
+            batch = record.batch;
+        }
         scan.end += record_bytes(record.payload.len());
         scan.records.push(bytes.slice(record.payload));
     }
@@ -281,7 +339,7 @@ pub struct Journal {
     pub records: Vec<Bytes>,
     /// Sequence of the next record to be written, from 1.
     pub next: u64,
-    /// The last log file and the length to which it must be cut; without records in it, 0.
+    /// The last log file and the length to which it must be cut, with [`log_header`] saying so; without records in it, 0.
     pub tail: Option<(String, usize)>,
     /// Files that the newest snapshot has made useless.
     pub obsolete: Vec<String>,
@@ -313,17 +371,7 @@ pub fn open(files: &BTreeMap<String, Bytes>) -> Result<Journal, Damaged> {
             return Err(damaged(Damage::Missing { sequence: journal.next }));
         }
         let last = at + 1 == logs.len();
-        match check_header(FileKind::Log, *first, bytes) {
-            Ok(()) => {}
-            // The power failed while the file was made: no record can be in it.
-            Err(Damage::Header)
-                if last && record_at(bytes, HEADER_BYTES).is_none() && !was_stable(bytes, 0, *first) =>
-            {
-                journal.tail = Some(((*name).clone(), 0));
-                break;
-            }
-            Err(damage) => return Err(damaged(damage)),
-        }
+        check_header(FileKind::Log, *first, bytes).map_err(damaged)?;
         let scanned = scan(bytes, *first).map_err(damaged)?;
         journal.next = first + scanned.records.len() as u64;
         // The next file was begun when all of this one was stable.

@@ -94,8 +94,9 @@ impl Files {
         let file = self.log_file(self.next);
         let start = file.len();
         if start == journal::HEADER_BYTES && rng.below(4) == 0 {
-            // The file itself was being made: no record is in it yet.
-            file.truncate(draw(rng, journal::HEADER_BYTES));
+            // The file itself was being made: it has no name yet.
+            self.files.remove(&journal::log_name(self.next));
+            self.log = None;
             return;
         }
         match rng.below(3) {

@@ -25,7 +25,8 @@ pub(super) fn files(data: &[u8]) {
 fn story(u: &mut Unstructured<'_>) -> Result<()> {
     let mut files = BTreeMap::new();
     let first = if u.ratio(3, 4)? { 1 } else { draw::number(u, 2)? };
-    let mut log = journal::header(FileKind::Log, first).to_vec();
+    let fill = u32::try_from(u.int_in_range(0..=3)? * 64).expect("small");
+    let mut log = journal::log_header(first, fill).to_vec();
     let (mut sequence, mut batch) = (first, first);
     let mut near = Near { term: 1, last: 1, commit: 1 };
     for count in 0..u.int_in_range(0..=RECORDS_MAX)? {

@@ -132,12 +132,71 @@ fn a_missing_file_is_noticed() {
 }
 
 #[test]
-fn a_file_that_was_being_made_is_no_damage() {
+fn a_log_without_a_whole_header_is_damage() {
     let (mut files, next) = image(&[2], None);
     for torn in [&[][..], &[0; 4096], &header(FileKind::Log, next)[..20]] {
         files.insert(log_name(next), torn.to_vec());
-        let journal = opened(&files).unwrap();
-        assert_eq!((journal.next, &journal.tail), (next, &Some((log_name(next), 0))));
+        assert_eq!(opened(&files).unwrap_err().damage, Damage::Header, "it has its name only when it is whole");
+    }
+}
+
+/// A log of this many records, each a batch of its own, as it is on the disk; and where each record ends.
+fn filled(fill: usize, records: u64) -> (Vec<u8>, Vec<usize>) {
+    let mut file = log_header(1, u32::try_from(fill).unwrap()).to_vec();
+    let (mut length, mut ends) = (fill, Vec::new());
+    for sequence in 1..=records {
+        put_record(&mut file, sequence, sequence, &payload(sequence));
+        if file.len() >= length {
+            length = file.len() + fill;
+        }
+        ends.push(file.len());
+    }
+    file.resize(length, 0);
+    (file, ends)
+}
+
+fn read_log(file: &[u8]) -> Result<usize, Damage> {
+    let opened = opened(&[(log_name(1), file.to_vec())].into());
+    opened.map(|journal| journal.records.len()).map_err(|damaged| damaged.damage)
+}
+
+#[test]
+fn a_log_that_is_cut_anywhere_is_refused_if_a_record_is_lost() {
+    for fill in [64, 200, 4096] {
+        let (file, ends) = filled(fill, 12);
+        assert_eq!(read_log(&file), Ok(12));
+        for cut in 0..file.len() {
+            let lost = ends.iter().filter(|&&end| end > cut).count();
+            match read_log(&file[..cut]) {
+                Ok(read) => assert_eq!(read, 12, "cut at {cut} of {}, fill {fill}: {lost} lost unseen", file.len()),
+                Err(Damage::Short { bytes, stable }) => assert!(bytes == cut && stable > cut),
+                Err(Damage::Header) => assert!(cut < HEADER_BYTES),
+                Err(other) => panic!("cut at {cut}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_failure_while_a_log_grows_is_no_damage() {
+    const FILL: usize = 128;
+    for records in 1..12 {
+        let (before, ends) = filled(FILL, records);
+        let (after, _) = filled(FILL, records + 1);
+        let start = *ends.last().unwrap();
+        // The file grows first, by any part; then the record is written, of which any part is there.
+        for length in before.len()..=after.len() {
+            let mut torn = before.clone();
+            torn.resize(length, 0);
+            assert_eq!(read_log(&torn), Ok(usize::try_from(records).unwrap()), "grown to {length}");
+        }
+        for written in start..after.len() {
+            let mut torn = after.clone();
+            torn[written..].fill(0);
+            let read =
+                read_log(&torn).unwrap_or_else(|damage| panic!("{records} records, written up to {written}: {damage}"));
+            assert!(read as u64 >= records);
+        }
     }
 }
 
