@@ -26,6 +26,13 @@ pub const REQUEST_HEADER_BYTES_MAX: u32 = 20 << 10;
 pub const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(10);
 /// Requests of one listener whose first message is waited for.
 pub const UNREADY_REQUESTS_MAX: usize = 1_024;
+/// Bytes that are read of one connection before the requests in them may begin: a few hundred of the smallest.
+pub const READ_RUN_BYTES: usize = 16 << 10;
+/// Requests of one listener that were read and have not begun, at some 2 KiB each: past that no connection that has some is
+/// read until they have.
+pub const BACKLOG_REQUESTS_MAX: usize = 1_024;
+/// The same, past which no connection is read.
+pub const BACKLOG_REQUESTS_STOP: usize = 8_192;
 /// Bytes of first messages that are not here as a whole, all requests of one listener together.
 pub const UNREADY_BYTES_MAX: usize = 64 << 20;
 /// Time for a client to take more of what is written to it.

@@ -6,8 +6,10 @@
 //! |---|---|
 //! | `guests` | connections: the idlest of the largest crowd makes way |
 //! | `watched` | time to begin, and time to take what is written |
+//! | `backlog` | requests that were read and have not begun |
 //! | `first_message` | requests whose first message is not here, and their bytes |
 
+mod backlog;
 mod first_message;
 mod guests;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use self::backlog::{Backlog, Share};
 use self::first_message::{FirstMessage, Unready};
 pub use self::guests::ListenerCounts;
 use self::guests::{Guest, Guests};
@@ -74,6 +77,7 @@ struct Shared {
     stop: Event,
     guests: Arc<Guests>,
     unready: Arc<Unready>,
+    backlog: Arc<Backlog>,
 }
 
 impl Shared {
@@ -187,7 +191,10 @@ async fn connection<N, S>(
     S::Future: Send + 'static,
 {
     let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
+    let share = Share::new(&shared.backlog);
+    let backlog = Arc::clone(&share);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let unbegun = backlog.add();
         request.extensions_mut().insert(peer);
         let counted = guests.request(&guest);
         let request = if is_grpc(&request) {
@@ -197,19 +204,20 @@ async fn connection<N, S>(
         };
         let mut service = service.clone();
         async move {
+            drop(unbegun);
             std::future::poll_fn(|context| service.poll_ready(context)).await?;
             let response = service.call(request).await?;
             Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _counted: counted })))
         }
     });
     let arrived: Arc<Arrived> = Arc::default();
-    let io = FuturesIo::new(Watched::<N>::new(stream, Arc::clone(&arrived)));
+    let io = FuturesIo::new(Watched::<N>::new(stream, Arc::clone(&arrived), share));
     match protocol {
         Protocol::Http1 => {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(Timer::<N>::new()).header_read_timeout(HEAD_TIMEOUT);
             let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-            drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared).await;
+            in_turns(&arrived, drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared)).await;
         }
         Protocol::Http2 => {
             let mut builder = hyper::server::conn::http2::Builder::new(Exec::<N>::new());
@@ -229,9 +237,20 @@ async fn connection<N, S>(
                     future::pending::<()>().await;
                 }
             };
-            future::or(drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared), silent).await;
+            let serving = drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared);
+            in_turns(&arrived, future::or(serving, silent)).await;
         }
     }
+}
+
+/// Runs a connection's future, and notes each time that it does.
+async fn in_turns(arrived: &Arrived, serving: impl Future<Output = ()>) {
+    let mut serving = std::pin::pin!(serving);
+    let turns = std::future::poll_fn(|context| {
+        arrived.begin_turn();
+        serving.as_mut().poll(context)
+    });
+    turns.await;
 }
 
 /// Runs a connection to its end, or to the end of its drain.

@@ -79,6 +79,13 @@ impl Unready {
         true
     }
 
+    /// How many had to make way.
+    #[cfg(test)]
+    pub(super) fn refused(&self) -> usize {
+        let waiting = self.lock();
+        usize::try_from(waiting.next).unwrap_or(usize::MAX) - waiting.by_age.len()
+    }
+
     fn forget(&self, number: u64) {
         self.lock().remove(number);
     }

@@ -1,5 +1,6 @@
 //! Listeners and clients that stand still.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use funk_smol::Smol;
@@ -7,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 
 use super::*;
 use crate::Pool;
-use crate::limits::UNREADY_REQUESTS_MAX;
+use crate::limits::{BACKLOG_REQUESTS_MAX, READ_RUN_BYTES, UNREADY_REQUESTS_MAX};
 use crate::net::BoxFuture;
 
 /// Reads the whole request, then sends it back.
@@ -79,6 +80,81 @@ fn requests_that_never_send_their_message_make_way() {
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), sent);
         let nothing = pool.send(at, grpc(at, Body::new(Empty::<Bytes>::new()))).await.unwrap();
         assert!(nothing.headers().get("grpc-status").is_none());
+    });
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The head of a POST to `/a.B/C` with gRPC's content type, without a table.
+fn head() -> Vec<u8> {
+    let mut head = vec![0x83, 0x86];
+    for (name, value) in
+        [(&b":path"[..], &b"/a.B/C"[..]), (b":authority", b"a"), (b"content-type", b"application/grpc")]
+    {
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend_from_slice(text);
+        }
+    }
+    head
+}
+
+#[test]
+fn a_large_request_is_read_as_a_whole() {
+    smol::block_on(async {
+        let server = echo(Protocol::Http2);
+        let length = u32::try_from(10 * READ_RUN_BYTES).unwrap();
+        let sent = Bytes::from([&[0][..], &length.to_be_bytes(), &vec![7; length as usize]].concat());
+        let request = grpc(server.address(), Body::new(Full::new(sent.clone())));
+        let answer = Pool::<Smol>::new().send(server.address(), request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), sent);
+
+        let page = echo(Protocol::Http1);
+        smol::unblock(move || {
+            let mut stream = TcpStream::connect(page.address()).unwrap();
+            write!(stream, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
+                .unwrap();
+            stream.write_all(&vec![7; length as usize]).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.len() > length as usize);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_flood_of_requests_waits_in_its_sockets() {
+    const STREAMS: u32 = 3_000;
+    smol::block_on(async {
+        let server = echo(Protocol::Http2);
+        let head = head();
+        let flood: Vec<u8> = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".iter().copied().chain(frame(4, 0, 0, &[])).collect();
+        let flood = (0..STREAMS).fold(flood, |flood, n| [flood, frame(1, 4, 1 + 2 * n, &head)].concat());
+        let floods: Vec<_> = (0..4)
+            .map(|_| {
+                let (at, flood) = (server.address(), flood.clone());
+                smol::unblock(move || {
+                    let mut stream = TcpStream::connect(at).unwrap();
+                    stream.write_all(&flood).unwrap();
+                    stream
+                })
+            })
+            .collect();
+        let mut streams = Vec::new();
+        for flood in floods {
+            streams.push(flood.await);
+        }
+        while server.shared.unready.refused() < 4 * STREAMS as usize - UNREADY_REQUESTS_MAX {
+            future::yield_now().await;
+        }
+        let most = server.shared.backlog.most.load(Ordering::Acquire);
+        assert!(most < 2 * BACKLOG_REQUESTS_MAX, "{most} requests were read and had not begun");
     });
 }
 

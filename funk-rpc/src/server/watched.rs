@@ -10,7 +10,8 @@ use event_listener::Event;
 use funk_io::Runtime;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::limits::WRITE_STALL_MAX;
+use super::backlog::Share;
+use crate::limits::{READ_RUN_BYTES, WRITE_STALL_MAX};
 use crate::net::BoxFuture;
 
 /// What has come in so far.
@@ -18,9 +19,16 @@ use crate::net::BoxFuture;
 pub(super) struct Arrived {
     bytes: AtomicUsize,
     more: Event,
+    /// Grows each time that the connection's task runs.
+    turn: AtomicUsize,
 }
 
 impl Arrived {
+    /// The connection's task runs.
+    pub(super) fn begin_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Ends when that many bytes have come in.
     pub(super) async fn at_least(&self, bytes: usize) {
         loop {
@@ -36,13 +44,16 @@ impl Arrived {
 pub(super) struct Watched<R: Runtime> {
     stream: R::Stream,
     arrived: Arc<Arrived>,
+    backlog: Arc<Share>,
+    /// The turn of the task that read last, and the bytes that were read in it.
+    run: (usize, usize),
     /// Runs while the client takes nothing.
     stalled: Option<BoxFuture<()>>,
 }
 
 impl<R: Runtime> Watched<R> {
-    pub(super) fn new(stream: R::Stream, arrived: Arc<Arrived>) -> Self {
-        Self { stream, arrived, stalled: None }
+    pub(super) fn new(stream: R::Stream, arrived: Arc<Arrived>, backlog: Arc<Share>) -> Self {
+        Self { stream, arrived, backlog, run: (0, 0), stalled: None }
     }
 
     fn note<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -60,8 +71,19 @@ impl<R: Runtime> Watched<R> {
 
 impl<R: Runtime> AsyncRead for Watched<R> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let turn = self.arrived.turn.load(Ordering::Relaxed);
+        if self.run.0 != turn {
+            self.run = (turn, 0);
+        }
+        if self.run.1 >= READ_RUN_BYTES || self.backlog.is_full() {
+            // What was read becomes requests, which are queued in the runtime before this task comes again.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let room = buffer.len().min(READ_RUN_BYTES - self.run.1);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
         if let Poll::Ready(Ok(length)) = read {
+            self.run.1 += length;
             self.arrived.bytes.fetch_add(length, Ordering::AcqRel);
             self.arrived.more.notify(usize::MAX);
         }
