@@ -54,7 +54,7 @@ use crate::clock::Clock;
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
 use crate::limits;
-use crate::meters::{FailoverWatch, LeaseWatch};
+use crate::meters::{FailoverWatch, LeaseWatch, Step, StepWatch};
 use crate::runtime::Runtime;
 use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
@@ -165,20 +165,32 @@ impl<'a, R: Runtime> Driver<'a, R> {
             tracing::warn!(node = %self.shared.name, ?late, "the process did not run");
             self.node.handle(began, Input::ClockGap { gap: late });
         }
-        let Self { node, clock, datagrams, streams, publisher, .. } = self;
+        let mut watch = StepWatch::begin(self.clock.now());
+        let Self { node, clock, datagrams, streams, publisher, shared, .. } = self;
+        let mut ends = |step| watch.end(step, clock.now(), &shared.meters);
         datagrams.receive(|input| node.handle(clock.now(), input));
+        ends(Step::Datagrams);
         streams.receive(began, |input| node.handle(clock.now(), input));
+        ends(Step::Streams);
         if self.drain_source.take() {
             publisher.sweep(|input| node.handle(clock.now(), input));
+            ends(Step::Drains);
         }
         self.take_commands();
+        self.end_step(&mut watch, Step::Commands);
         // What is stable is looked for while the outputs are carried out; here only the flag is lowered.
         self.store_source.take();
         self.fire_timers(began);
+        self.end_step(&mut watch, Step::Timers);
         self.carry_out();
+        self.end_step(&mut watch, Step::Outputs);
         if self.leave_by.is_some_and(|by| began >= by) {
             self.stop(began, StopReason::Left);
         }
+    }
+
+    fn end_step(&self, watch: &mut StepWatch, step: Step) {
+        watch.end(step, self.clock.now(), &self.shared.meters);
     }
 
     /// The timers that were due when the pass began, unless something in a

@@ -98,6 +98,60 @@ pub struct Meters {
     pub shards_assigned: Counter,
     /// The parts of failovers, in the order of [`PHASES`].
     pub failover: [Histogram; PHASES.len()],
+    /// The steps of the driver's passes, in the order of [`STEPS`].
+    pub steps: [Longest; STEPS.len()],
+}
+
+/// The steps of a pass of the driver. While one lasts, no timer fires and no heartbeat leaves.
+pub const STEPS: [&str; 6] = ["datagrams", "streams", "drains", "commands", "timers", "outputs"];
+
+/// A step, by its place in [`STEPS`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Datagrams,
+    Streams,
+    Drains,
+    Commands,
+    Timers,
+    Outputs,
+}
+
+/// Durations, and the longest of them.
+#[derive(Debug, Default)]
+pub struct Longest {
+    /// All of them.
+    pub durations: Histogram,
+    nanos: AtomicU64,
+}
+
+impl Longest {
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        self.durations.observe(duration);
+        self.nanos.fetch_max(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The longest so far.
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// Measures one step of a pass after the other.
+#[derive(Debug)]
+pub(crate) struct StepWatch(Timestamp);
+
+impl StepWatch {
+    /// The first step begins.
+    pub(crate) fn begin(now: Timestamp) -> Self {
+        Self(now)
+    }
+
+    /// A step ends, and the next one begins.
+    pub(crate) fn end(&mut self, step: Step, now: Timestamp, meters: &Meters) {
+        meters.steps[step as usize].observe(now.since(self.0));
+        self.0 = now;
+    }
 }
 
 /// The parts of a failover as one node sees it.
@@ -224,6 +278,20 @@ mod tests {
         assert_eq!(reading.buckets[1], (Duration::from_micros(100), 2));
         assert_eq!(reading.buckets.last().map(|bucket| bucket.1), Some(2), "one is over every bound");
         assert_eq!((reading.count, reading.sum), (3, Duration::from_micros(20_000_101)));
+    }
+
+    #[test]
+    fn each_step_counts_from_the_end_of_the_one_before_and_the_longest_is_kept() {
+        let meters = Meters::default();
+        let mut watch = StepWatch::begin(at(1));
+        for (step, millis) in [(Step::Datagrams, 3), (Step::Outputs, 13), (Step::Datagrams, 14)] {
+            watch.end(step, at(millis), &meters);
+        }
+        let read =
+            |step: Step| (meters.steps[step as usize].durations.read().count, meters.steps[step as usize].longest());
+        assert_eq!(read(Step::Datagrams), (2, Duration::from_millis(2)));
+        assert_eq!(read(Step::Outputs), (1, Duration::from_millis(10)));
+        assert_eq!((STEPS[Step::Datagrams as usize], STEPS[Step::Outputs as usize]), ("datagrams", "outputs"));
     }
 
     #[test]

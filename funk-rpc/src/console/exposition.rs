@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funk_io::meters::{Meters, PHASES, Reading};
+use funk_io::meters::{Meters, PHASES, Reading, STEPS};
 use funk_io::{Cluster, IoCounters};
 use funk_proto::Status;
 use funk_proto::id::ShardId;
@@ -193,6 +193,16 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     page.head(name, "histogram", "What was left of the lease each time that it was renewed.");
     page.histogram(name, "", &meters.lease_margin.read());
     page.counter("funk_lease_lapses_total", "Leases that ended before they were renewed.", meters.lease_lapses.read());
+    let name = "funk_driver_step_seconds";
+    page.head(name, "histogram", "Steps of the driver's passes, by what was done. No heartbeat leaves meanwhile.");
+    for (step, steps) in STEPS.iter().zip(&meters.steps) {
+        page.histogram(name, &format!(",step=\"{step}\""), &steps.durations.read());
+    }
+    let name = "funk_driver_longest_step_seconds";
+    page.head(name, "gauge", "The longest step of each kind since the start.");
+    for (step, steps) in STEPS.iter().zip(&meters.steps) {
+        page.line(name, format_args!(",step=\"{step}\""), steps.longest().as_secs_f64());
+    }
     let name = "funk_failover_seconds";
     let help =
         "Parts of failovers as this node saw them: silence, no leader, failure decided, first shards taken over.";

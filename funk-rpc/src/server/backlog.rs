@@ -11,7 +11,6 @@ use crate::limits::{BACKLOG_REQUESTS_MAX, BACKLOG_REQUESTS_STOP};
 pub(super) struct Backlog {
     requests: AtomicUsize,
     /// The most that there have been.
-    #[cfg(test)]
     pub(super) most: AtomicUsize,
 }
 
@@ -33,9 +32,8 @@ impl Share {
     /// A request was read.
     pub(super) fn add(self: &Arc<Self>) -> Unbegun {
         self.own.fetch_add(1, Ordering::AcqRel);
-        let _before = self.all.requests.fetch_add(1, Ordering::AcqRel);
-        #[cfg(test)]
-        self.all.most.fetch_max(_before + 1, Ordering::AcqRel);
+        let before = self.all.requests.fetch_add(1, Ordering::AcqRel);
+        self.all.most.fetch_max(before + 1, Ordering::Relaxed);
         Unbegun(Arc::clone(self))
     }
 
