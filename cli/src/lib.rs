@@ -21,4 +21,4 @@ pub use lines::{complain, flush, print, say, show};
 pub use logs::{LogFlags, LogFormat};
 pub use node::{Failure, close, leave};
 pub use parse::{boolean, duration, parse_or_exit, usage_line};
-pub use stop::Stop;
+pub use stop::{Stop, stop_on_signals};

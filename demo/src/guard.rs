@@ -5,8 +5,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 
+use funk::supervisor::Supervised;
 use funk_cli::complain;
-use funk_io::supervisor::Supervised;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;

@@ -1,72 +1,90 @@
-//! One node: its sockets, its servers, its start and its end.
+//! One node: its start, what it says, and its end.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use funk_cli::{Failure, Stop, close, complain, leave, say};
-use funk_io::supervisor::Reporter;
-use funk_io::{
-    Cluster, DataDir, Discovery, EventsEnd, OperationError, Options, Runtime, Sockets, StopReason, random_name, start,
-};
-use funk_proto::id::NodeName;
-use funk_proto::status::NodeState;
-use funk_proto::{Event, NodeConfig, Ownership, Refusal, Status};
-use funk_rpc::pb::cluster::cluster_server::ClusterServer;
-use funk_rpc::pb::managepb::cluster_management_server::ClusterManagementServer;
-use funk_rpc::{ClusterService, Console, Management, Protocol, RouteLayer, Server, cluster_service, management, serve};
+use funk::grpc::{Node, NodeBuilder};
+use funk::status::NodeState;
+use funk::supervisor::Reporter;
+use funk::{Cluster, Ended, Event, EventsEnd, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason};
+use funk_cli::{Failure, complain, say};
 use futures_lite::future;
 
 use crate::flags::NodeFlags;
 use crate::pb::demo_service_server::DemoServiceServer;
 use crate::service::{Definitions, routes};
 
-struct Running {
-    cluster: Cluster,
-    servers: Vec<Server>,
-    http: SocketAddr,
-}
-
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// A line for stderr.
 pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Reporter>) -> Result<(), Failure> {
-    let node = begin::<R>(flags)?;
+    let node = builder::<R>(flags).start().map_err(|error| Failure(flags.name_start(&error)))?;
+    end_with_a_goodbye(node.cluster());
     if let Some(reporter) = reporter {
         let stop = stop.clone();
         // Whoever ended the guard took the node for ended too.
-        let reports = reporter.start(node.cluster.last_words(), move || stop.ring());
+        let reports = reporter.start(node.cluster().last_words(), move || stop.ring());
         reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
     }
-    say(&format!("status http://{}/", node.http));
-    R::spawn(follow(node.cluster.clone(), Asked { shards: flags.shards, ownership: flags.ownership() }));
-    let stopped = async { End::Stopped(node.cluster.stopped().await) };
-    let told = async {
-        stop.rung().await;
-        End::Told
-    };
-    let ended = future::or(future::or(stopped, told), recover(&node.cluster, flags.recover)).await;
-    let result = match ended {
-        End::Stopped(StopReason::Left) => Ok(()),
-        // What was asked for: a supervisor is not to bring it back.
-        End::Stopped(why @ StopReason::Refused(Refusal::Removed)) => {
-            complain(&why.to_string());
+    say(&format!("status http://{}/", node.page()));
+    R::spawn(follow(node.cluster().clone(), Asked { shards: flags.shards, ownership: flags.ownership() }));
+    let mut unrecovered = None;
+    let told = async { unrecovered = future::or(rung(stop), recover(&node, flags.recover)).await };
+    let ended = node.run_until(told).await;
+    if let Some(why) = unrecovered {
+        return Err(Failure(format!("--recover: {why}")));
+    }
+    match ended {
+        Ended::Stopped(why) if !Ended::Stopped(why.clone()).is_orderly() => Err(Failure(with_flag(&why))),
+        Ended::Stopped(why) => {
+            if why != StopReason::Left {
+                complain(&why.to_string());
+            }
             Ok(())
         }
-        End::Stopped(why) => Err(Failure(with_flag(&why))),
-        End::Unrecovered(why) => {
-            leave::<R>(&node.cluster).await;
-            Err(Failure(format!("--recover: {why}")))
-        }
-        End::Told => {
-            tracing::info!("leaving");
-            leave::<R>(&node.cluster).await;
-            Ok(())
-        }
-    };
-    close::<R>(&node.servers).await;
-    result
+        _ => Ok(()),
+    }
+}
+
+/// Everything that the flags say of a node.
+fn builder<R: Runtime>(flags: &NodeFlags) -> NodeBuilder<R> {
+    let any = SocketAddr::new(flags.ip(), 0);
+    let mut node = NodeBuilder::new(flags.cluster_name.clone())
+        .service_name("demo")
+        .service("ep.demo", routes(), |cluster| DemoServiceServer::new(Definitions(cluster.name().clone())))
+        .interface(flags.ip())
+        .bootstrap(flags.bootstrap)
+        .mdns(flags.zeroconf)
+        .join(flags.join.clone())
+        .auto_join(flags.auto_join)
+        .weight(flags.weight)
+        .capacity(flags.capacity)
+        .zone(&flags.zone)
+        .participation(flags.participation())
+        .timing(flags.timing())
+        .page_names(flags.http_host.iter().cloned());
+    for (_, name, address) in flags.endpoints() {
+        node = node.listen(name, address.unwrap_or(any));
+    }
+    if let Some(name) = &flags.node_id {
+        node = node.name(name.clone());
+    }
+    if let Some(path) = &flags.data_dir {
+        node = node.data_dir(path);
+    }
+    if let Some(shards) = flags.shards {
+        node = node.shards(shards);
+    }
+    if let Some(ownership) = flags.ownership() {
+        node = node.ownership(ownership);
+    }
+    node
+}
+
+async fn rung(stop: &Stop) -> Option<OperationError> {
+    stop.rung().await;
+    None
 }
 
 /// Why a node stopped, with the flag that is to be another.
@@ -79,88 +97,15 @@ fn with_flag(why: &StopReason) -> String {
     format!("{why}{flag}")
 }
 
-/// Why a node ends.
-enum End {
-    Stopped(StopReason),
-    Told,
-    Unrecovered(OperationError),
-}
-
 /// Ends only if a recovery was asked for and there is nothing to recover.
-async fn recover(cluster: &Cluster, asked: bool) -> End {
+async fn recover<R: Runtime>(node: &Node<R>, asked: bool) -> Option<OperationError> {
     if asked {
-        match cluster.recover().await {
+        match node.cluster().recover().await {
             Ok(()) => say("recovered"),
-            Err(why) => return End::Unrecovered(why),
+            Err(why) => return Some(why),
         }
     }
     future::pending().await
-}
-
-fn begin<R: Runtime>(flags: &NodeFlags) -> Result<Running, Failure> {
-    let refused = |error: io::Error| Failure(error.to_string());
-    let ip = flags.ip();
-    let any = SocketAddr::new(ip, 0);
-    let at = |given: Option<SocketAddr>| given.unwrap_or(any);
-    let bind = |flag: &str, given: Option<SocketAddr>| {
-        let address = at(given);
-        TcpListener::bind(address).map_err(|error| Failure(format!("{flag} {address}: {error}")))
-    };
-    let sockets = Sockets::bind(at(flags.serf_endpoint), at(flags.raft_endpoint), at(flags.liveness_endpoint));
-    let sockets = sockets.map_err(refused)?;
-    let demo = bind("--demo-endpoint", flags.demo_endpoint)?;
-    let http = bind("--http-endpoint", flags.http_endpoint)?;
-    let metrics = bind("--metrics-endpoint", flags.metrics_endpoint)?;
-    let managed = bind("--management-endpoint", flags.management_endpoint)?;
-    let shown = bind("--cluster-endpoint", flags.cluster_endpoint)?;
-
-    let data = flags.data_dir.as_ref().map(DataDir::open).transpose();
-    let data = data.map_err(|error| Failure(format!("--data-dir {error}")))?;
-    let kept = data.as_ref().and_then(DataDir::node_name);
-    let name = match flags.node_id.as_ref().or(kept) {
-        Some(name) => name.clone(),
-        None => random_name().map_err(refused)?,
-    };
-    let address = |result: io::Result<SocketAddr>| result.map_err(refused);
-    let (serf, raft) = (address(sockets.serf_address())?, address(sockets.raft_address())?);
-    let liveness = address(sockets.liveness_address())?;
-    let mut config = NodeConfig::new(name.clone(), flags.cluster_name.clone(), serf, raft, liveness);
-    flags.fill(&mut config);
-    let (demo_at, http_at) = (address(demo.local_addr())?, address(http.local_addr())?);
-    let (metrics_at, managed_at) = (address(metrics.local_addr())?, address(managed.local_addr())?);
-    let endpoints =
-        [("ep.demo", demo_at), ("ep.httpConsole", http_at), ("ep.metrics", metrics_at), ("ep.monitoring", metrics_at)];
-    config.endpoints.insert(cluster_service::ENDPOINT.into(), address(shown.local_addr())?);
-    config.endpoints.insert(management::ENDPOINT.into(), managed_at);
-    config.endpoints.extend(endpoints.map(|(name, at)| (name.to_owned(), at)));
-    announce(flags, &name, serf, data.as_ref());
-
-    let discovery = Discovery {
-        mdns: flags.zeroconf,
-        service: Some(demo_at),
-        management: Some(managed_at),
-        join: flags.join.clone(),
-        sources: Vec::new(),
-    };
-    let options = Options { data, discovery, ..Options::new(config, sockets) };
-    let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
-    end_with_a_goodbye(&cluster);
-    let layer = RouteLayer::<R>::new(cluster.clone(), "ep.demo", routes());
-    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), layer.requests())
-        .also_named(flags.http_host.iter().cloned());
-    let management = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), flags.cluster_name.clone()));
-    let outside = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), flags.cluster_name.clone()));
-    let service = tower_layer::Layer::layer(&layer, DemoServiceServer::new(Definitions(name)));
-    let servers = vec![
-        serve::<R, _>(demo, Protocol::Http2, service).map_err(refused)?,
-        serve::<R, _>(managed, Protocol::Http2, management).map_err(refused)?,
-        serve::<R, _>(shown, Protocol::Http2, outside).map_err(refused)?,
-        serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(refused)?,
-        serve::<R, _>(metrics, Protocol::Http1, console.clone()).map_err(refused)?,
-    ];
-    let names = ["ep.demo", management::ENDPOINT, cluster_service::ENDPOINT, "ep.httpConsole", "ep.metrics"];
-    names.iter().zip(&servers).for_each(|(name, server)| console.watch(name, server));
-    Ok(Running { cluster, servers, http: http_at })
 }
 
 /// A panic in whatever thread ends the process, after the peers were told: they need not miss it first.
@@ -171,19 +116,6 @@ fn end_with_a_goodbye(cluster: &Cluster) {
         hook(panic);
         std::process::exit(101);
     }));
-}
-
-fn announce(flags: &NodeFlags, name: &NodeName, serf: SocketAddr, data: Option<&DataDir>) {
-    match data {
-        None => {
-            tracing::info!(node = %name, %serf, "in-memory node: without a data directory a restart makes a new member")
-        }
-        Some(data) if data.has_log() => {
-            let path = data.path().display();
-            tracing::info!(node = %name, %serf, bootstrap = flags.bootstrap, data = %path, "resuming the cluster in the data directory");
-        }
-        Some(data) => tracing::info!(node = %name, %serf, data = %data.path().display(), "a new data directory"),
-    }
 }
 
 /// Counts failed joins, so that an address that stays silent does not fill the log.

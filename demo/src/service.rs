@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
-use funk_proto::id::NodeName;
-use funk_rpc::{Key, Routes};
+use funk::id::NodeName;
+use funk::{Key, Routes};
 use futures_lite::stream::{Stream, unfold};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};

@@ -299,6 +299,11 @@ impl Cluster {
         Endpoints::new(&self.shared.board, name)
     }
 
+    /// Whether the driver runs; once it has stopped it never runs again.
+    pub fn is_running(&self) -> bool {
+        self.shared.stop_reason().is_none()
+    }
+
     /// Ends when the driver has stopped, its sockets are closed and its
     /// registration is withdrawn, and says why it did.
     pub async fn stopped(&self) -> StopReason {

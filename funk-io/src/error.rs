@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use funk_proto::id::NodeName;
 use funk_proto::{ConfigError, OperationRefused, Refusal, RequestError};
@@ -18,6 +19,22 @@ pub enum StartError {
     Store(StoreError),
     /// A service does what this option is for: leave it out, or start without a service.
     NotWithService(&'static str),
+    /// An endpoint cannot be set up as it was asked for: mend the setting.
+    Endpoint {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// The operating system does not give this node an endpoint's address.
+    Bind {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The operating system refused something: `what` names it.
     Io {
         /// What was attempted.
@@ -33,6 +50,8 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
+            Self::Endpoint { name, why } => write!(f, "the endpoint {name:?} {why}"),
+            Self::Bind { endpoint, address, source } => write!(f, "{endpoint}: cannot bind {address}: {source}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -43,8 +62,8 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::NotWithService(_) => None,
-            Self::Io { source, .. } => Some(source),
+            Self::NotWithService(_) | Self::Endpoint { .. } => None,
+            Self::Bind { source, .. } | Self::Io { source, .. } => Some(source),
         }
     }
 }

@@ -66,7 +66,7 @@ pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
 pub use runtime::Runtime;
 pub use sockets::Sockets;
-pub use start::{random_name, start};
+pub use start::{default_interface, random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -201,6 +201,15 @@ fn fill_in_address(configured: &mut SocketAddr, bound: SocketAddr) {
     if configured.ip().is_unspecified() {
         configured.set_ip(bound.ip());
     }
+}
+
+/// The address at which others reach this machine, as far as one can tell: the first IPv4 address that is neither
+/// loopback nor link-local, else 127.0.0.1.
+pub fn default_interface() -> IpAddr {
+    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip());
+    let usable =
+        |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified());
+    found.into_iter().find(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// A name for a node that was given none: 16 hex digits.

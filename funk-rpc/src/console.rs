@@ -39,6 +39,7 @@ mod host;
 mod hub;
 mod page;
 mod picture;
+mod ready;
 mod stream;
 mod words;
 
@@ -61,6 +62,7 @@ use tower_service::Service;
 
 use self::host::Hosts;
 use self::hub::Hub;
+pub use self::ready::NotReady;
 use self::stream::Sleep;
 use crate::metrics::Requests;
 use crate::net::BoxFuture;
@@ -146,12 +148,12 @@ impl Console {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the node has stopped\n".into());
         };
         match request.uri().path() {
-            "/readyz" => match self.not_ready(&status) {
-                None => text(StatusCode::OK, "ready\n".into()),
-                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            "/readyz" => match self.ready(&status) {
+                Ok(()) => text(StatusCode::OK, "ready\n".into()),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             "/metrics" => {
-                let ready = self.not_ready(&status).is_none();
+                let ready = self.ready(&status).is_ok();
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
                 content(
                     StatusCode::OK,
@@ -175,15 +177,24 @@ impl Console {
         }
     }
 
-    fn not_ready(&self, status: &Status) -> Option<String> {
+    /// Whether the node may serve now, as `/readyz` answers.
+    ///
+    /// # Errors
+    /// [`NotReady`] says why not.
+    pub async fn readiness(&self) -> Result<(), NotReady> {
+        let status = self.view.status().await.map_err(|_| NotReady::Stopped)?;
+        self.ready(&status)
+    }
+
+    fn ready(&self, status: &Status) -> Result<(), NotReady> {
         if !matches!(status.state, NodeState::Operational | NodeState::Resharding) {
-            return Some(format!("the node is {}", status.state));
+            return Err(NotReady::State(status.state));
         }
-        if let Some((name, _)) = self.listeners().iter().find(|(_, counts)| counts.full) {
-            return Some(format!("{name} turns clients away: all its connections are busy"));
+        if let Some((endpoint, _)) = self.listeners().into_iter().find(|(_, counts)| counts.full) {
+            return Err(NotReady::Full { endpoint });
         }
         let held = status.lease_until > self.view.now();
-        (!held && status.shards_owned > 0).then(|| "the node holds no lease".into())
+        if !held && status.shards_owned > 0 { Err(NotReady::NoLease) } else { Ok(()) }
     }
 
     fn status_json(&self, status: &Status) -> Value {
@@ -199,7 +210,7 @@ impl Console {
             "epoch": status.epoch.0,
             "shards_total": status.shards_total,
             "shards_owned": status.shards_owned,
-            "may_serve": self.not_ready(status).is_none(),
+            "may_serve": self.ready(status).is_ok(),
             "members": status.members.iter().map(member_json).collect::<Vec<_>>(),
             "funk_id": status.id.to_string(),
             "funk_boot": status.boot.to_string(),

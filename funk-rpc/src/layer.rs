@@ -47,14 +47,15 @@ struct Shared<N, V> {
 }
 
 impl<N: Runtime, V: View> Shared<N, V> {
-    fn new(view: V, endpoint: &str, routes: Routes, requests_max: usize, bytes_max: usize) -> Arc<Self> {
+    fn new(view: V, endpoint: &str, routes: Routes, requests: Requests, bounds: (usize, usize)) -> Arc<Self> {
+        let (requests_max, bytes_max) = bounds;
         let queue = Queue::new(requests_max, bytes_max);
         Arc::new(Self {
             view,
             routes,
             endpoint: endpoint.into(),
             pool: Pool::new(),
-            requests: Requests::of(&queue),
+            requests: requests.and_of(&queue),
             queue,
             hops: Queue::new(requests_max / QUEUED_HOPS_SHARE, bytes_max / QUEUED_HOPS_SHARE),
         })
@@ -79,7 +80,12 @@ impl<N> fmt::Debug for RouteLayer<N> {
 impl<N: Runtime> RouteLayer<N> {
     /// Routes `routes` as `cluster` says; other nodes serve them at their endpoint named `endpoint`.
     pub fn new(cluster: Cluster, endpoint: &str, routes: Routes) -> Self {
-        Self(Shared::new(cluster, endpoint, routes, QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX))
+        Self::counted(cluster, endpoint, routes, Requests::default())
+    }
+
+    /// The same, with its requests counted in `requests`, which several layers of one node may share.
+    pub fn counted(cluster: Cluster, endpoint: &str, routes: Routes, requests: Requests) -> Self {
+        Self(Shared::new(cluster, endpoint, routes, requests, (QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)))
     }
 
     /// The counter of served requests.

@@ -15,7 +15,9 @@
 //! | [`management`] | the management service of a node |
 //! | [`cluster_service`] | the cluster for programs that are no node |
 //! | [`server`] | accepted connections |
-//! | [`node`] | a whole node around one service, in a few lines |
+//! | `services` | several gRPC services behind one endpoint |
+//! | `stop` | the signals that end a program |
+//! | [`node`] | a whole node, built in a few lines |
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
@@ -39,18 +41,22 @@ mod queue;
 mod reply;
 pub mod routes;
 pub mod server;
+mod services;
+mod stop;
 mod view;
 
 pub use cluster_service::ClusterService;
-pub use console::Console;
+pub use console::{Console, NotReady};
 pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
-pub use management::Management;
+pub use management::{Management, ManagementError};
 pub use metrics::{Requests, Way};
 pub use net::BoxFuture;
-pub use node::Node;
+pub use node::{Ended, Node, NodeBuilder};
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
 pub use server::{ListenerCounts, Protocol, Server, serve};
+pub use services::{GrpcService, Services};
+pub use stop::Stop;
 pub use tonic::body::Body;

@@ -1,7 +1,14 @@
 //! The management service of a node: `managepb.ClusterManagement`.
 //!
 //! What only the leader can do is passed on to it, once.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `calls` | the same for the process that the node runs in |
+//! | `change` | done here if this node leads, else passed on |
+//! | `shards` | plans and pins as messages |
 
+mod calls;
 mod change;
 mod shards;
 
@@ -14,6 +21,7 @@ use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
 use tonic::{Request, Response, Status};
 
+pub use self::calls::ManagementError;
 use self::change::Change;
 use crate::pb::managepb as pb;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
@@ -30,6 +38,12 @@ pub struct Management<N> {
     name: ClusterName,
     pool: Pool<N>,
     net: PhantomData<fn() -> N>,
+}
+
+impl<N> Clone for Management<N> {
+    fn clone(&self) -> Self {
+        Self { cluster: self.cluster.clone(), name: self.name.clone(), pool: self.pool.clone(), net: PhantomData }
+    }
 }
 
 impl<N> fmt::Debug for Management<N> {

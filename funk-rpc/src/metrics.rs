@@ -49,8 +49,8 @@ struct Counts {
     ways: [Histogram; Way::ALL.len()],
     /// Requests that had to wait for an owner.
     waited: Counter,
-    /// Where they wait.
-    queue: Option<Arc<Queue>>,
+    /// Where they wait: a queue for each layer that counts here.
+    queues: RwLock<Vec<Arc<Queue>>>,
 }
 
 /// Requests by the node that served them and their method, and by their way, counted where they came in.
@@ -58,10 +58,10 @@ struct Counts {
 pub struct Requests(Arc<Counts>);
 
 impl Requests {
-    /// The counts of a layer whose requests wait in `queue`.
-    pub(crate) fn of(queue: &Arc<Queue>) -> Self {
-        let counts = Counts { queue: Some(Arc::clone(queue)), ..Counts::default() };
-        Self(Arc::new(counts))
+    /// The same counts, for one more layer whose requests wait in `queue`.
+    pub(crate) fn and_of(self, queue: &Arc<Queue>) -> Self {
+        self.0.queues.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(queue));
+        self
     }
 
     /// Counts one request for `method` that the node named `destination` served.
@@ -107,7 +107,9 @@ impl Requests {
 
     /// Requests that wait for an owner now, and the bytes that are held of them.
     pub fn waiting(&self) -> (usize, usize) {
-        self.0.queue.as_ref().map_or((0, 0), |queue| queue.held())
+        let queues = self.0.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let held = queues.iter().map(|queue| queue.held());
+        held.fold((0, 0), |(count, bytes), (one, its_bytes)| (count + one, bytes + its_bytes))
     }
 
     /// Requests by the node that served them, all methods together.

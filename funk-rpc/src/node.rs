@@ -1,299 +1,198 @@
-//! A whole node around one service: sockets, endpoints, the routing layer and
-//! the node's own services, so that a service becomes sharded in a few lines.
+//! A whole node: its sockets, its place in the cluster, the services behind the routing layer, and the services that
+//! every node has.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `builder` | what a node is built of, with a default for everything |
+//! | `listeners` | the addresses it binds, and what others are told |
+//! | `ended` | how it ended, and the exit code for that |
 //!
 //! ```no_run
-//! # use funk_rpc::Body;
-//! # async fn example<R: funk_io::Runtime, S>(greeter: S) -> Result<(), Box<dyn std::error::Error>>
-//! # where S: tower_service::Service<http::Request<Body>, Response = http::Response<Body>,
-//! #     Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static {
-//! use funk_rpc::{Node, Routes};
-//!
+//! # use funk_rpc::{Body, Ended, GrpcService, NodeBuilder, Routes};
+//! # async fn example<R: funk_io::Runtime, S>(greeter: S) -> Result<Ended, Box<dyn std::error::Error>>
+//! # where S: GrpcService + tonic::server::NamedService, S::Future: Send {
 //! // `greeter` is what tonic generates: GreeterServer::new(MyGreeter)
 //! let routes = Routes::new().by_header("/greet.Greeter/Greet", http::HeaderName::from_static("x-name"));
-//! let node = Node::new("greetings".parse()?, "10.0.0.5".parse()?)
+//! let node = NodeBuilder::<R>::new("greetings".parse()?)
 //!     .join(["10.0.0.4:7946".parse()?])
-//!     .start::<R, _>("ep.greet", routes, |_cluster| greeter)?;
-//! println!("{} serves at {}", node.cluster().name(), node.service());
-//! node.stopped().await;
-//! # Ok(()) }
+//!     .service("ep.greet", routes, |_cluster| greeter)
+//!     .start()?;
+//! println!("{} serves at {:?}", node.cluster().name(), node.address("ep.greet"));
+//! Ok(node.run().await)
+//! # }
 //! ```
 
-use std::convert::Infallible;
+mod builder;
+mod ended;
+mod listeners;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use funk_io::discovery::JoinAddress;
-use funk_io::{Cluster, DataDir, Discovery, Options, Runtime, Sockets, StartError, StopReason, random_name, start};
-use funk_proto::NodeConfig;
-use funk_proto::id::{ClusterName, NodeName};
-use http::{Request, Response};
-use tonic::body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
+use funk_io::{Cluster, Runtime, StopReason, service};
+use futures_lite::future;
 
+pub use self::builder::NodeBuilder;
+pub use self::ended::Ended;
+use self::listeners::{GOSSIP, PAGE};
+use crate::console::{Console, NotReady};
+use crate::management::Management;
 use crate::net::within;
-use crate::pb::cluster::cluster_server::ClusterServer;
-use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
-use crate::routes::Routes;
-use crate::server::{Protocol, Server, serve};
-use crate::{ClusterService, Console, Management, RouteLayer, cluster_service, management};
+use crate::server::Server;
+use crate::stop::Stop;
 
-/// Time for leaving; what is not done by then is left to the others.
+/// Time for leaving; with the servers' end it stays below three seconds.
 const LEAVE_MAX: Duration = Duration::from_millis(2_500);
+/// Time for the servers to end open requests after that.
+const CLOSE_MAX: Duration = Duration::from_millis(400);
 
-/// A node to be started. Every setting has a default: a new node without a
-/// disk, found and finding by mDNS, on ports that the system picks.
-#[derive(Debug)]
-pub struct Node {
-    settings: NodeConfig,
-    name: Option<NodeName>,
-    mdns: bool,
-    join: Vec<JoinAddress>,
-    data: Option<PathBuf>,
-    service: SocketAddr,
-    sockets: [SocketAddr; 3],
-    http: SocketAddr,
-    http_names: Vec<String>,
+/// A node that runs. Clones stand for the same node; dropping the last one stops it without leaving, once the
+/// services let go of the [`Cluster`] handles that they have.
+#[must_use = "dropping it stops the node"]
+pub struct Node<R> {
+    inner: Arc<Inner<R>>,
 }
 
-impl Node {
-    /// A node of the cluster `cluster` that others reach at `ip`.
-    pub fn new(cluster: ClusterName, ip: IpAddr) -> Self {
-        let any = SocketAddr::new(ip, 0);
-        let unnamed = "unnamed".parse().expect("letters make a name");
-        Self {
-            settings: NodeConfig::new(unnamed, cluster, any, any, any),
-            name: None,
-            mdns: true,
-            join: Vec::new(),
-            data: None,
-            service: any,
-            sockets: [any; 3],
-            http: any,
-            http_names: Vec::new(),
-        }
-    }
-
-    /// Its name, unique in the cluster. Else the one in the data directory, else a random one.
-    #[must_use]
-    pub fn named(mut self, name: NodeName) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// Starts a new cluster if there is none to join: give it to one node of the first start.
-    #[must_use]
-    pub fn bootstrap(mut self) -> Self {
-        self.settings.bootstrap = true;
-        self
-    }
-
-    /// Joins through these nodes' gossip addresses, or names that stand for them.
-    #[must_use]
-    pub fn join(mut self, addresses: impl IntoIterator<Item = JoinAddress>) -> Self {
-        self.join.extend(addresses);
-        self
-    }
-
-    /// Whether it finds others by multicast DNS, and shows itself there. On by default.
-    #[must_use]
-    pub fn mdns(mut self, on: bool) -> Self {
-        self.mdns = on;
-        self
-    }
-
-    /// Keeps its log in this directory, so that a restart brings the same member back.
-    #[must_use]
-    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
-        self.data = Some(path.into());
-        self
-    }
-
-    /// Where the service listens.
-    #[must_use]
-    pub fn service_at(mut self, address: SocketAddr) -> Self {
-        self.service = address;
-        self
-    }
-
-    /// Where the page, the status and the metrics are served.
-    #[must_use]
-    pub fn http_at(mut self, address: SocketAddr) -> Self {
-        self.http = address;
-        self
-    }
-
-    /// Names that the page answers to, besides addresses, `localhost` and the machine's name: see
-    /// [`Console::also_named`].
-    #[must_use]
-    pub fn http_named(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.http_names.extend(names);
-        self
-    }
-
-    /// Where it takes gossip (`ep.serf`), cluster streams (`ep.raft`) and heartbeats (`ep.liveness`).
-    #[must_use]
-    pub fn cluster_at(mut self, gossip: SocketAddr, streams: SocketAddr, heartbeats: SocketAddr) -> Self {
-        self.sockets = [gossip, streams, heartbeats];
-        self
-    }
-
-    /// Everything else: shards, weight, zone, timing, further endpoints.
-    /// Addresses and the name are set by the node itself.
-    #[must_use]
-    pub fn settings(mut self, set: impl FnOnce(&mut NodeConfig)) -> Self {
-        set(&mut self.settings);
-        self
-    }
-
-    /// Starts the node, and `service` behind the routing layer: other nodes and
-    /// clients find it at the endpoint named `endpoint`, such as `ep.greet`. Each
-    /// request of `routes` is served by the owner of its shard; its handler finds an
-    /// `Arc<ShardGuard>` in the request's extensions. Management, the cluster service,
-    /// the status page and metrics are served beside it.
-    ///
-    /// # Errors
-    /// A setting cannot work, an address is taken, the data directory cannot be used.
-    /// Nothing runs then.
-    pub fn start<R, S>(
-        self,
-        endpoint: &str,
-        routes: Routes,
-        service: impl FnOnce(&Cluster) -> S,
-    ) -> Result<Running, StartError>
-    where
-        R: Runtime,
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
-        let [gossip, streams, heartbeats] = self.sockets;
-        let failed = |source: io::Error| StartError::Io { what: "the cluster's sockets".into(), source };
-        let sockets = Sockets::bind(gossip, streams, heartbeats).map_err(failed)?;
-        let gossip_at = sockets.serf_address().map_err(failed)?;
-        let any = SocketAddr::new(self.service.ip(), 0);
-        let mut listeners = Listeners::default();
-        for (names, address) in [
-            (&[endpoint][..], self.service),
-            (&[management::ENDPOINT], any),
-            (&[cluster_service::ENDPOINT], any),
-            (&["ep.httpConsole", "ep.metrics", "ep.monitoring"], self.http),
-        ] {
-            listeners.bind(names, address)?;
-        }
-        let Listeners { sockets: bound, endpoints } = listeners;
-        let data = self.data.map(DataDir::open).transpose()?;
-        let mut config = self.settings;
-        (config.serf, config.raft, config.liveness) = (gossip, streams, heartbeats);
-        config.name = match self.name.or_else(|| data.as_ref()?.node_name().cloned()) {
-            Some(name) => name,
-            None => random_name().map_err(|source| StartError::Io { what: "a random name".into(), source })?,
-        };
-        config.endpoints.extend(endpoints);
-        let at = |name: &str| config.endpoints[name];
-        let (service_at, http_at) = (at(endpoint), at("ep.httpConsole"));
-        let discovery = Discovery {
-            mdns: self.mdns,
-            service: Some(service_at),
-            management: Some(at(management::ENDPOINT)),
-            join: self.join,
-            sources: Vec::new(),
-        };
-        let cluster_name = config.cluster.clone();
-        let cluster = start::<R>(Options { data, discovery, ..Options::new(config, sockets) })?;
-
-        let layer = RouteLayer::<R>::new(cluster.clone(), endpoint, routes);
-        let console =
-            Console::new::<R>(cluster.clone(), cluster_name.clone(), layer.requests()).also_named(self.http_names);
-        let managed = ClusterManagementServer::new(Management::<R>::new(cluster.clone(), cluster_name.clone()));
-        let shown = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), cluster_name));
-        let failed = |source| StartError::Io { what: "a listener".into(), source };
-        let service = layer.layer(service(&cluster));
-        let [main, management, outside, http] = bound.try_into().expect("four were bound");
-        let servers = vec![
-            serve::<R, _>(main, Protocol::Http2, service).map_err(failed)?,
-            serve::<R, _>(management, Protocol::Http2, managed).map_err(failed)?,
-            serve::<R, _>(outside, Protocol::Http2, shown).map_err(failed)?,
-            serve::<R, _>(http, Protocol::Http1, console.clone()).map_err(failed)?,
-        ];
-        let names = [endpoint, management::ENDPOINT, cluster_service::ENDPOINT, "ep.httpConsole"];
-        names.iter().zip(&servers).for_each(|(name, server)| console.watch(name, server));
-        Ok(Running { cluster, servers, gossip: gossip_at, service: service_at, http: http_at })
-    }
-}
-
-/// Bound listeners, and the endpoints that they stand for.
-#[derive(Default)]
-struct Listeners {
-    sockets: Vec<TcpListener>,
-    endpoints: Vec<(String, SocketAddr)>,
-}
-
-impl Listeners {
-    fn bind(&mut self, names: &[&str], address: SocketAddr) -> Result<(), StartError> {
-        let failed = |source| StartError::Io { what: format!("{} at {address}", names[0]), source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        let at = listener.local_addr().map_err(failed)?;
-        self.sockets.push(listener);
-        self.endpoints.extend(names.iter().map(|name| ((*name).to_owned(), at)));
-        Ok(())
-    }
-}
-
-/// A node that runs. Dropping this lets it run on.
-pub struct Running {
+struct Inner<R> {
     cluster: Cluster,
+    management: Management<R>,
+    console: Console,
+    application: Option<service::Requests>,
     servers: Vec<Server>,
-    gossip: SocketAddr,
-    service: SocketAddr,
-    http: SocketAddr,
+    /// Where each endpoint that this node serves is bound.
+    addresses: BTreeMap<String, SocketAddr>,
 }
 
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("node", self.cluster.name()).field("service", &self.service).finish()
+impl<R> Drop for Inner<R> {
+    fn drop(&mut self) {
+        // Their tasks hold the node's handle.
+        self.servers.iter().for_each(Server::stop);
     }
 }
 
-impl Running {
-    /// The node's handle: members, guards, proposals, events.
+impl<R> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<R> fmt::Debug for Node<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.inner;
+        f.debug_struct("Node").field("name", inner.cluster.name()).field("addresses", &inner.addresses).finish()
+    }
+}
+
+impl<R: Runtime> Node<R> {
+    /// The node's handle: guards, members, proposals, events.
     pub fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.inner.cluster
+    }
+
+    /// What only the leader can do, asked for here and passed on to it.
+    pub fn management(&self) -> &Management<R> {
+        &self.inner.management
+    }
+
+    /// The page, status, health and metrics as a service for an HTTP server of your own.
+    pub fn console(&self) -> &Console {
+        &self.inner.console
+    }
+
+    /// Hands requests to the application that [`NodeBuilder::application`] was given.
+    pub fn application(&self) -> Option<&service::Requests> {
+        self.inner.application.as_ref()
+    }
+
+    /// Where it serves the endpoint `name`, as it is bound; `None` for one that it does not serve.
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.inner.addresses.get(name).copied()
     }
 
     /// Where other nodes join through this one, and clients may find it.
     pub fn gossip(&self) -> SocketAddr {
-        self.gossip
+        self.inner.addresses[GOSSIP]
     }
 
-    /// Where the service listens.
-    pub fn service(&self) -> SocketAddr {
-        self.service
+    /// Where the page, the status and health are served.
+    pub fn page(&self) -> SocketAddr {
+        self.inner.addresses[PAGE]
     }
 
-    /// Where the page, the status and the metrics are served.
-    pub fn http(&self) -> SocketAddr {
-        self.http
+    /// Whether this node may serve now, as `/readyz` answers.
+    ///
+    /// # Errors
+    /// [`NotReady`] says why not.
+    pub async fn readiness(&self) -> Result<(), NotReady> {
+        self.inner.console.readiness().await
     }
 
-    /// Ends when the node has stopped, by itself or after [`Running::leave`].
+    /// Whether the node runs: false once it stopped, was removed, or lost its disk. A process whose node does not
+    /// run has nothing left to do.
+    pub fn is_running(&self) -> bool {
+        self.inner.cluster.is_running()
+    }
+
+    /// Ends when the node has stopped, by itself or after [`Node::leave`].
     pub fn stopped(&self) -> impl Future<Output = StopReason> + Send + '_ {
-        self.cluster.stopped()
+        self.inner.cluster.stopped()
     }
 
-    /// Gives its shards to others, leaves the cluster, and ends the servers.
-    /// Takes three and a half seconds at most.
-    pub async fn leave<R: Runtime>(&self) {
-        within::<R, _>(LEAVE_MAX, self.cluster.leave()).await;
-        for server in self.servers.clone() {
-            // All of them at once; below, each is only waited for.
-            R::spawn(async move { server.shutdown().await });
+    /// Runs until the process gets SIGTERM or SIGINT, or the node stops by itself. In the first case it leaves first;
+    /// a second signal ends the process at once. The servers are closed when this returns.
+    ///
+    /// A node that is told to leave takes three seconds at most.
+    pub async fn run(&self) -> Ended {
+        match Stop::on_signals() {
+            Ok(stop) => self.run_until(stop.rung()).await,
+            Err(error) => {
+                // Nobody could end this node in order any more.
+                self.leave().await;
+                Ended::Stopped(StopReason::Failed(format!("signals cannot be caught: {error}")))
+            }
         }
-        for server in &self.servers {
-            server.shutdown().await;
+    }
+
+    /// The same with a signal of your own: [`Stop`], say, or anything else that ends.
+    pub async fn run_until<T>(&self, signal: impl Future<Output = T>) -> Ended {
+        let stopped = async { Some(self.stopped().await) };
+        let told = async {
+            signal.await;
+            None
+        };
+        match future::or(stopped, told).await {
+            Some(why) => {
+                self.close().await;
+                Ended::Stopped(why)
+            }
+            None => Ended::Told { left: self.leave().await },
         }
+    }
+
+    /// Gives its shards to others, leaves the cluster, and ends the servers. Takes three seconds at most; false if
+    /// that was not enough, or if the node stopped for another reason.
+    pub async fn leave(&self) -> bool {
+        tracing::info!("leaving");
+        let began = Instant::now();
+        let left = within::<R, _>(LEAVE_MAX, self.inner.cluster.leave()).await.is_some_and(|left| left.is_ok());
+        tracing::info!(left, after = ?began.elapsed(), "stopping");
+        self.close().await;
+        left
+    }
+
+    /// Lets the servers end their open requests, for a moment.
+    async fn close(&self) {
+        // All of them at once; below, each is only waited for.
+        self.inner.servers.iter().for_each(Server::stop);
+        let closing = async {
+            for server in &self.inner.servers {
+                server.shutdown().await;
+            }
+        };
+        within::<R, _>(CLOSE_MAX, closing).await;
     }
 }

@@ -113,9 +113,14 @@ impl Server {
 
     /// Accepts no more, lets open requests end for up to a second, and closes.
     pub async fn shutdown(&self) {
+        self.stop();
+        self.shared.guests.all_left().await;
+    }
+
+    /// The same without waiting for it.
+    pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.stop.notify(usize::MAX);
-        self.shared.guests.all_left().await;
     }
 
     /// What became of the connections to it so far.

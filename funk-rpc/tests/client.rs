@@ -17,8 +17,7 @@ use funk_io::Runtime;
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::ShardId;
 use funk_rpc::client::{Channel, Client, Options, Picture, Seed, Target};
-use funk_rpc::node::Running;
-use funk_rpc::{Body, BoxFuture, Node, Routes};
+use funk_rpc::{Body, BoxFuture, Node, NodeBuilder, Routes, Services};
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
 use tower_service::Service;
@@ -47,20 +46,22 @@ impl Service<Request<Body>> for Named {
     }
 }
 
-fn node<R: Runtime>(cluster: &str, number: u8, first: Option<&Running>) -> Running {
-    let node = Node::new(cluster.parse().unwrap(), Ipv4Addr::LOCALHOST.into())
-        .named(format!("n{number}").parse().unwrap())
+fn builder<R: Runtime>(cluster: &str, number: u8, routes: Routes) -> NodeBuilder<R> {
+    NodeBuilder::new(cluster.parse().unwrap())
+        .interface(Ipv4Addr::LOCALHOST.into())
+        .name(format!("n{number}").parse().unwrap())
         .mdns(false)
-        .settings(|settings| settings.shards = SHARDS);
-    let node = match first {
-        None => node.bootstrap(),
-        Some(first) => node.join([JoinAddress::Address(first.gossip())]),
-    };
-    let routes = Routes::new().by_integer_header(PATH, HeaderName::from_static("x-shard"));
-    node.start::<R, _>("ep.t", routes, |cluster| Named(cluster.name().to_string())).unwrap()
+        .shards(SHARDS)
+        .service("ep.t", routes, |cluster| Services::default().named("t.T", Named(cluster.name().to_string())))
 }
 
-fn client<R: Runtime>(cluster: &str, nodes: &[&Running]) -> Client<R> {
+fn node<R: Runtime>(cluster: &str, number: u8, first: Option<&Node<R>>) -> Node<R> {
+    let routes = Routes::new().by_integer_header(PATH, HeaderName::from_static("x-shard"));
+    let join = first.map(|first| JoinAddress::Address(first.gossip()));
+    builder(cluster, number, routes).bootstrap(first.is_none()).join(join).start().unwrap()
+}
+
+fn client<R: Runtime>(cluster: &str, nodes: &[&Node<R>]) -> Client<R> {
     let seeds = nodes.iter().map(|node| Seed::Gossip(JoinAddress::Address(node.gossip())));
     Client::start(Options::new(cluster, seeds.collect()))
 }
@@ -121,9 +122,9 @@ async fn the_owner_is_called_directly_wherever_it_is<R: Runtime>() {
     assert!(client.connections() <= bound, "one an endpoint that was called, ep.t and ep.cluster");
 
     // Whichever node is watched: one after the other leaves, and the client follows.
-    first.leave::<R>().await;
+    first.leave().await;
     until(&client, rests_at(&["n2", "n3"])).await;
-    others[0].leave::<R>().await;
+    others[0].leave().await;
     until(&client, rests_at(&["n3"])).await;
     for shard in 0..SHARDS {
         assert_eq!(ask(&channel, shard, true).await, ("n3".to_owned(), false));
@@ -171,7 +172,7 @@ async fn another_cluster_of_the_name_is_refused<R: Runtime>() {
     until(&client, rests_at(&["n1"])).await;
     let id = client.cluster_id().unwrap();
     let known = client.picture();
-    ours.leave::<R>().await;
+    ours.leave().await;
     let stranger = Client::<R>::start(
         Options::new("twin", vec![Seed::Gossip(JoinAddress::Address(other.gossip()))]).expecting(&id),
     );
@@ -222,14 +223,8 @@ async fn dead_seeds_are_named_and_asked_until_a_node_comes<R: Runtime>() {
             changed.await;
         }
     }
-    let any = (Ipv4Addr::LOCALHOST, 0).into();
-    let node = Node::new("later".parse().unwrap(), Ipv4Addr::LOCALHOST.into())
-        .named("n1".parse().unwrap())
-        .mdns(false)
-        .settings(|settings| settings.shards = SHARDS)
-        .cluster_at(later, any, any)
-        .bootstrap();
-    let _node = node.start::<R, _>("ep.t", Routes::new(), |cluster| Named(cluster.name().to_string())).unwrap();
+    let node = builder::<R>("later", 1, Routes::new()).listen("ep.serf", later).bootstrap(true);
+    let _node = node.start().unwrap();
     for client in [&client, &other] {
         until(client, rests_at(&["n1"])).await;
         assert_eq!(client.trouble(), None);

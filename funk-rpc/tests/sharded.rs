@@ -16,8 +16,7 @@ use bytes::Bytes;
 use funk_io::discovery::JoinAddress;
 use funk_io::{Runtime, ShardGuard, StartError};
 use funk_proto::id::ShardId;
-use funk_rpc::node::Running;
-use funk_rpc::{Body, BoxFuture, Key, Node, Pool, Routes, shard_of};
+use funk_rpc::{Body, BoxFuture, Key, Node, NodeBuilder, Pool, Routes, Services, shard_of};
 use http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
@@ -52,20 +51,20 @@ fn routes() -> Routes {
     Routes::new().by_header("/t.T/Text", header("x-customer")).by_integer_header("/t.T/Number", header("x-order"))
 }
 
-fn node<R: Runtime>(number: u8, first: Option<&Running>) -> Result<Running, StartError> {
-    let node = Node::new("sharded".parse().unwrap(), Ipv4Addr::LOCALHOST.into())
-        .named(format!("n{number}").parse().unwrap())
+fn node<R: Runtime>(number: u8, first: Option<&Node<R>>) -> Result<Node<R>, StartError> {
+    NodeBuilder::new("sharded".parse().unwrap())
+        .interface(Ipv4Addr::LOCALHOST.into())
+        .name(format!("n{number}").parse().unwrap())
         .mdns(false)
-        .settings(|settings| settings.shards = SHARDS);
-    let node = match first {
-        None => node.bootstrap(),
-        Some(first) => node.join([JoinAddress::Address(first.gossip())]),
-    };
-    node.start::<R, _>("ep.t", routes(), |cluster| Named(cluster.name().to_string()))
+        .shards(SHARDS)
+        .bootstrap(first.is_none())
+        .join(first.map(|first| JoinAddress::Address(first.gossip())))
+        .service("ep.t", routes(), |cluster| Services::default().named("t.T", Named(cluster.name().to_string())))
+        .start()
 }
 
 /// Waits until both nodes serve, as each of them sees it.
-async fn settled(nodes: &[Running; 2]) {
+async fn settled<R: Runtime>(nodes: &[Node<R>; 2]) {
     for node in nodes {
         loop {
             let mut watch = node.cluster().watch();
@@ -101,7 +100,7 @@ async fn a_service_is_sharded_by_a_header_that_alone_is_read<R: Runtime>() {
             let table = nodes[0].cluster().routes();
             let owner = table.owner(shard).unwrap().0.name.to_string();
             for node in &nodes {
-                let at = node.service();
+                let at = node.address("ep.t").unwrap();
                 let request = Request::post(format!("http://{at}{path}")).header(name, value.clone());
                 let response = pool.send(at, request.body(Body::new(Full::new(sent.clone()))).unwrap()).await.unwrap();
                 let said = response.headers().get("x-funk-shard");
@@ -114,15 +113,16 @@ async fn a_service_is_sharded_by_a_header_that_alone_is_read<R: Runtime>() {
     }
     assert_eq!(served.len(), 2, "both nodes served");
     for node in &nodes {
-        node.leave::<R>().await;
+        assert!(node.leave().await);
     }
 }
 
 async fn an_address_in_use_is_named_and_nothing_runs<R: Runtime>() {
     let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let taken = held.local_addr().unwrap();
-    let node = Node::new("sharded".parse().unwrap(), Ipv4Addr::LOCALHOST.into()).mdns(false).service_at(taken);
-    let error = node.start::<R, _>("ep.t", routes(), |_| Named(String::new())).unwrap_err().to_string();
+    let node = NodeBuilder::<R>::new("sharded".parse().unwrap()).mdns(false).listen("ep.t", taken);
+    let node = node.service("ep.t", routes(), |_| Services::default().named("t.T", Named(String::new())));
+    let error = node.start().unwrap_err().to_string();
     assert!(error.contains("ep.t") && error.contains(&taken.to_string()), "{error}");
 }
 

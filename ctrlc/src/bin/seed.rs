@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use funk_cli::{Failure, Stop, complain, flush, parse_or_exit};
+use funk_cli::{Failure, complain, flush, parse_or_exit, stop_on_signals};
 use funk_ctrlc::seed::{SeedFlags, run};
 use funk_tokio::Tokio;
 
@@ -29,7 +29,7 @@ fn start() -> ExitCode {
 }
 
 fn serve(flags: &SeedFlags) -> Result<(), Failure> {
-    let stop = Stop::on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
+    let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure(format!("the runtime does not start: {error}")))?;
     let result = runtime.block_on(run::<Tokio>(flags, &stop));

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use funk::tokio::Tokio;
 use funk_cli::{complain, flush, print};
 use funk_demo::client::{ClientFlags, run};
 use funk_demo::flags::parse_or_exit;
-use funk_tokio::Tokio;
 
 fn main() -> ExitCode {
     let code = start();

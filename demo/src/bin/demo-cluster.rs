@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use funk::discovery::ask;
 use funk_cli::{complain, flush, print, say};
-use funk_io::discovery::ask;
 
 const NODES: usize = 3;
 /// Between two looks at the nodes.

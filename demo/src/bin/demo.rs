@@ -2,13 +2,12 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use funk_cli::{Failure, Stop, complain, flush};
+use funk::supervisor::Reporter;
+use funk_cli::{Failure, complain, flush, stop_on_signals};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::guard;
 use funk_demo::node::run;
-use funk_io::supervisor::Reporter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
@@ -24,11 +23,6 @@ fn start() -> ExitCode {
         return ExitCode::from(2);
     }
     flags.logs.start();
-    // A process limit is an error of the write that meets it, told like any other, and no reason to die unheard.
-    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
-        complain(&format!("signals cannot be caught: {error}"));
-        return ExitCode::FAILURE;
-    }
     allow_many_files();
     let reporter = match Reporter::of_this_process() {
         Ok(None) if flags.guard => return guard::run(),
@@ -56,16 +50,16 @@ fn allow_many_files() {
 
 fn serve(flags: &NodeFlags, reporter: Option<Reporter>) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
-    let stop = Stop::on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
+    let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     match flags.runtime {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(2).enable_all().build().map_err(failed)?;
-            let result = runtime.block_on(run::<funk_tokio::Tokio>(flags, &stop, reporter));
+            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, &stop, reporter));
             // Nothing of what still runs may hold up the end.
             runtime.shutdown_background();
             result
         }
-        RuntimeName::Smol => smol::block_on(run::<funk_smol::Smol>(flags, &stop, reporter)),
+        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, &stop, reporter)),
     }
 }

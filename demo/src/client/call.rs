@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use funk_io::Runtime;
-use funk_rpc::client::{Channel, Client};
+use funk::Runtime;
+use funk::client::{Channel, Client};
 use http::Uri;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};

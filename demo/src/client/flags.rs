@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Parser;
-use funk_io::discovery::JoinAddress;
-use funk_proto::id::ClusterName;
-use funk_rpc::client::Seed;
+use funk::client::Seed;
+use funk::discovery::JoinAddress;
+use funk::id::ClusterName;
 
 use crate::flags::{addresses, boolean, duration};
 

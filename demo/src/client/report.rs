@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use funk_rpc::client::Stats;
+use funk::client::Stats;
 use serde_json::{Value, json};
 
 use super::check::Epochs;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use funk_io::Runtime;
-use funk_rpc::client::{Client, Options};
+use funk::Runtime;
+use funk::client::{Client, Options};
 
 use super::call::{self, Failure, Service, liff};
 use super::flags::ClientFlags;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use funk_io::discovery::JoinAddress;
-use funk_proto::id::{ClusterName, NodeName};
-use funk_proto::{NodeConfig, Ownership, Participation, Timing};
+use funk::discovery::JoinAddress;
+use funk::id::{ClusterName, NodeName};
+use funk::io::{NodeConfig, default_interface};
+use funk::{Ownership, Participation, StartError, Timing};
 
-use super::{LogFlags, addresses, boolean, duration};
+use super::{LogFlags, boolean, duration};
 
 /// Async runtimes a node can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -182,24 +183,45 @@ impl NodeFlags {
         if let Some(ip) = self.interface.filter(|ip| ip.is_unspecified()) {
             return Err(format!("--interface {ip} is no address that others can reach: give one of this machine"));
         }
-        for (flag, at) in [
-            ("--serf-endpoint", self.serf_endpoint),
-            ("--raft-endpoint", self.raft_endpoint),
-            ("--liveness-endpoint", self.liveness_endpoint),
-            ("--management-endpoint", self.management_endpoint),
-            ("--cluster-endpoint", self.cluster_endpoint),
-            ("--demo-endpoint", self.demo_endpoint),
-            ("--http-endpoint", self.http_endpoint),
-            ("--metrics-endpoint", self.metrics_endpoint),
-        ] {
+        for (flag, _, at) in self.endpoints() {
             if let Some(at) = at.filter(|at| at.ip().is_unspecified()) {
                 return Err(format!("{flag} {at} is no address that others can reach: give one of this machine"));
             }
         }
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let mut config = NodeConfig::new("n".parse().expect("a legal name"), self.cluster_name.clone(), at, at, at);
-        self.fill(&mut config);
+        config.zone.clone_from(&self.zone);
+        config.timing = self.timing();
         config.check().map_err(|error| self.name_flag(&error.to_string()))
+    }
+
+    /// The flag of each endpoint, the endpoint's name, and where it is to listen.
+    pub fn endpoints(&self) -> [(&'static str, &'static str, Option<SocketAddr>); 8] {
+        [
+            ("--serf-endpoint", "ep.serf", self.serf_endpoint),
+            ("--raft-endpoint", "ep.raft", self.raft_endpoint),
+            ("--liveness-endpoint", "ep.liveness", self.liveness_endpoint),
+            ("--management-endpoint", "ep.clusterfunk.management", self.management_endpoint),
+            ("--cluster-endpoint", "ep.cluster", self.cluster_endpoint),
+            ("--demo-endpoint", "ep.demo", self.demo_endpoint),
+            ("--http-endpoint", "ep.httpConsole", self.http_endpoint),
+            ("--metrics-endpoint", "ep.metrics", self.metrics_endpoint),
+        ]
+    }
+
+    /// Why a node did not start, with the flag that is to be another.
+    pub fn name_start(&self, error: &StartError) -> String {
+        match error {
+            StartError::Bind { endpoint, address, source } => {
+                let endpoints = self.endpoints();
+                let flag =
+                    endpoints.iter().find(|(_, name, _)| name == endpoint).map_or(endpoint.as_str(), |found| found.0);
+                format!("{flag} {address}: {source}")
+            }
+            StartError::Store(error) => format!("--data-dir {error}"),
+            StartError::Config(error) => self.name_flag(&error.to_string()),
+            other => other.to_string(),
+        }
     }
 
     /// Puts the flag in front of what the core says of its setting.
@@ -225,35 +247,30 @@ impl NodeFlags {
         })
     }
 
-    /// Copies the settings of the core into its configuration.
-    pub fn fill(&self, config: &mut NodeConfig) {
-        config.service = "demo".into();
-        config.bootstrap = self.bootstrap;
-        config.auto_join = self.auto_join;
-        config.shards = self.shards.unwrap_or(config.shards);
-        config.ownership = self.ownership().unwrap_or(config.ownership);
-        config.weight = self.weight;
-        config.capacity = self.capacity;
-        config.zone.clone_from(&self.zone);
-        config.participation = match (self.non_voting, self.non_member) {
+    /// Whether it votes, learns or only watches.
+    pub fn participation(&self) -> Participation {
+        match (self.non_voting, self.non_member) {
             (_, true) => Participation::NonMember,
             (true, false) => Participation::NonVoting,
             (false, false) => Participation::Full,
-        };
-        config.timing = Timing {
+        }
+    }
+
+    /// Intervals and limits.
+    pub fn timing(&self) -> Timing {
+        Timing {
             liveness_interval: self.liveness_interval,
             liveness_retries: self.liveness_retries,
             leader_timeout: self.leader_timeout,
             lease: self.lease,
             ack_timeout: self.ack_timeout,
             ..Timing::default()
-        };
+        }
     }
 
     /// The IP that endpoints bind and advertise.
     pub fn ip(&self) -> IpAddr {
-        let usable = || addresses().into_iter().find(|ip| !ip.is_loopback()).map(IpAddr::V4);
-        self.interface.or_else(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        self.interface.unwrap_or_else(default_interface)
     }
 }
 
@@ -272,10 +289,8 @@ mod tests {
     fn the_defaults_are_those_of_the_library() {
         let flags = parse("").unwrap();
         assert_eq!((flags.weight, flags.auto_join, flags.bootstrap), (1, true, false));
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let mut config = NodeConfig::new("n".parse().unwrap(), "c".parse().unwrap(), at, at, at);
-        flags.fill(&mut config);
-        assert_eq!(config.shards, 10_000);
+        assert_eq!((flags.shards, flags.ownership()), (None, None));
+        assert_eq!(flags.timing(), Timing::default());
         assert_eq!(flags.lease, Duration::from_millis(150));
         assert_eq!(flags.runtime, RuntimeName::Tokio);
         assert!(flags.zeroconf && !parse("--zeroconf=false").unwrap().zeroconf);

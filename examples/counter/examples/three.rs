@@ -5,66 +5,58 @@
 //! ```
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use funk::discovery::JoinAddress;
+use funk::id::ShardId;
+use funk::status::RaftStatus;
+use funk::{Node, NodeBuilder};
 use funk_counter::Counter;
-use funk_io::service::{self, Requests};
-use funk_io::{Cluster, Options, Runtime as _, Sockets};
-use funk_proto::NodeConfig;
-use funk_proto::id::ShardId;
-use funk_proto::status::RaftStatus;
-use funk_tokio::Tokio;
+use tokio::time::sleep;
 
-type Node = (Cluster, Requests);
-
-/// A node, and the address at which others join it.
-fn node(name: &str, join: Option<SocketAddr>) -> Result<(Node, SocketAddr), Box<dyn Error>> {
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let any = SocketAddr::new(ip, 0);
-    let mut config = NodeConfig::new(name.parse()?, "counter".parse()?, any, any, any);
-    config.bootstrap = join.is_none();
-    config.join = Vec::from_iter(join);
-    let sockets = Sockets::any(ip)?;
-    let door = sockets.serf_address()?;
-    Ok((service::start::<Tokio>(Options::new(config, sockets), Counter::new(false))?, door))
+/// A node that begins the cluster, or joins it through `first`.
+fn node(name: &str, first: Option<&Node>) -> Result<Node, Box<dyn Error>> {
+    let node = NodeBuilder::new("counter".parse()?).name(name.parse()?).interface(Ipv4Addr::LOCALHOST.into());
+    let join = first.map(|first| JoinAddress::Address(first.gossip()));
+    Ok(node.mdns(false).bootstrap(first.is_none()).join(join).application(Counter::new(false)).start()?)
 }
 
 /// Asks one node after the other until the shard's owner answers. A request that failed may have been counted.
 async fn count(nodes: &[Node], shard: ShardId) -> u64 {
     loop {
-        for (_, requests) in nodes {
+        for requests in nodes.iter().filter_map(Node::application) {
             if let Ok(answer) = requests.ask(shard, Bytes::new()).await {
                 return answer.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             }
         }
-        Tokio::sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn voters(cluster: &Cluster) -> usize {
-    let members = cluster.status().await.map(|status| status.members).unwrap_or_default();
+async fn voters(node: &Node) -> usize {
+    let members = node.cluster().status().await.map(|status| status.members).unwrap_or_default();
     members.iter().filter(|member| member.raft == RaftStatus::Voter).count()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (first, door) = node("n1", None)?;
-    let mut nodes = vec![first, node("n2", Some(door))?.0, node("n3", Some(door))?.0];
-    Tokio::block_on(async {
-        for round in 0..6 {
-            if round == 3 {
-                // Two outlive the third once all three vote.
-                while voters(&nodes[0].0).await < 3 {
-                    Tokio::sleep(Duration::from_millis(10)).await;
-                }
-                println!("n1 is dropped");
-                drop(nodes.remove(0));
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let first = node("n1", None)?;
+    let (second, third) = (node("n2", Some(&first))?, node("n3", Some(&first))?);
+    let mut nodes = vec![first, second, third];
+    for round in 0..6 {
+        if round == 3 {
+            // Two outlive the third once all three vote.
+            while voters(&nodes[0]).await < 3 {
+                sleep(Duration::from_millis(10)).await;
             }
-            for shard in (0..4).map(ShardId) {
-                println!("shard {shard}: {}", count(&nodes, shard).await);
-            }
+            println!("n1 is dropped");
+            drop(nodes.remove(0));
         }
-    })?;
+        for shard in (0..4).map(ShardId) {
+            println!("shard {shard}: {}", count(&nodes, shard).await);
+        }
+    }
     Ok(())
 }

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use funk_proto::id::{Epoch, ShardId};
-use funk_proto::service::{Service, ServiceInput, ServiceOutput};
-use funk_proto::{Event, Outcome, Timestamp};
+use funk::id::{Epoch, ShardId};
+use funk::service::{Outcome, Service, ServiceInput, ServiceOutput};
+use funk::{Event, Timestamp};
 
 /// One process of the service.
 #[derive(Debug, Default)]

@@ -1,44 +1,37 @@
 //! The counter that the simulator runs, unchanged on real nodes.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use funk::Runtime;
+use funk::discovery::JoinAddress;
+use funk::grpc::{Node, NodeBuilder};
+use funk::id::ShardId;
+use funk::service::AskError;
+use funk::smol::Smol;
+use funk::status::RaftStatus;
+use funk::tokio::Tokio;
 use funk_counter::Counter;
-use funk_io::service::{self, AskError, Requests};
-use funk_io::{Cluster, Options, Runtime, Sockets};
-use funk_proto::NodeConfig;
-use funk_proto::id::ShardId;
-use funk_proto::status::RaftStatus;
-use funk_smol::Smol;
-use funk_tokio::Tokio;
 use futures_lite::future;
 
 const SHARDS: u32 = 24;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Node = (Cluster, Requests);
-
 /// What was handed out last, by shard.
 type Given = BTreeMap<ShardId, u64>;
 
-fn node<R: Runtime>(name: &str, join: Option<SocketAddr>) -> (Node, SocketAddr) {
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let any = SocketAddr::new(ip, 0);
+fn node<R: Runtime>(name: &str, first: Option<&Node<R>>) -> Node<R> {
     let (name, cluster) = (name.parse().expect("a legal name"), "counter-test".parse().expect("a legal name"));
-    let mut config = NodeConfig::new(name, cluster, any, any, any);
-    config.shards = SHARDS;
-    config.bootstrap = join.is_none();
-    config.join = Vec::from_iter(join);
-    let sockets = Sockets::any(ip).expect("loopback has free ports");
-    let door = sockets.serf_address().expect("it is bound");
-    let started = service::start::<R>(Options::new(config, sockets), Counter::new(false));
-    (started.expect("the node starts"), door)
+    let node = NodeBuilder::<R>::new(cluster).name(name).interface(Ipv4Addr::LOCALHOST.into()).mdns(false);
+    let join = first.map(|first| JoinAddress::Address(first.gossip()));
+    let node = node.shards(SHARDS).bootstrap(first.is_none()).join(join).application(Counter::new(false));
+    node.start().expect("the node starts")
 }
 
 /// Counts each shard once through whichever node answers, those first that may have owned it once.
-async fn count_all<R: Runtime>(nodes: &[Node], given: &mut Given) {
+async fn count_all<R: Runtime>(nodes: &[Node<R>], given: &mut Given) {
     for shard in (0..SHARDS).map(ShardId) {
         let answer = count::<R>(nodes, shard).await;
         let number = u64::from_be_bytes(answer.as_ref().try_into().expect("a number"));
@@ -47,15 +40,15 @@ async fn count_all<R: Runtime>(nodes: &[Node], given: &mut Given) {
     }
 }
 
-async fn count<R: Runtime>(nodes: &[Node], shard: ShardId) -> Bytes {
+async fn count<R: Runtime>(nodes: &[Node<R>], shard: ShardId) -> Bytes {
     loop {
-        for (_, requests) in nodes {
+        for requests in nodes.iter().filter_map(Node::application) {
             if let Ok(answer) = requests.ask(shard, Bytes::new()).await {
                 return answer;
             }
         }
         // No right anywhere for the moment: until the owner is told of it.
-        let mut watches: Vec<_> = nodes.iter().map(|(cluster, _)| cluster.watch()).collect();
+        let mut watches: Vec<_> = nodes.iter().map(|node| node.cluster().watch()).collect();
         let changed = async {
             for watch in &mut watches {
                 future::or(watch.changed(), R::sleep(Duration::from_millis(20))).await;
@@ -66,8 +59,8 @@ async fn count<R: Runtime>(nodes: &[Node], shard: ShardId) -> Bytes {
 }
 
 /// Three voters, so that two outlive the third, and shards with each.
-async fn until_one_may_go<R: Runtime>(nodes: &[Node]) {
-    for (cluster, _) in nodes {
+async fn until_one_may_go<R: Runtime>(nodes: &[Node<R>]) {
+    for cluster in nodes.iter().map(Node::cluster) {
         loop {
             let members = cluster.status().await.expect("it runs").members;
             let voters = members.iter().filter(|member| member.raft == RaftStatus::Voter).count();
@@ -84,16 +77,17 @@ async fn until_one_may_go<R: Runtime>(nodes: &[Node]) {
 fn three_nodes_count<R: Runtime>() {
     let body = async {
         let mut given = Given::new();
-        let (first, door) = node::<R>("n1", None);
-        let mut nodes = vec![first];
+        let mut nodes = vec![node::<R>("n1", None)];
         count_all::<R>(&nodes, &mut given).await;
-        nodes.extend(["n2", "n3"].map(|name| node::<R>(name, Some(door)).0));
+        let others = ["n2", "n3"].map(|name| node::<R>(name, Some(&nodes[0])));
+        nodes.extend(others);
         until_one_may_go::<R>(&nodes).await;
         for _ in 0..5 {
             count_all::<R>(&nodes, &mut given).await;
         }
 
-        let (first, requests) = nodes.remove(0);
+        let first = nodes.remove(0);
+        let requests = first.application().expect("it has one").clone();
         drop(first);
         for _ in 0..5 {
             count_all::<R>(&nodes, &mut given).await;

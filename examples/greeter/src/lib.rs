@@ -10,7 +10,7 @@
 
 pub mod pb;
 
-use funk_proto::id::NodeName;
+use funk::id::NodeName;
 use tonic::{Request, Response, Status};
 
 use crate::pb::greeter_server::Greeter;

@@ -161,9 +161,18 @@ impl<N: Runtime> Management<N> {
     /// changes meanwhile the next one is asked, where that is safe. What the leader did, this node has
     /// applied too when it answers: whoever asks it next sees the change.
     pub(super) async fn change<T>(&self, change: &Change, request: &Request<T>) -> Result<Changed, Status> {
-        let was_passed_on = request.metadata().contains_key(HOP_KEY);
+        self.change_within(change, time_for(request), request.metadata().contains_key(HOP_KEY)).await
+    }
+
+    /// The same for a caller in this process, or one that has this much time.
+    pub(super) async fn change_within(
+        &self,
+        change: &Change,
+        time: Duration,
+        was_passed_on: bool,
+    ) -> Result<Changed, Status> {
         let began = Instant::now();
-        let deadline = began + time_for(request);
+        let deadline = began + time;
         let mut led = false;
         loop {
             let status = self.look().await?;

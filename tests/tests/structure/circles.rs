@@ -7,7 +7,8 @@ use funk_tests::blackbox::workspace;
 use crate::imports::{Imports, Module, circles, of_crate, of_texts, shown};
 
 /// Every crate of the workspace that has more than a file.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
+    "funk",
     "funk-proto",
     "funk-io",
     "funk-rpc",

@@ -8,13 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use funk_io::{Cluster, Options, Runtime as _, Sockets, start};
-use funk_proto::NodeConfig;
-use funk_proto::id::{Epoch, ShardId};
-use funk_tokio::Tokio;
+use funk::discovery::JoinAddress;
+use funk::id::{Epoch, ShardId};
+use funk::{Cluster, Node, NodeBuilder};
 
 /// An amount for each shard, and the highest epoch that it has seen of each.
 #[derive(Debug, Default)]
@@ -44,16 +43,11 @@ impl Store {
     }
 }
 
-/// A node, and the address at which others join it.
-fn node(name: &str, join: Option<SocketAddr>) -> Result<(Cluster, SocketAddr), Box<dyn Error>> {
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let any = SocketAddr::new(ip, 0);
-    let mut config = NodeConfig::new(name.parse()?, "fenced".parse()?, any, any, any);
-    config.bootstrap = join.is_none();
-    config.join = Vec::from_iter(join);
-    let sockets = Sockets::any(ip)?;
-    let door = sockets.serf_address()?;
-    Ok((start::<Tokio>(Options::new(config, sockets))?, door))
+/// A node that begins the cluster, or joins it through `first`.
+fn node(name: &str, first: Option<&Node>) -> Result<Node, Box<dyn Error>> {
+    let node = NodeBuilder::new("fenced".parse()?).name(name.parse()?).interface(Ipv4Addr::LOCALHOST.into());
+    let join = first.map(|first| JoinAddress::Address(first.gossip()));
+    Ok(node.mdns(false).bootstrap(first.is_none()).join(join).start()?)
 }
 
 /// Waits until `cluster` owns the shard, and gives its epoch.
@@ -67,29 +61,31 @@ async fn owned(cluster: &Cluster, shard: ShardId) -> Epoch {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Pins the shard to `to`, so that this always takes the same way.
+async fn pin(shard: ShardId, to: &Node) {
+    while to.management().pin(shard.0..shard.0 + 1, to.cluster().name()).await.is_err() {
+        // It is no member yet.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
     let mut store = Store::default();
     let shard = ShardId(7);
-    let (first, door) = node("n1", None)?;
-    let (second, _) = node("n2", Some(door))?;
-    Tokio::block_on(async {
-        // A pin says where the shard is, so that this always takes the same way.
-        while first.pin(7..8, first.name()).await.is_err() {
-            Tokio::sleep(Duration::from_millis(20)).await;
-        }
-        let old = owned(&first, shard).await;
-        store.raise(shard, old);
-        println!("n1 adds 5: {:?}", store.add(shard, old, 5));
-        // n1 sends "add 1000" now, and it stays on its way.
-        while first.pin(7..8, second.name()).await.is_err() {
-            Tokio::sleep(Duration::from_millis(20)).await;
-        }
-        let new = owned(&second, shard).await;
-        assert!(new > old, "epochs grow with every owner");
-        store.raise(shard, new);
-        println!("n2 adds 10: {:?}", store.add(shard, new, 10));
-        println!("n1's 1000 arrive: {:?}", store.add(shard, old, 1000));
-        println!("n2 adds 1: {:?}", store.add(shard, new, 1));
-    })?;
+    let first = node("n1", None)?;
+    let second = node("n2", Some(&first))?;
+    pin(shard, &first).await;
+    let old = owned(first.cluster(), shard).await;
+    store.raise(shard, old);
+    println!("n1 adds 5: {:?}", store.add(shard, old, 5));
+    // n1 sends "add 1000" now, and it stays on its way.
+    pin(shard, &second).await;
+    let new = owned(second.cluster(), shard).await;
+    assert!(new > old, "epochs grow with every owner");
+    store.raise(shard, new);
+    println!("n2 adds 10: {:?}", store.add(shard, new, 10));
+    println!("n1's 1000 arrive: {:?}", store.add(shard, old, 1000));
+    println!("n2 adds 1: {:?}", store.add(shard, new, 1));
     Ok(())
 }

@@ -8,18 +8,17 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use funk::client::{Options, Seed};
+use funk::grpc::http::Uri;
+use funk::grpc::prost::Message;
+use funk::{Client, Key, Routes};
 use funk_greeter::pb::GreetRequest;
 use funk_greeter::pb::greeter_client::GreeterClient;
-use funk_rpc::client::{Client, Options, Seed};
-use funk_rpc::{Key, Routes};
-use funk_tokio::Tokio;
-use http::Uri;
-use prost::Message;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seeds = vec![Seed::Mdns(Ipv4Addr::LOCALHOST)];
-    let client = Client::<Tokio>::start(Options::new("greetings", seeds));
+    let client = Client::start(Options::new("greetings", seeds));
     client.wait_for_endpoint("ep.greet", Instant::now() + Duration::from_secs(5)).await?;
     let key = |message: &[u8]| Some(Key::from(GreetRequest::decode(message).ok()?.name.as_str()));
     let routes = Routes::new().by_message("/greet.Greeter/Greet", key);

@@ -8,15 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_io::{Cluster, Options, ProposeError, Runtime as _, Sockets, StateMachine, start};
-use funk_proto::NodeConfig;
-use funk_proto::id::LogIndex;
-use funk_tokio::Tokio;
+use funk::discovery::JoinAddress;
+use funk::id::LogIndex;
+use funk::{Cluster, Node, NodeBuilder, ProposeError, StateMachine};
+use tokio::time::sleep;
 
 /// Values by name. A proposal is `name=value`, a snapshot one of each on a line.
 #[derive(Clone, Debug, Default)]
@@ -51,17 +51,13 @@ impl StateMachine for Settings {
     }
 }
 
-/// A node, its settings, and the address at which others join it.
-fn node(name: &str, join: Option<SocketAddr>) -> Result<(Cluster, Settings, SocketAddr), Box<dyn Error>> {
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let any = SocketAddr::new(ip, 0);
-    let mut config = NodeConfig::new(name.parse()?, "settings".parse()?, any, any, any);
-    config.bootstrap = join.is_none();
-    config.join = Vec::from_iter(join);
-    let sockets = Sockets::any(ip)?;
-    let (door, settings) = (sockets.serf_address()?, Settings::default());
-    let options = Options { state_machine: Some(Box::new(settings.clone())), ..Options::new(config, sockets) };
-    Ok((start::<Tokio>(options)?, settings, door))
+/// A node that begins the cluster, or joins it through `first`, and its settings.
+fn node(name: &str, first: Option<&Node>) -> Result<(Node, Settings), Box<dyn Error>> {
+    let settings = Settings::default();
+    let node = NodeBuilder::new("settings".parse()?).name(name.parse()?).interface(Ipv4Addr::LOCALHOST.into());
+    let join = first.map(|first| JoinAddress::Address(first.gossip()));
+    let node = node.mdns(false).bootstrap(first.is_none()).join(join).state_machine(settings.clone());
+    Ok((node.start()?, settings))
 }
 
 /// Proposes until it is surely applied. Setting a value twice does no harm, so it is proposed again also when nobody knows.
@@ -70,30 +66,28 @@ async fn propose(cluster: &Cluster, line: &'static str) -> Result<LogIndex, Prop
         match cluster.propose(Bytes::from_static(line.as_bytes())).await {
             Err(ProposeError::Stopped) => return Err(ProposeError::Stopped),
             // Not a member yet, or the leader changed.
-            Err(_) => Tokio::sleep(Duration::from_millis(20)).await,
+            Err(_) => sleep(Duration::from_millis(20)).await,
             Ok(index) => return Ok(index),
         }
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (first, first_settings, door) = node("n1", None)?;
-    let (second, second_settings, _) = node("n2", Some(door))?;
-    Tokio::block_on(async {
-        propose(&first, "colour=red").await?;
-        propose(&second, "colour=green").await?;
-        propose(&first, "size=large").await?;
-        // It comes late, and gets what was proposed before.
-        let (third, third_settings, _) = node("n3", Some(door))?;
-        propose(&third, "size=small").await?;
-        for (name, settings) in [("n1", first_settings), ("n2", second_settings), ("n3", third_settings)] {
-            while settings.get("size").as_deref() != Some("small") {
-                Tokio::sleep(Duration::from_millis(5)).await;
-            }
-            let (colour, size) = (settings.get("colour"), settings.get("size"));
-            println!("{name}: colour {}, size {}", colour.unwrap_or_default(), size.unwrap_or_default());
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (first, first_settings) = node("n1", None)?;
+    let (second, second_settings) = node("n2", Some(&first))?;
+    propose(first.cluster(), "colour=red").await?;
+    propose(second.cluster(), "colour=green").await?;
+    propose(first.cluster(), "size=large").await?;
+    // It comes late, and gets what was proposed before.
+    let (third, third_settings) = node("n3", Some(&first))?;
+    propose(third.cluster(), "size=small").await?;
+    for (name, settings) in [("n1", first_settings), ("n2", second_settings), ("n3", third_settings)] {
+        while settings.get("size").as_deref() != Some("small") {
+            sleep(Duration::from_millis(5)).await;
         }
-        Ok::<_, Box<dyn Error>>(())
-    })??;
+        let (colour, size) = (settings.get("colour"), settings.get("size"));
+        println!("{name}: colour {}, size {}", colour.unwrap_or_default(), size.unwrap_or_default());
+    }
     Ok(())
 }

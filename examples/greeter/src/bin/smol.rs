@@ -4,28 +4,23 @@
 //! cargo run -p funk-greeter --bin smol
 //! ```
 
+use funk::grpc::prost::Message;
+use funk::smol::NodeBuilder;
+use funk::{Ended, Key, Routes};
 use funk_greeter::MyGreeter;
 use funk_greeter::pb::GreetRequest;
 use funk_greeter::pb::greeter_server::GreeterServer;
-use funk_rpc::{Key, Node, Routes};
-use funk_smol::Smol;
-use prost::Message;
-use signal_hook::consts::SIGINT;
-use signal_hook::iterator::Signals;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<Ended, Box<dyn std::error::Error>> {
     let key = |message: &[u8]| Some(Key::from(GreetRequest::decode(message).ok()?.name.as_str()));
     let routes = Routes::new().by_message("/greet.Greeter/Greet", key);
-    let mut node = Node::new("greetings".parse()?, "127.0.0.1".parse()?);
-    if std::env::args().any(|argument| argument == "--bootstrap") {
-        node = node.bootstrap();
+    let mut node = NodeBuilder::new("greetings".parse()?).interface([127, 0, 0, 1].into()).service(
+        "ep.greet",
+        routes,
+        |cluster| GreeterServer::new(MyGreeter(cluster.name().clone())),
+    );
+    for argument in std::env::args().skip(1) {
+        node = if argument == "--bootstrap" { node.bootstrap(true) } else { node.data_dir(argument) };
     }
-    let mut ctrl_c = Signals::new([SIGINT])?;
-    let service = |cluster: &funk_io::Cluster| GreeterServer::new(MyGreeter(cluster.name().clone()));
-    smol::block_on(async {
-        let running = node.start::<Smol, _>("ep.greet", routes, service)?;
-        smol::unblock(move || ctrl_c.forever().next()).await;
-        running.leave::<Smol>().await;
-        Ok(())
-    })
+    smol::block_on(async { Ok(node.start()?.run().await) })
 }

@@ -24,7 +24,7 @@ use crate::key::shard_of;
 use crate::layer::{Routing, Shared};
 use crate::net::BoxFuture;
 use crate::view::{Guard, Routed, View, Watch};
-use crate::{Key, Pool, Protocol, Routes, serve};
+use crate::{Key, Pool, Protocol, Requests, Routes, serve};
 
 /// Places in a fake node's queue.
 pub(super) const QUEUE_MAX: usize = 8;
@@ -143,7 +143,8 @@ impl Node {
         let node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
         let routes = Routes::new().by_message(PATH, key);
-        let shared = Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, QUEUE_MAX, 1 << 20);
+        let shared =
+            Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, Requests::default(), (QUEUE_MAX, 1 << 20));
         let routing = Routing { shared, inner: Echo(node.clone()) };
         let service = Counted(routing, Arc::clone(&node.entered));
         serve::<Smol, _>(listener, Protocol::Http2, service).unwrap();

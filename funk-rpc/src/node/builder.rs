@@ -1,0 +1,376 @@
+//! What a node is built of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use funk_io::discovery::{JoinAddress, Source};
+use funk_io::{
+    Cluster, DataDir, Discovery, HandOver, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
+    start,
+};
+use funk_proto::id::{ClusterName, NodeName};
+use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
+use tower_layer::Layer;
+
+use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
+use super::{Inner, Node};
+use crate::cluster_service::{self, ClusterService};
+use crate::console::Console;
+use crate::layer::RouteLayer;
+use crate::management::{self, Management};
+use crate::metrics::Requests;
+use crate::pb::cluster::cluster_server::ClusterServer;
+use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
+use crate::routes::Routes;
+use crate::server::{Protocol, Server, serve};
+use crate::services::{GrpcService, Services};
+
+/// A service of the user, once the node is there.
+type Build = Box<dyn FnOnce(&Cluster) -> Services + Send>;
+/// Starts a node with the application inside.
+type Start = Box<dyn FnOnce(Options) -> Result<(Cluster, service::Requests), StartError> + Send>;
+
+/// Builds a [`Node`]. Everything has a default: a new node without a disk, which finds others and is found by
+/// multicast DNS, on ports that the system picks, and serves the status page, health, metrics and management.
+///
+/// `R` is the async runtime; `funk::tokio::NodeBuilder` and its like name it.
+#[must_use = "nothing runs before it is started"]
+pub struct NodeBuilder<R> {
+    config: NodeConfig,
+    name: Option<NodeName>,
+    addresses: Addresses,
+    discovery: Discovery,
+    data: Option<PathBuf>,
+    page_names: Vec<String>,
+    services: Vec<(String, Routes, Build)>,
+    state_machine: Option<Box<dyn StateMachine>>,
+    hand_over: Option<Box<dyn HandOver>>,
+    application: Option<Start>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R> fmt::Debug for NodeBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder")
+            .field("config", &self.config)
+            .field("addresses", &self.addresses)
+            .field("discovery", &self.discovery)
+            .field("services", &self.services.iter().map(|(endpoint, ..)| endpoint).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where it is, and how it finds others.
+impl<R: Runtime> NodeBuilder<R> {
+    /// A node of the cluster `cluster`. Clusters of different names never mix.
+    pub fn new(cluster: ClusterName) -> Self {
+        let unnamed = "unnamed".parse().expect("letters make a name");
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            config: NodeConfig::new(unnamed, cluster, nowhere, nowhere, nowhere),
+            name: None,
+            addresses: Addresses::default(),
+            discovery: Discovery { mdns: true, ..Discovery::default() },
+            data: None,
+            page_names: Vec::new(),
+            services: Vec::new(),
+            state_machine: None,
+            hand_over: None,
+            application: None,
+            runtime: PhantomData,
+        }
+    }
+
+    /// Its name, unique in the cluster. Default: the one in the data directory, else a random one.
+    pub fn name(mut self, name: NodeName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Starts a new cluster if there is none to join: give it to one node of the first start.
+    pub fn bootstrap(mut self, on: bool) -> Self {
+        self.config.bootstrap = on;
+        self
+    }
+
+    /// Joins through these nodes' gossip addresses, or names that stand for them: `HOST:PORT` or `dns+srv://NAME`.
+    pub fn join(mut self, addresses: impl IntoIterator<Item = JoinAddress>) -> Self {
+        self.discovery.join.extend(addresses);
+        self
+    }
+
+    /// Whether it finds others by multicast DNS, and shows itself there. Default: true.
+    pub fn mdns(mut self, on: bool) -> Self {
+        self.discovery.mdns = on;
+        self
+    }
+
+    /// One more source of addresses to join through.
+    pub fn discover(mut self, source: impl Source) -> Self {
+        self.discovery.sources.push(Box::new(source));
+        self
+    }
+
+    /// The IP address that every endpoint binds. Default: [`funk_io::default_interface`].
+    pub fn interface(mut self, ip: IpAddr) -> Self {
+        self.addresses.interface = Some(ip);
+        self
+    }
+
+    /// The IP address that others are told, where it is not the one that is bound.
+    pub fn advertise_ip(mut self, ip: IpAddr) -> Self {
+        self.addresses.advertised_ip = Some(ip);
+        self
+    }
+
+    /// Where the endpoint `name` listens: `ep.serf` (gossip), `ep.raft`, `ep.liveness`, `ep.clusterfunk.management`,
+    /// `ep.cluster`, `ep.httpConsole` (the page), `ep.metrics`, or one of [`NodeBuilder::service`]. Port 0: any free
+    /// one. Metrics without an address of their own are served where the page is.
+    pub fn listen(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
+        self.addresses.listen.insert(name.into(), address);
+        self
+    }
+
+    /// What others are told of the endpoint `name`. Port 0: the one that is bound.
+    pub fn advertise(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
+        self.addresses.advertise.insert(name.into(), address);
+        self
+    }
+
+    /// Shows others an endpoint that this process serves by itself. Its name begins with `ep.`.
+    pub fn endpoint(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
+        self.config.endpoints.insert(name.into(), address);
+        self
+    }
+
+    /// Names that the page answers to, besides addresses, `localhost` and the machine's name.
+    pub fn page_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.page_names.extend(names);
+        self
+    }
+}
+
+/// What it does.
+impl<R: Runtime> NodeBuilder<R> {
+    /// Serves gRPC at the endpoint `name`, such as `ep.greet`, by which other nodes and clients find it. Each request
+    /// of `routes` is served by the owner of its shard, whose handler finds an `Arc<ShardGuard>` in the request's
+    /// extensions; other methods are served where they arrive. `build` makes the service, or several as [`Services`],
+    /// with the handle of the node that has started. The first endpoint is also shown by multicast DNS.
+    pub fn service<S: Into<Services>>(
+        mut self,
+        name: impl Into<String>,
+        routes: Routes,
+        build: impl FnOnce(&Cluster) -> S + Send + 'static,
+    ) -> Self {
+        self.services.push((name.into(), routes, Box::new(move |cluster| build(cluster).into())));
+        self
+    }
+
+    /// The name of the service, which other nodes see (`meta.serviceName`). Default: empty.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.config.service = name.into();
+        self
+    }
+
+    /// A state of your own on the cluster's log.
+    pub fn state_machine(mut self, state_machine: impl StateMachine) -> Self {
+        self.state_machine = Some(Box::new(state_machine));
+        self
+    }
+
+    /// What gives a moving shard's state to the shard's next owner.
+    pub fn hand_over(mut self, hand_over: impl HandOver + 'static) -> Self {
+        self.hand_over = Some(Box::new(hand_over));
+        self
+    }
+
+    /// Runs an application that is a value, as the simulator runs it too. [`Node::application`] hands it requests.
+    /// It has the duties of [`NodeBuilder::state_machine`] and [`NodeBuilder::hand_over`], which are refused beside it.
+    pub fn application(mut self, application: impl Service + Send + 'static) -> Self {
+        self.application = Some(Box::new(|options| service::start::<R>(options, application)));
+        self
+    }
+
+    /// Keeps its log in this directory, so that a restart brings the same member back. Default: in memory.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data = Some(path.into());
+        self
+    }
+
+    /// Shards of the cluster, 1 to 1,048,576; used at bootstrap only. Default: 10,000.
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.config.shards = shards;
+        self
+    }
+
+    /// What keeps a previous owner of a shard from having an effect; used at bootstrap only. Default: its lease.
+    pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.config.ownership = ownership;
+        self
+    }
+
+    /// Its share of the shards relative to the other nodes, 1 to 1,000,000. Default: 1.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.config.weight = weight;
+        self
+    }
+
+    /// The most shards that it may own, while the nodes together have room for all. Default: no limit.
+    pub fn capacity(mut self, capacity: Option<NonZeroU32>) -> Self {
+        self.config.capacity = capacity;
+        self
+    }
+
+    /// Its failure zone: voters are spread over zones. Default: empty, for none.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.config.zone = zone.into();
+        self
+    }
+
+    /// Whether it votes, learns or only watches. Default: it may vote.
+    pub fn participation(mut self, participation: Participation) -> Self {
+        self.config.participation = participation;
+        self
+    }
+
+    /// Intervals and limits; the lease is used at bootstrap only.
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.config.timing = timing;
+        self
+    }
+
+    /// Whether it admits, as leader, nodes that ask to join. Default: true.
+    pub fn auto_join(mut self, on: bool) -> Self {
+        self.config.auto_join = on;
+        self
+    }
+}
+
+/// The start.
+impl<R: Runtime> NodeBuilder<R> {
+    /// Starts the node. Call it inside the runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]: a setting cannot work, an address is taken, the data directory cannot be used. Nothing runs then.
+    pub fn start(mut self) -> Result<Node<R>, StartError> {
+        let (sockets, mut listeners) = self.bind()?;
+        let data = self.data.take().map(DataDir::open).transpose()?;
+        let mut config = self.config;
+        config.name = match self.name.or_else(|| data.as_ref()?.node_name().cloned()) {
+            Some(name) => name,
+            None => random_name().map_err(|source| StartError::Io { what: "a random name".into(), source })?,
+        };
+        let mut told = listeners.told;
+        for (setting, name) in [(&mut config.serf, GOSSIP), (&mut config.raft, RAFT), (&mut config.liveness, LIVENESS)]
+        {
+            *setting = told.remove(name).expect("it is bound");
+        }
+        let mut discovery = self.discovery;
+        discovery.service = self.services.first().map(|(name, ..)| told[name]);
+        discovery.management = Some(told[management::ENDPOINT]);
+        config.endpoints.extend(told);
+        tell(&config, data.as_ref());
+        let cluster_name = config.cluster.clone();
+        let (state_machine, hand_over) = (self.state_machine, self.hand_over);
+        let options = Options { data, discovery, state_machine, hand_over, ..Options::new(config, sockets) };
+        let (cluster, application) = match self.application {
+            Some(start) => start(options).map(|(cluster, requests)| (cluster, Some(requests)))?,
+            None => (start::<R>(options)?, None),
+        };
+
+        let requests = Requests::default();
+        let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), requests.clone());
+        let console = console.also_named(self.page_names);
+        let management = Management::<R>::new(cluster.clone(), cluster_name.clone());
+        let mut servers = Servers { listeners: &mut listeners.bound, console: &console, servers: Vec::new() };
+        for (name, routes, build) in self.services {
+            let layer = RouteLayer::<R>::counted(cluster.clone(), &name, routes, requests.clone());
+            servers.serve::<R, _>(&name, Protocol::Http2, layer.layer(build(&cluster)))?;
+        }
+        let managed = ClusterManagementServer::new(management.clone());
+        servers.serve::<R, _>(management::ENDPOINT, Protocol::Http2, managed)?;
+        let shown = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), cluster_name));
+        servers.serve::<R, _>(cluster_service::ENDPOINT, Protocol::Http2, shown)?;
+        servers.serve::<R, _>(PAGE, Protocol::Http1, console.clone())?;
+        servers.serve::<R, _>(METRICS, Protocol::Http1, console.clone())?;
+        let servers = servers.servers;
+        let addresses = listeners.addresses;
+        Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, addresses }) })
+    }
+
+    /// Binds every endpoint, in the order in which errors are best told.
+    fn bind(&self) -> Result<(Sockets, Listeners), StartError> {
+        let at = &self.addresses;
+        let own = [GOSSIP, RAFT, LIVENESS, management::ENDPOINT, cluster_service::ENDPOINT, PAGE, METRICS, MONITORING];
+        let is_service = |name: &str| self.services.iter().any(|(service, ..)| service == name);
+        at.check(|name| own.contains(&name) || is_service(name))?;
+        let failed = |source| StartError::Io { what: "the cluster's sockets".into(), source };
+        let sockets = Sockets::bind(at.bind(GOSSIP), at.bind(RAFT), at.bind(LIVENESS)).map_err(failed)?;
+        let mut listeners = Listeners::default();
+        for (name, address) in
+            [(GOSSIP, sockets.serf_address()), (RAFT, sockets.raft_address()), (LIVENESS, sockets.liveness_address())]
+        {
+            listeners.note(name, address.map_err(failed)?, at)?;
+        }
+        for (name, ..) in &self.services {
+            if own.contains(&name.as_str()) || listeners.bound.contains_key(name) {
+                let why = "has a service already: give each endpoint one, which may be several as `Services`";
+                return Err(StartError::Endpoint { name: name.clone(), why });
+            }
+            listeners.bind(name, at)?;
+        }
+        listeners.bind(PAGE, at)?;
+        if at.listen.contains_key(METRICS) {
+            listeners.bind(METRICS, at)?;
+        } else {
+            listeners.share(METRICS, PAGE, at)?;
+        }
+        listeners.share(MONITORING, METRICS, at)?;
+        listeners.bind(management::ENDPOINT, at)?;
+        listeners.bind(cluster_service::ENDPOINT, at)?;
+        Ok((sockets, listeners))
+    }
+}
+
+/// The servers that run, each on the listener of its endpoint.
+struct Servers<'a> {
+    listeners: &'a mut BTreeMap<String, TcpListener>,
+    console: &'a Console,
+    servers: Vec<Server>,
+}
+
+impl Servers<'_> {
+    /// Serves `name`, if it has a listener of its own.
+    fn serve<R: Runtime, S>(&mut self, name: &str, protocol: Protocol, service: S) -> Result<(), StartError>
+    where
+        S: GrpcService,
+        S::Future: Send + 'static,
+    {
+        let Some(listener) = self.listeners.remove(name) else { return Ok(()) };
+        let failed = |source| StartError::Io { what: format!("serving {name}"), source };
+        let server = serve::<R, _>(listener, protocol, service).map_err(failed)?;
+        self.console.watch(name, &server);
+        self.servers.push(server);
+        Ok(())
+    }
+}
+
+/// Says in the log what will be there after a restart.
+fn tell(config: &NodeConfig, data: Option<&DataDir>) {
+    let (node, serf) = (&config.name, config.serf);
+    match data {
+        None => {
+            tracing::info!(%node, %serf, "in-memory node: without a data directory a restart makes a new member")
+        }
+        Some(data) if data.has_log() => {
+            let path = data.path().display();
+            tracing::info!(%node, %serf, bootstrap = config.bootstrap, data = %path, "resuming the cluster in the data directory");
+        }
+        Some(data) => tracing::info!(%node, %serf, data = %data.path().display(), "a new data directory"),
+    }
+}

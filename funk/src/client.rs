@@ -1,0 +1,5 @@
+//! A client that is no member: it follows a cluster and calls the owner of each key directly.
+//!
+//! Say the runtime once: `funk::tokio::Client`, `funk::smol::Client`.
+
+pub use funk_rpc::client::{Channel, Client, Idempotent, NotFound, Options, Picture, Seed, Stats, Target};
