@@ -49,7 +49,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use funk_io::{Cluster, Runtime};
+use funk_io::{Cluster, Runtime, Stopped};
 use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState, PinStatus};
 use funk_proto::time::Timestamp;
@@ -64,6 +64,7 @@ use self::host::Hosts;
 use self::hub::Hub;
 pub use self::ready::NotReady;
 use self::stream::Sleep;
+use crate::families::{self, Family};
 use crate::metrics::Requests;
 use crate::net::BoxFuture;
 use crate::server::{ListenerCounts, Server};
@@ -153,13 +154,8 @@ impl Console {
                 Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             "/metrics" => {
-                let ready = self.ready(&status).is_ok();
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                content(
-                    StatusCode::OK,
-                    kind,
-                    exposition::write(&self.view, &status, &self.requests, &self.listeners(), ready),
-                )
+                content(StatusCode::OK, kind, families::text(&self.families(&status)))
             }
             _ => json_answer(&self.status_json(&status)),
         }
@@ -184,6 +180,19 @@ impl Console {
     pub async fn readiness(&self) -> Result<(), NotReady> {
         let status = self.view.status().await.map_err(|_| NotReady::Stopped)?;
         self.ready(&status)
+    }
+
+    /// What the node measures now, for a registry or an exporter of your own. It is what `/metrics` shows.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the node has stopped.
+    pub async fn metrics(&self) -> Result<Vec<Family>, Stopped> {
+        Ok(self.families(&self.view.status().await?))
+    }
+
+    fn families(&self, status: &Status) -> Vec<Family> {
+        let ready = self.ready(status).is_ok();
+        exposition::families(&self.view, status, &self.requests, &self.listeners(), ready)
     }
 
     fn ready(&self, status: &Status) -> Result<(), NotReady> {

@@ -15,6 +15,7 @@
 //! | [`management`] | the management service of a node |
 //! | [`cluster_service`] | the cluster for programs that are no node |
 //! | [`server`] | accepted connections |
+//! | [`families`] | what a node measures, as values |
 //! | `services` | several gRPC services behind one endpoint |
 //! | `stop` | the signals that end a program |
 //! | [`node`] | a whole node, built in a few lines |
@@ -25,6 +26,7 @@ mod attempt;
 pub mod client;
 pub mod cluster_service;
 pub mod console;
+pub mod families;
 mod hop_body;
 pub mod key;
 pub mod layer;

@@ -33,13 +33,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use funk_io::{Cluster, Runtime, StopReason, service};
+use funk_io::{Cluster, Runtime, StopReason, Stopped, service};
 use futures_lite::future;
 
 pub use self::builder::NodeBuilder;
 pub use self::ended::Ended;
 use self::listeners::{GOSSIP, PAGE};
 use crate::console::{Console, NotReady};
+use crate::families::Family;
 use crate::management::Management;
 use crate::net::within;
 use crate::server::Server;
@@ -129,6 +130,15 @@ impl<R: Runtime> Node<R> {
     /// [`NotReady`] says why not.
     pub async fn readiness(&self) -> Result<(), NotReady> {
         self.inner.console.readiness().await
+    }
+
+    /// What the node measures now, for a registry or an exporter of your own; [`families::text`](crate::families::text)
+    /// makes Prometheus' text of it. No other node is asked.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the node has stopped.
+    pub async fn metrics(&self) -> Result<Vec<Family>, Stopped> {
+        self.inner.console.metrics().await
     }
 
     /// Whether the node runs: false once it stopped, was removed, or lost its disk. A process whose node does not

@@ -6,7 +6,7 @@
 
 pub use funk_rpc::{
     Body, BoxFuture, ClusterService, GrpcService, ListenerCounts, Node, NodeBuilder, OneNode, Pool, Protocol,
-    RouteLayer, RouteService, Server, Way, cluster_service, management, pb, serve,
+    RouteLayer, RouteService, Server, cluster_service, management, pb, serve,
 };
 pub use http;
 pub use prost;

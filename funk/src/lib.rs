@@ -50,6 +50,8 @@ pub mod discovery;
 pub mod grpc;
 pub mod id;
 pub mod io;
+#[cfg(feature = "grpc")]
+pub mod metrics;
 pub mod service;
 #[cfg(feature = "smol")]
 pub mod smol;
@@ -70,8 +72,6 @@ pub use funk_proto::{
     RequestError, RouteNode, RouteTable, Timestamp, Timing,
 };
 #[cfg(feature = "grpc")]
-pub use funk_rpc::{
-    Console, Ended, Key, Management, ManagementError, NotReady, Requests, Routes, Services, Stop, shard_of,
-};
+pub use funk_rpc::{Console, Ended, Key, Management, ManagementError, NotReady, Routes, Services, Stop, shard_of};
 #[cfg(feature = "sim")]
 pub use funk_sim as sim;

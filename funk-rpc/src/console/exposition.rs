@@ -1,6 +1,5 @@
-//! The metrics of a node in Prometheus' text format. docs/metrics.md lists them.
+//! What a node measures. docs/metrics.md lists it.
 
-use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role};
 
+use crate::families::{Family, Kind, Sample, Value};
 use crate::metrics::{Requests, Way};
 use crate::server::ListenerCounts;
 
@@ -34,14 +34,14 @@ const MEMBERS: [GossipStatus; 4] =
     [GossipStatus::Alive, GossipStatus::Leaving, GossipStatus::Left, GossipStatus::Failed];
 
 /// All that the node measures.
-pub(super) fn write(
+pub(super) fn families(
     view: &Cluster,
     status: &Status,
     requests: &Requests,
     listeners: &[(String, ListenerCounts)],
     may_serve: bool,
-) -> String {
-    let mut page = Page { node: status.name.as_str(), text: String::with_capacity(32_768) };
+) -> Vec<Family> {
+    let mut page = Page { node: status.name.as_str(), families: Vec::new() };
     let now = view.now();
     let up = status.members.iter().filter(|member| member.boot.is_some()).count();
     page.gauge("cf_cluster_cluster_size", "Members that are up.", up);
@@ -63,53 +63,93 @@ pub(super) fn write(
     sockets(&mut page, &view.io_counters());
     self::listeners(&mut page, listeners);
     served(&mut page, requests);
-    page.text
+    page.families
 }
 
 struct Page<'a> {
     /// The value of the label `node`, which every series has.
     node: &'a str,
-    text: String,
+    families: Vec<Family>,
 }
 
+/// A label of a series.
+type Label<'a> = (&'static str, &'a str);
+
 impl Page<'_> {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    /// What follows is of this family.
+    fn head(&mut self, name: impl Into<String>, kind: Kind, help: &'static str) {
+        self.families.push(Family::new(name, kind, help));
     }
 
-    /// One series; `labels` begins with a comma unless it is empty.
-    fn line(&mut self, name: &str, labels: impl Display, value: impl Display) {
-        let _ = writeln!(self.text, "{name}{{node=\"{}\"{labels}}} {value}", self.node);
+    fn sample(&mut self, labels: &[Label<'_>], value: Value) {
+        let mut all = vec![("node", self.node.to_owned())];
+        all.extend(labels.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let family = self.families.last_mut().expect("a head comes first");
+        family.samples.push(Sample { labels: all, value });
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, "gauge", help);
-        self.line(name, "", value);
+    fn line(&mut self, labels: &[Label<'_>], value: impl Number) {
+        self.sample(labels, Value::Number(value.number()));
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, "counter", help);
-        self.line(name, "", value);
+    fn histogram(&mut self, labels: &[Label<'_>], reading: Reading) {
+        self.sample(labels, Value::Durations(reading));
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, reading: &Reading) {
-        for (bound, count) in &reading.buckets {
-            self.line(&format!("{name}_bucket"), format_args!("{labels},le=\"{}\"", bound.as_secs_f64()), count);
-        }
-        self.line(&format!("{name}_bucket"), format_args!("{labels},le=\"+Inf\""), reading.count);
-        self.line(&format!("{name}_sum"), labels, reading.sum.as_secs_f64());
-        self.line(&format!("{name}_count"), labels, reading.count);
+    fn gauge(&mut self, name: impl Into<String>, help: &'static str, value: impl Number) {
+        self.head(name, Kind::Gauge, help);
+        self.line(&[], value);
+    }
+
+    fn counter(&mut self, name: impl Into<String>, help: &'static str, value: u64) {
+        self.head(name, Kind::Counter, help);
+        self.line(&[], value);
+    }
+}
+
+/// A number as registries take it; above 2^53 it is rounded.
+trait Number {
+    fn number(self) -> f64;
+}
+
+impl Number for f64 {
+    fn number(self) -> f64 {
+        self
+    }
+}
+
+impl Number for u8 {
+    fn number(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Number for u32 {
+    fn number(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Number for u64 {
+    fn number(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Number for usize {
+    fn number(self) -> f64 {
+        self as f64
     }
 }
 
 fn state(page: &mut Page<'_>, status: &Status) {
-    page.head("funk_state", "gauge", "1 for the state that the node is in, 0 for the others.");
+    page.head("funk_state", Kind::Gauge, "1 for the state that the node is in, 0 for the others.");
     for state in STATES {
-        page.line("funk_state", format_args!(",state=\"{state}\""), u8::from(state == status.state));
+        page.line(&[("state", &state.to_string())], u8::from(state == status.state));
     }
-    page.head("funk_role", "gauge", "1 for the part that the node plays, 0 for the others.");
+    page.head("funk_role", Kind::Gauge, "1 for the part that the node plays, 0 for the others.");
     for role in ROLES {
-        page.line("funk_role", format_args!(",role=\"{role}\""), u8::from(role == status.role));
+        page.line(&[("role", &role.to_string())], u8::from(role == status.role));
     }
     page.gauge("funk_has_leader", "1 while the node knows the leader.", u8::from(status.leader.is_some()));
     let leads = status.leader.as_ref() == Some(&status.name);
@@ -121,10 +161,10 @@ fn state(page: &mut Page<'_>, status: &Status) {
 }
 
 fn members(page: &mut Page<'_>, status: &Status) {
-    page.head("funk_members", "gauge", "Members by their state in gossip, as this node sees them.");
+    page.head("funk_members", Kind::Gauge, "Members by their state in gossip, as this node sees them.");
     for state in MEMBERS {
         let count = status.members.iter().filter(|member| member.gossip == state).count();
-        page.line("funk_members", format_args!(",status=\"{}\"", state.as_str()), count);
+        page.line(&[("status", state.as_str())], count);
     }
     let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
     page.gauge("funk_voters", "Voters.", voters().count());
@@ -183,15 +223,15 @@ fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
         ("dropped_conflicts", "Gossip dropped: a live member's name at another address.", gossip.conflicts),
         ("dropped_unexpected", "Gossip dropped: nothing here waits for it.", gossip.unexpected),
     ] {
-        page.counter(&format!("funk_gossip_{name}_total"), help, value);
+        page.counter(format!("funk_gossip_{name}_total"), help, value);
     }
 }
 
 fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     page.gauge("funk_commands_queued", "Requests of the application that the driver did not take yet.", queued);
     let name = "funk_lease_margin_seconds";
-    page.head(name, "histogram", "What was left of the lease each time that it was renewed.");
-    page.histogram(name, "", &meters.lease_margin.read());
+    page.head(name, Kind::Histogram, "What was left of the lease each time that it was renewed.");
+    page.histogram(&[], meters.lease_margin.read());
     page.counter("funk_lease_lapses_total", "Leases that ended before they were renewed.", meters.lease_lapses.read());
     let name = "funk_driver_step_seconds";
     page.head(name, "histogram", "Steps of the driver's passes, by what was done. No heartbeat leaves meanwhile.");
@@ -206,15 +246,19 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     let name = "funk_failover_seconds";
     let help =
         "Parts of failovers as this node saw them: silence, no leader, failure decided, first shards taken over.";
-    page.head(name, "histogram", help);
+    page.head(name, Kind::Histogram, help);
     for (phase, histogram) in PHASES.iter().zip(&meters.failover) {
-        page.histogram(name, &format!(",phase=\"{phase}\""), &histogram.read());
+        page.histogram(&[("phase", phase)], histogram.read());
     }
     page.counter("funk_moves_started_total", "Shards that began to move.", meters.moves_started.read());
     page.counter("funk_shards_assigned_total", "Shards that got an owner.", meters.shards_assigned.read());
     let name = "funk_persist_seconds";
-    page.head(name, "histogram", "How long a batch of records took to become stable; none without a data directory.");
-    page.histogram(name, "", &meters.persist.read());
+    page.head(
+        name,
+        Kind::Histogram,
+        "How long a batch of records took to become stable; none without a data directory.",
+    );
+    page.histogram(&[], meters.persist.read());
     page.counter("funk_records_total", "Records given to the store.", meters.records.read());
     page.counter("funk_record_bytes_total", "Bytes of these records.", meters.record_bytes.read());
     page.counter("funk_snapshots_total", "Snapshots given to the store.", meters.snapshots.read());
@@ -239,32 +283,32 @@ fn sockets(page: &mut Page<'_>, io: &IoCounters) {
 
 fn listeners(page: &mut Page<'_>, listeners: &[(String, ListenerCounts)]) {
     type Read = fn(&ListenerCounts) -> u64;
-    let series: [(&str, &str, &str, Read); 4] = [
-        ("funk_http_connections", "gauge", "Open connections of a listener.", |it| {
+    let series: [(&str, Kind, &'static str, Read); 4] = [
+        ("funk_http_connections", Kind::Gauge, "Open connections of a listener.", |it| {
             u64::try_from(it.open).unwrap_or(u64::MAX)
         }),
-        ("funk_http_made_way_total", "counter", "Idle connections closed for others.", |it| it.made_way),
-        ("funk_http_refused_total", "counter", "Connections turned away.", |it| it.refused),
-        ("funk_http_full", "gauge", "1 while a listener turns clients away.", |it| u64::from(it.full)),
+        ("funk_http_made_way_total", Kind::Counter, "Idle connections closed for others.", |it| it.made_way),
+        ("funk_http_refused_total", Kind::Counter, "Connections turned away.", |it| it.refused),
+        ("funk_http_full", Kind::Gauge, "1 while a listener turns clients away.", |it| u64::from(it.full)),
     ];
     for (name, kind, help, read) in series {
         page.head(name, kind, help);
         for (listener, counts) in listeners {
-            page.line(name, format_args!(",listener=\"{listener}\""), read(counts));
+            page.line(&[("listener", listener)], read(counts));
         }
     }
 }
 
 fn served(page: &mut Page<'_>, requests: &Requests) {
     let name = "cf_cluster_requests";
-    page.head(name, "counter", "Requests that came in here, by the node that served them.");
+    page.head(name, Kind::Counter, "Requests that came in here, by the node that served them.");
     for (destination, method, count) in requests.served() {
-        page.line(name, format_args!(",destination=\"{destination}\",method=\"{method}\""), count);
+        page.line(&[("destination", &destination), ("method", &method)], count);
     }
     let name = "funk_request_duration_seconds";
-    page.head(name, "histogram", "Requests by their way, until their answer began.");
+    page.head(name, Kind::Histogram, "Requests by their way, until their answer began.");
     for way in Way::ALL {
-        page.histogram(name, &format!(",way=\"{}\"", way.as_str()), &requests.way(way));
+        page.histogram(&[("way", way.as_str())], requests.way(way));
     }
     page.counter("funk_requests_queued_total", "Requests that had to wait for an owner.", requests.waited());
     let (waiting, bytes) = requests.waiting();

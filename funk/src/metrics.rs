@@ -1,0 +1,18 @@
+//! What a node measures, as values: `Node::metrics` gives them, for whichever registry or exporter you have.
+//!
+//! ```
+//! use funk::metrics::{Family, Value};
+//!
+//! /// The numbers of one family, as `name{labels} value`.
+//! fn lines(family: &Family) -> Vec<String> {
+//!     let numbers = family.samples.iter().filter_map(|sample| match &sample.value {
+//!         Value::Number(value) => Some(format!("{}{:?} {value}", family.name, sample.labels)),
+//!         _ => None,
+//!     });
+//!     numbers.collect()
+//! }
+//! ```
+
+pub use funk_io::meters::Reading;
+pub use funk_rpc::families::{Family, Kind, Sample, Value, text};
+pub use funk_rpc::{Requests, Way};
