@@ -34,6 +34,7 @@
 //! |---|---|---|
 //! | `tokio` | `funk::tokio`; with `grpc`, also its names at the root | yes |
 //! | `smol` | `funk::smol` | |
+//! | `async-std` | `funk::async_std`; the runtime is discontinued | |
 //! | `grpc` | nodes with services, `funk::grpc`, `funk::client`, management, the status page, metrics | yes |
 //! | `sim` | `funk::sim`: your service on simulated networks, clocks and disks | |
 //! | `test-util` | `funk::conformance`: what a [`Runtime`] of your own must do | |
@@ -43,6 +44,8 @@
 //! Unix only.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "async-std")]
+pub mod async_std;
 #[cfg(feature = "grpc")]
 pub mod client;
 pub mod discovery;

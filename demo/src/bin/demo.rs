@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use funk::Runtime;
 use funk::supervisor::Reporter;
 use funk_cli::{Failure, complain, flush, stop_on_signals};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
@@ -61,5 +62,9 @@ fn serve(flags: &NodeFlags, reporter: Option<Reporter>) -> Result<(), Failure> {
             result
         }
         RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, &stop, reporter)),
+        RuntimeName::AsyncStd => {
+            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, &stop, reporter))
+                .map_err(failed)?
+        }
     }
 }

@@ -20,6 +20,8 @@ pub enum RuntimeName {
     Tokio,
     /// Smol.
     Smol,
+    /// async-std, which is discontinued.
+    AsyncStd,
 }
 
 /// How nodes carry Raft and cluster traffic.
@@ -325,7 +327,7 @@ mod tests {
             "--liveness-interval 0ms",
             "--liveness-retries 0",
             "--ack-timeout 0s",
-            "--runtime async-std",
+            "--runtime other",
             "--log-format xml",
             "--log-level loud",
             "--auto-join=maybe",

@@ -139,12 +139,13 @@ fn metrics_carry_the_names_and_the_label_of_the_contract() -> Tested {
 }
 
 #[test]
-fn a_smol_node_and_a_tokio_node_make_one_cluster() -> Tested {
+fn nodes_on_all_runtimes_make_one_cluster() -> Tested {
     let mut cluster = DemoCluster::empty("runtimes", &[])?;
     cluster.bootstrap()?;
-    cluster.set_extra(&["--runtime", "smol"]);
-    cluster.join()?;
-    cluster.join()?;
+    for runtime in ["smol", "async-std"] {
+        cluster.set_extra(&["--runtime", runtime]);
+        cluster.join()?;
+    }
     cluster.converged(GENEROUS)?;
     Ok(())
 }

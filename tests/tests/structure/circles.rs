@@ -7,13 +7,14 @@ use funk_tests::blackbox::workspace;
 use crate::imports::{Imports, Module, circles, of_crate, of_texts, shown};
 
 /// Every crate of the workspace that has more than a file.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "funk",
     "funk-proto",
     "funk-io",
     "funk-rpc",
     "funk-tokio",
     "funk-smol",
+    "funk-async-std",
     "funk-sim",
     "cli",
     "ctrlc",

@@ -93,7 +93,7 @@ fn the_core_depends_on_no_runtime_and_no_socket_crate() {
 
 #[test]
 fn adapters_are_short_and_speak_no_protocol() {
-    for adapter in ["funk-tokio", "funk-smol"] {
+    for adapter in ["funk-tokio", "funk-smol", "funk-async-std"] {
         let files = rust_files(&workspace().join(adapter).join("src"));
         let sources: Vec<_> = files.iter().map(|file| (file, read(file))).collect();
         let lines: usize = sources.iter().map(|(_, source)| source.lines().count()).sum();

@@ -1,0 +1,149 @@
+//! The conformance suite on async-std.
+
+use funk_async_std::AsyncStd;
+use funk_io::conformance;
+
+#[test]
+fn streams_echo() {
+    conformance::streams_echo::<AsyncStd>();
+}
+
+#[test]
+fn a_refused_dial_says_so() {
+    conformance::a_refused_dial_says_so::<AsyncStd>();
+}
+
+#[test]
+fn datagrams_arrive_whole() {
+    conformance::datagrams_arrive_whole::<AsyncStd>();
+}
+
+#[test]
+fn timers_keep_their_order() {
+    conformance::timers_keep_their_order::<AsyncStd>();
+}
+
+#[test]
+fn cancelling_loses_nothing() {
+    conformance::cancelling_loses_nothing::<AsyncStd>();
+}
+
+#[test]
+fn a_refused_start_names_its_reason() {
+    conformance::a_refused_start_names_its_reason::<AsyncStd>();
+}
+
+#[test]
+fn a_node_starts_serves_and_leaves() {
+    conformance::a_node_starts_serves_and_leaves::<AsyncStd>();
+}
+
+#[test]
+fn dropping_the_last_handle_stops_the_node() {
+    conformance::dropping_the_last_handle_stops_the_node::<AsyncStd>();
+}
+
+#[test]
+fn garbage_at_every_port_does_no_harm() {
+    conformance::garbage_at_every_port_does_no_harm::<AsyncStd>();
+}
+
+#[test]
+fn a_flood_of_streams_is_bounded() {
+    conformance::a_flood_of_streams_is_bounded::<AsyncStd>();
+}
+
+#[test]
+fn three_nodes_agree_and_outlive_one() {
+    conformance::three_nodes_agree_and_outlive_one::<AsyncStd>();
+}
+
+#[test]
+fn a_moving_shard_takes_its_state_along() {
+    conformance::a_moving_shard_takes_its_state_along::<AsyncStd>();
+}
+
+#[test]
+fn a_panic_closes_the_gate() {
+    conformance::a_panic_closes_the_gate::<AsyncStd>();
+}
+
+#[test]
+fn endpoints_are_followed() {
+    conformance::endpoints_are_followed::<AsyncStd>();
+}
+
+#[test]
+fn more_endpoints_than_tags_hold_are_seen() {
+    conformance::more_endpoints_than_tags_hold_are_seen::<AsyncStd>();
+}
+
+#[test]
+fn endpoints_of_a_foreign_agent_are_seen() {
+    conformance::endpoints_of_a_foreign_agent_are_seen::<AsyncStd>();
+}
+
+#[test]
+fn a_node_joins_through_what_its_sources_find() {
+    conformance::a_node_joins_through_what_its_sources_find::<AsyncStd>();
+}
+
+#[test]
+fn a_data_directory_is_locked_while_anybody_may_be_inside() {
+    conformance::a_data_directory_is_locked_while_anybody_may_be_inside::<AsyncStd>();
+}
+
+#[test]
+fn a_data_directory_outlives_its_process() {
+    conformance::a_data_directory_outlives_its_process::<AsyncStd>();
+}
+
+#[test]
+fn a_failed_write_stops_the_node() {
+    conformance::a_failed_write_stops_the_node::<AsyncStd>();
+}
+
+#[test]
+fn an_application_state_outlives_compaction() {
+    conformance::an_application_state_outlives_compaction::<AsyncStd>();
+}
+
+#[test]
+fn whoever_stops_says_goodbye() {
+    conformance::whoever_stops_says_goodbye::<AsyncStd>();
+}
+
+#[test]
+fn a_panic_elsewhere_says_goodbye() {
+    conformance::a_panic_elsewhere_says_goodbye::<AsyncStd>();
+}
+
+#[test]
+fn nobody_says_goodbye_while_a_guard_is_valid() {
+    conformance::nobody_says_goodbye_while_a_guard_is_valid::<AsyncStd>();
+}
+
+#[test]
+fn a_service_is_handed_snapshots_and_states() {
+    conformance::a_service_is_handed_snapshots_and_states::<AsyncStd>();
+}
+
+#[test]
+fn a_service_that_stands_still_stops_its_node() {
+    conformance::a_service_that_stands_still_stops_its_node::<AsyncStd>();
+}
+
+#[test]
+fn a_joiner_minds_its_clusters_lease() {
+    conformance::a_joiner_minds_its_clusters_lease::<AsyncStd>();
+}
+
+#[test]
+fn a_service_takes_no_other_part_beside_it() {
+    conformance::a_service_takes_no_other_part_beside_it::<AsyncStd>();
+}
+
+#[test]
+fn half_messages_are_bounded() {
+    conformance::half_messages_are_bounded::<AsyncStd>();
+}
