@@ -2,6 +2,8 @@
 //! idle second and each input cost, and what a commit costs all nodes together
 //! (with the simulator around them).
 
+#![allow(missing_docs, reason = "criterion's macros make public functions without any")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

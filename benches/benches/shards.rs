@@ -1,5 +1,7 @@
 //! The shard map at two sizes: assignment, look-up, bytes and changes.
 
+#![allow(missing_docs, reason = "criterion's macros make public functions without any")]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;

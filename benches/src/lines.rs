@@ -10,7 +10,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub fn serve<H>(path: &Path, accept: impl Fn() -> Option<H> + Send + 'static) -> Result<(), String>
+pub(crate) fn serve<H>(path: &Path, accept: impl Fn() -> Option<H> + Send + 'static) -> Result<(), String>
 where
     H: FnMut(&str) -> Option<String> + Send + 'static,
 {
@@ -39,7 +39,7 @@ fn answer(mut stream: &UnixStream, mut handler: impl FnMut(&str) -> Option<Strin
 
 /// Asks at one socket; connects when that is needed.
 #[derive(Debug)]
-pub struct Asker {
+pub(crate) struct Asker {
     path: PathBuf,
     patience: Option<Duration>,
     stream: Option<BufReader<UnixStream>>,
@@ -47,7 +47,7 @@ pub struct Asker {
 
 impl Asker {
     /// Asks at `path`. No answer within `patience` is an error; `None`: waits as long as it takes.
-    pub fn new(path: &Path, patience: Option<Duration>) -> Self {
+    pub(crate) fn new(path: &Path, patience: Option<Duration>) -> Self {
         Self { path: path.to_owned(), patience, stream: None }
     }
 
@@ -55,7 +55,7 @@ impl Asker {
     ///
     /// # Errors
     /// Nobody answers: the next question goes on a new connection, since an answer that comes late belongs to none.
-    pub fn ask(&mut self, question: &str) -> io::Result<String> {
+    pub(crate) fn ask(&mut self, question: &str) -> io::Result<String> {
         let answer = self.try_ask(question);
         if answer.is_err() {
             self.stream = None;

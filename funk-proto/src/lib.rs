@@ -6,6 +6,11 @@
 //! [`Seed`]. The same seed and the same inputs give the same outputs, byte for
 //! byte, so a whole cluster can live in one test.
 
+#![allow(
+    unreachable_pub,
+    reason = "the machines say `pub` for what their owner calls, whether or not their module is shown"
+)]
+
 // Shown: what a user of a `Node` handles. Hidden: the inside, which the driver, the simulator, the benches and the
 // fuzzers of this project reach into, and which may change with any version.
 pub mod config;

@@ -22,7 +22,7 @@ fn id(n: u64) -> RaftId {
 }
 
 /// A grant of an hour, in a cluster whose lease is not an hour.
-pub fn long_grant() -> Option<String> {
+pub(crate) fn long_grant() -> Option<String> {
     let (timing, hour) = (Timing::default(), Duration::from_secs(3600));
     let mut member = Liveness::new(id(2), BootId::new(2).expect("not zero"), timing);
     member.set_cluster_timing(timing.lease, timing.drift_ppm);
@@ -34,7 +34,7 @@ pub fn long_grant() -> Option<String> {
 }
 
 /// A datagram with a counter after which there is hardly any.
-pub fn spent_counter() -> Option<String> {
+pub(crate) fn spent_counter() -> Option<String> {
     let mut member = Liveness::new(id(2), BootId::new(2).expect("not zero"), Timing::default());
     let boot = BootId::new(1).expect("not zero");
     member.admit(id(1), boot, 1);
@@ -43,7 +43,7 @@ pub fn spent_counter() -> Option<String> {
 }
 
 /// A member acks a hash that is not the leader's.
-pub fn diverged_member() -> Option<String> {
+pub(crate) fn diverged_member() -> Option<String> {
     let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), Timing::default());
     leader.lead(NOW, Term(1));
     let boot = BootId::new(2).expect("not zero");
@@ -194,7 +194,7 @@ impl Stage {
 }
 
 /// A stranger introduces itself and sends every kind of frame that is a member's to send.
-pub fn forged_frames() -> Option<String> {
+pub(crate) fn forged_frames() -> Option<String> {
     let mut stage = Stage::new();
     let conn = stage.accept();
     stage.say(conn, FrameBody::Hello(hello(9, 9, 9)));
@@ -202,7 +202,7 @@ pub fn forged_frames() -> Option<String> {
 }
 
 /// The same, in the name of a member.
-pub fn claimed_name() -> Option<String> {
+pub(crate) fn claimed_name() -> Option<String> {
     let mut stage = Stage::new();
     if let Some(why) = stage.admit() {
         return Some(why);
@@ -214,7 +214,7 @@ pub fn claimed_name() -> Option<String> {
 
 /// The same, from another address at which the stranger answers in the member's name, while the member is where it is
 /// listed.
-pub fn claimed_place() -> Option<String> {
+pub(crate) fn claimed_place() -> Option<String> {
     let mut stage = Stage::new();
     if let Some(why) = stage.admit() {
         return Some(why);

@@ -10,10 +10,10 @@ use std::path::Path;
 use funk_tests::pages::{files, has_extension, read};
 
 /// A module by its path from the root of its crate, which is empty itself.
-pub type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// What each file imports, and the path by which.
-pub type Imports = BTreeMap<Module, BTreeMap<Module, String>>;
+pub(crate) type Imports = BTreeMap<Module, BTreeMap<Module, String>>;
 
 /// A path in a file.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Source {
 }
 
 /// The imports of all files below a crate's `src`, those of its programs left out.
-pub fn of_crate(source: &Path) -> Imports {
+pub(crate) fn of_crate(source: &Path) -> Imports {
     let mut found = Vec::new();
     files(source, &|path| has_extension(path, &["rs"]), &mut found);
     let relative = |path: &Path| path.strip_prefix(source).expect("it is below").with_extension("");
@@ -55,7 +55,7 @@ fn module(parts: &[String]) -> Module {
 }
 
 /// The imports of these modules.
-pub fn of_texts(texts: &[(Module, String)]) -> Imports {
+pub(crate) fn of_texts(texts: &[(Module, String)]) -> Imports {
     let mut sources: BTreeMap<Module, Source> = BTreeMap::new();
     for (module, text) in texts {
         sources.insert(module.clone(), read_source(module, &tokens(text)));
@@ -82,7 +82,7 @@ pub fn of_texts(texts: &[(Module, String)]) -> Imports {
 
 /// Groups of files that import each other, directly or through others. A file and those in its folder are
 /// one room: what they take from each other is no circle.
-pub fn circles(imports: &Imports) -> Vec<BTreeSet<Module>> {
+pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<Module>> {
     let apart = |from: &Module, to: &Module| !to.starts_with(from) && !from.starts_with(to);
     let next: BTreeMap<&Module, Vec<&Module>> =
         imports.iter().map(|(from, to)| (from, to.keys().filter(|to| apart(from, to)).collect())).collect();
@@ -109,7 +109,7 @@ pub fn circles(imports: &Imports) -> Vec<BTreeSet<Module>> {
 }
 
 /// A module as a path: `shards/plan`; the root is `lib`.
-pub fn shown(module: &Module) -> String {
+pub(crate) fn shown(module: &Module) -> String {
     if module.is_empty() { "lib".to_owned() } else { module.join("/") }
 }
 

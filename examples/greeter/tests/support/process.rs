@@ -13,23 +13,23 @@ const NETWORK: &str = "ip link set lo up && ip link add eth0 type veth peer name
     ip address add 10.77.0.1/24 dev eth0 && ip link set eth0 up";
 
 /// An example that is ended with the test, however that ends.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    pub fn start(program: &str, arguments: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn start(program: &str, arguments: &[&str]) -> Result<Self, Error> {
         Command::new(program).args(arguments).stderr(Stdio::piped()).spawn().map(Self)
     }
 
-    pub fn id(&self) -> Pid {
+    pub(crate) fn id(&self) -> Pid {
         Pid::from_child(&self.0)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.id(), signal).expect("it runs");
     }
 
     /// Waits for its end: the exit code, and what it said on standard error.
-    pub fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         let stderr = self.0.stderr.take().expect("it is a pipe");
         std::io::BufReader::new(stderr).read_to_string(&mut said).expect("it can be read");
@@ -47,7 +47,7 @@ impl Drop for Process {
 
 /// Whether this process has a network of its own. If not, the test runs once more in one,
 /// or is skipped where none can be made, which fails in continuous integration.
-pub fn has_a_network_of_its_own(test: &str) -> bool {
+pub(crate) fn has_a_network_of_its_own(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
