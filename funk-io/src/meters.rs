@@ -66,6 +66,7 @@ impl Histogram {
 
 /// What a [`Histogram`] had counted when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reading {
     /// Upper bounds, ascending, each with how many durations are not above it.
     pub buckets: Vec<(Duration, u64)>,
@@ -77,6 +78,7 @@ pub struct Reading {
 
 /// What the driver and the store of one node measure.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Meters {
     /// Time that was left of a lease when it was renewed.
     pub lease_margin: Histogram,

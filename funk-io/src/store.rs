@@ -23,6 +23,7 @@ use writer::Writer;
 
 /// A data directory, or a file in it, that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoreError {
     /// The file or directory at fault.
     pub path: PathBuf,

@@ -11,6 +11,7 @@ use crate::limits;
 
 /// Whether a node votes, learns or only watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Participation {
     /// May be made a voter. The default.
     #[default]
@@ -25,6 +26,7 @@ pub enum Participation {
 ///
 /// Cluster-wide and fixed at bootstrap; later values are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Ownership {
     /// Its lease: nobody takes the shard before the lease has run out, so at every
     /// instant at most one process serves it. The default.

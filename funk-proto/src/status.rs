@@ -37,6 +37,7 @@ impl fmt::Display for NodeState {
 
 /// The part that this node plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// Not known yet.
     Unknown,
@@ -58,6 +59,7 @@ impl fmt::Display for Role {
 
 /// A member's status in gossip (Serf's words).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GossipStatus {
     /// Not seen in gossip.
     None,
@@ -86,6 +88,7 @@ impl GossipStatus {
 
 /// A member's status in Raft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RaftStatus {
     /// Not in the configuration.
     None,
@@ -108,6 +111,7 @@ impl RaftStatus {
 
 /// One member as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberStatus {
     /// Its name. That of one whom only gossip knows may be none that a node
     /// of this cluster could have: Serf names its agents after their hosts.
@@ -134,6 +138,7 @@ pub struct MemberStatus {
 
 /// Counters since the start, exported by the adapters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Elections that this node started.
     pub elections: u64,
@@ -167,6 +172,7 @@ pub struct Counters {
 
 /// What gossip did since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GossipCounters {
     /// Datagrams received.
     pub datagrams_received: u64,
@@ -226,6 +232,7 @@ impl GossipCounters {
 
 /// Shards that are pinned to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PinStatus {
     /// Which.
     pub shards: std::ops::Range<u32>,
@@ -238,6 +245,7 @@ pub struct PinStatus {
 
 /// What a node is doing, at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// This node's name.
     pub name: NodeName,

@@ -63,6 +63,7 @@ use crate::pool::Pool;
 
 /// What a client is started with.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// The cluster's name: nodes of others that gossip shows are passed over.
     pub cluster: String,
@@ -88,6 +89,7 @@ impl Options {
 
 /// No node serves the endpoint yet. Nothing was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotFound {
     /// The endpoint.
     pub endpoint: String,

@@ -13,6 +13,7 @@ use crate::queue::Queue;
 
 /// Which way a request went that came in here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Way {
     /// Served here, for a client.
     Direct,

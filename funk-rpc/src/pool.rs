@@ -47,6 +47,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Why a request got no answer.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SendError {
     /// There is no connection, and none could be made.
     NoConnection(String),

@@ -64,6 +64,7 @@ const PREFACE_BYTES: usize = 24 + 9;
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Protocol {
     /// HTTP/1.1, for pages and metrics.
     Http1,

@@ -9,6 +9,7 @@ const SRV_SCHEME: &str = "dns+srv://";
 
 /// Where to join.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum JoinAddress {
     /// An address.
     Address(SocketAddr),

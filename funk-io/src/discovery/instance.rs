@@ -9,6 +9,7 @@ pub const SERVICE_TYPE: &str = "_clusterfunk._udp.local.";
 
 /// What is at the registered address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Kind {
     /// Gossip: where to join.
     Serf,
@@ -43,6 +44,7 @@ impl FromStr for Kind {
 
 /// One registration of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Instance {
     /// The cluster's name.
     pub cluster: String,

@@ -86,6 +86,7 @@ impl Drop for ShardGuard {
 
 /// This node may not serve a shard now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotOwner {
     /// The shard.
     pub shard: ShardId,

@@ -48,6 +48,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Put into a request's extensions: what it is about, where the channel's routes do not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// A shard.
     Shard(ShardId),

@@ -9,6 +9,7 @@ use funk_proto::wire::gossip::GossipMember;
 
 /// A node that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Node {
     /// Its name.
     pub name: String,

@@ -24,6 +24,7 @@ const LOOKS_MAX: usize = 64;
 
 /// Where a first node may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Seed {
     /// A gossip address (`ep.serf`), a name with such addresses, or service records.
     Gossip(JoinAddress),

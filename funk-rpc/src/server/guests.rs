@@ -14,6 +14,7 @@ const FULL_FOR: Duration = Duration::from_secs(5);
 
 /// What a listener has taken in, turned away and shown out so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListenerCounts {
     /// Connections that are open.
     pub open: usize,
