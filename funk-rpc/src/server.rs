@@ -75,6 +75,9 @@ pub enum Protocol {
 #[derive(Default)]
 struct Shared {
     stopping: AtomicBool,
+    /// The listener is closed.
+    closed: AtomicBool,
+    /// Wakes when one of these two is set.
     stop: Event,
     guests: Arc<Guests>,
     unready: Arc<Unready>,
@@ -83,13 +86,22 @@ struct Shared {
 
 impl Shared {
     async fn stopped(&self) {
+        self.until(&self.stopping).await;
+    }
+
+    async fn until(&self, flag: &AtomicBool) {
         loop {
             let listener = self.stop.listen();
-            if self.stopping.load(Ordering::Acquire) {
+            if flag.load(Ordering::Acquire) {
                 return;
             }
             listener.await;
         }
+    }
+
+    fn set(&self, flag: &AtomicBool) {
+        flag.store(true, Ordering::Release);
+        self.stop.notify(usize::MAX);
     }
 }
 
@@ -115,13 +127,13 @@ impl Server {
     /// Accepts no more, lets open requests end for up to a second, and closes.
     pub async fn shutdown(&self) {
         self.stop();
+        self.shared.until(&self.shared.closed).await;
         self.shared.guests.all_left().await;
     }
 
     /// The same without waiting for it.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.stop.notify(usize::MAX);
+        self.shared.set(&self.shared.stopping);
     }
 
     /// What became of the connections to it so far.
@@ -147,6 +159,8 @@ where
     let server = Server { address, shared: Arc::clone(&shared) };
     N::spawn(async move {
         future::or(accept::<N, S>(&listener, protocol, service, &shared), shared.stopped()).await;
+        drop(listener);
+        shared.set(&shared.closed);
     });
     Ok(server)
 }
