@@ -234,14 +234,14 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     page.histogram(&[], meters.lease_margin.read());
     page.counter("funk_lease_lapses_total", "Leases that ended before they were renewed.", meters.lease_lapses.read());
     let name = "funk_driver_step_seconds";
-    page.head(name, "histogram", "Steps of the driver's passes, by what was done. No heartbeat leaves meanwhile.");
+    page.head(name, Kind::Histogram, "Steps of the driver's passes, by what was done. No heartbeat leaves meanwhile.");
     for (step, steps) in STEPS.iter().zip(&meters.steps) {
-        page.histogram(name, &format!(",step=\"{step}\""), &steps.durations.read());
+        page.histogram(&[("step", step)], steps.durations.read());
     }
     let name = "funk_driver_longest_step_seconds";
-    page.head(name, "gauge", "The longest step of each kind since the start.");
+    page.head(name, Kind::Gauge, "The longest step of each kind since the start.");
     for (step, steps) in STEPS.iter().zip(&meters.steps) {
-        page.line(name, format_args!(",step=\"{step}\""), steps.longest().as_secs_f64());
+        page.line(&[("step", step)], steps.longest().as_secs_f64());
     }
     let name = "funk_failover_seconds";
     let help =
