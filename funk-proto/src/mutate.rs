@@ -129,6 +129,8 @@ mutants! {
     DivergenceUnnoticed,
     /// A member that is declared dead again and again is let in again at once.
     FlappingNotPaused,
+    /// Whoever was let in is made a voter at once.
+    VoterAtOnce,
     /// A frame counts whoever sends it.
     AnySenderBelieved,
     /// Whoever claims to be a peer is believed, though it was not reached where the peer is.

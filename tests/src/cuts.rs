@@ -150,6 +150,24 @@ pub fn entries_while_datagrams_are_lost(seed: u64, which: Cut) -> Result<u64, Vi
     Ok(after.unwrap_or(before) - before)
 }
 
+/// A node has been alone for a while; two others come and end a second later. Says what is wrong with what is left.
+///
+/// # Errors
+/// A property that is broken.
+pub fn newcomers_end(seed: u64) -> Result<Option<&'static str>, Violation> {
+    let mut world = cluster(seed, 1)?;
+    world.run(Duration::from_secs(12))?;
+    let newcomers = [world.start(SHARDS), world.start(SHARDS)];
+    if world.run_until(Duration::from_secs(5), World::converged)?.is_none() {
+        return Ok(Some("newcomers are not let in"));
+    }
+    world.run(Duration::from_secs(1))?;
+    newcomers.into_iter().for_each(|at| world.power_off(at));
+    world.run(Duration::from_secs(3))?;
+    let serves = world.status(0).role == Role::Leader && world.status(0).shards_owned == SHARDS;
+    Ok((!serves).then_some("newcomers that ended took the majority along"))
+}
+
 /// Which shards a host has, one after the other.
 pub fn shards_of(world: &World, at: usize) -> Vec<bool> {
     (0..SHARDS).map(|shard| world.hosts()[at].shows_here(ShardId(shard))).collect()

@@ -23,6 +23,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause. A link that was mended is used again after this time at the latest.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
+/// A member that was let in becomes a voter when it has stayed for this long: newcomers that end at once must not take
+/// the majority of those who stay along.
+const VOTER_STAY: Duration = Duration::from_secs(2);
+/// A leader whose process is younger makes newcomers voters at once: the cluster begins, and nobody has stayed for longer.
+const YOUNG: Duration = Duration::from_secs(10);
+
 /// What is known of why a member does not stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -95,6 +101,13 @@ impl Conduct {
     pub(super) fn waits_until(&self, now: Timestamp, name: &NodeName) -> Option<Timestamp> {
         let until = self.0.get(name)?.not_before;
         (now < until && !planted(Mutant::FlappingNotPaused)).then_some(until)
+    }
+
+    /// When this process has stayed for long enough to vote; `None`: it has.
+    pub(super) fn may_vote_at(&self, now: Timestamp, name: &NodeName, boot: BootId) -> Option<Timestamp> {
+        let stays = self.0.get(name).filter(|stays| stays.boot == boot && !planted(Mutant::VoterAtOnce))?;
+        let at = stays.let_in + VOTER_STAY;
+        (now < at && now >= Timestamp::ZERO + YOUNG).then_some(at)
     }
 
     /// What is to be said of a joiner that waits, once for each series of short stays.

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::conduct::Conduct;
 use super::goals::Operations;
 use super::voters::{self, Candidate};
 use super::{Facts, Leader, LeaderOutput};
 use crate::id::RaftId;
 use crate::mutate::{Mutant, planted};
 use crate::state::Member;
+use crate::time::{Timestamp, earliest};
 
 /// A learner this close to the end of the log, in entries, may be made a voter.
 const CAUGHT_UP: u64 = 256;
@@ -24,7 +26,11 @@ impl Leader {
         }
         let Some(leading) = self.leading.as_mut().filter(|_| !facts.quorum.change_pending) else { return };
         let present = &facts.quorum.voters;
-        let mut voters = voters::choose(&candidates(facts, &self.operations), present, facts.me.id);
+        let (candidates, settled_at) = candidates(facts, &self.operations, &self.conduct);
+        if let Some(at) = settled_at {
+            leading.look_again(at);
+        }
+        let mut voters = voters::choose(&candidates, present, facts.me.id);
         // This leader goes only after another leads.
         if !planted(Mutant::RemovedLeaderLeads) {
             voters.insert(facts.me.id);
@@ -83,7 +89,16 @@ impl Leader {
     }
 }
 
-fn candidates(facts: &Facts<'_>, operations: &Operations) -> Vec<Candidate> {
+/// Who may vote; and when another one will have stayed for long enough.
+fn candidates(facts: &Facts<'_>, operations: &Operations, conduct: &Conduct) -> (Vec<Candidate>, Option<Timestamp>) {
+    let mut settled_at = None;
+    let mut is_settled = |member: &&Member| {
+        let waits = member.boot.and_then(|boot| conduct.may_vote_at(facts.now, &member.name, boot));
+        let waits = waits.filter(|_| !facts.quorum.has_vote(member.id));
+        settled_at = earliest(settled_at, waits);
+        waits.is_none()
+    };
+    let members: Vec<&Member> = facts.state.members.iter().filter(&mut is_settled).collect();
     let candidate = |member: &Member| {
         let alive = member.boot.is_some() && !facts.leases.is_silent(member.id);
         let removed = operations.removes(member.id);
@@ -97,7 +112,7 @@ fn candidates(facts: &Facts<'_>, operations: &Operations) -> Vec<Candidate> {
             dead: !removed && (!alive || willing && !caught_up || member.leaving && member.durable),
         }
     };
-    facts.state.members.iter().map(candidate).collect()
+    (members.into_iter().map(candidate).collect(), settled_at)
 }
 
 fn has_caught_up(facts: &Facts<'_>, id: RaftId) -> bool {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use funk_proto::status::Role;
 
 use crate::cuts::{
-    Cut, boot_after_evidence, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, shards_of, watch,
-    with_role,
+    Cut, boot_after_evidence, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, newcomers_end,
+    shards_of, watch, with_role,
 };
 
 /// Nothing reaches the leader: the others' shards must not pause.
@@ -66,6 +66,14 @@ pub(super) fn one_way_datagrams() -> Option<String> {
     [Cut::In, Cut::Out].into_iter().find_map(|which| match entries_while_datagrams_are_lost(1, which) {
         Ok(entries) if entries <= 150 => None,
         Ok(entries) => Some(format!("a member that does not stay costs {entries} entries in 20 s")),
+        Err(violation) => Some(violation.property.to_owned()),
+    })
+}
+
+/// Who was let in a moment ago must not take the majority of those who stayed.
+pub(super) fn newcomers() -> Option<String> {
+    (1..=2).find_map(|seed| match newcomers_end(seed) {
+        Ok(wrong) => wrong.map(str::to_owned),
         Err(violation) => Some(violation.property.to_owned()),
     })
 }

@@ -34,6 +34,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("nothing reaches the leader", cuts::deaf_leader),
     ("one voter misses the leader", cuts::one_misses_the_leader),
     ("datagrams get through one way only", cuts::one_way_datagrams),
+    ("newcomers end at once", cuts::newcomers),
     ("a process that was found dead starts again", cuts::another_boot),
     ("a machine stands still with its clock", cuts::stopped_clock),
     ("a grant says an hour", strangers::long_grant),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use funk_proto::status::Role;
 use funk_sim::World;
 use funk_tests::cuts::{
-    Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, shards_of, watch,
-    with_role,
+    Cut, Pauses, SHARDS, STEP, clock_stands_still, cluster, cut, entries_while_datagrams_are_lost, newcomers_end,
+    shards_of, watch, with_role,
 };
 
 /// Cuts a node of this role off for a second and mends it, with several seeds: the longest pauses.
@@ -59,5 +59,12 @@ fn a_member_that_datagrams_do_not_reach_or_leave_is_let_in_less_and_less_often()
             let entries = entries_while_datagrams_are_lost(seed, which).expect("no property is broken");
             assert!(entries <= 150, "{which:?}, seed {seed}: {entries} entries in 20 s");
         }
+    }
+}
+
+#[test]
+fn newcomers_that_end_at_once_leave_the_one_that_stayed_its_majority() {
+    for seed in 1..=3 {
+        assert_eq!(newcomers_end(seed), Ok(None), "seed {seed}");
     }
 }

@@ -89,3 +89,59 @@ fn a_member_that_stayed_for_a_while_does_not_wait() {
     }
     assert_eq!(flap(&mut stage, 4, |_| record(3)), (vec![0, 0, 0, 500], vec![Cause::DoesNotHear]));
 }
+
+/// The voters that are wanted now.
+fn voters(stage: &mut Stage) -> Vec<u64> {
+    stage.leader.wake();
+    let round = stage.round();
+    let wanted = round.into_iter().find_map(|output| match output {
+        LeaderOutput::ChangeVoters { voters, .. } => Some(voters),
+        _ => None,
+    });
+    wanted.unwrap_or_else(|| stage.quorum.voters.clone()).into_iter().map(crate::id::RaftId::get).collect()
+}
+
+/// A leader that has been alone for this long, and two newcomers that have caught up.
+fn two_newcomers(alone: Duration) -> Stage {
+    let mut stage = Stage::of(1);
+    let until = stage.now + alone;
+    while stage.now < until {
+        stage.answer();
+    }
+    for n in [2, 3] {
+        admit(&mut stage, &record(n));
+        stage.quorum.matched.insert(id(n), stage.quorum.last_index);
+    }
+    stage
+}
+
+#[test]
+fn newcomers_take_no_majority_before_they_have_stayed_for_a_while() {
+    let mut stage = two_newcomers(Duration::from_secs(10));
+    assert_eq!(voters(&mut stage), [1]);
+    let came = stage.now;
+    while stage.now < came + Duration::from_secs(2) {
+        stage.answer();
+    }
+    assert_eq!(voters(&mut stage), [1, 2, 3], "both at once: of two voters none may be lost");
+}
+
+#[test]
+fn a_newcomer_that_starts_again_has_to_stay_anew() {
+    let mut stage = two_newcomers(Duration::from_secs(10));
+    let came = stage.now;
+    while stage.now < came + Duration::from_secs(1) {
+        stage.answer();
+    }
+    lose(&mut stage, record(3).boot, false);
+    admit(&mut stage, &MemberRecord { boot: 999, ..record(3) });
+    while stage.now < came + Duration::from_secs(2) {
+        stage.answer();
+    }
+    assert_eq!(voters(&mut stage), [1], "one newcomer alone makes no majority, and takes one");
+}
+
+#[test]
+fn a_cluster_that_begins_has_its_voters_at_once() {
+    assert_eq!(voters(&mut two_newcomers(Duration::from_secs(1))), [1, 2, 3]);
+}
