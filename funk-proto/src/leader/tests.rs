@@ -74,12 +74,13 @@ fn a_majority_of_refused_voters_convinces_after_one_missed_heartbeat() {
 #[test]
 fn the_next_boot_of_a_durable_node_ends_the_last_one_if_that_does_not_answer() {
     let mut stage = Stage::of(3);
-    let next = MemberRecord { boot: 999, ..record(2) };
+    let next = MemberRecord { boot: 999, raft: "127.0.0.1:5555".into(), ..record(2) };
     stage.join(&next);
     stage.evidence.endings.insert(node(2), Proof::Lock);
     stage.introduce(&record(2));
-    assert_eq!(stage.proposed(), [], "it answered a moment ago, and its stream stands");
     stage.introduce(&next);
+    assert_eq!(stage.proposed(), [], "it answered a moment ago, and its stream stands");
+    stage.now = stage.now + stage.config.timing.liveness_interval * 3;
     assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::NodeConfig;
 use crate::event::Outcome;
@@ -48,6 +49,7 @@ pub(super) struct Stage {
     peers: Peers,
     gossip: Gossip,
     requests: u64,
+    dials: u64,
     outputs: Vec<LeaderOutput>,
 }
 
@@ -97,6 +99,7 @@ impl Stage {
             oldest_write: None,
             refuse_proposals: false,
             requests: 0,
+            dials: 0,
             outputs: Vec::new(),
             config,
             state,
@@ -161,10 +164,16 @@ impl Stage {
         self.facts().lease_end(node(n))
     }
 
-    /// This node is dialled, and says hello.
+    /// This node is dialled, and says hello, unless it is reached already.
     pub(super) fn introduce(&mut self, record: &MemberRecord) {
-        let raft = record.raft.parse().unwrap();
-        self.peers.call(self.now, Incarnation { id: id(record.id), boot: BootId::new(record.boot).unwrap() }, raft);
+        let who = Incarnation { id: id(record.id), boot: BootId::new(record.boot).unwrap() };
+        if self.peers.is_connected_to(who) {
+            return self.leader.wake();
+        }
+        // Dials of one peer keep a pause.
+        self.dials += 1;
+        let now = self.now + Duration::from_secs(self.dials);
+        self.peers.call(now, who, record.raft.parse().unwrap());
         let hello = Hello {
             cluster_name: self.config.cluster.to_string(),
             id: record.id,
@@ -182,7 +191,7 @@ impl Stage {
             _ => None,
         });
         let conn = dialled.last().expect("it is dialled");
-        self.peers.handle_frame(self.now, conn, &Frame::bytes(FrameBody::Hello(hello))).expect("a proper hello");
+        self.peers.handle_frame(now, conn, &Frame::bytes(FrameBody::Hello(hello))).expect("a proper hello");
         self.leader.wake();
     }
 
