@@ -36,6 +36,7 @@
 //! | `smol` | `funk::smol` | |
 //! | `async-std` | `funk::async_std`; the runtime is discontinued | |
 //! | `grpc` | nodes with services, `funk::grpc`, `funk::client`, management, the status page, metrics | yes |
+//! | `prometheus-client` | `funk::metrics::Measured`, for a registry of that crate | |
 //! | `sim` | `funk::sim`: your service on simulated networks, clocks and disks | |
 //! | `test-util` | `funk::conformance`: what a [`Runtime`] of your own must do | |
 //!

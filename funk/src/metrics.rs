@@ -13,6 +13,11 @@
 //! }
 //! ```
 
+#[cfg(feature = "prometheus-client")]
+mod prometheus;
+
+#[cfg(feature = "prometheus-client")]
+pub use self::prometheus::Measured;
 pub use funk_io::meters::Reading;
 pub use funk_rpc::families::{Family, Kind, Sample, Value, text};
 pub use funk_rpc::{Requests, Way};
