@@ -34,6 +34,8 @@ pub struct Facts {
     pub commit: LogIndex,
     /// The last entry that it applied.
     pub applied: LogIndex,
+    /// The snapshot with which its log begins is not stable yet.
+    pub is_beginning: bool,
     /// The last entry of its log.
     pub last_index: LogIndex,
     /// Term of the last entry of its log.
@@ -60,6 +62,7 @@ impl Facts {
             leader: look.leader(),
             commit: look.commit(),
             applied: look.applied(),
+            is_beginning: look.is_beginning(),
             last_index,
             last_term: look.term_at(last_index).unwrap_or_default(),
             lease_until: look.lease_until(),

@@ -9,6 +9,7 @@ use raft::StateRole;
 use raft::eraftpb::{Message, MessageType};
 use siphasher::sip::SipHasher13;
 
+use super::ready::Outstanding;
 use super::{Consensus, convert};
 use crate::id::RaftId;
 use crate::mutate::{Mutant, planted};
@@ -204,10 +205,17 @@ impl Consensus {
     /// Raft panics if it campaigns over a snapshot that is not applied, or wins
     /// over a log that is not stable.
     pub(super) fn may_campaign(&self) -> bool {
-        let raft = &self.raw.raft;
-        let restoring = raft.raft_log.unstable_snapshot().is_some()
-            || self.outstanding.iter().any(|write| write.snapshot.is_some());
-        raft.promotable() && !restoring && (!self.is_alone() || self.is_settled())
+        self.raw.raft.promotable() && !self.is_restoring() && (!self.is_alone() || self.is_settled())
+    }
+
+    fn is_restoring(&self) -> bool {
+        let unstable = self.raw.raft.raft_log.unstable_snapshot().is_some();
+        unstable || self.outstanding.iter().any(|write| write.snapshot.is_some())
+    }
+
+    /// Whether the snapshot with which its log begins is not stable yet.
+    pub fn is_beginning(&self) -> bool {
+        self.is_restoring() || self.outstanding.iter().any(Outstanding::is_bootstrap)
     }
 
     /// Whether all that Raft knows is stable.

@@ -24,6 +24,13 @@ pub(super) struct Outstanding {
     messages: Vec<Departure>,
 }
 
+impl Outstanding {
+    /// The snapshot with which a log begins: Raft has no number for it.
+    pub(super) fn is_bootstrap(&self) -> bool {
+        self.number == 0
+    }
+}
+
 /// A message that may wait.
 enum Departure {
     Raft(Message),

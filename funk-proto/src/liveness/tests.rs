@@ -267,7 +267,7 @@ fn a_member_that_applied_other_entries_gets_no_lease_and_is_told() {
         panic!("{said:?}")
     };
     assert!(leader.differs(id(2)) && !leader.differs(id(3)));
-    let beats = beat(&mut leader, at(1100));
+    let beats = beat(&mut leader, at(1020));
     assert!(beats.iter().any(|(to, _, word)| *to == id(2) && matches!(word, Word::Beat { grant: None, .. })));
 }
 

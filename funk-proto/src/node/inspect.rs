@@ -57,6 +57,11 @@ impl<'a> Inspect<'a> {
         self.0.consensus.applied()
     }
 
+    /// Whether the snapshot with which its log begins is not stable yet.
+    pub fn is_beginning(&self) -> bool {
+        self.0.consensus.is_beginning()
+    }
+
     /// The last entry of its log.
     pub fn last_index(&self) -> LogIndex {
         self.0.consensus.last_index()

@@ -51,9 +51,10 @@ impl Checker for Identity {
     }
 
     fn on_stop(&mut self, scene: Scene<'_>, at: usize) -> Verdict {
-        // What is stable is known when the process ends; what it applied had to be.
+        // What is stable is known when the process ends; what it applied had to be, but for a log that it just began
+        // with a snapshot, whether another's or, in a recovery, its own.
         let Some(facts) = scene.hosts[at].facts() else { return Ok(()) };
-        if !scene.hosts[at].disk.stable().is_empty() {
+        if !facts.is_beginning && !scene.hosts[at].disk.stable().is_empty() {
             self.known.insert(facts.id, facts.applied);
         }
         Ok(())
