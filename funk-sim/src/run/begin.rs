@@ -65,14 +65,7 @@ impl Runner<'_> {
                 }
                 self.hits[index].hosts = hosts.to_vec();
             }
-            Kind::SlowDisk => {
-                let flush = Duration::from_millis(fault.amount);
-                for &host in hosts {
-                    let conditions = &mut self.world.host_mut(host).disk.conditions;
-                    (conditions.flush_min, conditions.flush_max) = (flush / 2, flush);
-                }
-                self.hits[index].hosts = hosts.to_vec();
-            }
+            Kind::SlowDisk => self.slow_disks(index, fault, hosts),
             Kind::Gray => self.gray(index, hosts, true),
             Kind::Deaf => self.listen(index, hosts, false),
             Kind::Shut => {
@@ -101,6 +94,15 @@ impl Runner<'_> {
                 self.begin_operation(index, fault, hosts);
             }
         }
+    }
+
+    fn slow_disks(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
+        let flush = Duration::from_millis(fault.amount);
+        for &host in hosts {
+            let conditions = &mut self.world.host_mut(host).disk.conditions;
+            (conditions.flush_min, conditions.flush_max) = (flush / 2, flush);
+        }
+        self.hits[index].hosts = hosts.to_vec();
     }
 
     pub(super) fn end(&mut self, index: usize) {
