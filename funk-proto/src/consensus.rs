@@ -293,6 +293,7 @@ impl Consensus {
             return Err(ProposeRefused::Invalid("leadership goes to another voter only"));
         }
         self.raw.transfer_leader(to.get());
+        self.election.hand_over();
         self.after_step();
         Ok(())
     }
@@ -412,6 +413,7 @@ impl Consensus {
             }
         } else if self.own_start.is_none_or(|(started, _)| started != term) {
             self.own_start = Some((term, self.raw.raft.raft_log.last_index()));
+            self.election.handle_lead();
         }
         if self.raw.raft.leader_id != 0 {
             self.election.leader_found();

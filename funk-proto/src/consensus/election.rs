@@ -1,7 +1,7 @@
 //! Who campaigns, and when. The liveness machine says that the leader is
 //! gone; Raft's own timeout is the fallback.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 use std::time::Duration;
 
@@ -37,6 +37,13 @@ const CANDIDATE_PATIENCE: Duration = Duration::from_millis(75);
 /// A leader that leads no more leaves the others this long to elect one.
 const FORMER_PATIENCE: Duration = CANDIDATE_PATIENCE;
 
+/// A node that lost leadership this often within [`UNSTEADY`] leaves it to others: its machine or its links are not up
+/// to it, and each loss is a failover for everybody.
+const LOSSES: usize = 2;
+const UNSTEADY: Duration = Duration::from_secs(30);
+/// How long it lets the others try first: several campaigns. If none of them can win, it leads again.
+const STAND_BACK: Duration = Duration::from_millis(300);
+
 pub(super) struct Election {
     seed: Seed,
     rng: Rng,
@@ -46,11 +53,23 @@ pub(super) struct Election {
     campaigned: Timestamp,
     /// This node let another go first since the leader was forgotten.
     made_way: bool,
+    /// When this node lost leadership, the latest last.
+    losses: VecDeque<Timestamp>,
+    /// It gave leadership away: that is no loss.
+    handed_over: bool,
 }
 
 impl Election {
     pub(super) fn new(seed: Seed, rng: Rng) -> Self {
-        Self { seed, rng, campaign_at: None, campaigned: Timestamp::ZERO, made_way: false }
+        Self {
+            seed,
+            rng,
+            campaign_at: None,
+            campaigned: Timestamp::ZERO,
+            made_way: false,
+            losses: VecDeque::new(),
+            handed_over: false,
+        }
     }
 
     pub(super) fn campaign_at(&self) -> Option<Timestamp> {
@@ -65,7 +84,29 @@ impl Election {
     /// This node led until now, and there is no other leader yet. Nobody's silence would tell it that nobody
     /// came: a late word of a higher term may have come from a candidate that cannot win.
     pub(super) fn leave_to_others(&mut self, now: Timestamp) {
-        self.campaign_at = Some(now + FORMER_PATIENCE);
+        if !std::mem::take(&mut self.handed_over) {
+            self.losses.push_back(now);
+            if self.losses.len() > LOSSES {
+                self.losses.pop_front();
+            }
+        }
+        self.campaign_at = Some(now + FORMER_PATIENCE + self.stand_back(now));
+    }
+
+    /// Another voter was asked to lead.
+    pub(super) fn hand_over(&mut self) {
+        self.handed_over = true;
+    }
+
+    /// This node leads now.
+    pub(super) fn handle_lead(&mut self) {
+        self.handed_over = false;
+    }
+
+    /// How long this node lets others go first because it did not keep leadership.
+    fn stand_back(&self, now: Timestamp) -> Duration {
+        let is_unsteady = self.losses.len() == LOSSES && self.losses.iter().all(|&lost| now < lost + UNSTEADY);
+        if is_unsteady { STAND_BACK } else { Duration::ZERO }
     }
 
     fn retry(&mut self, now: Timestamp) {
@@ -103,8 +144,9 @@ impl Consensus {
         let voters = self.voters();
         let before = unsuspected.iter().filter(|&&id| id < self.id && voters.contains(&id)).count();
         let rank = u32::try_from(before).unwrap_or(u32::MAX);
-        self.election.campaign_at = Some(self.now + RANK_DELAY.saturating_mul(rank));
-        if rank == 0 {
+        let wait = RANK_DELAY.saturating_mul(rank) + self.election.stand_back(self.now);
+        self.election.campaign_at = Some(self.now + wait);
+        if wait.is_zero() {
             self.campaign_again();
         }
     }

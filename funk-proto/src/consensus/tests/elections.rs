@@ -105,6 +105,47 @@ fn a_leader_deposed_by_a_late_word_campaigns_when_nobody_else_can_win() {
 }
 
 #[test]
+fn a_node_that_lost_leadership_twice_leaves_it_to_others_while_they_can() {
+    let mut net = Net::voters(3, 21);
+    for _ in 0..2 {
+        net.propose("before");
+        net.converge(1..=3);
+        net.run(Duration::from_millis(20));
+        let now = net.now;
+        net.machine(1).resign(now);
+        net.drain(1);
+        net.run(Duration::from_millis(5));
+        for n in [2, 3] {
+            let now = net.now;
+            net.machine(n).forget_leader(now, &ids([1, 2, 3]));
+            net.drain(n);
+        }
+        net.until("another leader", |net| net.leader().is_some_and(|leader| leader != 1));
+        let (now, leader) = (net.now, net.leader().unwrap());
+        net.machine(leader).transfer_leader(now, id(1)).unwrap();
+        net.drain(leader);
+        net.until("the first again", |net| net.leader() == Some(1));
+    }
+    net.propose("after");
+    net.converge(1..=3);
+    net.run(Duration::from_millis(20));
+    let now = net.now;
+    net.machine(1).transfer_leader(now, id(2)).unwrap();
+    net.drain(1);
+    net.until("the second", |net| net.leader() == Some(2));
+    net.run(Duration::from_millis(20));
+    assert_eq!(kill_leader(&mut net), 2);
+    net.until("a new leader", |net| net.leader().is_some_and(|leader| leader != 2));
+    assert_eq!(net.leader(), Some(3), "the first comes before it in the order of ids");
+    net.dead.remove(&2);
+    let (now, then) = (net.now, net.now);
+    net.machine(3).transfer_leader(now, id(1)).unwrap();
+    net.drain(3);
+    net.until("the first, when it is asked to", |net| net.leader() == Some(1));
+    assert!(net.now - then < NO_FALLBACK);
+}
+
+#[test]
 fn leadership_moves_on_request() {
     let mut net = Net::voters(3, 16);
     net.propose("x");
