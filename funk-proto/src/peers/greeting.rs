@@ -102,14 +102,11 @@ impl Peers {
         let proven = self.check_proofs(id, hello).filter(|_| conn.is_accepted());
         let stream = self.streams.get_mut(&conn).expect("it was there");
         (stream.peer, stream.said, stream.token) = (Some(id), Some(said), token.or(stream.token));
-        let before = stream.proven;
-        stream.proven = proven.or(before);
+        stream.proven = proven.or(stream.proven);
         if is_first && !conn.is_accepted() {
             self.settle_dialled(now, id, conn, boot);
-        } else if before.is_none() && proven.is_some() {
-            self.settle_proven(now, id, conn);
         }
-        self.drop_claims(now, id);
+        self.drop_surplus(now, id);
         self.review(id);
         self.doubt(now, id, boot);
         self.redial(now, id);
@@ -146,21 +143,16 @@ impl Peers {
         }
     }
 
-    /// The peer has dialled again: what it dialled before is over.
-    fn settle_proven(&mut self, now: Timestamp, id: RaftId, conn: ConnId) {
+    /// Only the latest of those that dialled this node as a peer are kept. One that has proven to be it is not ended by
+    /// the next: the peer may only be looking whether this node is still there.
+    fn drop_surplus(&mut self, now: Timestamp, id: RaftId) {
         let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
-        let proven = |other: &&ConnId| self.streams.get(other).is_some_and(|stream| stream.proven.is_some());
-        let others: Vec<ConnId> = streams.filter(|&&other| other != conn).filter(proven).copied().collect();
-        others.into_iter().for_each(|other| self.close(now, other));
-    }
-
-    /// Only the latest of those that claim to be a peer are kept.
-    fn drop_claims(&mut self, now: Timestamp, id: RaftId) {
-        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
-        let claims = streams.filter(|&&conn| conn.is_accepted() && self.standing(conn) == Standing::Claimed);
-        let claims: Vec<ConnId> = claims.copied().collect();
-        let surplus = claims.len().saturating_sub(CLAIMS_MAX);
-        claims.into_iter().take(surplus).for_each(|conn| self.discard(now, conn));
+        let (claims, proven): (Vec<ConnId>, Vec<ConnId>) =
+            streams.filter(|conn| conn.is_accepted()).partition(|&&conn| self.standing(conn) == Standing::Claimed);
+        for streams in [claims, proven] {
+            let surplus = streams.len().saturating_sub(CLAIMS_MAX);
+            streams.into_iter().take(surplus).for_each(|conn| self.close(now, conn));
+        }
     }
 
     /// A hello of another boot than the one that was reached: the peer may have restarted, or a stranger lies. Whoever

@@ -424,17 +424,33 @@ fn a_process_that_was_told_a_token_is_not_its_successor() {
 }
 
 #[test]
-fn a_peer_that_dials_again_shows_what_it_was_told_and_its_former_stream_ends() {
+fn a_peer_that_dials_again_shows_what_it_was_told_and_is_known_at_once() {
     let mut pair = introduced();
     let lost = pair.dialled();
-    news(&mut pair.nodes[1]);
     pair.nodes[0].handle_closed(at(2), lost, CloseReason::Failed);
     let due = pair.nodes[0].poll_timeout().unwrap();
     pair.nodes[0].handle_timeout(due);
     pair.talk(due);
-    let heard = news(&mut pair.nodes[1]);
-    assert!(heard.iter().any(|news| matches!(news, PeerNews::Interrupted(one) if *one == id(1))), "{heard:?}");
-    assert!(pair.nodes[1].is_connected(id(1)));
+    let again = pair.ends.last().unwrap()[1];
+    assert!(again.is_accepted());
+    assert_eq!(standing(&mut pair.nodes[1], again), Standing::Confirmed);
+    assert_eq!(pair.ends.len(), 3, "nobody dials back");
+}
+
+#[test]
+fn a_look_at_a_peer_that_is_still_there_ends_no_stream_on_either_side() {
+    let mut pair = introduced();
+    for n in 0..20 {
+        let now = at(200 * (n + 1));
+        pair.nodes[0].handle_frame(now, ConnId::accepted(77 + n), &hello_of(2, 300 + n, Vec::new())).unwrap();
+        pair.nodes.iter_mut().for_each(|node| drop(news(node)));
+        pair.talk(now);
+        for (side, other) in [(0, 2), (1, 1)] {
+            let news = news(&mut pair.nodes[side]);
+            let is_lost = |news: &PeerNews| matches!(news, PeerNews::Lost(_) | PeerNews::Interrupted(_));
+            assert!(!news.iter().any(is_lost) && pair.nodes[side].is_connected(id(other)), "{news:?}");
+        }
+    }
 }
 
 #[test]
