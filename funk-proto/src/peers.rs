@@ -70,8 +70,9 @@ struct Peer {
     places: Places,
     /// Those that lead to it, and those of which the other side claims to be it.
     streams: BTreeSet<ConnId>,
-    /// The process that was reached last, where its datagrams go, and under which key.
+    /// The process that was reached last, at which address, where its datagrams go, and under which key.
     boot: Option<BootId>,
+    reached_at: Option<SocketAddr>,
     liveness: Option<SocketAddr>,
     key: Option<Key>,
     /// Its boot while a stream stands, and whether frames may be sent on one.
@@ -126,9 +127,11 @@ impl Peers {
         self.news.pop_front()
     }
 
-    /// The key under which that boot of that peer seals its datagrams to us.
-    pub(crate) fn incoming_key(&self, from: RaftId, boot: BootId) -> Key {
-        Key::derive(&self.identity.secret, from, boot)
+    /// The key under which that boot of that peer seals its datagrams to us, if it is the one that was reached. Whoever
+    /// was reached elsewhere has another key, whatever boot it said.
+    pub(crate) fn incoming_key(&self, from: RaftId, boot: BootId) -> Option<Key> {
+        let reached_at = self.peers.get(&from)?.reached_at?;
+        Some(Key::derive(&self.identity.secret, from, boot, reached_at))
     }
 
     /// Where and under which key datagrams to a peer go; `None` before its hello.

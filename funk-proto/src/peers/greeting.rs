@@ -18,6 +18,7 @@ use crate::limits::{CLAIMS_MAX, TOKENS_SHOWN};
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 use crate::wire::cluster::{Frame, FrameBody, Hello};
+use crate::wire::liveness::Key;
 
 impl Peer {
     /// The latest tokens that were heard from whoever claims to be this peer, and the one that proved to be its.
@@ -39,10 +40,7 @@ impl Peers {
         let dialled = stream.to.zip(stream.peer);
         let peer = stream.peer.and_then(|id| self.peers.get(&id));
         let proofs = dialled.and(peer).into_iter().flat_map(Peer::tokens);
-        // A key is of one boot, and for nobody else.
-        let known = self.standing(conn) > Standing::Claimed;
-        let boot = stream.said.map(|said| said.boot).filter(|_| known);
-        let key = stream.peer.zip(boot).map(|(id, boot)| Bytes::copy_from_slice(&self.incoming_key(id, boot).0));
+        let key = self.key_for(conn).map(|key| Bytes::copy_from_slice(&key.0));
         let token = dialled.map(|(to, id)| Token::derive(&self.identity.secret, id, to).bytes());
         let identity = &self.identity;
         let hello = Frame::bytes(FrameBody::Hello(Hello {
@@ -64,6 +62,13 @@ impl Peers {
             stream.hello = Some(hello.clone());
             self.outputs.push_back(PeersOutput::Message { conn, bytes: hello });
         }
+    }
+
+    /// The key for whoever is at the other end, if that is known: of one boot, at one address.
+    fn key_for(&self, conn: ConnId) -> Option<Key> {
+        let stream = self.streams.get(&conn).filter(|_| self.standing(conn) > Standing::Claimed)?;
+        let (id, boot, reached_at) = (stream.peer?, stream.said?.boot, stream.reached_at()?);
+        Some(Key::derive(&self.identity.secret, id, boot, reached_at))
     }
 
     pub(super) fn handle_hello(&mut self, now: Timestamp, conn: ConnId, hello: &Hello) -> Result<(), Misbehaviour> {
@@ -89,7 +94,7 @@ impl Peers {
             self.close(now, conn);
             return Ok(());
         }
-        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(crate::wire::liveness::Key);
+        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
         let said = Said { boot, liveness, key, cluster: ClusterId::new(hello.cluster) };
         let peer = self.peers.entry(id).or_default();
         peer.streams.insert(conn);
@@ -197,14 +202,16 @@ impl Peers {
         let Some(peer) = self.peers.get(&id) else { return };
         let streams: Vec<ConnId> = peer.streams.iter().copied().collect();
         let known = streams.iter().copied().filter(|&conn| self.standing(conn) > Standing::Claimed);
-        let known: Vec<ConnId> = known.collect();
-        let best = known.iter().copied().max_by_key(|&conn| self.rank(conn));
+        let mut known: Vec<ConnId> = known.collect();
+        known.sort_by_key(|&conn| std::cmp::Reverse(self.rank(conn)));
+        let best = known.first().copied();
+        let reached_at = best.and_then(|conn| self.streams.get(&conn)?.reached_at());
         let said = best.and_then(|conn| self.streams.get(&conn)?.said);
         let usable = best.is_some() && streams.iter().any(|&conn| self.is_usable(conn));
-        if let Some(said) = said {
+        if let Some((said, reached_at)) = said.zip(reached_at) {
             let of_boot = known.iter().filter_map(|conn| self.streams.get(conn)?.said);
             let key = of_boot.filter(|other| other.boot == said.boot).find_map(|other| other.key);
-            self.believe(id, said, key);
+            self.believe(id, said, reached_at, key);
         }
         let reached: Vec<SocketAddr> = known.iter().filter_map(|conn| self.streams.get(conn)?.reached_at()).collect();
         let token = best.and_then(|_| {
@@ -233,8 +240,9 @@ impl Peers {
     }
 
     /// That is the peer. A key is of one boot, and goes with it.
-    fn believe(&mut self, id: RaftId, said: Said, key: Option<crate::wire::liveness::Key>) {
+    fn believe(&mut self, id: RaftId, said: Said, reached_at: SocketAddr, key: Option<Key>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.reached_at = Some(reached_at);
         let kept = peer.key.filter(|_| peer.boot == Some(said.boot));
         let next = (Some(said.boot), Some(said.liveness), key.or(kept));
         if (peer.boot, peer.liveness, peer.key) != next {

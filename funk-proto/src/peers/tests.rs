@@ -124,9 +124,9 @@ fn each_side_dials_the_other_and_both_know_who_is_at_both_streams() {
     assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
     assert_eq!(a.boot(id(2)), BootId::new(102));
     let (to_b, key) = a.datagram_route(id(2)).unwrap();
-    assert_eq!((to_b, key), (address(2, 3), b.incoming_key(id(1), BootId::new(101).unwrap())));
+    assert_eq!((to_b, key), (address(2, 3), b.incoming_key(id(1), BootId::new(101).unwrap()).unwrap()));
     let (to_a, key) = b.datagram_route(id(1)).unwrap();
-    assert_eq!((to_a, key), (address(1, 3), a.incoming_key(id(2), BootId::new(102).unwrap())));
+    assert_eq!((to_a, key), (address(1, 3), a.incoming_key(id(2), BootId::new(102).unwrap()).unwrap()));
     assert_eq!(ends.len(), 2);
     for [at_a, at_b] in ends {
         assert_eq!((standing(&mut a, at_a), standing(&mut b, at_b)), (Standing::Confirmed, Standing::Confirmed));
@@ -408,6 +408,20 @@ fn who_is_found_where_it_is_listed_counts_for_more_than_who_is_found_elsewhere()
     a.handle_frame(at(3), conn, &hello_of(2, 999, Vec::new())).unwrap();
     assert_eq!(standing(a, conn), Standing::Elsewhere);
     assert_eq!((a.boot(id(2)), a.datagram_route(id(2))), before);
+}
+
+#[test]
+fn who_is_found_elsewhere_gets_no_key_of_the_process_that_it_claims_to_be() {
+    let mut pair = introduced();
+    let a = &mut pair.nodes[0];
+    let boot = BootId::new(102).unwrap();
+    a.call(at(2), Incarnation { id: id(2), boot: BootId::new(999).unwrap() }, address(9, 2));
+    let called = dials(a)[0].0;
+    a.handle_frame(at(3), called, &hello_of(2, 102, Vec::new())).unwrap();
+    assert_eq!(standing(a, called), Standing::Elsewhere);
+    let given = Frame::parse(a.streams[&called].hello.as_ref().unwrap());
+    let Ok(FrameBody::Hello(given)) = given else { panic!("{given:?}") };
+    assert_ne!(given.key[..], a.incoming_key(id(2), boot).unwrap().0);
 }
 
 #[test]

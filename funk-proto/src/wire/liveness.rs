@@ -8,6 +8,7 @@
 //! sender in the hello. It proves no more than that hello did.
 
 use std::hash::Hasher;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -30,13 +31,15 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// The key that the holder of `secret` hands to one boot of one peer.
-    pub fn derive(secret: &[u8; 16], peer: RaftId, boot: BootId) -> Self {
+    /// The key that the holder of `secret` hands to one boot of one peer, which was reached at this address.
+    pub fn derive(secret: &[u8; 16], peer: RaftId, boot: BootId, reached_at: SocketAddr) -> Self {
+        let address = reached_at.to_string();
         let half = |which: u8| {
             let mut hasher = SipHasher24::new_with_key(secret);
             hasher.write_u8(which);
             hasher.write_u64(peer.get());
             hasher.write_u64(boot.get());
+            hasher.write(address.as_bytes());
             hasher.finish()
         };
         let mut key = [0; 16];
@@ -192,7 +195,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
 
 /// Decodes a datagram. `key_of` says under which key that boot of that sender
 /// must have sealed it.
-pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<(Header, Body), Misbehaviour> {
+pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Option<Key>) -> Result<(Header, Body), Misbehaviour> {
     const WHAT: Misbehaviour = Misbehaviour::Malformed("liveness datagram");
     if bytes.len() > LIVENESS_DATAGRAM_BYTES_MAX {
         return Err(Misbehaviour::Oversized("liveness datagram"));
@@ -207,7 +210,8 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Key) -> Result<
     let from = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
     let boot = BootId::new(rest.get_u64()).ok_or(WHAT)?;
     let to = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
-    if key_of(from, boot).tag(signed).to_be_bytes() != tag {
+    let key = key_of(from, boot).ok_or(Misbehaviour::Unauthentic)?;
+    if key.tag(signed).to_be_bytes() != tag {
         return Err(Misbehaviour::Unauthentic);
     }
     let mut next = || varint::take(&mut rest).ok_or(WHAT);
@@ -250,6 +254,10 @@ fn is_sound(body: &Body) -> bool {
 mod tests {
     use super::*;
 
+    fn here() -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], 2))
+    }
+
     fn header() -> Header {
         Header {
             cluster: ClusterId::new(1).unwrap(),
@@ -286,43 +294,46 @@ mod tests {
 
     #[test]
     fn datagrams_survive_and_stay_small() {
-        let key = Key::derive(&[7; 16], header().from, header().boot);
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
         for body in bodies() {
             let bytes = seal(&key, &header(), &body);
             assert!(bytes.len() < 80, "{} bytes", bytes.len());
-            assert_eq!(open(&bytes, |_, _| key), Ok((header(), body)));
+            assert_eq!(open(&bytes, |_, _| Some(key)), Ok((header(), body)));
         }
     }
 
     #[test]
     fn any_changed_or_missing_byte_is_refused() {
-        let key = Key::derive(&[7; 16], header().from, header().boot);
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
         for body in bodies() {
             let bytes = seal(&key, &header(), &body);
             for at in 0..bytes.len() {
                 let mut bent = bytes.to_vec();
                 bent[at] ^= 0x10;
-                assert!(open(&bent, |_, _| key).is_err(), "byte {at}");
-                assert!(open(&bytes[..at], |_, _| key).is_err(), "cut at {at}");
+                assert!(open(&bent, |_, _| Some(key)).is_err(), "byte {at}");
+                assert!(open(&bytes[..at], |_, _| Some(key)).is_err(), "cut at {at}");
             }
         }
     }
 
     #[test]
     fn cluster_values_that_no_configuration_has_are_refused() {
-        let key = Key::derive(&[7; 16], header().from, header().boot);
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
         for (lease, drift_ppm) in [(Duration::ZERO, 0), (LEASE_MAX * 2, 0), (LEASE_MAX, 1_000_000)] {
             let (term, commit) = (Term(1), LogIndex(1));
             let body = Body::Heartbeat { term, commit, lease, drift_ppm, grant: None };
-            assert!(open(&seal(&key, &header(), &body), |_, _| key).is_err());
+            assert!(open(&seal(&key, &header(), &body), |_, _| Some(key)).is_err());
         }
     }
 
     #[test]
-    fn another_boot_has_another_key() {
+    fn another_boot_and_another_place_have_another_key() {
         let (from, boot) = (header().from, header().boot);
         let other = BootId::new(99).unwrap();
-        assert_ne!(Key::derive(&[7; 16], from, boot), Key::derive(&[7; 16], from, other));
-        assert_ne!(Key::derive(&[7; 16], from, boot), Key::derive(&[8; 16], from, boot));
+        let elsewhere = SocketAddr::from(([10, 0, 0, 2], 2));
+        let ours = Key::derive(&[7; 16], from, boot, here());
+        assert_ne!(ours, Key::derive(&[7; 16], from, other, here()));
+        assert_ne!(ours, Key::derive(&[8; 16], from, boot, here()));
+        assert_ne!(ours, Key::derive(&[7; 16], from, boot, elsewhere));
     }
 }
