@@ -147,8 +147,10 @@ fn verdict(
         let is_duplicate = answered_since && !facts.leases.is_silent(id);
         return if is_duplicate && asks_now { Verdict::Duplicate } else { Verdict::Wait };
     }
+    // One that this leader cannot reach would have to be declared dead at once. Until it is reached, it keeps no name.
+    let is_reached = facts.peers.is_connected_to(Incarnation { id, boot });
     let holder = members.up_by_name(&join.member.name).filter(|holder| holder.id != id);
-    if holder.is_some() || !names.insert(join.member.name.clone()) {
+    if holder.is_some() || is_reached && !names.insert(join.member.name.clone()) {
         // The name is kept by whoever is alive; a dead holder will be found out.
         let since = *join.conflict_since.get_or_insert(facts.now);
         // One that is not heard may be dead, with no quorum yet to say so: no reason to refuse for good.
@@ -159,8 +161,7 @@ fn verdict(
     if room == 0 && members.get(id).is_none() {
         return Verdict::Refuse(REASON_TABLE_FULL);
     }
-    // A node that this leader cannot reach would have to be declared dead at once.
-    if facts.peers.is_connected_to(Incarnation { id, boot }) { Verdict::Admit } else { Verdict::Wait }
+    if is_reached { Verdict::Admit } else { Verdict::Wait }
 }
 
 fn refusal(facts: &Facts<'_>, id: RaftId, boot: BootId, name: &NodeName, reason: u32) -> LeaderOutput {

@@ -146,6 +146,16 @@ fn a_name_that_a_live_member_has_is_refused_in_the_end() {
 }
 
 #[test]
+fn a_request_of_a_node_that_cannot_be_reached_keeps_no_name_from_one_that_can() {
+    let mut stage = Stage::of(1);
+    let live = MemberRecord { name: "n2".into(), ..record(5) };
+    stage.join(&record(2));
+    stage.join(&live);
+    stage.introduce(&live);
+    assert_eq!(stage.proposed(), [Op::Up(live)]);
+}
+
+#[test]
 fn a_boot_that_was_removed_is_refused_for_that() {
     let mut stage = Stage::of(2);
     stage.apply([Op::Removed(name(2))]);
