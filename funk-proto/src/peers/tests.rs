@@ -1,3 +1,7 @@
+mod pair;
+
+use pair::Pair;
+
 use super::*;
 use crate::limits::CLAIMS_MAX;
 use crate::rng::{Seed, Stream as RngStream};
@@ -30,71 +34,6 @@ fn peers(n: u64, cluster_name: &str) -> Peers {
         versions: Versions::OURS,
     };
     Peers::new(identity, DialNumbers::new(1, 2), Rng::new(Seed::from_u64(n), RngStream::Peers))
-}
-
-/// Two nodes, and the streams between them.
-struct Pair {
-    nodes: [Peers; 2],
-    /// The two ends of each stream: its number at the one, and at the other.
-    ends: Vec<[ConnId; 2]>,
-    /// What the machines wanted that is no message to the other.
-    others: [Vec<PeersOutput>; 2],
-}
-
-impl Pair {
-    fn new(a: Peers, b: Peers) -> Self {
-        Self { nodes: [a, b], ends: Vec::new(), others: [Vec::new(), Vec::new()] }
-    }
-
-    /// 1 and 2, each of which the other's table lists; 1 wants a stream.
-    fn listed(a: Peers, b: Peers) -> Self {
-        let mut pair = Self::new(a, b);
-        pair.nodes[0].learn_listed(at(0), id(2), address(2, 2));
-        pair.nodes[1].learn_listed(at(0), id(1), address(1, 2));
-        pair.nodes[0].set_wanted(at(0), [id(2)].into());
-        pair
-    }
-
-    /// Carries frames to and fro until both sides are quiet.
-    fn talk(&mut self, now: Timestamp) {
-        let mut quiet = false;
-        while !quiet {
-            quiet = true;
-            for side in [0, 1] {
-                while let Some(output) = self.nodes[side].poll_output() {
-                    quiet = false;
-                    self.carry(now, side, output);
-                }
-            }
-        }
-    }
-
-    fn carry(&mut self, now: Timestamp, side: usize, output: PeersOutput) {
-        let other = 1 - side;
-        let there = |ends: &Vec<[ConnId; 2]>, conn| ends.iter().find(|ends| ends[side] == conn).map(|ends| ends[other]);
-        match output {
-            PeersOutput::Dial { conn, to, .. } if to == self.nodes[other].identity.raft => {
-                let accepted = ConnId::accepted(self.ends.len() as u64 + 1);
-                self.ends.push(if side == 0 { [conn, accepted] } else { [accepted, conn] });
-            }
-            PeersOutput::Message { conn, bytes } | PeersOutput::Reply { conn, bytes }
-                if there(&self.ends, conn).is_some() =>
-            {
-                let conn = there(&self.ends, conn).unwrap();
-                let _ = self.nodes[other].handle_frame(now, conn, &bytes);
-            }
-            PeersOutput::Close { conn } if there(&self.ends, conn).is_some() => {
-                let there = there(&self.ends, conn).unwrap();
-                self.ends.retain(|ends| ends[side] != conn);
-                self.nodes[other].handle_closed(now, there, CloseReason::Ended);
-            }
-            output => self.others[side].push(output),
-        }
-    }
-
-    fn dialled(&self) -> ConnId {
-        self.ends.iter().find(|ends| !ends[0].is_accepted()).unwrap()[0]
-    }
 }
 
 fn introduced() -> Pair {
