@@ -87,7 +87,7 @@ async fn rung(stop: &Stop) -> Option<OperationError> {
     None
 }
 
-/// Why a node stopped, with the flag that is to be another.
+/// Why a node stopped, and which flag to change.
 fn with_flag(why: &StopReason) -> String {
     let flag = match why {
         StopReason::Refused(Refusal::NameTaken(_)) => " (--node-id)",

@@ -1,69 +1,63 @@
 //! funk on async-std: `funk_io::start::<funk_async_std::AsyncStd>(options)`.
 //!
-//! async-std is discontinued (RUSTSEC-2025-0052): this is for services that still run on it. Streams and timers are
-//! those of async-io, which async-std is built on; its own streams do not end their sending half when they are closed.
+//! async-std is discontinued (RUSTSEC-2025-0052): this is for services that still run on it. Streams, sockets and timers
+//! are those of [`funk_smol`]: both runtimes stand on async-io, and async-std's own streams do not end their sending
+//! half when they are closed. Tasks run on async-std's executor.
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use async_io::{Async, Timer};
-use async_net::TcpStream;
+use funk_io::Runtime;
+use funk_smol::Smol;
 
 /// The async-std runtime. The driver blocks on its own thread; tasks are spawned on
 /// async-std's executor.
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd;
 
-impl funk_io::Runtime for AsyncStd {
-    type Stream = TcpStream;
-    type Listener = Async<TcpListener>;
-    type Udp = Async<UdpSocket>;
-    type Timer = Timer;
+impl Runtime for AsyncStd {
+    type Stream = <Smol as Runtime>::Stream;
+    type Listener = <Smol as Runtime>::Listener;
+    type Udp = <Smol as Runtime>::Udp;
+    type Timer = <Smol as Runtime>::Timer;
 
-    fn listen(listener: TcpListener) -> io::Result<Async<TcpListener>> {
-        Async::new(listener)
+    fn listen(listener: TcpListener) -> io::Result<Self::Listener> {
+        Smol::listen(listener)
     }
 
-    async fn accept(listener: &Async<TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream.into(), peer))
+    async fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
+        Smol::accept(listener).await
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        TcpStream::connect(address).await
+    async fn connect(address: SocketAddr) -> io::Result<Self::Stream> {
+        Smol::connect(address).await
     }
 
-    fn udp(socket: UdpSocket) -> io::Result<Async<UdpSocket>> {
-        Async::new(socket)
+    fn udp(socket: UdpSocket) -> io::Result<Self::Udp> {
+        Smol::udp(socket)
     }
 
     fn poll_recv_from(
-        socket: &mut Async<UdpSocket>,
+        socket: &mut Self::Udp,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        loop {
-            match socket.get_ref().recv_from(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_readable(context))?,
-                received => return Poll::Ready(received),
-            }
-        }
+        Smol::poll_recv_from(socket, context, buffer)
     }
 
-    fn timer(at: Instant) -> Timer {
-        Timer::at(at)
+    fn timer(at: Instant) -> Self::Timer {
+        Smol::timer(at)
     }
 
-    fn arm(timer: &mut Timer, at: Instant) {
-        timer.set_at(at);
+    fn arm(timer: &mut Self::Timer, at: Instant) {
+        Smol::arm(timer, at);
     }
 
-    fn poll_timer(timer: &mut Timer, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(timer).poll(context).map(drop)
+    fn poll_timer(timer: &mut Self::Timer, context: &mut Context<'_>) -> Poll<()> {
+        Smol::poll_timer(timer, context)
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {

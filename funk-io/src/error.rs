@@ -19,7 +19,7 @@ pub enum StartError {
     Store(StoreError),
     /// A service does what this option is for: leave it out, or start without a service.
     NotWithService(&'static str),
-    /// An endpoint cannot be set up as it was asked for: mend the setting.
+    /// An endpoint's settings cannot work: change them.
     Endpoint {
         /// Its name.
         name: String,

@@ -53,11 +53,11 @@ pub(crate) enum PeersOutput {
 /// What the node must know of a peer's stream.
 #[derive(Debug)]
 pub(crate) enum PeerNews {
-    /// The peer said hello.
+    /// The peer was reached, or from now on frames may be sent to it.
     Introduced(RaftId),
-    /// This side ended a stream to the peer, or another took its place: what was under way on it may be lost.
+    /// This side ended a stream to the peer: what was under way on it may be lost.
     Interrupted(RaftId),
-    /// The last stream to the peer ended.
+    /// No stream is left on which frames may be sent to the peer, or the dial for those that waited failed.
     Lost(RaftId),
     /// The streams of that boot broke, and where it listened a fresh dial is refused.
     Gone(Incarnation),
@@ -134,13 +134,13 @@ impl Peers {
         Some(Key::derive(&self.identity.secret, from, boot, reached_at))
     }
 
-    /// Where and under which key datagrams to a peer go; `None` before its hello.
+    /// Where and under which key datagrams to a peer go; `None` before it gave a key.
     pub(crate) fn datagram_route(&self, to: RaftId) -> Option<(SocketAddr, Key)> {
         let peer = self.peers.get(&to)?;
         Some((peer.liveness?, peer.key?))
     }
 
-    /// Where and under which key datagrams go to each peer that said hello.
+    /// Where and under which key datagrams go to each peer that gave a key.
     pub(crate) fn datagram_routes(&self) -> impl Iterator<Item = (RaftId, SocketAddr, Key)> {
         self.peers.iter().filter_map(|(&id, peer)| Some((id, peer.liveness?, peer.key?)))
     }
@@ -170,32 +170,38 @@ impl Peers {
         self.stream_of(peer).is_some()
     }
 
-    /// Whether a stream to that very process stands.
-    pub(crate) fn may_be_reached(&self, peer: Incarnation) -> bool {
-        let mut streams = self.peers.get(&peer.id).into_iter().flat_map(|peer| &peer.streams);
-        streams.any(|&conn| {
-            let said = self.streams.get(&conn).and_then(|stream| stream.said);
-            said.is_some_and(|said| said.boot == peer.boot) && self.standing(conn) > Standing::Claimed
-        })
+    /// Whether a stream stands on which that very process was reached.
+    pub(crate) fn is_reached(&self, peer: Incarnation) -> bool {
+        self.conns(peer.id)
+            .any(|conn| self.said_boot(conn) == Some(peer.boot) && self.standing(conn) > Standing::Claimed)
     }
 
     /// Whether the peer was reached where the member table says that it is.
     pub(crate) fn is_at_home(&self, id: RaftId) -> bool {
-        let mut streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
-        streams.any(|&conn| self.standing(conn) == Standing::Confirmed)
+        self.conns(id).any(|conn| self.standing(conn) == Standing::Confirmed)
+    }
+
+    /// The streams that lead to a peer, and those of which the other side claims to be it.
+    fn conns(&self, id: RaftId) -> impl Iterator<Item = ConnId> {
+        self.peers.get(&id).into_iter().flat_map(|peer| peer.streams.iter().copied())
+    }
+
+    /// The boot that the other side of a stream said.
+    fn said_boot(&self, conn: ConnId) -> Option<BootId> {
+        Some(self.streams.get(&conn)?.said?.boot)
     }
 
     /// Gossip shows the peer at this address.
     pub(crate) fn learn(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
         if id != self.identity.id && self.peers.entry(id).or_default().places.show(raft) {
-            self.look_again(now, id);
+            self.handle_moved(now, id);
         }
     }
 
     /// The member table says where the peer is.
     pub(crate) fn learn_listed(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
         if id != self.identity.id && self.peers.entry(id).or_default().places.list(raft) {
-            self.look_again(now, id);
+            self.handle_moved(now, id);
         }
     }
 
@@ -234,25 +240,25 @@ impl Peers {
     /// Sends a frame, dialling if need be. False if there is no way to the peer now. A request to join goes out at
     /// once; anything else waits until both sides know who the other is.
     pub(crate) fn send(&mut self, now: Timestamp, to: RaftId, body: FrameBody) -> bool {
-        let Some(peer) = self.peers.get(&to) else { return false };
-        if let Some(conn) = self.best(peer, |conn| self.is_usable(conn)) {
+        if let Some(conn) = self.best(to, |conn| self.is_usable(conn)) {
             self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
             return true;
         }
         self.reach(now, to);
-        let Some(peer) = self.peers.get(&to) else { return false };
-        let Some(conn) = self.best(peer, |conn| !conn.is_accepted()) else { return false };
-        let bytes = Frame::bytes(body.clone());
-        if matches!(body, FrameBody::Join(_)) {
+        let Some(conn) = self.best(to, |conn| !conn.is_accepted()) else { return false };
+        let is_join = matches!(body, FrameBody::Join(_));
+        let bytes = Frame::bytes(body);
+        if is_join {
             self.outputs.push_back(PeersOutput::Message { conn, bytes });
             return true;
         }
-        let held: usize = peer.waiting.iter().map(Bytes::len).sum();
-        if peer.waiting.len() >= FRAMES_WAITING_MAX || held + bytes.len() > FRAMES_WAITING_BYTES_MAX {
-            return false;
+        let waiting = &mut self.peers.entry(to).or_default().waiting;
+        let held: usize = waiting.iter().map(Bytes::len).sum();
+        let has_room = waiting.len() < FRAMES_WAITING_MAX && held + bytes.len() <= FRAMES_WAITING_BYTES_MAX;
+        if has_room {
+            waiting.push_back(bytes);
         }
-        self.peers.entry(to).or_default().waiting.push_back(bytes);
-        true
+        has_room
     }
 
     /// Sends a frame to one process of a peer, if a stream to it stands; else as [`Peers::send`] does.
@@ -266,19 +272,16 @@ impl Peers {
 
     /// The stream on which frames go to that process.
     fn stream_of(&self, to: Incarnation) -> Option<ConnId> {
-        let is_boots = |conn| self.streams.get(&conn)?.said.filter(|said| said.boot == to.boot);
-        self.best(self.peers.get(&to.id)?, |conn| is_boots(conn).is_some() && self.is_usable(conn))
+        self.best(to.id, |conn| self.said_boot(conn) == Some(to.boot) && self.is_usable(conn))
     }
 
-    fn best(&self, peer: &Peer, fits: impl Fn(ConnId) -> bool) -> Option<ConnId> {
-        peer.streams.iter().copied().filter(|&conn| fits(conn)).max_by_key(|&conn| self.rank(conn))
+    fn best(&self, id: RaftId, fits: impl Fn(ConnId) -> bool) -> Option<ConnId> {
+        self.conns(id).filter(|&conn| fits(conn)).max_by_key(|&conn| self.rank(conn))
     }
 
     /// What waited for a stream goes out.
     fn flush(&mut self, id: RaftId) {
-        let Some(conn) = self.peers.get(&id).and_then(|peer| self.best(peer, |conn| self.is_usable(conn))) else {
-            return;
-        };
+        let Some(conn) = self.best(id, |conn| self.is_usable(conn)) else { return };
         let waiting = self.peers.get_mut(&id).map(|peer| std::mem::take(&mut peer.waiting)).unwrap_or_default();
         self.outputs.extend(waiting.into_iter().map(|bytes| PeersOutput::Message { conn, bytes }));
     }
@@ -343,8 +346,7 @@ impl Peers {
     }
 
     fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
-        // Whoever dialled this node may say what it likes.
-        let address = self.streams.get(&conn).and_then(|stream| stream.reached_at().or(stream.to));
+        let address = self.streams.get(&conn).and_then(|stream| stream.to.or(stream.proven));
         let refusal = match (refused.reason, self.identity.cluster, ClusterId::new(refused.cluster)) {
             (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
             (REASON_GENERATION, Some(former), Some(present)) => {
@@ -363,12 +365,10 @@ impl Peers {
     pub(crate) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         let was_known = self.peer_of(conn).is_some();
         let Some((id, stream)) = self.forget(conn) else { return };
-        if let Some(address) = stream.to
-            && let Some(peer) = self.peers.get_mut(&id)
-        {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Some(address) = stream.to {
             peer.places.back_off(now, address, &mut self.rng);
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         let is_dialled = |conn: &ConnId| !conn.is_accepted();
         if peer.met.is_none() && !peer.streams.iter().any(is_dialled) && !peer.waiting.is_empty() {
             peer.waiting.clear();
@@ -377,12 +377,13 @@ impl Peers {
         self.note_end(now, id, &stream, was_known, why);
     }
 
-    /// Ends a stream whose other side is known: what is under way on it may be lost.
+    /// Ends a stream, and tells that what is under way on it may be lost.
     fn close(&mut self, now: Timestamp, conn: ConnId) {
         self.news.extend(self.peer_of(conn).map(PeerNews::Interrupted));
         self.discard(now, conn);
     }
 
+    /// Ends a stream on which nothing is under way.
     fn discard(&mut self, now: Timestamp, conn: ConnId) {
         if self.streams.contains_key(&conn) {
             self.outputs.push_back(PeersOutput::Close { conn });
@@ -391,7 +392,7 @@ impl Peers {
         }
     }
 
-    /// A stream is gone. Tells whose it was.
+    /// A stream is gone. Returns it, and whose it was by what its other side said.
     fn forget(&mut self, conn: ConnId) -> Option<(RaftId, Stream)> {
         let stream = self.streams.remove(&conn)?;
         let id = stream.peer?;

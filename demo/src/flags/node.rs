@@ -211,7 +211,7 @@ impl NodeFlags {
         ]
     }
 
-    /// Why a node did not start, with the flag that is to be another.
+    /// Why a node did not start, and which flag to change.
     pub fn name_start(&self, error: &StartError) -> String {
         match error {
             StartError::Bind { endpoint, address, source } => {

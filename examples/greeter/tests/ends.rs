@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use tokio::time::{sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Time between two looks at a cluster: no event tells of all that is waited for.
+/// Polling interval, for what no event announces.
 const LOOK: Duration = Duration::from_millis(20);
 /// Files of a node whose disk is full may not grow past this, in bytes.
 const FULL_BYTES: u64 = 2_000;

@@ -29,7 +29,7 @@ impl Endings {
         self.0.iter().map(|(&id, &(boot, _))| (id, boot))
     }
 
-    /// This process answers: whoever holds the lock of its data directory holds that of a copy.
+    /// This process answers, so the lock that seemed to prove its end was that of a copied data directory.
     pub(crate) fn refute(&mut self, lives: Incarnation) {
         if self.0.get(&lives.id) == Some(&(lives.boot, Proof::Lock)) {
             self.0.remove(&lives.id);

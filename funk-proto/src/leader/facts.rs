@@ -90,7 +90,7 @@ impl Facts<'_> {
     /// Whether this process answers heartbeats and its stream stands: then it runs, though another one holds the lock
     /// of a data directory with its id. A directory that was copied has two locks.
     pub(crate) fn answers(&self, who: Incarnation) -> bool {
-        if !self.peers.may_be_reached(who) {
+        if !self.peers.is_reached(who) {
             return false;
         }
         let last_seen = self.leases.last_seen(who.id).filter(|_| self.is_up(who));

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 impl Liveness {
     /// A member says what it has applied. One that has applied other entries gets no lease any more.
-    pub fn compare(&mut self, now: Timestamp, from: RaftId, boot: BootId, applied: (LogIndex, u64)) {
+    pub fn compare_applied(&mut self, now: Timestamp, from: RaftId, boot: BootId, applied: (LogIndex, u64)) {
         let (index, hash) = applied;
         if !self.history.differs(index, hash) || planted(Mutant::DivergenceUnnoticed) {
             return;

@@ -259,7 +259,7 @@ fn a_member_that_applied_other_entries_gets_no_lease_and_is_told() {
     else {
         panic!()
     };
-    leader.compare(at(1003), id(2), boot(2), (applied, hash));
+    leader.compare_applied(at(1003), id(2), boot(2), (applied, hash));
     leader.handle_ack(at(1003), id(2), boot(2), ack, echo, applied);
     let said = drain(&mut leader);
     assert_eq!(said[0], LivenessOutput::MemberDiffers { id: id(2), boot: boot(2), index: LogIndex(7) });
@@ -276,9 +276,9 @@ fn a_member_that_is_behind_or_says_no_hash_is_no_different() {
     let mut leader = leader();
     [(3, 30), (7, 70)].into_iter().for_each(|(index, hash)| leader.set_applied(LogIndex(index), hash));
     for applied in [(3, 30), (5, 30), (7, 70), (7, 0), (9, 99)] {
-        leader.compare(at(1003), id(2), boot(2), (LogIndex(applied.0), applied.1));
+        leader.compare_applied(at(1003), id(2), boot(2), (LogIndex(applied.0), applied.1));
     }
-    leader.compare(at(1003), id(2), boot(9), (LogIndex(7), 71));
+    leader.compare_applied(at(1003), id(2), boot(9), (LogIndex(7), 71));
     assert!(!leader.differs(id(2)));
 }
 

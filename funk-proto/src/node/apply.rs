@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::Node;
 use crate::consensus::Role as RaftRole;
+use crate::error::Refusal;
 use crate::event::Event;
 use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
@@ -78,6 +79,14 @@ impl Node {
         let epoch = self.state.as_ref().map_or_else(Epoch::default, |state| state.map.epoch());
         if self.view.epoch_changed(epoch) {
             self.event(Event::Map { epoch });
+        }
+    }
+
+    /// The leader says that it has applied other entries than this node. Whose fault that is, nobody can tell; but a
+    /// majority follows the leader, and two maps must not both be served.
+    pub(super) fn handle_differs(&mut self, now: Timestamp, from: RaftId, term: Term, index: LogIndex) {
+        if self.consensus.leader() == Some(from) && self.consensus.term() == term {
+            self.refuse(now, Refusal::Diverged { index });
         }
     }
 

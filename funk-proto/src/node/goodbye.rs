@@ -66,7 +66,7 @@ impl Node {
         let ended = Incarnation { id, boot };
         let pause = self.config.timing.liveness_interval * ANSWERS;
         let is_silent = self.liveness.last_heard(id).is_some_and(|heard| now >= heard + pause);
-        if self.leader.leads() || is_silent || listed != Some(boot) || !self.peers.may_be_reached(ended) {
+        if self.leader.leads() || is_silent || listed != Some(boot) || !self.peers.is_reached(ended) {
             self.take_ending(now, ended, Proof::Lock);
         }
     }

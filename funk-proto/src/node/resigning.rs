@@ -2,8 +2,7 @@
 //! it hears no majority of them.
 
 use super::Node;
-use crate::error::Refusal;
-use crate::id::{LogIndex, RaftId, Term};
+use crate::id::{RaftId, Term};
 use crate::time::Timestamp;
 
 impl Node {
@@ -26,14 +25,6 @@ impl Node {
         let voters = &self.consensus.voters() | &self.consensus.outgoing_voters();
         self.liveness.resign(now, term, voters);
         self.consensus.resign(now);
-    }
-
-    /// The leader says that it has applied other entries than this node. Whose fault that is, nobody can tell; but a
-    /// majority follows the leader, and two maps must not both be served.
-    pub(super) fn handle_differs(&mut self, now: Timestamp, from: RaftId, term: Term, index: LogIndex) {
-        if self.consensus.leader() == Some(from) && self.consensus.term() == term {
-            self.refuse(now, Refusal::Diverged { index });
-        }
     }
 
     /// The leader says that it leads no more.

@@ -443,7 +443,7 @@ impl Node {
             Body::Ack { term, echo, applied, hash } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
                 if self.leader.leads_in(term) {
-                    self.liveness.compare(now, from, header.boot, (applied, hash));
+                    self.liveness.compare_applied(now, from, header.boot, (applied, hash));
                     let before = self.liveness.is_current(from);
                     if let Some(sent) = self.liveness.sent_at(from, echo) {
                         self.evidence.refute(Incarnation { id: from, boot: header.boot }, sent);

@@ -34,19 +34,15 @@ impl Peers {
 
     /// Dials an address though a stream to it may stand: who is there now?
     fn look(&mut self, now: Timestamp, id: RaftId, address: SocketAddr) {
-        let peer = self.peers.get(&id);
-        let mut streams = peer.into_iter().flat_map(|peer| &peer.streams).filter_map(|conn| self.streams.get(conn));
-        if !streams.any(|stream| stream.to == Some(address) && stream.said.is_none()) {
+        let is_mute = |stream: &Stream| stream.to == Some(address) && stream.said.is_none();
+        let is_under_way = self.conns(id).any(|conn| self.streams.get(&conn).is_some_and(is_mute));
+        if !is_under_way {
             self.dial(now, id, address);
         }
     }
 
-    /// There is news of where a peer is.
-    pub(super) fn look_again(&mut self, now: Timestamp, id: RaftId) {
-        // What its streams have proven may count for more or less now, or be nothing to this node.
-        let claims: Vec<ConnId> =
-            self.streams.iter().filter(|(_, stream)| stream.peer == Some(id)).map(|(&conn, _)| conn).collect();
-        self.peers.entry(id).or_default().streams.extend(claims);
+    /// There is news of where a peer is: what its streams have proven may count for more or less now.
+    pub(super) fn handle_moved(&mut self, now: Timestamp, id: RaftId) {
         self.review(id);
         self.redial(now, id);
     }
@@ -60,11 +56,11 @@ impl Peers {
     /// The addresses at which a peer is to be dialled, and from when on.
     fn dials(&self, peer: &Peer) -> Vec<(SocketAddr, Timestamp)> {
         let streams = || peer.streams.iter().filter_map(|conn| self.streams.get(conn));
-        let is_at_home = |stream: &Stream| {
+        let is_found = |stream: &Stream| {
             stream.said.is_some() && stream.to.is_some_and(|at| peer.places.standing(at) == Standing::Confirmed)
         };
         // Where it is listed comes first; who is found there need not be looked for elsewhere.
-        if streams().any(is_at_home) {
+        if streams().any(is_found) {
             return Vec::new();
         }
         let is_open = |address: SocketAddr| streams().any(|stream| stream.to == Some(address));

@@ -1,9 +1,9 @@
-//! Who a peer is. Anybody can say a hello that names another, so a hello alone proves nothing.
+//! Who a peer is. Any process can send a hello in another's name, so a hello alone proves nothing.
 //!
-//! What a node dials is where it knows the peer to be: whoever answers there is the peer. The dialler's first hello
-//! carries a token, which is told at that address and nowhere else. Whoever shows it on a stream of its own has been
-//! reached there. So each side dials the other, once, and from then on both know who is at the other end of either
-//! stream. A stream carries frames when both sides do; only a request to join comes before.
+//! A node dials a peer where it knows the peer to be, and trusts the process that answers there. The dialler's first
+//! hello carries a token, which is sent to that address only. A process that presents the token on another stream has
+//! been reached at that address. So each side dials the other once, and from then on both know who is at the other end
+//! of either stream. Only then does a stream carry frames other than requests to join.
 
 use std::net::SocketAddr;
 
@@ -131,16 +131,13 @@ impl Peers {
     /// Somebody answered where the peer was dialled: a stream that led there before is of an earlier process, or enough.
     fn settle_dialled(&mut self, now: Timestamp, id: RaftId, conn: ConnId, boot: BootId) {
         let to = self.streams.get(&conn).and_then(|stream| stream.to);
-        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
-        let same_place = |other: &&ConnId| {
+        let same_place = |other: &ConnId| {
             let stream = self.streams.get(other);
-            **other != conn && stream.is_some_and(|other| other.to == to && other.said.is_some())
+            *other != conn && stream.is_some_and(|other| other.to == to && other.said.is_some())
         };
-        let others: Vec<ConnId> = streams.filter(same_place).copied().collect();
+        let others: Vec<ConnId> = self.conns(id).filter(same_place).collect();
         for other in others {
-            let same_boot =
-                self.streams.get(&other).and_then(|stream| stream.said).is_some_and(|said| said.boot == boot);
-            if same_boot {
+            if self.said_boot(other) == Some(boot) {
                 self.discard(now, conn);
             } else {
                 self.close(now, other);
@@ -151,9 +148,9 @@ impl Peers {
     /// Only the latest of those that dialled this node as a peer are kept. One that has proven to be it is not ended by
     /// the next: the peer may only be looking whether this node is still there.
     fn drop_surplus(&mut self, now: Timestamp, id: RaftId) {
-        let streams = self.peers.get(&id).into_iter().flat_map(|peer| &peer.streams);
+        let accepted = self.conns(id).filter(|conn| conn.is_accepted());
         let (claims, proven): (Vec<ConnId>, Vec<ConnId>) =
-            streams.filter(|conn| conn.is_accepted()).partition(|&&conn| self.standing(conn) == Standing::Claimed);
+            accepted.partition(|&conn| self.standing(conn) == Standing::Claimed);
         for streams in [claims, proven] {
             let surplus = streams.len().saturating_sub(CLAIMS_MAX);
             streams.into_iter().take(surplus).for_each(|conn| self.close(now, conn));
@@ -163,10 +160,9 @@ impl Peers {
     /// A hello of another boot than the one that was reached: the peer may have restarted, or a stranger lies. Whoever
     /// answers where the peer was reached is the peer.
     fn doubt(&mut self, now: Timestamp, id: RaftId, boot: BootId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let reached = peer.streams.iter().filter_map(|conn| self.streams.get(conn));
-        let mut other = reached.filter(|stream| stream.said.is_some_and(|said| said.boot != boot));
-        if let Some(address) = other.find_map(|stream| stream.to) {
+        let is_other = |conn: &ConnId| self.said_boot(*conn).is_some_and(|said| said != boot);
+        let reached_at = self.conns(id).filter(is_other).find_map(|conn| self.streams.get(&conn)?.to);
+        if let Some(address) = reached_at {
             self.probe(now, id, address);
         }
     }
@@ -199,25 +195,25 @@ impl Peers {
 
     /// Brings what is believed of a peer in line with what its streams have proven.
     pub(super) fn review(&mut self, id: RaftId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let streams: Vec<ConnId> = peer.streams.iter().copied().collect();
+        if !self.peers.contains_key(&id) {
+            return;
+        }
+        let streams: Vec<ConnId> = self.conns(id).collect();
         let known = streams.iter().copied().filter(|&conn| self.standing(conn) > Standing::Claimed);
         let mut known: Vec<ConnId> = known.collect();
         known.sort_by_key(|&conn| std::cmp::Reverse(self.rank(conn)));
         let best = known.first().copied();
         let reached_at = best.and_then(|conn| self.streams.get(&conn)?.reached_at());
         let said = best.and_then(|conn| self.streams.get(&conn)?.said);
-        let usable = best.is_some() && streams.iter().any(|&conn| self.is_usable(conn));
+        let usable = known.iter().any(|&conn| self.is_usable(conn));
         if let Some((said, reached_at)) = said.zip(reached_at) {
             let of_boot = known.iter().filter_map(|conn| self.streams.get(conn)?.said);
             let key = of_boot.filter(|other| other.boot == said.boot).find_map(|other| other.key);
             self.believe(id, said, reached_at, key);
         }
         let reached: Vec<SocketAddr> = known.iter().filter_map(|conn| self.streams.get(conn)?.reached_at()).collect();
-        let token = best.and_then(|_| {
-            let proven = streams.iter().filter_map(|conn| self.streams.get(conn));
-            proven.filter(|stream| stream.proven.is_some()).find_map(|stream| stream.token)
-        });
+        let proven = streams.iter().filter_map(|conn| self.streams.get(conn)).filter(|stream| stream.proven.is_some());
+        let token = proven.filter(|_| best.is_some()).find_map(|stream| stream.token);
         streams.iter().for_each(|&conn| self.greet(conn));
         let peer = self.peers.get_mut(&id).expect("it was there");
         peer.token = token.or(peer.token);

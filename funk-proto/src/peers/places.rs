@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub(super) struct Place {
     pub(super) address: SocketAddr,
     pub(super) retry_at: Timestamp,
-    pub(super) backoff: Duration,
+    backoff: Duration,
 }
 
 impl Place {
@@ -25,7 +25,7 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The member table.
-    pub(super) listed: Option<Place>,
+    listed: Option<Place>,
     /// Gossip.
     shown: Option<Place>,
     /// The peer itself.
@@ -41,19 +41,21 @@ fn renew(place: &mut Option<Place>, address: SocketAddr) -> bool {
 }
 
 impl Places {
-    /// False if it was known.
+    /// The member table lists this address. False if that was known.
     pub(super) fn list(&mut self, address: SocketAddr) -> bool {
         renew(&mut self.listed, address)
     }
 
-    /// The same.
+    /// Gossip shows this address. False if that was known.
     pub(super) fn show(&mut self, address: SocketAddr) -> bool {
         renew(&mut self.shown, address)
     }
 
-    /// The same.
-    pub(super) fn call(&mut self, address: SocketAddr) -> bool {
-        !self.addresses().any(|known| known == address) && renew(&mut self.called, address)
+    /// The peer says that it is at this address.
+    pub(super) fn call(&mut self, address: SocketAddr) {
+        if self.addresses().all(|known| known != address) {
+            renew(&mut self.called, address);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Place> {
@@ -68,16 +70,17 @@ impl Places {
         self.iter().next().is_none()
     }
 
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        [&mut self.listed, &mut self.shown, &mut self.called].into_iter().flatten()
+    }
+
     fn at(&mut self, address: SocketAddr) -> impl Iterator<Item = &mut Place> {
-        let all = [&mut self.listed, &mut self.shown, &mut self.called];
-        all.into_iter().flatten().filter(move |place| place.address == address)
+        self.iter_mut().filter(move |place| place.address == address)
     }
 
     /// A dial of this address came to nothing, or a stream to it ended.
     pub(super) fn back_off(&mut self, now: Timestamp, address: SocketAddr, rng: &mut Rng) {
-        let Some(backoff) = self.iter().find(|place| place.address == address).map(|place| place.backoff) else {
-            return;
-        };
+        let Some(backoff) = self.at(address).next().map(|place| place.backoff) else { return };
         let low = (backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
         let retry_at = now + rng.between(low / 2, low);
         self.at(address).for_each(|place| (place.backoff, place.retry_at) = (low, retry_at));
@@ -90,8 +93,7 @@ impl Places {
 
     /// All addresses may be dialled at once.
     pub(super) fn hurry(&mut self, now: Timestamp) {
-        let all = [&mut self.listed, &mut self.shown, &mut self.called];
-        all.into_iter().flatten().for_each(|place| (place.retry_at, place.backoff) = (now, Duration::ZERO));
+        self.iter_mut().for_each(|place| (place.retry_at, place.backoff) = (now, Duration::ZERO));
     }
 
     /// What it says of a peer that it was reached at this address.

@@ -4,9 +4,9 @@ use std::hash::Hasher;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use siphasher::sip::SipHasher24;
 
 use crate::id::RaftId;
+use crate::wire::liveness::derive;
 
 /// What a node tells at the address that it dials, and takes from nobody who does not know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,17 +20,10 @@ impl std::fmt::Debug for Token {
 
 impl Token {
     pub(super) fn derive(secret: &[u8; 16], peer: RaftId, address: SocketAddr) -> Self {
-        let half = |which: u8| {
-            let mut hasher = SipHasher24::new_with_key(secret);
-            hasher.write_u8(which);
+        Self(derive(secret, 3, |hasher| {
             hasher.write_u64(peer.get());
             hasher.write(address.to_string().as_bytes());
-            hasher.finish()
-        };
-        let mut token = [0; 16];
-        token[..8].copy_from_slice(&half(3).to_be_bytes());
-        token[8..].copy_from_slice(&half(4).to_be_bytes());
-        Self(token)
+        }))
     }
 
     pub(super) fn parse(bytes: &Bytes) -> Option<Self> {

@@ -30,22 +30,29 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// 128 bits of what is written, which nobody can tell who does not know `secret`. Two uses differ in `purpose` by two
+/// at least: each half has a number of its own.
+pub(crate) fn derive(secret: &[u8; 16], purpose: u8, write: impl Fn(&mut SipHasher24)) -> [u8; 16] {
+    let half = |which: u8| {
+        let mut hasher = SipHasher24::new_with_key(secret);
+        hasher.write_u8(which);
+        write(&mut hasher);
+        hasher.finish().to_be_bytes()
+    };
+    let mut derived = [0; 16];
+    derived[..8].copy_from_slice(&half(purpose));
+    derived[8..].copy_from_slice(&half(purpose + 1));
+    derived
+}
+
 impl Key {
     /// The key that the holder of `secret` hands to one boot of one peer, which was reached at this address.
     pub fn derive(secret: &[u8; 16], peer: RaftId, boot: BootId, reached_at: SocketAddr) -> Self {
-        let address = reached_at.to_string();
-        let half = |which: u8| {
-            let mut hasher = SipHasher24::new_with_key(secret);
-            hasher.write_u8(which);
+        Self(derive(secret, 1, |hasher| {
             hasher.write_u64(peer.get());
             hasher.write_u64(boot.get());
-            hasher.write(address.as_bytes());
-            hasher.finish()
-        };
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&half(1).to_be_bytes());
-        key[8..].copy_from_slice(&half(2).to_be_bytes());
-        Self(key)
+            hasher.write(reached_at.to_string().as_bytes());
+        }))
     }
 
     fn tag(&self, bytes: &[u8]) -> u64 {

@@ -50,7 +50,7 @@ pub(crate) fn diverged_member() -> Option<String> {
     let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
     leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());
     leader.set_applied(LogIndex(5), 50);
-    leader.compare(NOW, id(2), boot, (LogIndex(5), 51));
+    leader.compare_applied(NOW, id(2), boot, (LogIndex(5), 51));
     (!leader.differs(id(2))).then(|| "a member that applied other entries goes on".into())
 }
 
@@ -110,6 +110,20 @@ fn hello(n: u64, boot: u64, host: u8) -> Hello {
     }
 }
 
+/// Node 2's request to join.
+fn record(boot: u64, host: u8) -> MemberRecord {
+    MemberRecord {
+        id: 2,
+        boot,
+        name: "n2".into(),
+        serf: address(host, 1).to_string(),
+        raft: address(host, 2).to_string(),
+        liveness: address(host, 3).to_string(),
+        weight: 1,
+        ..Default::default()
+    }
+}
+
 /// A leader, and what it says.
 struct Stage {
     node: Node,
@@ -121,6 +135,12 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         Self { node: alone(), now: NOW, accepted: 0, dialled: Vec::new() }
+    }
+
+    /// A leader that let node 2 in; what `then` finds.
+    fn with_member(then: impl FnOnce(Self) -> Option<String>) -> Option<String> {
+        let mut stage = Self::new();
+        stage.admit().or_else(|| then(stage))
     }
 
     fn own(&self) -> BootName {
@@ -160,17 +180,7 @@ impl Stage {
     fn admit(&mut self) -> Option<String> {
         let conn = self.accept();
         self.say(conn, FrameBody::Hello(hello(2, 102, 2)));
-        let record = MemberRecord {
-            id: 2,
-            boot: 102,
-            name: "n2".into(),
-            serf: address(2, 1).to_string(),
-            raft: address(2, 2).to_string(),
-            liveness: address(2, 3).to_string(),
-            weight: 1,
-            ..Default::default()
-        };
-        self.say(conn, FrameBody::Join(record));
+        self.say(conn, FrameBody::Join(record(102, 2)));
         let Some(called) = self.dialled(2) else { return Some("who asks to join is not dialled".into()) };
         self.say(called, FrameBody::Hello(hello(2, 102, 2)));
         for _ in 0..50 {
@@ -203,37 +213,23 @@ pub(crate) fn forged_frames() -> Option<String> {
 
 /// The same, in the name of a member.
 pub(crate) fn claimed_name() -> Option<String> {
-    let mut stage = Stage::new();
-    if let Some(why) = stage.admit() {
-        return Some(why);
-    }
-    let conn = stage.accept();
-    stage.say(conn, FrameBody::Hello(hello(2, 102, 2)));
-    stage.forge(conn)
+    Stage::with_member(|mut stage| {
+        let conn = stage.accept();
+        stage.say(conn, FrameBody::Hello(hello(2, 102, 2)));
+        stage.forge(conn)
+    })
 }
 
 /// The same, from another address at which the stranger answers in the member's name, while the member is where it is
 /// listed.
 pub(crate) fn claimed_place() -> Option<String> {
-    let mut stage = Stage::new();
-    if let Some(why) = stage.admit() {
-        return Some(why);
-    }
-    stage.now = stage.now + Duration::from_millis(200);
-    let conn = stage.accept();
-    let claim = MemberRecord {
-        id: 2,
-        boot: 202,
-        name: "n2".into(),
-        serf: address(9, 1).to_string(),
-        raft: address(9, 2).to_string(),
-        liveness: address(9, 3).to_string(),
-        weight: 1,
-        ..Default::default()
-    };
-    stage.say(conn, FrameBody::Hello(hello(2, 202, 9)));
-    stage.say(conn, FrameBody::Join(claim));
-    let Some(called) = stage.dialled(9) else { return Some("who asks to join is not looked for".into()) };
-    stage.say(called, FrameBody::Hello(hello(2, 202, 9)));
-    stage.forge(called)
+    Stage::with_member(|mut stage| {
+        stage.now = stage.now + Duration::from_millis(200);
+        let conn = stage.accept();
+        stage.say(conn, FrameBody::Hello(hello(2, 202, 9)));
+        stage.say(conn, FrameBody::Join(record(202, 9)));
+        let Some(called) = stage.dialled(9) else { return Some("who asks to join is not looked for".into()) };
+        stage.say(called, FrameBody::Hello(hello(2, 202, 9)));
+        stage.forge(called)
+    })
 }

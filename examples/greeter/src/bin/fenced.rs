@@ -64,7 +64,7 @@ async fn owned(cluster: &Cluster, shard: ShardId) -> Epoch {
 /// Pins the shard to `to`, so that this always takes the same way.
 async fn pin(shard: ShardId, to: &Node) {
     while to.management().pin(shard.0..shard.0 + 1, to.cluster().name()).await.is_err() {
-        // It is no member yet.
+        // Not a member yet.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

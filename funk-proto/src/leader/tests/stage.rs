@@ -142,7 +142,7 @@ impl Stage {
     /// This member says that it has applied other entries.
     pub(super) fn diverge(&mut self, n: u64) {
         self.leases.set_applied(LogIndex(3), 30);
-        self.leases.compare(self.now, id(n), node(n).boot, (LogIndex(3), 31));
+        self.leases.compare_applied(self.now, id(n), node(n).boot, (LogIndex(3), 31));
         self.leader.wake();
     }
 
