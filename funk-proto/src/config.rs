@@ -50,10 +50,28 @@ impl Ownership {
     }
 }
 
+/// Which leases a cluster may have: how fast it fails over, and how slow its machines and its network may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TimingProfile {
+    /// 150 ms on a quiet network, up to 600 ms as long as machines or datagrams are slow. The default.
+    #[default]
+    Auto,
+    /// 60 ms, for machines and a network of its own: a failover takes half the time of `Lan`.
+    Fast,
+    /// 150 ms, always.
+    Lan,
+    /// 600 ms, for machines that are shared or overcommitted.
+    Shared,
+    /// 1.2 s, for nodes with up to 300 ms from one to another.
+    Wan,
+}
+
 /// Intervals and limits of liveness and leases.
 ///
-/// `lease` and `drift_ppm` are cluster-wide and fixed at bootstrap: a joiner takes
-/// them from the replicated state and ignores its own.
+/// `lease`, `lease_max` and `drift_ppm` are cluster-wide and fixed at bootstrap: a joiner takes
+/// them from the replicated state and ignores its own. The other intervals are each node's own, for the
+/// shortest lease; a longer one stretches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Time between two heartbeats to one member. Default 20 ms. Lower: more
@@ -64,8 +82,11 @@ pub struct Timing {
     /// Silence after which a voter gives the leader up. Default 80 ms. Below
     /// the lease on purpose: an early leader change pauses no shard.
     pub leader_timeout: Duration,
-    /// The one lease length. Default 150 ms.
+    /// The lease length on a quiet network, and the shortest. Default 150 ms.
     pub lease: Duration,
+    /// What the leader may lengthen the lease to while processes run late or datagrams are slow or lost. Not above
+    /// `lease`: the lease never changes. Default 600 ms.
+    pub lease_max: Duration,
     /// Bound on a clock's rate error, parts per million. Default 10,000 (1 %).
     pub drift_ppm: u32,
     /// Time that the transfer of a moving shard's state may go without progress;
@@ -80,10 +101,24 @@ impl Default for Timing {
             liveness_retries: 7,
             leader_timeout: Duration::from_millis(80),
             lease: Duration::from_millis(150),
+            lease_max: Duration::from_millis(600),
             drift_ppm: 10_000,
             ack_timeout: Duration::from_millis(500),
         }
     }
+}
+
+/// The leases and the drift bound of a cluster, as its replicated state has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterTiming {
+    /// The present lease.
+    pub lease: Duration,
+    /// The shortest that it may be.
+    pub lease_min: Duration,
+    /// The longest that it may be.
+    pub lease_max: Duration,
+    /// Bound on a clock's rate error, parts per million.
+    pub drift_ppm: u32,
 }
 
 /// Time that an election and a first grant take on a healthy network, jitter
@@ -91,9 +126,54 @@ impl Default for Timing {
 const LEADER_CHANGE_ALLOWANCE: Duration = Duration::from_millis(40);
 
 impl Timing {
+    /// The intervals of this profile.
+    pub fn of(profile: TimingProfile) -> Self {
+        let auto = Self::default();
+        let fixed = |lease_ms| {
+            let lease = Duration::from_millis(lease_ms);
+            Self { lease_max: lease, ..auto.stretched(lease) }
+        };
+        match profile {
+            TimingProfile::Auto => auto,
+            TimingProfile::Fast => Self {
+                liveness_interval: Duration::from_millis(8),
+                liveness_retries: auto.liveness_retries,
+                leader_timeout: Duration::from_millis(30),
+                ..fixed(60)
+            },
+            TimingProfile::Lan => fixed(150),
+            TimingProfile::Shared => fixed(600),
+            TimingProfile::Wan => fixed(1_200),
+        }
+    }
+
     /// Silence after which the leader declares a member dead.
     pub fn member_timeout(&self) -> Duration {
         self.liveness_interval * self.liveness_retries + self.liveness_interval / 2
+    }
+
+    /// The longest lease that these settings allow.
+    pub fn lease_cap(&self) -> Duration {
+        self.lease.max(self.lease_max)
+    }
+
+    /// These intervals under another lease. Patience grows in proportion, the interval between heartbeats with its
+    /// square root: a longer lease outlasts more of them that are lost, and costs fewer.
+    #[must_use]
+    pub fn stretched(&self, lease: Duration) -> Self {
+        if lease == self.lease || self.lease.is_zero() {
+            return *self;
+        }
+        let by = lease.as_secs_f64() / self.lease.as_secs_f64();
+        let retries = (f64::from(self.liveness_retries) * by.sqrt()).round();
+        Self {
+            liveness_interval: self.liveness_interval.mul_f64(by.sqrt()),
+            // A positive number, far below the limit of the type.
+            liveness_retries: (retries as u32).max(1),
+            leader_timeout: self.leader_timeout.mul_f64(by),
+            lease,
+            ..*self
+        }
     }
 
     /// `length` on a waiter's clock that covers `length` on any holder's:
@@ -120,6 +200,7 @@ impl Timing {
         range("liveness interval", self.liveness_interval, milli, minute)?;
         range("leader timeout", self.leader_timeout, self.liveness_interval * 2, minute)?;
         range("lease", self.lease, self.liveness_interval * 2, minute)?;
+        range("longest lease", self.lease_max, Duration::ZERO, minute)?;
         range("ack timeout", self.ack_timeout, milli, minute)?;
         if !(1..=1000).contains(&self.liveness_retries) {
             let accepted = "1 to 1000".into();
@@ -313,6 +394,28 @@ mod tests {
         let mut config = config();
         config.timing.leader_timeout = config.timing.lease;
         assert!(matches!(config.check(), Err(ConfigError::LeaseInequality { .. })));
+    }
+
+    #[test]
+    fn every_profile_and_every_lease_within_it_can_work() {
+        let profiles =
+            [TimingProfile::Auto, TimingProfile::Fast, TimingProfile::Lan, TimingProfile::Shared, TimingProfile::Wan];
+        for profile in profiles {
+            let timing = Timing::of(profile);
+            assert_eq!(timing.check(), Ok(()), "{profile:?}");
+            for lease in [timing.lease, timing.lease * 2, timing.lease_cap()] {
+                let stretched = timing.stretched(lease);
+                assert_eq!(stretched.check(), Ok(()), "{profile:?} under {lease:?}");
+                let patience = stretched.member_timeout();
+                assert!(patience <= lease + lease / 10 && patience >= lease / 2, "{patience:?} under {lease:?}");
+            }
+        }
+        assert_eq!(Timing::default().stretched(Duration::from_millis(150)), Timing::default());
+        let four = Timing::default().stretched(Duration::from_millis(600));
+        assert_eq!(
+            (four.liveness_interval, four.leader_timeout),
+            (Duration::from_millis(40), Duration::from_millis(320))
+        );
     }
 
     #[test]

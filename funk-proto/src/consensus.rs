@@ -41,6 +41,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry, Message, MessageType, Snapshot};
@@ -78,6 +79,10 @@ pub struct Consensus {
     next_token: u64,
     /// The commit index in the newest record.
     commit_written: u64,
+    /// The longest lease that this node may promise for, as the newest record has it.
+    kept_lease: Duration,
+    /// Leases on their way to the disk, oldest first.
+    leases_in_flight: VecDeque<Token>,
     /// Configurations since the snapshot, each with the index that made it.
     configurations: VecDeque<(u64, ConfState)>,
     /// Answers of this machine's own that wait for the writes before them.
@@ -114,19 +119,20 @@ impl Consensus {
         match config.bootstrap {
             Some(state) => {
                 let first = convert::first_snapshot(config.id.get(), state);
-                Consensus::beginning_with(config.id, &first, 1, seed, now)
+                let mut consensus = Consensus::over(config.id, Mirror::starting_from(first.clone()), seed, now);
+                consensus.kept_lease = config.kept_lease;
+                consensus.begin_with(&first, 1);
+                consensus
             }
             None => Consensus::over(config.id, Mirror::default(), seed, now),
         }
     }
 
-    fn beginning_with(id: RaftId, snapshot: &Snapshot, next_token: u64, seed: Seed, now: Timestamp) -> Consensus {
-        let mut consensus = Consensus::over(id, Mirror::starting_from(snapshot.clone()), seed, now);
-        consensus.next_token = next_token;
+    fn begin_with(&mut self, snapshot: &Snapshot, next_token: u64) {
+        self.next_token = next_token;
         let meta = snapshot.get_metadata();
-        consensus.configurations.push_back((meta.index, meta.get_conf_state().clone()));
-        consensus.persist_bootstrap(snapshot);
-        consensus
+        self.configurations.push_back((meta.index, meta.get_conf_state().clone()));
+        self.persist_bootstrap(snapshot);
     }
 
     fn over(id: RaftId, mirror: Mirror, seed: Seed, now: Timestamp) -> Consensus {
@@ -157,6 +163,8 @@ impl Consensus {
             hard: (0, 0),
             next_token: 1,
             commit_written: 0,
+            kept_lease: Duration::ZERO,
+            leases_in_flight: VecDeque::new(),
             configurations: VecDeque::new(),
             replies: Vec::new(),
             outgoing: BTreeMap::new(),

@@ -9,6 +9,7 @@
 //! | [`deaths`] | members that have ended, and worker ids that are free again |
 //! | [`joins`] | nodes that want in |
 //! | [`conduct`] | how long a member stayed, and who waits for that |
+//! | [`lease`] | how long the cluster's lease is |
 //! | [`departures`] | members that leave, and the leader that leaves last |
 //! | [`map`] | which shards move where |
 //! | [`voting`], [`voters`] | who votes, and who leads next |
@@ -22,6 +23,7 @@ mod departures;
 mod facts;
 mod goals;
 mod joins;
+mod lease;
 mod map;
 mod operations;
 mod pending;
@@ -41,9 +43,9 @@ pub(crate) use facts::{ANSWERS, Facts, Quorum};
 use goals::Operations;
 pub(crate) use goals::Target;
 pub(crate) use joins::duplicate_refused;
+use lease::Pace;
 use pending::{PendingJoin, Proposing};
 
-use crate::config::Timing;
 use crate::event::Outcome;
 use crate::id::{Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::limits::LEADER_STALL_MAX;
@@ -112,7 +114,7 @@ struct Leading {
 }
 
 impl Leading {
-    fn new(now: Timestamp, term: Term, voters: BTreeSet<RaftId>, timing: &Timing) -> Self {
+    fn new(now: Timestamp, term: Term, voters: BTreeSet<RaftId>, inherited_until: Timestamp) -> Self {
         Self {
             term,
             is_ready: false,
@@ -125,7 +127,7 @@ impl Leading {
             dirty: true,
             look_at: None,
             voters,
-            voters_not_before: now + voters_wait(timing),
+            voters_not_before: voters_wait(inherited_until),
             transfer_at: now,
             moves: Vec::new(),
         }
@@ -136,9 +138,9 @@ impl Leading {
     }
 }
 
-/// No voter change for so long: the longest promise there may be.
-fn voters_wait(timing: &Timing) -> Duration {
-    if planted(Mutant::VotersChangeTooEarly) { Duration::ZERO } else { timing.waiter(timing.lease) }
+/// No change of voters before.
+fn voters_wait(until: Timestamp) -> Timestamp {
+    if planted(Mutant::VotersChangeTooEarly) { Timestamp::ZERO } else { until }
 }
 
 /// The leader's rules, on every node; they rest while another node leads.
@@ -147,14 +149,27 @@ pub(crate) struct Leader {
     leading: Option<Leading>,
     /// Kept from reign to reign.
     conduct: Conduct,
+    pace: Pace,
     operations: Operations,
     outputs: VecDeque<LeaderOutput>,
 }
 
 impl Leader {
-    /// This node leads in this term.
-    pub(crate) fn lead(&mut self, now: Timestamp, term: Term, voters: BTreeSet<RaftId>, timing: &Timing) {
-        self.leading = Some(Leading::new(now, term, voters, timing));
+    /// This node leads in this term. Until `inherited_until` run the promises that its voters told of.
+    pub(crate) fn lead(&mut self, now: Timestamp, term: Term, voters: BTreeSet<RaftId>, inherited_until: Timestamp) {
+        let until = if planted(Mutant::VotersWaitForNoPromise) { now } else { inherited_until };
+        self.leading = Some(Leading::new(now, term, voters, until));
+        self.pace.lead(now);
+    }
+
+    /// This process leads from now on, in a new term.
+    pub(crate) fn note_leader(&mut self, now: Timestamp, leader: Incarnation) {
+        self.pace.note_leader(now, leader);
+    }
+
+    /// The cluster's lease is another.
+    pub(crate) fn handle_lease_changed(&mut self, now: Timestamp) {
+        self.pace.note_changed(now);
     }
 
     /// This node, `me`, leads no longer; `leader` does, if anybody is known to.
@@ -208,12 +223,12 @@ impl Leader {
         }
     }
 
-    /// A change of voters is applied.
-    pub(crate) fn handle_conf_change(&mut self, now: Timestamp, voters: BTreeSet<RaftId>, timing: &Timing) {
+    /// A change of voters is applied. So long may a promise run that a heartbeat of this term asked for.
+    pub(crate) fn handle_conf_change(&mut self, now: Timestamp, voters: BTreeSet<RaftId>, promise: Duration) {
         let Some(leading) = &mut self.leading else { return };
         if voters != leading.voters {
             leading.voters = voters;
-            leading.voters_not_before = now + voters_wait(timing);
+            leading.voters_not_before = voters_wait(leading.voters_not_before.max(now + promise));
         }
         leading.dirty = true;
     }

@@ -56,7 +56,7 @@ pub mod version;
 #[doc(hidden)]
 pub mod wire;
 
-pub use config::{NodeConfig, Ownership, Participation, Timing};
+pub use config::{ClusterTiming, NodeConfig, Ownership, Participation, Timing, TimingProfile};
 pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, OperationRefused, Refusal, RequestError};
 pub use event::{Event, Outcome};

@@ -15,20 +15,26 @@
 //! | `link` | what was sent to a peer and heard of it |
 //! | `peer_clock` | whether this node's clock stood still, by those of others |
 //! | `promise` | the voter: what it promised, and tells with its vote |
-//! | this file | the member's lease; and the timers |
+//! | `member` | the member: its answers, and its lease |
+//! | `strain` | the leader: answers that come late |
+//! | `lateness` | how late this process runs itself |
+//! | this file | roles and timers |
 
 mod authority;
 mod divergence;
 mod followed;
 mod history;
 mod interface;
+mod lateness;
 mod link;
+mod member;
 mod peer_clock;
 mod promise;
 mod quorum;
 mod quorum_contact;
 mod resign;
 mod sent;
+mod strain;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -37,23 +43,39 @@ use authority::Authority;
 pub use authority::MemberView;
 use followed::Followed;
 use history::History;
-pub use interface::{LivenessOutput, Word};
+pub use interface::{Ack, LivenessOutput, Word};
+use lateness::Lateness;
 use link::Link;
+pub use strain::LateAnswer;
+use strain::Strain;
 
-use crate::config::Timing;
+use crate::config::{ClusterTiming, Timing};
 use crate::id::{BootId, LogIndex, RaftId, Term};
 use crate::mutate::{Mutant, planted};
 use crate::time::{Timestamp, earliest};
-use crate::wire::liveness::Grant;
 
 /// The liveness machine of one node.
 #[derive(Debug)]
 pub struct Liveness {
     me: RaftId,
     boot: BootId,
+    /// The intervals that this node was given.
+    configured: Timing,
+    /// Those that hold under the cluster's present lease.
     timing: Timing,
     /// Lease and drift bound are those of the replicated state.
     timing_is_replicated: bool,
+    /// No lease of this cluster is shorter or longer.
+    lease_min: Duration,
+    lease_max: Duration,
+    /// The longest lease whose promise this node would honour after a restart: it is on its disk.
+    kept_lease: Duration,
+    /// The one that is on its way to the disk last, or there.
+    lease_to_keep: Duration,
+    /// Leases on their way to the disk.
+    leases_in_flight: u32,
+    lateness: Lateness,
+    strain: Strain,
     counter: u64,
     history: History,
     links: BTreeMap<RaftId, Link>,
@@ -74,13 +96,21 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// A machine that holds, promises and suspects nothing.
+    /// A machine that holds, promises and suspects nothing, and never restarts.
     pub fn new(me: RaftId, boot: BootId, timing: Timing) -> Self {
         Self {
             me,
             boot,
+            configured: timing,
             timing,
             timing_is_replicated: false,
+            lease_min: timing.lease,
+            lease_max: timing.lease_cap(),
+            kept_lease: Duration::MAX,
+            lease_to_keep: Duration::MAX,
+            leases_in_flight: 0,
+            lateness: Lateness::default(),
+            strain: Strain::default(),
             counter: 0,
             history: History::default(),
             links: BTreeMap::new(),
@@ -98,11 +128,18 @@ impl Liveness {
         }
     }
 
-    /// The cluster's lease length and drift bound, from the replicated state.
-    pub fn set_cluster_timing(&mut self, lease: Duration, drift_ppm: u32) {
-        self.timing.lease = lease;
-        self.timing.drift_ppm = drift_ppm;
+    /// The cluster's leases and drift bound, from the replicated state. Returns the intervals that hold from now on.
+    pub fn set_cluster_timing(&mut self, cluster: ClusterTiming) -> Timing {
+        let ClusterTiming { lease, lease_min, lease_max, drift_ppm } = cluster;
+        self.timing = Timing { lease: lease_min, lease_max, drift_ppm, ..self.configured }.stretched(lease);
+        (self.lease_min, self.lease_max) = (lease_min, lease_max);
         self.timing_is_replicated = true;
+        self.timing
+    }
+
+    /// A timer of this process fired so late.
+    pub fn note_lateness(&mut self, now: Timestamp, late: Duration) {
+        self.lateness.note(now, late, self.timing.lease);
     }
 
     /// Whether a datagram is new: of the newest boot of its sender, and with a
@@ -138,52 +175,11 @@ impl Liveness {
     fn send(&mut self, now: Timestamp, to: RaftId, word: Word) {
         self.counter += 1;
         let counter = self.counter;
-        self.links.entry(to).or_default().sent.record(counter, now);
+        // As much of it as the datagram says.
+        let lease = if let Word::Beat { lease, .. } = word { lease } else { Duration::ZERO };
+        let lease = Duration::from_micros(u64::try_from(lease.as_micros()).unwrap_or(u64::MAX));
+        self.links.entry(to).or_default().sent.record(counter, now, lease);
         self.outputs.push_back(LivenessOutput::Send { to, counter, word });
-    }
-
-    // ---- the member's side ----
-
-    /// A heartbeat of the leader that consensus follows, in its newest term:
-    /// promise, and ask for a lease.
-    pub fn handle_heartbeat(
-        &mut self,
-        now: Timestamp,
-        from: RaftId,
-        counter: u64,
-        term: Term,
-        timing: (Duration, u32),
-    ) {
-        // A node that has the replicated state knows better than a datagram what holds.
-        if !self.timing_is_replicated {
-            (self.timing.lease, self.timing.drift_ppm) = timing;
-        }
-        self.promise(now);
-        self.followed = Some(Followed::new(from, now));
-        self.heartbeats_answered += 1;
-        self.ack(now, from, term, counter);
-    }
-
-    /// A heartbeat of a term that is over: tell its sender so.
-    pub fn handle_stale_heartbeat(&mut self, now: Timestamp, from: RaftId, our_term: Term) {
-        self.ack(now, from, our_term, 0);
-    }
-
-    fn ack(&mut self, now: Timestamp, to: RaftId, term: Term, echo: u64) {
-        let (applied, hash) = self.history.last();
-        self.send(now, to, Word::Ack { term, echo, applied, hash });
-    }
-
-    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
-    pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
-        let sent = self.links.get(&from).and_then(|link| {
-            let answered = link.sent.get(grant.echo);
-            if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
-        });
-        if let Some(sent) = sent {
-            let cut = if planted(Mutant::GrantNotCut) { grant.length } else { grant.length.min(self.timing.lease) };
-            self.lease_until = self.lease_until.max(sent + cut);
-        }
     }
 
     /// This node's shards may be served while the clock reads less.
@@ -218,6 +214,7 @@ impl Liveness {
         let voted = if planted(Mutant::PromisesNotInherited) { Timestamp::ZERO } else { voted };
         let own = if planted(Mutant::OwnPromiseLeftOut) { Timestamp::ZERO } else { self.promise_until };
         self.authority = Some(Authority::new(term, voted.max(own), now));
+        self.strain.clear();
     }
 
     /// This node follows, or has no leader. Its lease and promise keep their ends.
@@ -228,7 +225,7 @@ impl Liveness {
         let Some(leader) = leader else { return };
         // One that was given up and is found again, by a message that was long on its way, may fall silent again.
         if self.followed.is_none_or(|followed| followed.leader != leader || followed.silent) {
-            self.followed = Some(Followed::new(leader, now));
+            self.followed = Some(Followed::new(leader, now, self.timing.lease));
         }
     }
 
@@ -270,22 +267,25 @@ impl Liveness {
     // ---- the leader's side ----
 
     /// An ack in the leader's own term.
-    pub fn handle_ack(
-        &mut self,
-        now: Timestamp,
-        from: RaftId,
-        boot: BootId,
-        counter: u64,
-        echo: u64,
-        applied: LogIndex,
-    ) {
+    pub fn handle_ack(&mut self, now: Timestamp, from: RaftId, boot: BootId, ack: Ack) {
+        let Ack { counter, echo, applied, promise } = ack;
         let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
         let Some(authority) = &mut self.authority else { return };
         authority.contact.hear(now, from);
-        let sent = if planted(Mutant::AuthorityFromReceipt) { now } else { sent };
-        authority.count_ack(from, sent, self.timing.lease);
+        let from_when = if planted(Mutant::AuthorityFromReceipt) { now } else { sent.at };
+        // The answer is worth the lease that the heartbeat said, or less if its sender could not promise as much.
+        let mut worth = promise.map_or(sent.lease, |promise| promise.min(sent.lease));
+        if planted(Mutant::AckCountsPresentLease) {
+            worth = self.timing.lease;
+        }
+        authority.count_ack(from, from_when + worth);
         if !authority.note_ack(now, from, boot, counter, applied) {
             return;
+        }
+        if let Some(age) = authority.note_echo(now, from, sent.at)
+            && age > self.lease_min / 2
+        {
+            self.strain.note(now, from, age);
         }
         let short = authority.lease_is_short(from, now, self.timing.liveness_interval);
         let grant = if short { authority.take_grant(now, from, &self.timing) } else { None };
@@ -311,10 +311,11 @@ impl Liveness {
 
     fn beat(&mut self, now: Timestamp) {
         let (lease, drift_ppm) = (self.timing.lease, self.timing.drift_ppm);
-        self.promise(now);
+        let promised = self.promise(now, lease);
         let me = self.me;
         let Some(authority) = &mut self.authority else { return };
-        authority.count_ack(me, now, lease);
+        authority.longest_lease = authority.longest_lease.max(lease);
+        authority.count_ack(me, now + promised);
         authority.next_beat = now + self.timing.liveness_interval;
         let term = authority.term;
         let mut beats = Vec::with_capacity(authority.members.len());
@@ -339,6 +340,16 @@ impl Liveness {
     /// that the votes reported has run out.
     pub fn inherited_until(&self) -> Timestamp {
         self.authority.as_ref().map_or(Timestamp::MAX, |authority| authority.inherited_until)
+    }
+
+    /// The longest lease that this leader's heartbeats of this term said.
+    pub fn longest_lease(&self) -> Duration {
+        self.authority.as_ref().map_or(Duration::ZERO, |authority| authority.longest_lease)
+    }
+
+    /// The answers to this leader that came late, oldest first; those before it led are not among them.
+    pub fn late_answers(&self) -> impl DoubleEndedIterator<Item = &LateAnswer> {
+        self.strain.iter()
     }
 
     /// A takeover from that boot may be proposed when the clock is past this.
@@ -424,7 +435,7 @@ impl Liveness {
             self.lead_timeout(now);
             return;
         }
-        let timeout = self.timing.leader_timeout;
+        let Some(timeout) = self.followed.as_ref().map(|followed| self.leader_patience(followed)) else { return };
         if let Some(followed) = &mut self.followed
             && followed.due(timeout).is_some_and(|due| now >= due)
         {
@@ -435,8 +446,16 @@ impl Liveness {
         }
     }
 
+    fn member_patience(&self) -> Duration {
+        self.timing.member_timeout() + self.lateness.allowance()
+    }
+
+    fn quorum_patience(&self) -> Duration {
+        self.timing.leader_timeout + self.lateness.allowance()
+    }
+
     fn lead_timeout(&mut self, now: Timestamp) {
-        let (me, limit) = (self.me, self.timing.member_timeout());
+        let (me, limit) = (self.me, self.member_patience());
         if self.falls_silent(now) {
             return;
         }
@@ -459,16 +478,17 @@ impl Liveness {
     /// When something is due.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         if let Some(authority) = &self.authority {
-            let limit = self.timing.member_timeout();
+            let limit = self.member_patience();
             let others = authority.members.iter().filter(|&(&id, tracked)| id != self.me && !tracked.reported_silent);
             let silence = others.map(|(_, tracked)| tracked.last_seen + limit).min();
             let next = authority
                 .contact
-                .silent_at(self.me, &authority.voters, &self.timing)
+                .silent_at(self.me, &authority.voters, self.quorum_patience())
                 .map_or(authority.next_beat, |at| at.min(authority.next_beat));
             return earliest(Some(next), silence);
         }
-        self.followed?.due(self.timing.leader_timeout)
+        let followed = self.followed?;
+        followed.due(self.leader_patience(&followed))
     }
 
     /// The next thing to do.

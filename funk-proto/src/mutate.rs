@@ -33,6 +33,32 @@ mutants! {
     QuorumOffByOne,
     /// Only the newer half of a joint configuration backs a leader.
     OneHalfOfJointBacks,
+    /// An ack is worth the lease that holds now, not the one that its heartbeat said.
+    AckCountsPresentLease,
+    /// A voter promises for the lease that it knows, not for the one that the heartbeat says.
+    PromiseByOwnLease,
+    /// A heartbeat with a shorter lease shortens a promise.
+    ShorterLeaseEndsPromise,
+    /// What a vote says of its promise is cut to the lease that the candidate knows.
+    PromiseCutToKnownLease,
+    /// A grant is charged with the lease that holds, not with what was granted.
+    GrantChargedByLease,
+    /// A member counts the lease that it knows, not the one that it was granted.
+    MemberTakesKnownLease,
+    /// A restarted voter honours the lease of its log, not the longest that it promised for.
+    KeptLeaseForgotten,
+    /// A voter promises for a lease before its disk holds it.
+    PromisedBeforeKept,
+    /// The disk forgets a longer lease while a promise for it runs.
+    KeptLeaseShrinksAtOnce,
+    /// A change of voters waits for the present lease, not for the longest that a heartbeat asked for.
+    VotersWaitForPresentLease,
+    /// A new leader changes the voters before the promises of its own voters have run out.
+    VotersWaitForNoPromise,
+    /// The lease never grows, whatever comes late.
+    LeaseNeverLonger,
+    /// A candidate that fails tries again as soon as ever.
+    ElectionsNotBackedOff,
     /// A voter hides in its vote what it promised to the previous leader.
     VoteHidesPromise,
     /// A voter that voted has no promise left to report with the next vote.

@@ -66,7 +66,7 @@ use crate::request::{Request, RequestId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::shards::RouteTable;
 use crate::shards::moves::Moves;
-use crate::state::{ClusterValues, Member, State, snapshot};
+use crate::state::{ClusterValues, LeaseReason, Member, State, snapshot};
 use crate::status::Status;
 use crate::time::{Timestamp, earliest};
 
@@ -141,6 +141,7 @@ impl Node {
         config.check()?;
         let log = recover::read(&recovered)?;
         let recovered = log.is_some();
+        let kept_lease = recover::kept_lease(log.as_ref(), &config);
         let mut rng = Rng::new(seed, Stream::Identity);
         let drawn = RaftId::draw(&mut rng);
         let me = Incarnation { id: log.as_ref().map_or(drawn, |log| log.id), boot: BootId::draw(&mut rng) };
@@ -178,6 +179,7 @@ impl Node {
         if node.config.every_cluster {
             node.gossip.welcome_every_cluster();
         }
+        node.liveness.set_kept_lease(kept_lease);
         node.view.endpoints.node_changed(node.config.name.to_string());
         if recovered {
             node.restart(now)?;
@@ -257,6 +259,9 @@ impl Node {
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {
+        let due = machines!(self, &dyn Timed, &).into_iter().filter_map(Timed::poll_timeout);
+        let late = due.map(|at| now.since(at)).max().unwrap_or_default();
+        self.liveness.note_lateness(now, late);
         for machine in machines!(self, &mut dyn Timed, &mut) {
             if machine.poll_timeout().is_some_and(|at| now >= at) {
                 machine.handle_timeout(now);
@@ -330,6 +335,9 @@ impl Node {
             name: self.config.cluster.to_string(),
             created_ns: self.config.wall_clock_ns,
             lease: self.config.timing.lease,
+            lease_min: self.config.timing.lease,
+            lease_max: self.config.timing.lease_cap(),
+            lease_reason: LeaseReason::default(),
             drift_ppm: self.config.timing.drift_ppm,
             ownership: self.config.ownership,
             generation: 1,
@@ -337,7 +345,13 @@ impl Node {
         };
         let state = State::bootstrap(values, self.config.shards, Member::own(&self.config, self.me));
         let bootstrap = Some(apply::snapshot_body(&state, Bytes::new()));
-        self.consensus = Consensus::new(ConsensusConfig { id: self.me.id, bootstrap }, self.generations.seed, now);
+        // It leads when its first record is stable, and promises nothing before.
+        let kept_lease = if self.config.durable { state.cluster.lease } else { Duration::ZERO };
+        if self.config.durable {
+            self.liveness.set_kept_lease(kept_lease);
+        }
+        let config = ConsensusConfig { id: self.me.id, bootstrap, kept_lease };
+        self.consensus = Consensus::new(config, self.generations.seed, now);
         self.consensus.set_durable(self.config.durable);
         self.install_state(now, state);
     }

@@ -1,6 +1,7 @@
 //! The replicated state: cluster values, member table and shard map. Every
 //! node applies the same entries in the same order and holds the same bytes.
 
+mod cluster;
 mod map;
 mod members;
 mod pins;
@@ -12,57 +13,22 @@ mod workers;
 use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::ops::Range;
-use std::time::Duration;
 
 use siphasher::sip::SipHasher24;
 
+pub use cluster::{ClusterValues, LeaseReason};
 pub use map::{Columns, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use pins::Pins;
 pub use workers::Workers;
 pub(crate) use workers::worker_record;
 
-use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Incarnation, LogIndex, NodeName, RaftId, ShardId, WorkerId};
-use crate::limits::{FORMER_CLUSTERS_MAX, REMOVED_BOOTS_MAX, WEIGHT_MAX};
+use crate::limits::{REMOVED_BOOTS_MAX, WEIGHT_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::wire::cluster::{
     BootName, Command, DownRecord, MemberRecord, Op, PinRecord, Transfer, UserEntry, Weight, WorkerRecord,
 };
-
-/// Values of the whole cluster, fixed at its bootstrap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterValues {
-    /// The cluster's id.
-    pub id: ClusterId,
-    /// The cluster's name.
-    pub name: String,
-    /// Unix nanoseconds of the bootstrap.
-    pub created_ns: i64,
-    /// The lease length.
-    pub lease: Duration,
-    /// The drift bound, parts per million.
-    pub drift_ppm: u32,
-    /// What keeps a former owner from having an effect.
-    pub ownership: Ownership,
-    /// 1, and one more with each recovery from the loss of the majority.
-    pub generation: u64,
-    /// Ids of the former generations, oldest first.
-    pub former: Vec<ClusterId>,
-}
-
-impl ClusterValues {
-    /// The next generation, under the id `id`.
-    #[must_use]
-    pub fn recovered(mut self, id: ClusterId) -> Self {
-        if self.former.len() >= FORMER_CLUSTERS_MAX {
-            self.former.remove(0);
-        }
-        self.former.push(std::mem::replace(&mut self.id, id));
-        self.generation += 1;
-        self
-    }
-}
 
 /// What applying an entry changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +74,8 @@ pub enum Change {
     Shares,
     /// A worker id is free, or a member's that had none.
     Worker(WorkerId),
+    /// The lease is another.
+    Lease,
     /// A user entry.
     User(UserEntry),
 }
@@ -197,6 +165,7 @@ impl State {
                 Op::Owned(transfer) => changes.extend(self.owned(index, &transfer)),
                 Op::Pin(pin) => changes.extend(self.pin(&pin)),
                 Op::Weigh(weight) => changes.extend(self.weigh(weight)),
+                Op::Lease(record) => changes.extend(self.cluster.change_lease(record)),
                 Op::FreeWorker(record) => changes.extend(self.free_worker(&record)),
                 Op::User(entry) => changes.push(Change::User(entry)),
             }
@@ -362,7 +331,10 @@ pub(super) fn pinned(pin: &PinRecord, total: u32) -> Option<(Range<u32>, Option<
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Ownership;
     use crate::wire::cluster::Operation;
 
     pub fn record(n: u64) -> MemberRecord {
@@ -385,6 +357,9 @@ pub(super) mod tests {
             name: "c".into(),
             created_ns: 5,
             lease: Duration::from_millis(150),
+            lease_min: Duration::from_millis(150),
+            lease_max: Duration::from_millis(600),
+            lease_reason: LeaseReason::default(),
             drift_ppm: 10_000,
             ownership: Ownership::default(),
             generation: 1,

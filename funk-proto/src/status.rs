@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term, WorkerId};
@@ -243,6 +244,26 @@ pub struct PinStatus {
     pub honoured: bool,
 }
 
+/// The timing of a cluster at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimingStatus {
+    /// The lease.
+    pub lease: Duration,
+    /// The shortest that it may be.
+    pub lease_min: Duration,
+    /// The longest that it may be.
+    pub lease_max: Duration,
+    /// Time between two heartbeats, if this node leads.
+    pub heartbeat: Duration,
+    /// Silence after which this node gives a leader up, how late it runs itself left out.
+    pub leader_timeout: Duration,
+    /// Silence after which this node declares a member dead, if it leads.
+    pub member_timeout: Duration,
+    /// Why the lease is what it is, for people.
+    pub reason: String,
+}
+
 /// What a node is doing, at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -286,6 +307,8 @@ pub struct Status {
     pub worker_id: Option<WorkerId>,
     /// Shards that are pinned, ascending.
     pub pins: Vec<PinStatus>,
+    /// The timing that holds, and why; `None` while this node is in no cluster.
+    pub timing: Option<TimingStatus>,
     /// End of this node's lease; serving needs `now` before it.
     pub lease_until: Timestamp,
     /// Members, by name.

@@ -175,6 +175,7 @@ fn datagram() -> impl Strategy<Value = Body> {
         grant,
     });
     let ack = any::<[u64; 4]>().prop_map(|[term, echo, applied, hash]| Body::Ack {
+        promise: (hash % 2 == 0).then_some(Duration::from_micros(hash)),
         hash,
         term: Term(term),
         echo,
@@ -270,7 +271,7 @@ proptest! {
         snapshot in prop::option::of(meta()),
         state in bytes(),
     ) {
-        let record = RaftRecord { term, vote, commit, entries, snapshot, state, node };
+        let record = RaftRecord { term, vote, commit, entries, snapshot, state, node, kept_lease_us: Some(term) };
         prop_assert_eq!(RaftRecord::decode(&record.encode_to_vec()[..]).unwrap(), record);
     }
 
@@ -341,6 +342,9 @@ proptest! {
             name: "c".into(),
             created_ns: -5,
             lease: Duration::from_millis(150),
+            lease_min: Duration::from_millis(150),
+            lease_max: Duration::from_millis(600),
+            lease_reason: funk_proto::state::LeaseReason::default(),
             drift_ppm: 10_000,
             ownership: Ownership::default(),
             generation: 1,

@@ -47,11 +47,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use funk_io::{Cluster, Runtime, Stopped};
 use funk_proto::id::ClusterName;
-use funk_proto::status::{MemberStatus, NodeState, PinStatus};
+use funk_proto::status::{MemberStatus, NodeState, PinStatus, TimingStatus};
 use funk_proto::time::Timestamp;
 use funk_proto::{Ownership, Status};
 use http::{Method, Request, Response, StatusCode, header};
@@ -228,6 +229,7 @@ impl Console {
             "funk_generation": status.generation,
             "funk_ownership": status.ownership.map(Ownership::word),
             "funk_uptime_ms": self.view.now().as_nanos() / 1_000_000,
+            "funk_timing": status.timing.as_ref().map(timing_json),
             "funk_lease_ms": lease_ms(status.lease_until, self.view.now()),
             "funk_now_ms": hub::unix_ns() / 1_000_000,
             "funk_requests": self.requests_json(),
@@ -249,6 +251,19 @@ impl Console {
         let owner = |shard| table.owner(funk_proto::id::ShardId(shard)).map_or("", |(node, _)| node.name.as_str());
         json!({ "epoch": table.epoch().0, "owners": (0..table.shards()).map(owner).collect::<Vec<_>>() })
     }
+}
+
+fn timing_json(timing: &TimingStatus) -> Value {
+    let millis = |length: Duration| length.as_micros() as f64 / 1e3;
+    json!({
+        "lease_ms": millis(timing.lease),
+        "lease_min_ms": millis(timing.lease_min),
+        "lease_max_ms": millis(timing.lease_max),
+        "heartbeat_ms": millis(timing.heartbeat),
+        "leader_timeout_ms": millis(timing.leader_timeout),
+        "member_timeout_ms": millis(timing.member_timeout),
+        "reason": timing.reason,
+    })
 }
 
 /// Milliseconds that are left of a lease; 0 when it is over.

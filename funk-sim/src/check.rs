@@ -19,6 +19,7 @@ mod log_matching;
 mod map_monotonic;
 mod membership_events;
 mod ownership_exclusivity;
+mod promises;
 mod proposals;
 mod snapshots;
 mod stable_records;
@@ -44,6 +45,7 @@ pub use log_matching::LogMatching;
 pub use map_monotonic::MapMonotonic;
 pub use membership_events::MembershipEvents;
 pub use ownership_exclusivity::OwnershipExclusivity;
+pub use promises::Promises;
 pub use proposals::Proposals;
 pub use snapshots::Snapshots;
 pub use stable_records::StableRecords;
@@ -68,6 +70,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<Configuration>::default(),
         Box::<OwnershipExclusivity>::default(),
         Box::<LeaseContainment>::default(),
+        Box::<Promises>::default(),
         Box::<EpochFencing>::default(),
         Box::<MapMonotonic>::default(),
         Box::<HandedStates>::default(),

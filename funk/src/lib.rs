@@ -72,8 +72,8 @@ pub use funk_io::{
 };
 pub use funk_proto::status::{self, Status};
 pub use funk_proto::{
-    ConfigError, EndpointEvent, EndpointSet, Event, OperationRefused, Ownership, Participation, Place, Refusal,
-    RequestError, RouteNode, RouteTable, Timestamp, Timing,
+    ClusterTiming, ConfigError, EndpointEvent, EndpointSet, Event, OperationRefused, Ownership, Participation, Place,
+    Refusal, RequestError, RouteNode, RouteTable, Timestamp, Timing, TimingProfile,
 };
 #[cfg(feature = "grpc")]
 pub use funk_rpc::{Console, Ended, Key, Management, ManagementError, NotReady, Routes, Services, Stop, shard_of};

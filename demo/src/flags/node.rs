@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use funk::discovery::JoinAddress;
 use funk::id::{ClusterName, NodeName};
 use funk::io::{NodeConfig, default_interface};
-use funk::{Ownership, Participation, StartError, Timing};
+use funk::{Ownership, Participation, StartError, Timing, TimingProfile};
 
 use super::{LogFlags, boolean, duration};
 
@@ -40,6 +40,21 @@ pub enum OwnershipName {
     Leased,
     /// The service's store, which refuses older epochs: the dead are replaced at once.
     Fenced,
+}
+
+/// Which leases the cluster may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimingName {
+    /// 150 ms, up to 600 ms while machines or datagrams are slow.
+    Auto,
+    /// 60 ms.
+    Fast,
+    /// 150 ms.
+    Lan,
+    /// 600 ms.
+    Shared,
+    /// 1200 ms.
+    Wan,
 }
 
 /// One node of a funk cluster, with the demo service on it.
@@ -125,18 +140,21 @@ pub struct NodeFlags {
     /// Prometheus metrics
     #[arg(long, env = "FUNK_METRICS_ENDPOINT", value_name = "HOST:PORT")]
     pub metrics_endpoint: Option<SocketAddr>,
-    /// Time between two heartbeats
-    #[arg(long, env = "FUNK_LIVENESS_INTERVAL", value_name = "TIME", default_value = "20ms", value_parser = duration)]
-    pub liveness_interval: Duration,
-    /// A node is dead after interval × (retries + 0.5) of silence
-    #[arg(long, env = "FUNK_LIVENESS_RETRIES", value_name = "N", default_value_t = 7)]
-    pub liveness_retries: u32,
-    /// Silence after which a voter gives the leader up
-    #[arg(long, env = "FUNK_LEADER_TIMEOUT", value_name = "TIME", default_value = "80ms", value_parser = duration)]
-    pub leader_timeout: Duration,
-    /// Lease length, used only at bootstrap
-    #[arg(long, env = "FUNK_LEASE", value_name = "TIME", default_value = "150ms", value_parser = duration)]
-    pub lease: Duration,
+    /// Which leases the cluster may have: fast 60ms, lan 150ms, shared 600ms, wan 1200ms, auto 150ms to 600ms as the network and the machines need
+    #[arg(long, env = "FUNK_TIMING", value_enum, default_value = "auto")]
+    pub timing: TimingName,
+    /// Time between two heartbeats under the shortest lease [default: 20ms, or the profile's]
+    #[arg(long, env = "FUNK_LIVENESS_INTERVAL", value_name = "TIME", value_parser = duration)]
+    pub liveness_interval: Option<Duration>,
+    /// A node is dead after interval × (retries + 0.5) of silence [default: 7, or the profile's]
+    #[arg(long, env = "FUNK_LIVENESS_RETRIES", value_name = "N")]
+    pub liveness_retries: Option<u32>,
+    /// Silence after which a voter gives the leader up [default: 80ms, or the profile's]
+    #[arg(long, env = "FUNK_LEADER_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    pub leader_timeout: Option<Duration>,
+    /// Lease length, used only at bootstrap; it stays as it is then [default: 150ms, or the profile's]
+    #[arg(long, env = "FUNK_LEASE", value_name = "TIME", value_parser = duration)]
+    pub lease: Option<Duration>,
     /// Time without progress after which a moving shard is released without its state
     #[arg(long, env = "FUNK_ACK_TIMEOUT", value_name = "TIME", default_value = "500ms", value_parser = duration)]
     pub ack_timeout: Duration,
@@ -260,13 +278,21 @@ impl NodeFlags {
 
     /// Intervals and limits.
     pub fn timing(&self) -> Timing {
+        let profile = Timing::of(match self.timing {
+            TimingName::Auto => TimingProfile::Auto,
+            TimingName::Fast => TimingProfile::Fast,
+            TimingName::Lan => TimingProfile::Lan,
+            TimingName::Shared => TimingProfile::Shared,
+            TimingName::Wan => TimingProfile::Wan,
+        });
         Timing {
-            liveness_interval: self.liveness_interval,
-            liveness_retries: self.liveness_retries,
-            leader_timeout: self.leader_timeout,
-            lease: self.lease,
+            liveness_interval: self.liveness_interval.unwrap_or(profile.liveness_interval),
+            liveness_retries: self.liveness_retries.unwrap_or(profile.liveness_retries),
+            leader_timeout: self.leader_timeout.unwrap_or(profile.leader_timeout),
+            lease: self.lease.unwrap_or(profile.lease),
+            lease_max: self.lease.unwrap_or(profile.lease_max),
             ack_timeout: self.ack_timeout,
-            ..Timing::default()
+            ..profile
         }
     }
 
@@ -293,7 +319,7 @@ mod tests {
         assert_eq!((flags.weight, flags.auto_join, flags.bootstrap), (1, true, false));
         assert_eq!((flags.shards, flags.ownership()), (None, None));
         assert_eq!(flags.timing(), Timing::default());
-        assert_eq!(flags.lease, Duration::from_millis(150));
+        assert_eq!(flags.timing(), Timing::default());
         assert_eq!(flags.runtime, RuntimeName::Tokio);
         assert!(flags.zeroconf && !parse("--zeroconf=false").unwrap().zeroconf);
         let joins = parse("--join a:1 --join b:2,dns+srv://c").unwrap().join;
@@ -321,6 +347,7 @@ mod tests {
             "--interface nowhere",
             "--interface 0.0.0.0",
             "--serf-endpoint 1",
+            "--timing slow",
             "--lease 10",
             "--lease 50ms",
             "--leader-timeout 1ms",

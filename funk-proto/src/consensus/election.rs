@@ -32,10 +32,15 @@ const RETRY_MIN: Duration = Duration::from_millis(15);
 const RETRY_MAX: Duration = Duration::from_millis(45);
 /// A candidate waits for votes that must be made stable first; cutting it
 /// short with a new campaign could go on for ever. A vote that is split goes
-/// unnoticed for this long.
+/// unnoticed for this long. A leader that leads no more leaves the others as long.
 const CANDIDATE_PATIENCE: Duration = Duration::from_millis(75);
-/// A leader that leads no more leaves the others this long to elect one.
-const FORMER_PATIENCE: Duration = CANDIDATE_PATIENCE;
+/// The lease for which these waits are made. A longer one says that the network or the machines are slower.
+const PACE: Duration = Duration::from_millis(150);
+/// With each campaign that failed the waits double, so often at the most: what made it fail was perhaps the load of
+/// too many campaigns.
+const DOUBLINGS_MAX: u32 = 4;
+/// So many campaigns may fail before the waits grow: two candidates of a quiet cluster part within that.
+const FREE_FAILURES: u32 = 2;
 
 /// A node that lost leadership this often within [`UNSTEADY`] leaves it to others: its machine or its links are not up
 /// to it, and each loss is a failover for everybody.
@@ -51,6 +56,10 @@ pub(super) struct Election {
     campaign_at: Option<Timestamp>,
     /// When the last campaign began.
     campaigned: Timestamp,
+    /// Campaigns since there was a leader.
+    campaigns: u32,
+    /// The cluster's lease.
+    lease: Duration,
     /// This node let another go first since the leader was forgotten.
     made_way: bool,
     /// When this node lost leadership, the latest last.
@@ -66,6 +75,8 @@ impl Election {
             rng,
             campaign_at: None,
             campaigned: Timestamp::ZERO,
+            campaigns: 0,
+            lease: PACE,
             made_way: false,
             losses: VecDeque::new(),
             handed_over: false,
@@ -78,6 +89,7 @@ impl Election {
 
     pub(super) fn leader_found(&mut self) {
         self.campaign_at = None;
+        self.campaigns = 0;
         self.made_way = false;
     }
 
@@ -90,7 +102,7 @@ impl Election {
                 self.losses.pop_front();
             }
         }
-        self.campaign_at = Some(now + FORMER_PATIENCE + self.stand_back(now));
+        self.campaign_at = Some(now + self.paced(CANDIDATE_PATIENCE) + self.stand_back(now));
     }
 
     /// Another voter was asked to lead.
@@ -109,8 +121,20 @@ impl Election {
         if is_unsteady { STAND_BACK } else { Duration::ZERO }
     }
 
+    /// This wait, at the pace of the cluster's lease.
+    fn paced(&self, wait: Duration) -> Duration {
+        if self.lease <= PACE { wait } else { wait.mul_f64(self.lease.as_secs_f64() / PACE.as_secs_f64()) }
+    }
+
+    /// The same, doubled for the campaigns that failed.
+    fn backed_off(&self, wait: Duration) -> Duration {
+        let failures = self.campaigns.saturating_sub(FREE_FAILURES).min(DOUBLINGS_MAX);
+        if planted(Mutant::ElectionsNotBackedOff) { wait } else { self.paced(wait) * (1 << failures) }
+    }
+
     fn retry(&mut self, now: Timestamp) {
-        self.campaign_at = Some(now + self.rng.between(RETRY_MIN, RETRY_MAX));
+        let (least, most) = (self.backed_off(RETRY_MIN), self.backed_off(RETRY_MAX));
+        self.campaign_at = Some(now + self.rng.between(least, most));
     }
 
     /// Raft's random timeout made a pure function, so that a run repeats from its seed.
@@ -144,11 +168,16 @@ impl Consensus {
         let voters = self.voters();
         let before = unsuspected.iter().filter(|&&id| id < self.id && voters.contains(&id)).count();
         let rank = u32::try_from(before).unwrap_or(u32::MAX);
-        let wait = RANK_DELAY.saturating_mul(rank) + self.election.stand_back(self.now);
+        let wait = self.election.paced(RANK_DELAY).saturating_mul(rank) + self.election.stand_back(self.now);
         self.election.campaign_at = Some(self.now + wait);
         if wait.is_zero() {
             self.campaign_again();
         }
+    }
+
+    /// The cluster's lease: elections keep its pace.
+    pub fn set_lease(&mut self, lease: Duration) {
+        self.election.lease = lease;
     }
 
     /// This leader is heard by nobody, or hears nobody: it leads no more. It
@@ -169,8 +198,8 @@ impl Consensus {
             self.election.leader_found();
             return;
         }
-        let patient =
-            raft.state == StateRole::Candidate && self.now.since(self.election.campaigned) < CANDIDATE_PATIENCE;
+        let patience = self.election.backed_off(CANDIDATE_PATIENCE);
+        let patient = raft.state == StateRole::Candidate && self.now.since(self.election.campaigned) < patience;
         self.election.retry(self.now);
         if !patient && self.may_campaign() {
             self.campaign();
@@ -179,6 +208,7 @@ impl Consensus {
 
     fn campaign(&mut self) {
         self.election.campaigned = self.now;
+        self.election.campaigns = self.election.campaigns.saturating_add(1);
         if planted(Mutant::ForcedByOneWitness) {
             let mut order = Message { from: self.id.get(), to: self.id.get(), ..Message::default() };
             order.set_msg_type(MessageType::MsgTimeoutNow);

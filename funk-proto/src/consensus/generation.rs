@@ -5,7 +5,7 @@ use bytes::Bytes;
 use raft::GetEntriesContext;
 use raft::eraftpb::{ConfState, EntryType};
 
-use super::{Consensus, convert};
+use super::{Consensus, Mirror, convert};
 use crate::id::LogIndex;
 use crate::rng::Seed;
 use crate::time::Timestamp;
@@ -35,8 +35,9 @@ impl Consensus {
         conf.voters.push(self.id.get());
         let snapshot = convert::snapshot((index.0, self.raw.raft.term + 1), conf, state);
         // Writes of the former log may still be under way: their tokens stay theirs.
-        let mut next = Consensus::beginning_with(self.id, &snapshot, self.next_token, seed, now);
-        next.durable = self.durable;
+        let mut next = Consensus::over(self.id, Mirror::starting_from(snapshot.clone()), seed, now);
+        (next.durable, next.kept_lease) = (self.durable, self.kept_lease);
+        next.begin_with(&snapshot, self.next_token);
         next
     }
 }

@@ -1,5 +1,7 @@
 //! What the consensus machine is told, and what it wants done.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::id::{LogIndex, RaftId, Term};
@@ -15,6 +17,8 @@ pub struct ConsensusConfig {
     /// snapshot at index 1 in term 1 with this node as sole voter. `None`: wait
     /// for a leader's snapshot.
     pub bootstrap: Option<Bytes>,
+    /// The longest lease that a node with a disk may promise for; the first record has it.
+    pub kept_lease: Duration,
 }
 
 /// A node's part in the present term.
@@ -43,6 +47,8 @@ pub enum ConsensusOutput {
     },
     /// Write a [`crate::wire::raft::RaftRecord`], then return the token.
     Persist(Persist),
+    /// The lease of the oldest [`super::Consensus::keep_lease`] that is not stable yet is stable.
+    LeaseKept,
     /// A committed entry, in log order.
     Apply {
         /// Its index.

@@ -1,6 +1,8 @@
 //! What Raft wants done, in the order in which it may be done: messages leave
 //! when the writes that they speak of are stable.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message as _;
 use raft::Ready;
@@ -144,6 +146,15 @@ impl Consensus {
         }
     }
 
+    /// Writes that this node may promise for this lease; [`ConsensusOutput::LeaseKept`] says when that is stable.
+    pub fn keep_lease(&mut self, now: Timestamp, lease: Duration) {
+        self.advance_clock(now);
+        self.kept_lease = lease;
+        let record = self.record(&[], None);
+        self.leases_in_flight.push_back(Token(self.next_token));
+        self.persist_beside(record, false);
+    }
+
     /// A write outside Raft's `Ready`; its token must not advance `on_persist_ready`.
     fn persist_beside(&mut self, record: Bytes, replaces: bool) {
         let token = self.take_token();
@@ -175,6 +186,7 @@ impl Consensus {
             snapshot: snapshot.map(convert::to_meta),
             state: snapshot.map(|snapshot| snapshot.data.clone()).unwrap_or_default(),
             node: self.id.get(),
+            kept_lease_us: Some(u64::try_from(self.kept_lease.as_micros()).unwrap_or(u64::MAX)),
         };
         record.encode_to_vec().into()
     }
@@ -218,6 +230,10 @@ impl Consensus {
                 self.vote_token = None;
             }
             self.raw.on_persist_ready(write.number);
+            while self.leases_in_flight.front().is_some_and(|token| *token <= write.token) {
+                self.leases_in_flight.pop_front();
+                self.outputs.push_back(ConsensusOutput::LeaseKept);
+            }
             if let Some(snapshot) = write.snapshot {
                 let index = snapshot.get_metadata().index;
                 self.raw.advance_apply_to(index);

@@ -2,6 +2,7 @@
 //! stable, and Raft begun on it.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -29,6 +30,8 @@ pub struct RecoveredLog {
     pub snapshot: Option<(SnapshotMeta, Bytes)>,
     /// The log after the snapshot.
     pub entries: Vec<RaftEntry>,
+    /// The longest lease that this node may have promised for; `None`: any that its cluster allows.
+    pub kept_lease: Option<Duration>,
 }
 
 /// Records that no node wrote in this order.
@@ -64,6 +67,7 @@ impl RecoveredLog {
                 commit: 0,
                 snapshot: None,
                 entries: Vec::new(),
+                kept_lease: None,
             });
             if log.id != id {
                 return Err(bad("it is another node's"));
@@ -118,6 +122,7 @@ impl RecoveredLog {
             self.entries.push(entry);
         }
         self.commit = self.commit.max(record.commit);
+        self.kept_lease = record.kept_lease_us.map(Duration::from_micros);
         Ok(())
     }
 }
@@ -134,6 +139,7 @@ impl Consensus {
         let mut consensus = Consensus::over(log.id, mirror, seed, now);
         consensus.hard = (log.term, log.vote);
         consensus.commit_written = log.commit;
+        consensus.kept_lease = log.kept_lease.unwrap_or_default();
         if let Some(snapshot) = snapshot {
             let meta = snapshot.get_metadata();
             let index = LogIndex(meta.index);

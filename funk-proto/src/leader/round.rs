@@ -51,6 +51,7 @@ impl Leader {
     /// Proposes what is due in the member table. False if nothing is.
     fn write_members(&mut self, facts: &Facts<'_>) -> bool {
         let mut ops = self.deaths(facts);
+        ops.extend(self.lease(facts));
         let joins = self.joins(facts);
         let Some(leading) = &mut self.leading else { return false };
         leading.leaves.retain(|leaver| facts.is_up(*leaver));

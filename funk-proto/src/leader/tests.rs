@@ -1,6 +1,7 @@
 //! The rules of the leader, one by one and without a cluster: node 1 leads, and what the others said is set by hand.
 
 mod conduct;
+mod lease;
 mod stage;
 
 use std::time::Duration;
@@ -455,7 +456,8 @@ fn an_operation_that_takes_too_long_is_given_up() {
 #[test]
 fn nothing_is_done_before_the_first_entry_of_the_term_is_applied() {
     let mut stage = Stage::of(3);
-    stage.leader.lead(at(1000), stage.term, stage.quorum.voters.clone(), &stage.config.timing);
+    let until = at(1000) + stage.config.timing.waiter(stage.config.timing.lease);
+    stage.leader.lead(at(1000), stage.term, stage.quorum.voters.clone(), until);
     stage.silence(3);
     assert_eq!(stage.round(), []);
     stage.leader.handle_ready();

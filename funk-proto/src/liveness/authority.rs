@@ -36,6 +36,8 @@ pub(super) struct Tracked {
     /// No later than this the member's lease ends, if it got the last grant.
     lease_estimate: Timestamp,
     pub(super) last_seen: Timestamp,
+    /// When the newest heartbeat was sent that it answered.
+    echoed: Option<Timestamp>,
     pub(super) reported_silent: bool,
     /// It has applied other entries than this leader.
     pub(super) differs: bool,
@@ -62,8 +64,11 @@ pub(super) struct Authority {
     pub(super) next_beat: Timestamp,
     pub(super) members: BTreeMap<RaftId, Tracked>,
     pub(super) voters: [BTreeSet<RaftId>; 2],
-    /// Send time of the newest heartbeat that each voter echoed.
-    acks: BTreeMap<RaftId, Timestamp>,
+    /// Until when each voter's promise covers this leader: its newest echo counts from the sending of the heartbeat,
+    /// for the lease that the heartbeat said. A lease that grows later does not make it worth more.
+    covered: BTreeMap<RaftId, Timestamp>,
+    /// The longest lease that a heartbeat of this term said.
+    pub(super) longest_lease: Duration,
     grant_end: BTreeMap<(RaftId, BootId), Timestamp>,
     pub(super) contact: QuorumContact,
 }
@@ -78,7 +83,8 @@ impl Authority {
             next_beat: now,
             members: BTreeMap::new(),
             voters: [BTreeSet::new(), BTreeSet::new()],
-            acks: BTreeMap::new(),
+            covered: BTreeMap::new(),
+            longest_lease: Duration::ZERO,
             grant_end: BTreeMap::new(),
             contact: QuorumContact::since(now),
         }
@@ -103,6 +109,7 @@ impl Authority {
                         renewal: None,
                         lease_estimate: Timestamp::ZERO,
                         last_seen: seen(view.id),
+                        echoed: None,
                         reported_silent: false,
                         differs: false,
                     }
@@ -123,7 +130,7 @@ impl Authority {
         }
         self.voters = voters;
         let voters = &self.voters;
-        self.acks.retain(|id, _| voters.iter().any(|half| half.contains(id)));
+        self.covered.retain(|id, _| voters.iter().any(|half| half.contains(id)));
     }
 
     pub(super) fn raise_floor(&mut self, id: RaftId, floor: LogIndex) {
@@ -132,26 +139,25 @@ impl Authority {
         }
     }
 
-    /// A voter echoed a heartbeat that was sent at `sent`: its promise covers
-    /// one lease length from then on.
-    pub(super) fn count_ack(&mut self, voter: RaftId, sent: Timestamp, lease: Duration) {
+    /// A voter echoed a heartbeat: its promise covers this leader until then.
+    pub(super) fn count_ack(&mut self, voter: RaftId, until: Timestamp) {
         if !self.voters.iter().any(|half| half.contains(&voter)) {
             return;
         }
-        let newest = self.acks.entry(voter).or_default();
-        *newest = (*newest).max(sent);
+        let newest = self.covered.entry(voter).or_default();
+        *newest = (*newest).max(until);
         let newer = usize::from(planted(Mutant::OneHalfOfJointBacks));
         let backed =
-            self.voters[..2 - newer].iter().filter(|half| !half.is_empty()).map(|half| self.majority_ack(half)).min();
-        if let Some(Some(sent)) = backed {
-            self.until = self.until.max(sent + lease);
+            self.voters[..2 - newer].iter().filter(|half| !half.is_empty()).map(|half| self.majority_until(half)).min();
+        if let Some(Some(until)) = backed {
+            self.until = self.until.max(until);
         }
     }
 
-    /// The newest send time that a majority of `half` echoed.
-    fn majority_ack(&self, half: &BTreeSet<RaftId>) -> Option<Timestamp> {
+    /// Until when the promises of a majority of `half` cover this leader.
+    fn majority_until(&self, half: &BTreeSet<RaftId>) -> Option<Timestamp> {
         let less = usize::from(planted(Mutant::QuorumOffByOne) && half.len() > 1);
-        nth_newest(half, half.len() / 2 + 1 - less, |id| self.acks.get(&id).copied())
+        nth_newest(half, half.len() / 2 + 1 - less, |id| self.covered.get(&id).copied())
     }
 
     /// A member answered: note what it shows. False if it is another boot than the table's.
@@ -171,6 +177,14 @@ impl Authority {
         tracked.applied = tracked.applied.max(applied);
         tracked.renewal = Some((counter, now));
         true
+    }
+
+    /// A member answered a heartbeat that was sent at `sent`. Returns how old the newest one was that it had answered
+    /// before.
+    pub(super) fn note_echo(&mut self, now: Timestamp, id: RaftId, sent: Timestamp) -> Option<Duration> {
+        let tracked = self.members.get_mut(&id)?;
+        let before = tracked.echoed.replace(tracked.echoed.map_or(sent, |before| before.max(sent)))?;
+        Some(now.since(before))
     }
 
     /// Whether the member's lease is over, or will be within `margin`.
@@ -210,7 +224,8 @@ impl Authority {
         tracked.lease_estimate = tracked.lease_estimate.max(received + length);
         let end = self.grant_end.entry((id, boot)).or_default();
         if !planted(Mutant::GrantNotCharged) {
-            *end = (*end).max(received + timing.waiter(length));
+            let charged = if planted(Mutant::GrantChargedByLease) { timing.lease } else { length };
+            *end = (*end).max(received + timing.waiter(charged));
         }
         Some(Grant { echo, length })
     }
@@ -227,7 +242,7 @@ impl Authority {
     /// Drops what is held, prolongs what is waited for.
     pub(super) fn clock_gap(&mut self, now: Timestamp, gap: Duration) {
         self.until = Timestamp::ZERO;
-        self.acks.clear();
+        self.covered.clear();
         self.contact.restart(now);
         let gap = if planted(Mutant::GapEndsWaits) { Duration::ZERO } else { gap };
         self.inherited_until = self.inherited_until + gap;
@@ -237,6 +252,7 @@ impl Authority {
         for tracked in self.members.values_mut() {
             tracked.last_seen = (tracked.last_seen + gap).min(now);
             tracked.renewal = None;
+            tracked.echoed = None;
         }
         self.next_beat = now;
     }
@@ -273,13 +289,13 @@ mod tests {
     #[test]
     fn authority_counts_from_the_send_that_a_majority_echoed() {
         let mut authority = three();
-        authority.count_ack(id(1), at(100), LEASE);
+        authority.count_ack(id(1), at(100) + LEASE);
         assert_eq!(authority.until, Timestamp::ZERO, "one of three is no majority");
-        authority.count_ack(id(2), at(40), LEASE);
+        authority.count_ack(id(2), at(40) + LEASE);
         assert_eq!(authority.until, at(190));
-        authority.count_ack(id(3), at(60), LEASE);
+        authority.count_ack(id(3), at(60) + LEASE);
         assert_eq!(authority.until, at(210));
-        authority.count_ack(id(9), at(500), LEASE);
+        authority.count_ack(id(9), at(500) + LEASE);
         assert_eq!(authority.until, at(210), "a learner promises nothing");
     }
 
@@ -288,18 +304,18 @@ mod tests {
         let mut authority = three();
         authority.set_voters(at(0), [id(1), id(4), id(5)].into(), (1..=3).map(id).collect());
         for n in 1..=3 {
-            authority.count_ack(id(n), at(100), LEASE);
+            authority.count_ack(id(n), at(100) + LEASE);
         }
         assert_eq!(authority.until, Timestamp::ZERO);
-        authority.count_ack(id(4), at(80), LEASE);
+        authority.count_ack(id(4), at(80) + LEASE);
         assert_eq!(authority.until, at(230));
     }
 
     #[test]
     fn grants_stay_inside_the_authority_and_are_charged_when_made() {
         let (mut authority, timing) = (three(), Timing::default());
-        authority.count_ack(id(1), at(100), LEASE);
-        authority.count_ack(id(2), at(100), LEASE);
+        authority.count_ack(id(1), at(100) + LEASE);
+        authority.count_ack(id(2), at(100) + LEASE);
         assert!(authority.note_ack(at(101), id(2), boot(2), 7, LogIndex(5)));
         let grant = authority.take_grant(at(120), id(2), &timing).unwrap();
         assert_eq!(grant, Grant { echo: 7, length: Duration::from_millis(149) });
@@ -312,8 +328,8 @@ mod tests {
     #[test]
     fn no_grant_below_the_floor_for_another_boot_or_before_the_own_term() {
         let (mut authority, timing) = (three(), Timing::default());
-        authority.count_ack(id(1), at(100), LEASE);
-        authority.count_ack(id(2), at(100), LEASE);
+        authority.count_ack(id(1), at(100) + LEASE);
+        authority.count_ack(id(2), at(100) + LEASE);
         authority.note_ack(at(101), id(2), boot(2), 7, LogIndex(4));
         assert_eq!(authority.take_grant(at(101), id(2), &timing), None);
         assert!(!authority.note_ack(at(101), id(2), boot(22), 8, LogIndex(9)));
@@ -329,8 +345,8 @@ mod tests {
     #[test]
     fn a_clock_gap_drops_authority_and_prolongs_waits() {
         let (mut authority, timing) = (three(), Timing::default());
-        authority.count_ack(id(1), at(100), LEASE);
-        authority.count_ack(id(2), at(100), LEASE);
+        authority.count_ack(id(1), at(100) + LEASE);
+        authority.count_ack(id(2), at(100) + LEASE);
         authority.note_ack(at(101), id(2), boot(2), 7, LogIndex(5));
         authority.take_grant(at(101), id(2), &timing).unwrap();
         let end = authority.grant_end(id(2), boot(2));

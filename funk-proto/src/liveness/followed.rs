@@ -10,14 +10,16 @@ use crate::time::Timestamp;
 pub(super) struct Followed {
     pub(super) leader: RaftId,
     pub(super) last_heard: Timestamp,
+    /// The lease that its heartbeats say.
+    pub(super) lease: Duration,
     /// It was given up.
     pub(super) silent: bool,
 }
 
 impl Followed {
     /// A leader that is heard just now.
-    pub(super) fn new(leader: RaftId, now: Timestamp) -> Self {
-        Self { leader, last_heard: now, silent: false }
+    pub(super) fn new(leader: RaftId, now: Timestamp, lease: Duration) -> Self {
+        Self { leader, last_heard: now, lease, silent: false }
     }
 
     /// When it was last heard, if it is this node.

@@ -29,6 +29,8 @@ pub enum Word {
         applied: LogIndex,
         /// The hash of all that it has applied.
         hash: u64,
+        /// The lease that the promise covers, if it is shorter than the one that the heartbeat says.
+        promise: Option<Duration>,
     },
     /// A lease between two heartbeats.
     Grant(Grant),
@@ -44,6 +46,19 @@ pub enum Word {
         /// The entry up to which that is known.
         index: LogIndex,
     },
+}
+
+/// An ack that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Its own counter.
+    pub counter: u64,
+    /// The counter of the heartbeat that it answers.
+    pub echo: u64,
+    /// The last entry that its sender has applied.
+    pub applied: LogIndex,
+    /// The lease that the promise covers, if it is shorter than the one that the heartbeat says.
+    pub promise: Option<Duration>,
 }
 
 /// What the liveness machine wants done.
@@ -79,6 +94,8 @@ pub enum LivenessOutput {
         /// The entry up to which that is known.
         index: LogIndex,
     },
+    /// Write to the disk that a promise for this lease may be made.
+    KeepLease(Duration),
     /// No majority of the voters was heard for the leader timeout: this node leads nobody.
     QuorumLost,
 }

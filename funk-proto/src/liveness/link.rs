@@ -50,7 +50,7 @@ impl Link {
         answers: Option<u64>,
         drift_ppm: u32,
     ) -> Option<Duration> {
-        let answered = answers.and_then(|counter| self.sent.get(counter));
+        let answered = answers.and_then(|counter| Some(self.sent.get(counter)?.at));
         self.peer_clock.compare(now, theirs, answered, drift_ppm)
     }
 

@@ -4,9 +4,9 @@
 //! heard for the leader timeout it falls silent, and says so once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::quorum::nth_newest;
-use crate::config::Timing;
 use crate::id::RaftId;
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
@@ -39,7 +39,12 @@ impl QuorumContact {
 
     /// When the leader `me` must fall silent, if nobody answers until then. `voters` are both halves of a joint
     /// configuration.
-    pub(super) fn silent_at(&self, me: RaftId, voters: &[BTreeSet<RaftId>; 2], timing: &Timing) -> Option<Timestamp> {
+    pub(super) fn silent_at(
+        &self,
+        me: RaftId,
+        voters: &[BTreeSet<RaftId>; 2],
+        patience: Duration,
+    ) -> Option<Timestamp> {
         if self.told || planted(Mutant::DeafLeaderBeats) {
             return None;
         }
@@ -49,7 +54,7 @@ impl QuorumContact {
             let others_needed = half.len() / 2 + 1 - usize::from(half.contains(&me));
             nth_newest(half, others_needed, |id| (id != me).then(|| self.heard.get(&id).copied().unwrap_or_default()))
         });
-        Some(heard.min()?.max(self.since) + timing.leader_timeout)
+        Some(heard.min()?.max(self.since) + patience)
     }
 
     /// Whether this leader has just heard no majority for too long; true once.
@@ -58,9 +63,9 @@ impl QuorumContact {
         now: Timestamp,
         me: RaftId,
         voters: &[BTreeSet<RaftId>; 2],
-        timing: &Timing,
+        patience: Duration,
     ) -> bool {
-        let falls = self.silent_at(me, voters, timing).is_some_and(|at| now >= at);
+        let falls = self.silent_at(me, voters, patience).is_some_and(|at| now >= at);
         self.told |= falls;
         falls
     }

@@ -7,8 +7,9 @@ use crate::time::Timestamp;
 impl Liveness {
     /// Whether this leader has heard no majority for too long. It beats no more then.
     pub(super) fn falls_silent(&mut self, now: Timestamp) -> bool {
+        let patience = self.quorum_patience();
         let Some(authority) = &mut self.authority else { return false };
-        let falls = authority.contact.falls_silent(now, self.me, &authority.voters, &self.timing);
+        let falls = authority.contact.falls_silent(now, self.me, &authority.voters, patience);
         if falls {
             self.outputs.push_back(LivenessOutput::QuorumLost);
         }
@@ -17,7 +18,7 @@ impl Liveness {
 
     /// When the datagram of this counter went to that peer, if that is remembered.
     pub fn sent_at(&self, to: RaftId, counter: u64) -> Option<Timestamp> {
-        self.links.get(&to)?.sent.get(counter)
+        Some(self.links.get(&to)?.sent.get(counter)?.at)
     }
 
     /// When this leader heard the member last.

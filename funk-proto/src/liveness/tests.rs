@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::liveness::Grant;
 
 fn id(n: u64) -> RaftId {
     RaftId::new(n).unwrap()
@@ -53,7 +54,7 @@ fn a_member_counts_its_lease_from_its_own_ack() {
         panic!()
     };
     assert_eq!(echo, counter);
-    leader.handle_ack(at(1003), id(2), boot(2), ack, echo, LogIndex(0));
+    leader.handle_ack(at(1003), id(2), boot(2), Ack { counter: ack, echo, applied: LogIndex(0), promise: None });
     let [LivenessOutput::Send { word: Word::Grant(grant), .. }] = drain(&mut leader)[..] else {
         panic!("a member without a lease is granted at once")
     };
@@ -74,7 +75,8 @@ fn a_grant_that_echoes_nothing_of_ours_gives_nothing() {
 #[test]
 fn a_grant_is_cut_to_the_clusters_lease_whoever_says_more() {
     let mut member = machine(2);
-    member.set_cluster_timing(timing().0, timing().1);
+    let (lease, drift_ppm) = timing();
+    member.set_cluster_timing(ClusterTiming { lease, lease_min: lease, lease_max: lease, drift_ppm });
     let hour = Duration::from_secs(3600);
     member.handle_heartbeat(at(1000), id(1), 1, Term(1), (hour, 0));
     let asked = drain(&mut member).into_iter().find_map(|output| match output {
@@ -90,7 +92,12 @@ fn a_grant_is_cut_to_the_clusters_lease_whoever_says_more() {
 fn no_lease_before_the_own_term_is_ready() {
     let mut leader = leader();
     let beats = beat(&mut leader, at(1000));
-    leader.handle_ack(at(1001), id(2), boot(2), 1, beats[0].1, LogIndex(9));
+    leader.handle_ack(
+        at(1001),
+        id(2),
+        boot(2),
+        Ack { counter: 1, echo: beats[0].1, applied: LogIndex(9), promise: None },
+    );
     assert_eq!(drain(&mut leader), []);
     assert_eq!(leader.lease_until(), Timestamp::ZERO);
 }
@@ -138,7 +145,12 @@ fn a_silent_leader_is_given_up_once_and_a_silent_member_reported_once() {
     let mut leader = leader();
     for ms in (1000..1140).step_by(20) {
         let beats = beat(&mut leader, at(ms));
-        leader.handle_ack(at(ms), id(2), boot(2), ms, beats[0].1, LogIndex(0));
+        leader.handle_ack(
+            at(ms),
+            id(2),
+            boot(2),
+            Ack { counter: ms, echo: beats[0].1, applied: LogIndex(0), promise: None },
+        );
     }
     leader.handle_timeout(at(1151));
     let silent: Vec<_> =
@@ -215,7 +227,12 @@ fn a_leader_that_hears_no_majority_falls_silent_when_its_followers_would_miss_it
     for pause in [20, 40, 79] {
         let (_, counter, _) = beat(&mut leader, now)[0];
         now = now + Duration::from_millis(pause);
-        leader.handle_ack(now, id(2), boot(2), pause, counter, LogIndex(0));
+        leader.handle_ack(
+            now,
+            id(2),
+            boot(2),
+            Ack { counter: pause, echo: counter, applied: LogIndex(0), promise: None },
+        );
         last = now;
     }
     while now + Duration::from_millis(1) < last + timeout {
@@ -260,7 +277,7 @@ fn a_member_that_applied_other_entries_gets_no_lease_and_is_told() {
         panic!()
     };
     leader.compare_applied(at(1003), id(2), boot(2), (applied, hash));
-    leader.handle_ack(at(1003), id(2), boot(2), ack, echo, applied);
+    leader.handle_ack(at(1003), id(2), boot(2), Ack { counter: ack, echo, applied, promise: None });
     let said = drain(&mut leader);
     assert_eq!(said[0], LivenessOutput::MemberDiffers { id: id(2), boot: boot(2), index: LogIndex(7) });
     let [LivenessOutput::Send { word: Word::Differs { term: Term(2), index: LogIndex(7) }, .. }] = said[1..] else {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Node;
+use crate::config::ClusterTiming;
 use crate::consensus::Role as RaftRole;
 use crate::error::Refusal;
 use crate::event::Event;
@@ -13,6 +14,7 @@ use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::io::Output;
 use crate::leader::Leader;
 use crate::liveness::MemberView;
+use crate::mutate::{Mutant, planted};
 use crate::state::{Change, State, snapshot};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -53,7 +55,10 @@ impl Node {
         if let Some(state) = &mut self.state {
             state.applied = index;
         }
-        self.leader.handle_conf_change(now, self.consensus.voters(), &self.config.timing);
+        let present = planted(Mutant::VotersWaitForPresentLease);
+        let longest = if present { self.config.timing.lease } else { self.liveness.longest_lease() };
+        let longest = self.config.timing.waiter(longest);
+        self.leader.handle_conf_change(now, self.consensus.voters(), longest);
         self.applied(now, index, true);
     }
 
@@ -133,6 +138,7 @@ impl Node {
             Change::Down { who, stopped } => self.handle_member_down(now, *who, *stopped),
             Change::Left(member) | Change::Removed(member) => self.handle_member_gone(now, member, true),
             Change::Pruned(member) => self.handle_member_gone(now, member, false),
+            Change::Lease => self.handle_lease_changed(now),
             Change::Leaving(_) | Change::Cordoned(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
             Change::Moving { from, to, shards } => self.handle_moving(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.handle_owned(index, *to, shards),
@@ -179,11 +185,24 @@ impl Node {
         }
     }
 
+    /// The intervals that hold under the cluster's lease.
+    fn adopt_timing(&mut self, timing: ClusterTiming) {
+        self.config.timing = self.liveness.set_cluster_timing(timing);
+        self.consensus.set_lease(timing.lease);
+    }
+
+    fn handle_lease_changed(&mut self, now: Timestamp) {
+        let Some(cluster) = self.state.as_ref().map(|state| &state.cluster) else { return };
+        let (timing, reason) = (cluster.timing(), cluster.lease_reason);
+        let from = std::mem::replace(&mut self.config.timing.lease, timing.lease);
+        tracing::info!(?from, to = ?timing.lease, %reason, "the cluster's lease is another");
+        self.adopt_timing(timing);
+        self.leader.handle_lease_changed(now);
+    }
+
     /// The whole replicated state is new: at the bootstrap, or from a leader's snapshot.
     pub(super) fn install_state(&mut self, now: Timestamp, state: State) {
-        self.liveness.set_cluster_timing(state.cluster.lease, state.cluster.drift_ppm);
-        self.config.timing.lease = state.cluster.lease;
-        self.config.timing.drift_ppm = state.cluster.drift_ppm;
+        self.adopt_timing(state.cluster.timing());
         if let Err(error) = self.config.check() {
             tracing::warn!(%error, "this node's intervals do not fit the cluster's lease");
         }
@@ -271,7 +290,7 @@ impl Node {
         if leads && !self.leader.leads_in(term) {
             self.liveness.lead(now, term);
             self.evidence.forget_cases();
-            self.leader.lead(now, term, self.consensus.voters(), &self.config.timing);
+            self.leader.lead(now, term, self.consensus.voters(), self.liveness.inherited_until());
         } else if !leads {
             self.leader.follow(self.me.id, leader);
             self.settle_leader(now);
@@ -282,6 +301,9 @@ impl Node {
         }
         self.refresh_members(now);
         if self.view.leader_changed(leader, term) {
+            if let Some(incarnation) = leader.and_then(|leader| self.incarnation_of(leader)) {
+                self.leader.note_leader(now, incarnation);
+            }
             self.view.counters.leader_changes += 1;
             self.abandon_proposals();
             let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
@@ -290,6 +312,10 @@ impl Node {
             self.report_again(now);
             self.refresh_own_record(now);
         }
+    }
+
+    fn incarnation_of(&self, id: RaftId) -> Option<Incarnation> {
+        Some(Incarnation { id, boot: self.state.as_ref()?.members.get(id)?.boot? })
     }
 
     fn own_name(&self, id: RaftId) -> Option<NodeName> {

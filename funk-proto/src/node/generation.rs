@@ -96,8 +96,9 @@ impl Node {
             self.refuse_recovery(request, why);
             return;
         }
-        // A lease that was granted just before is over by the end of it, on any clock.
-        let until = now + RECOVERY_PROBE + self.config.timing.waiter(self.config.timing.lease);
+        // A lease that was granted just before is over by the end of it, on any clock; this node may not know how long
+        // it was.
+        let until = now + RECOVERY_PROBE + self.liveness.promise_max();
         self.generations.recovery = Some(Recovery { request, phase: Phase::Probe { until } });
         self.peers.probe_all(now);
     }

@@ -102,6 +102,11 @@ impl<'a> Inspect<'a> {
         self.0.liveness.lease_until()
     }
 
+    /// End of its promise as a voter, on its own clock.
+    pub fn promise_until(&self) -> Timestamp {
+        self.0.liveness.promise_until()
+    }
+
     /// End of its authority as leader, on its own clock.
     pub fn authority_until(&self) -> Timestamp {
         self.0.liveness.authority_until()

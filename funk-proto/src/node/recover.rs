@@ -1,5 +1,7 @@
 //! A node that starts again from its data directory.
 
+use std::time::Duration;
+
 use super::Node;
 use crate::config::{NodeConfig, Participation};
 use crate::consensus::{Consensus, ConsensusConfig, RecoveredLog};
@@ -29,10 +31,20 @@ pub(super) fn consensus(
 ) -> Consensus {
     let mut consensus = match log {
         Some(log) => Consensus::restart(log, seed, now),
-        None => Consensus::new(ConsensusConfig { id, bootstrap: None }, seed, now),
+        None => Consensus::new(ConsensusConfig { id, bootstrap: None, kept_lease: Duration::ZERO }, seed, now),
     };
     consensus.set_durable(config.durable);
     consensus
+}
+
+/// The longest lease that this node may promise for and honour after a restart. Without a disk it never restarts; a
+/// disk that says nothing may have seen any.
+pub(super) fn kept_lease(log: Option<&RecoveredLog>, config: &NodeConfig) -> Duration {
+    match log {
+        _ if !config.durable => Duration::MAX,
+        None => Duration::ZERO,
+        Some(log) => log.kept_lease.unwrap_or(limits::LEASE_MAX),
+    }
 }
 
 impl Node {

@@ -17,7 +17,7 @@ use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
 use crate::io::{Channel, DatagramSocket, Output};
 use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
-use crate::liveness::{LivenessOutput, Word};
+use crate::liveness::{Ack, LivenessOutput, Word};
 use crate::mutate::{Mutant, planted};
 use crate::peers::{PeerNews, PeersOutput, Standing};
 use crate::shards::moves::MovesOutput;
@@ -90,6 +90,7 @@ impl Node {
                     self.consensus.handle_unreachable(to);
                 }
             }
+            ConsensusOutput::LeaseKept => self.liveness.handle_lease_kept(),
             ConsensusOutput::Persist(persist) => self.outputs.push_back(Output::Persist(persist)),
             ConsensusOutput::Apply { index, data, .. } => self.apply_entry(now, index, &data),
             ConsensusOutput::ConfChanged { index } => self.apply_conf_change(now, index),
@@ -103,6 +104,7 @@ impl Node {
         match output {
             LivenessOutput::Send { to, counter, word } => self.send_datagram(to, counter, word),
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
+            LivenessOutput::KeepLease(lease) => self.consensus.keep_lease(now, lease),
             LivenessOutput::QuorumLost => self.resign(now),
             LivenessOutput::MemberDiffers { id, index, .. } => {
                 let name = self.name_of(id).map_or_else(|| id.to_string(), |name| name.to_string());
@@ -124,7 +126,7 @@ impl Node {
                 let commit = self.consensus.heartbeat_commit(to);
                 Body::Heartbeat { term, commit, lease, drift_ppm, grant }
             }
-            Word::Ack { term, echo, applied, hash } => Body::Ack { term, echo, applied, hash },
+            Word::Ack { term, echo, applied, hash, promise } => Body::Ack { term, echo, applied, hash, promise },
             Word::Grant(grant) => Body::Grant(grant),
             Word::Resign { term } => Body::Resign { term },
             Word::Differs { term, index } => Body::Differs { term, index },
@@ -344,11 +346,10 @@ impl Node {
 
     fn handle_raft(&mut self, now: Timestamp, from: RaftId, message: RaftMessage) -> Result<(), Misbehaviour> {
         if message.is_granted_vote() && self.counts_vote(from, Term(message.term)) {
-            // A vote that says nothing of its promise may hold a whole one.
-            let full = self.config.timing.waiter(self.config.timing.lease);
-            let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
-            // Nobody promises more than the cluster's lease, stretched by the drift bound.
-            self.liveness.handle_vote(now, Term(message.term), remaining.min(full));
+            // A vote that says nothing of its promise may hold the longest; no voter promises more.
+            let longest = self.liveness.promise_max();
+            let remaining = message.promise_rem_nanos.map_or(longest, Duration::from_nanos);
+            self.liveness.handle_vote(now, Term(message.term), remaining.min(longest));
         }
         let sender = self.sender(now, from);
         self.consensus.handle_message(now, sender, message)
@@ -440,7 +441,7 @@ impl Node {
                     self.liveness.handle_stale_heartbeat(now, from, self.consensus.term());
                 }
             }
-            Body::Ack { term, echo, applied, hash } => {
+            Body::Ack { term, echo, applied, hash, promise } => {
                 self.consensus.handle_heartbeat_ack(now, from, term);
                 if self.leader.leads_in(term) {
                     self.liveness.compare_applied(now, from, header.boot, (applied, hash));
@@ -448,7 +449,8 @@ impl Node {
                     if let Some(sent) = self.liveness.sent_at(from, echo) {
                         self.evidence.refute(Incarnation { id: from, boot: header.boot }, sent);
                     }
-                    self.liveness.handle_ack(now, from, header.boot, header.counter, echo, applied);
+                    let ack = Ack { counter: header.counter, echo, applied, promise };
+                    self.liveness.handle_ack(now, from, header.boot, ack);
                     if !before && self.liveness.is_current(from) {
                         self.leader.wake();
                     }

@@ -11,8 +11,10 @@ use crate::consensus::Role as RaftRole;
 use crate::event::Event;
 use crate::id::{BootId, Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::{RouteNode, RouteTable};
-use crate::state::{Member, State};
-use crate::status::{Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status};
+use crate::state::{LeaseReason, Member, State};
+use crate::status::{
+    Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status, TimingStatus,
+};
 use crate::time::Timestamp;
 
 /// What was shown last.
@@ -168,10 +170,31 @@ impl Node {
             over_capacity: state.map_or(0, State::over_capacity),
             worker_id: self.worker_id(),
             pins: state.map_or_else(Vec::new, pin_statuses),
+            timing: self.timing_status(),
             lease_until: self.liveness.lease_until(),
             members: self.member_statuses(),
             counters,
         }
+    }
+
+    fn timing_status(&self) -> Option<TimingStatus> {
+        let (cluster, timing) = (&self.state.as_ref()?.cluster, &self.config.timing);
+        let reason = match cluster.lease_reason {
+            LeaseReason::LateAnswers(id) => match self.name_of(id) {
+                Some(name) => format!("late answers of {name}"),
+                None => "late answers of a member that is gone".into(),
+            },
+            other => other.to_string(),
+        };
+        Some(TimingStatus {
+            lease: cluster.lease,
+            lease_min: cluster.lease_min,
+            lease_max: cluster.lease_max,
+            heartbeat: timing.liveness_interval,
+            leader_timeout: timing.leader_timeout,
+            member_timeout: timing.member_timeout(),
+            reason,
+        })
     }
 
     fn role(&self) -> Role {

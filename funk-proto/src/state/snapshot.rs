@@ -13,7 +13,7 @@ use super::map::{Kind, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
 use super::workers::{Workers, worker_record};
-use super::{ClusterValues, State, pin_record, pinned};
+use super::{ClusterValues, LeaseReason, State, pin_record, pinned};
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, Incarnation, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
@@ -73,6 +73,16 @@ struct SavedState {
     /// Hash of all entries that were applied.
     #[prost(fixed64, tag = "20")]
     hash: u64,
+    /// The bounds of the lease; 0 stands for the lease itself, which never changes then.
+    #[prost(uint64, tag = "21")]
+    lease_min_ns: u64,
+    #[prost(uint64, tag = "22")]
+    lease_max_ns: u64,
+    /// Why the lease is what it is, and for the sake of which member.
+    #[prost(uint32, tag = "23")]
+    lease_reason: u32,
+    #[prost(fixed64, tag = "24")]
+    lease_member: u64,
 }
 
 const VERSION: u32 = 2;
@@ -81,12 +91,17 @@ const VERSION: u32 = 2;
 const OWNERS_MAX: usize = 1 << 15;
 
 pub fn encode(state: &State) -> Bytes {
+    let (lease_reason, lease_member) = state.cluster.lease_reason.written();
     let saved = SavedState {
         version: VERSION,
         cluster: state.cluster.id.get(),
         name: state.cluster.name.clone(),
         created_ns: state.cluster.created_ns,
-        lease_ns: u64::try_from(state.cluster.lease.as_nanos()).unwrap_or(u64::MAX),
+        lease_ns: nanos(state.cluster.lease),
+        lease_min_ns: nanos(state.cluster.lease_min),
+        lease_max_ns: nanos(state.cluster.lease_max),
+        lease_reason,
+        lease_member,
         drift_ppm: state.cluster.drift_ppm,
         applied: state.applied.0,
         members: state.members.iter().map(SavedMember::new).collect(),
@@ -104,6 +119,10 @@ pub fn encode(state: &State) -> Bytes {
         hash: state.hash,
     };
     Bytes::from(saved.encode_to_vec())
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn encode_kinds(kinds: &[Kind]) -> Bytes {
@@ -229,12 +248,20 @@ pub fn decode(bytes: &[u8]) -> Option<State> {
         Some((WorkerId(u16::try_from(saved.worker).ok()?), holder))
     };
     let workers = Workers::restore(saved.workers.into_iter().map(worker).collect::<Option<_>>()?)?;
+    let bound = |nanos| Duration::from_nanos(if nanos == 0 { saved.lease_ns } else { nanos });
+    let (lease_min, lease_max) = (bound(saved.lease_min_ns), bound(saved.lease_max_ns));
+    if saved.lease_ns < nanos(lease_min) || saved.lease_ns > nanos(lease_max) {
+        return None;
+    }
     Some(State {
         cluster: ClusterValues {
             id: ClusterId::new(saved.cluster)?,
             name: saved.name,
             created_ns: saved.created_ns,
             lease: Duration::from_nanos(saved.lease_ns),
+            lease_min,
+            lease_max,
+            lease_reason: LeaseReason::read(saved.lease_reason, saved.lease_member),
             drift_ppm: saved.drift_ppm.min(DRIFT_PPM_MAX),
             ownership: if saved.fenced { Ownership::Fenced } else { Ownership::Leased },
             generation: saved.generation.max(1),

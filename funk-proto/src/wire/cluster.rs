@@ -360,7 +360,7 @@ pub struct Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
     /// Which.
-    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub op: Option<Op>,
 }
 
@@ -407,6 +407,26 @@ pub enum Op {
     /// The worker id of a boot that is over is free.
     #[prost(message, tag = "13")]
     FreeWorker(WorkerRecord),
+    /// The cluster's lease is another.
+    #[prost(message, tag = "14")]
+    Lease(LeaseRecord),
+}
+
+/// Another lease for the whole cluster.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct LeaseRecord {
+    /// The lease, in microseconds.
+    #[prost(uint64, tag = "1")]
+    pub lease_us: u64,
+    /// The one that the proposer had applied; if it is another by now, nothing changes.
+    #[prost(uint64, tag = "2")]
+    pub from_us: u64,
+    /// Why: 1 late answers, 2 leader changes, 3 calm.
+    #[prost(uint32, tag = "3")]
+    pub reason: u32,
+    /// Raft id of the member whose answers are late; 0: none.
+    #[prost(fixed64, tag = "4")]
+    pub member: u64,
 }
 
 /// A worker id, and whose it is.

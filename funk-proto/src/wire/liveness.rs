@@ -97,6 +97,8 @@ pub enum Body {
         applied: LogIndex,
         /// The hash of what the member has applied, up to that index; 0 says nothing.
         hash: u64,
+        /// The lease that the promise covers, if it is shorter than the one that the heartbeat says.
+        promise: Option<Duration>,
     },
     /// A grant between two heartbeats.
     Grant(Grant),
@@ -158,7 +160,8 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
     out.put_u8(match body {
         Body::Heartbeat { grant: None, .. } => 1,
         Body::Heartbeat { grant: Some(_), .. } => 2,
-        Body::Ack { .. } => 3,
+        Body::Ack { promise: None, .. } => 3,
+        Body::Ack { promise: Some(_), .. } => 9,
         Body::Grant(_) => 4,
         Body::Goodbye { reaped: false } => 5,
         Body::Goodbye { reaped: true } => 6,
@@ -181,11 +184,14 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
                 put_grant(&mut out, grant);
             }
         }
-        Body::Ack { term, echo, applied, hash } => {
+        Body::Ack { term, echo, applied, hash, promise } => {
             varint::put(&mut out, term.0);
             varint::put(&mut out, echo);
             varint::put(&mut out, applied.0);
             varint::put(&mut out, hash);
+            if let Some(promise) = promise {
+                varint::put(&mut out, micros(promise));
+            }
         }
         Body::Grant(grant) => put_grant(&mut out, grant),
         Body::Goodbye { .. } => {}
@@ -234,7 +240,13 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Option<Key>) ->
                 _ => Some(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
             },
         },
-        3 => Body::Ack { term: Term(next()?), echo: next()?, applied: LogIndex(next()?), hash: next()? },
+        3 | 9 => Body::Ack {
+            term: Term(next()?),
+            echo: next()?,
+            applied: LogIndex(next()?),
+            hash: next()?,
+            promise: if kind == 9 { Some(Duration::from_micros(next()?)) } else { None },
+        },
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         5 | 6 => Body::Goodbye { reaped: kind == 6 },
         7 => Body::Resign { term: Term(next()?) },
@@ -276,7 +288,7 @@ mod tests {
         }
     }
 
-    fn bodies() -> [Body; 8] {
+    fn bodies() -> [Body; 9] {
         let grant = Grant { echo: 9, length: Duration::from_micros(149_001) };
         let beat = |grant| Body::Heartbeat {
             term: Term(3),
@@ -285,12 +297,13 @@ mod tests {
             drift_ppm: 10_000,
             grant,
         };
-        let ack = Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77), hash: u64::MAX };
+        let ack = |promise| Body::Ack { term: Term(3), echo: 12, applied: LogIndex(77), hash: u64::MAX, promise };
         let goodbye = |reaped| Body::Goodbye { reaped };
         [
             beat(None),
             beat(Some(grant)),
-            ack,
+            ack(None),
+            ack(Some(Duration::from_millis(150))),
             Body::Grant(grant),
             goodbye(false),
             goodbye(true),

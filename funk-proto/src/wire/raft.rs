@@ -180,4 +180,8 @@ pub struct RaftRecord {
     /// The node that writes.
     #[prost(fixed64, tag = "7")]
     pub node: u64,
+    /// The longest lease that the node may promise for, in microseconds. Earlier versions do not say: their leases
+    /// never changed.
+    #[prost(uint64, optional, tag = "8")]
+    pub kept_lease_us: Option<u64>,
 }

@@ -8,7 +8,7 @@ use funk_io::{Cluster, IoCounters};
 use funk_proto::Status;
 use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
-use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role};
+use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role, TimingStatus};
 
 use crate::families::{Family, Kind, Sample, Value};
 use crate::metrics::{Requests, Way};
@@ -51,6 +51,11 @@ pub(super) fn families(
     let left = Duration::from_nanos(status.lease_until.as_nanos().saturating_sub(now.as_nanos()));
     page.gauge("funk_may_serve", "1 while the node may serve.", u8::from(may_serve));
     page.gauge("funk_lease_remaining_seconds", "What is left of the lease.", left.as_secs_f64());
+    let timing =
+        |of: fn(&TimingStatus) -> Duration| status.timing.as_ref().map_or(0.0, |timing| of(timing).as_secs_f64());
+    page.gauge("funk_lease_seconds", "The cluster's lease; 0 before it is known.", timing(|timing| timing.lease));
+    page.gauge("funk_lease_min_seconds", "The shortest that the lease may be.", timing(|timing| timing.lease_min));
+    page.gauge("funk_lease_max_seconds", "The longest that the lease may be.", timing(|timing| timing.lease_max));
     state(&mut page, status);
     members(&mut page, status);
     let table = view.routes();

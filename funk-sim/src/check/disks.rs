@@ -2,6 +2,7 @@
 //! votes speak of it: told by the writes, and by the word that they are stable.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use funk_proto::wire::raft::RaftRecord;
 use funk_proto::{Persist, Token};
@@ -15,6 +16,8 @@ pub(super) struct Written {
     pub(super) term: u64,
     pub(super) voted: bool,
     pub(super) last: u64,
+    /// The longest lease that it would honour after a restart.
+    pub(super) kept_lease: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -61,5 +64,7 @@ fn after(before: Written, record: &bytes::Bytes) -> Written {
     let Some(record) = RaftRecord::decode(record.clone()).ok() else { return before };
     let entries = record.entries.last().map(|entry| entry.index);
     let snapshot = record.snapshot.map(|meta| meta.index);
-    Written { term: record.term, voted: record.vote != 0, last: entries.or(snapshot).unwrap_or(before.last) }
+    let last = entries.or(snapshot).unwrap_or(before.last);
+    let kept_lease = Duration::from_micros(record.kept_lease_us.unwrap_or_default());
+    Written { term: record.term, voted: record.vote != 0, last, kept_lease }
 }

@@ -1,12 +1,16 @@
 //! Lease containment: a lease never reaches further than its length from now,
 //! and none outlives a stop of its process.
 
+use std::time::Duration;
+
 use crate::checker::{Checker, Scene, Verdict};
 use crate::host::Facts;
 
-/// A lease is never longer than the cluster's lease, and none outlives a stop.
+/// A lease is never longer than the longest that any node knew the cluster's lease to be, and none outlives a stop.
 #[derive(Debug, Default)]
-pub struct LeaseContainment;
+pub struct LeaseContainment {
+    longest: Duration,
+}
 
 impl Checker for LeaseContainment {
     fn name(&self) -> &'static str {
@@ -20,7 +24,11 @@ impl Checker for LeaseContainment {
             return Ok(());
         }
         let length = facts.lease_until.since(host.clock.local(scene.now));
-        if length > host.config.timing.lease {
+        if length > self.longest {
+            let known = scene.hosts.iter().filter_map(|host| Some(host.node()?.lease()));
+            self.longest = known.max().unwrap_or_default().max(self.longest);
+        }
+        if length > self.longest {
             return Err(format!("{} has a lease for another {length:?}", scene.name(at)));
         }
         Ok(())

@@ -69,8 +69,8 @@ fn shares(state: &State) -> Result<(), String> {
 mod tests {
     use funk_proto::Ownership;
     use funk_proto::id::{ClusterId, LogIndex};
-    use funk_proto::state::ClusterValues;
     use funk_proto::state::set;
+    use funk_proto::state::{ClusterValues, LeaseReason};
     use funk_proto::wire::cluster::{Command, MemberRecord, Op, Operation, Transfer};
 
     use super::*;
@@ -80,7 +80,19 @@ mod tests {
         let (lease, drift_ppm) = (std::time::Duration::from_millis(150), 10_000);
         let id = ClusterId::new(1).expect("not zero");
         let (ownership, name, former) = (Ownership::Leased, "c".into(), Vec::new());
-        let values = ClusterValues { id, name, created_ns: 0, lease, drift_ppm, ownership, generation: 1, former };
+        let values = ClusterValues {
+            id,
+            name,
+            created_ns: 0,
+            lease,
+            lease_min: lease,
+            lease_max: lease,
+            lease_reason: LeaseReason::default(),
+            drift_ppm,
+            ownership,
+            generation: 1,
+            former,
+        };
         let mut state = State::new(values, 12);
         let mut apply = |op| {
             let index = LogIndex(state.applied.0 + 1);

@@ -75,7 +75,16 @@ fn record(u: &mut Unstructured<'_>, near: &mut Near, first: bool) -> Result<Raft
     }
     let node = if u.ratio(7, 8)? { 1 } else { draw::number(u, 1)? };
     let (term, vote) = (message.term, draw::number(u, 1)?);
-    Ok(RaftRecord { term, vote, commit: message.commit, entries: message.entries, snapshot, state, node })
+    Ok(RaftRecord {
+        term,
+        vote,
+        commit: message.commit,
+        entries: message.entries,
+        snapshot,
+        state,
+        node,
+        kept_lease_us: Some(0),
+    })
 }
 
 fn start(records: Vec<Bytes>) {

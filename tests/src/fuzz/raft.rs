@@ -45,8 +45,11 @@ fn story(u: &mut Unstructured<'_>) -> Result<()> {
 impl Guarded {
     fn new(role: u8) -> Self {
         let bootstrap = (role == 0 || role == 1).then(|| Bytes::from_static(b"state"));
-        let consensus =
-            Consensus::new(ConsensusConfig { id: id(ME), bootstrap }, Seed::from_u64(1), Timestamp::from_millis(1));
+        let consensus = Consensus::new(
+            ConsensusConfig { id: id(ME), bootstrap, kept_lease: Duration::ZERO },
+            Seed::from_u64(1),
+            Timestamp::from_millis(1),
+        );
         let (now, writes, applied) = (Timestamp::from_millis(1), VecDeque::new(), LogIndex(0));
         let mut guarded = Self { consensus, now, writes, applied };
         guarded.settle();
@@ -95,7 +98,7 @@ impl Guarded {
                     let index = self.consensus.applied();
                     self.consensus.provide_snapshot(self.now, index, Bytes::from_static(b"state"));
                 }
-                ConsensusOutput::Send { .. } | ConsensusOutput::Role { .. } => {}
+                ConsensusOutput::Send { .. } | ConsensusOutput::LeaseKept | ConsensusOutput::Role { .. } => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use funk_proto::consensus::{Consensus, ConsensusConfig};
 use funk_proto::id::{BootId, ClusterId, Incarnation, LogIndex, RaftId, ShardId, Term};
-use funk_proto::liveness::{Liveness, LivenessOutput, MemberView};
+use funk_proto::liveness::{Ack, Liveness, LivenessOutput, MemberView};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::shards::plan::{Releases, Waits, plan};
 use funk_proto::state::set;
@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
-use super::{cuts, rumours, storms, strangers, young};
+use super::{cuts, leases, rumours, storms, strangers, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 
 /// What a scenario is called, and what it does: it says what was broken.
@@ -29,6 +29,14 @@ pub const SCENARIOS: &[Scenario] = &[
     ("both halves of a joint configuration back a leader", joint_authority),
     ("a leader of a term that is over goes on", former_leader),
     ("a voter votes after it promised", kept_promises),
+    ("an ack comes after the lease grew", leases::late_ack),
+    ("a heartbeat says another lease", leases::promises_follow_heartbeats),
+    ("a voter's promise is longer than the candidate's lease", leases::unknown_promise),
+    ("a grant is shorter than the lease", leases::short_grant),
+    ("a voter with a disk starts again", leases::restarted_voter),
+    ("the lease shrinks", leases::shrinking_lease),
+    ("every datagram is slow", leases::slow_network),
+    ("every vote is slow", leases::slow_votes),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
@@ -67,7 +75,9 @@ fn drifting_leases() -> Option<String> {
         let mut fate = || {
             let longest = [1_000, 60_000, 400_000][usize::try_from(rng.below(3)).expect("small")];
             let delay_us = 50 + u32::try_from(rng.below(longest)).expect("small");
-            Fate { delay_us, lost: rng.below(10) == 0, doubled: rng.below(10) == 0 }
+            let lease_ms =
+                if rng.below(8) == 0 { [150, 300, 600][usize::try_from(rng.below(3)).expect("small")] } else { 0 };
+            Fate { delay_us, lost: rng.below(10) == 0, doubled: rng.below(10) == 0, lease_ms }
         };
         let fates = (0..60).map(|_| fate()).collect();
         let mut world = World::new(clocks, fates, Timing::default());
@@ -133,13 +143,13 @@ fn restarted_member() -> Option<String> {
     let (now, timing) = (Timestamp::from_millis(5_000), Timing::default());
     let mut leader = leader_of_two(now, timing);
     let beat = heartbeat(&mut leader)?;
-    leader.handle_ack(now, id(2), boot(2), 1, beat, LogIndex(1));
+    leader.handle_ack(now, id(2), boot(2), Ack { counter: 1, echo: beat, applied: LogIndex(1), promise: None });
     let former = leader.grant_end(id(2), boot(2));
     let later = now + timing.lease / 2;
     has_boot(&mut leader, later, boot(9));
     leader.handle_timeout(later);
     let beat = heartbeat(&mut leader)?;
-    leader.handle_ack(later, id(2), boot(9), 1, beat, LogIndex(1));
+    leader.handle_ack(later, id(2), boot(9), Ack { counter: 1, echo: beat, applied: LogIndex(1), promise: None });
     if leader.grant_end(id(2), boot(9)) <= former {
         return Some("a new process gets no lease".into());
     }
@@ -150,7 +160,7 @@ fn restarted_member() -> Option<String> {
 fn leader_slept(now: Timestamp, gap: Duration, timing: Timing) -> Option<String> {
     let mut leader = leader_of_two(now, timing);
     let beat = heartbeat(&mut leader)?;
-    leader.handle_ack(now, id(2), boot(2), 1, beat, LogIndex(1));
+    leader.handle_ack(now, id(2), boot(2), Ack { counter: 1, echo: beat, applied: LogIndex(1), promise: None });
     let before = leader.grant_end(id(2), boot(2));
     leader.handle_clock_gap(now, gap);
     let waits = leader.grant_end(id(2), boot(2)) >= before + gap;
@@ -168,7 +178,12 @@ fn joint_authority() -> Option<String> {
     while let Some(output) = leader.poll_output() {
         let LivenessOutput::Send { to, counter, .. } = output else { continue };
         if to >= id(4) {
-            leader.handle_ack(now, to, boot(to.get()), 1, counter, LogIndex(1));
+            leader.handle_ack(
+                now,
+                to,
+                boot(to.get()),
+                Ack { counter: 1, echo: counter, applied: LogIndex(1), promise: None },
+            );
         }
     }
     let backed = leader.authority_until() > now;
@@ -178,7 +193,7 @@ fn joint_authority() -> Option<String> {
 /// A node follows a leader, and then hears one of an earlier term.
 fn former_leader() -> Option<String> {
     let now = Timestamp::from_millis(5_000);
-    let config = ConsensusConfig { id: id(2), bootstrap: None };
+    let config = ConsensusConfig { id: id(2), bootstrap: None, kept_lease: Duration::ZERO };
     let mut voter = Consensus::new(config, Seed::from_u64(1), now);
     if voter.handle_heartbeat(now, id(3), Term(5), LogIndex(1)) != Ok(true) {
         return Some("a leader is not believed".into());
@@ -211,6 +226,9 @@ fn other_times() -> Option<String> {
         name: "c".into(),
         created_ns: 0,
         lease: Duration::from_millis(150),
+        lease_min: Duration::from_millis(150),
+        lease_max: Duration::from_millis(600),
+        lease_reason: funk_proto::state::LeaseReason::default(),
         drift_ppm: 10_000,
         ownership: Ownership::default(),
         generation: 1,

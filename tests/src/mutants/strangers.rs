@@ -13,7 +13,9 @@ use funk_proto::wire::cluster::{
 };
 use funk_proto::wire::liveness::Grant;
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
-use funk_proto::{Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp, Timing};
+use funk_proto::{
+    ClusterTiming, Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp, Timing,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(5_000);
 
@@ -25,7 +27,8 @@ fn id(n: u64) -> RaftId {
 pub(crate) fn long_grant() -> Option<String> {
     let (timing, hour) = (Timing::default(), Duration::from_secs(3600));
     let mut member = Liveness::new(id(2), BootId::new(2).expect("not zero"), timing);
-    member.set_cluster_timing(timing.lease, timing.drift_ppm);
+    let Timing { lease, drift_ppm, .. } = timing;
+    member.set_cluster_timing(ClusterTiming { lease, lease_min: lease, lease_max: lease, drift_ppm });
     member.handle_heartbeat(NOW, id(1), 1, Term(1), (hour, timing.drift_ppm));
     let Some(LivenessOutput::Send { counter, .. }) = member.poll_output() else { return Some("no ack".into()) };
     member.handle_grant(id(1), Grant { echo: counter, length: hour });

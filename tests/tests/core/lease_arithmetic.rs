@@ -9,11 +9,9 @@ use proptest::prelude::*;
 
 fn fate() -> impl Strategy<Value = Fate> {
     let delay_us = prop_oneof![6 => 50..2_000u32, 2 => 2_000..60_000u32, 1 => 60_000..400_000u32];
-    (delay_us, prop::bool::weighted(0.1), prop::bool::weighted(0.1)).prop_map(|(delay_us, lost, doubled)| Fate {
-        delay_us,
-        lost,
-        doubled,
-    })
+    let lease_ms = prop_oneof![8 => Just(0), 1 => 150..=600u16];
+    (delay_us, prop::bool::weighted(0.1), prop::bool::weighted(0.1), lease_ms)
+        .prop_map(|(delay_us, lost, doubled, lease_ms)| Fate { delay_us, lost, doubled, lease_ms })
 }
 
 proptest! {

@@ -217,8 +217,8 @@ fn a_crash_during_a_recovery_leaves_one_generation_or_the_other() {
         lose_all_but(&mut world, &[0]);
         world.run(secs(1));
         world.request(0, Request::Recover);
-        // The look round takes 3 s and a lease; the interesting moments are those at its end.
-        world.run(Duration::from_micros(3_153_000 + 100 * step));
+        // The look round takes 3 s and the longest promise; the interesting moments are those at its end.
+        world.run(Duration::from_micros(3_612_000 + 100 * step));
         world.kill(0);
         let seen = world.events(0).len();
         world.resume_from_disk(0);

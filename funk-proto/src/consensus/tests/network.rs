@@ -134,7 +134,8 @@ impl Net {
 
     pub fn add(&mut self, n: u64, bootstrap: Option<Bytes>) {
         let seed = Seed::from_u64(self.seed ^ (n << 32));
-        let machine = Consensus::new(ConsensusConfig { id: id(n), bootstrap }, seed, self.now);
+        let machine =
+            Consensus::new(ConsensusConfig { id: id(n), bootstrap, kept_lease: Duration::ZERO }, seed, self.now);
         let peer = Peer {
             machine,
             state: Vec::new(),
@@ -333,6 +334,7 @@ impl Net {
                 peer.installed += 1;
                 peer.state = decode_state(state);
             }
+            ConsensusOutput::LeaseKept => {}
             ConsensusOutput::SnapshotWanted => {
                 let state = encode_state(&peer.state);
                 let index = peer.machine.applied();

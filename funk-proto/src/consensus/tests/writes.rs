@@ -12,7 +12,7 @@ fn sent(net: &Net, n: u64, kind: RaftKind) -> usize {
 
 #[test]
 fn a_bootstrap_does_nothing_before_its_first_write_is_stable() {
-    let config = ConsensusConfig { id: id(1), bootstrap: Some("state".into()) };
+    let config = ConsensusConfig { id: id(1), bootstrap: Some("state".into()), kept_lease: Duration::ZERO };
     let mut machine = Consensus::new(config, Seed::from_u64(1), Timestamp::ZERO);
     let Some(ConsensusOutput::Persist(first)) = machine.poll_output() else { panic!("a write comes first") };
     for n in 1..100 {
@@ -117,8 +117,11 @@ fn a_vote_that_was_never_asked_for_makes_no_leader() {
 
 #[test]
 fn nobody_campaigns_over_a_snapshot_that_is_not_stable() {
-    let mut machine =
-        Consensus::new(ConsensusConfig { id: id(2), bootstrap: None }, Seed::from_u64(1), Timestamp::ZERO);
+    let mut machine = Consensus::new(
+        ConsensusConfig { id: id(2), bootstrap: None, kept_lease: Duration::ZERO },
+        Seed::from_u64(1),
+        Timestamp::ZERO,
+    );
     let meta = SnapshotMeta { index: 9, term: 1, voters: vec![1, 2, 3], ..SnapshotMeta::default() };
     let chunk = SnapshotChunk { meta: Some(meta), offset: 0, data: "s".into(), last: true };
     let kind = RaftKind::Snapshot.into();

@@ -10,12 +10,12 @@ use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
 use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId, Term};
 use crate::leader::{Facts, Leader, LeaderOutput, Quorum, Target};
-use crate::liveness::{Liveness, LivenessOutput, MemberView, Word};
+use crate::liveness::{Ack, Liveness, LivenessOutput, MemberView, Word};
 use crate::peers::{Identity, Peers, PeersOutput};
 use crate::request::RequestId;
 use crate::rng::{Rng, Seed, Stream};
 use crate::state::tests::{command, record, state, transfer};
-use crate::state::{Member, State};
+use crate::state::{LeaseReason, Member, State};
 use crate::time::Timestamp;
 use crate::version::Versions;
 use crate::wire::cluster::{Frame, FrameBody, Hello, MemberRecord, Op};
@@ -105,7 +105,8 @@ impl Stage {
             state,
             quorum,
         };
-        stage.leader.lead(now, term, stage.quorum.voters.clone(), &stage.config.timing);
+        let until = now + stage.config.timing.waiter(stage.config.timing.lease);
+        stage.leader.lead(now, term, stage.quorum.voters.clone(), until);
         stage.leader.handle_ready();
         stage.leases.lead(now, term);
         let up = stage.state.members.iter();
@@ -123,7 +124,12 @@ impl Stage {
             if let LivenessOutput::Send { to, counter, word: Word::Beat { .. } } = output
                 && !silent.contains(&to.get())
             {
-                self.leases.handle_ack(self.now, to, node(to.get()).boot, counter, counter, LogIndex(3));
+                self.leases.handle_ack(
+                    self.now,
+                    to,
+                    node(to.get()).boot,
+                    Ack { counter, echo: counter, applied: LogIndex(3), promise: None },
+                );
             }
         }
     }
@@ -151,6 +157,45 @@ impl Stage {
         self.now = self.leases.poll_timeout().expect("a leader beats").max(self.now);
         self.leases.handle_timeout(self.now);
         self.hear(&[]);
+    }
+
+    /// This member misses some heartbeats and answers the next; the others answer all.
+    pub(super) fn answer_late(&mut self, n: u64) {
+        for _ in 0..4 {
+            self.now = self.leases.poll_timeout().expect("a leader beats").max(self.now);
+            self.leases.handle_timeout(self.now);
+            self.hear(&[n]);
+        }
+        self.answer();
+        self.leader.wake();
+    }
+
+    /// The heartbeats of so long a time are answered.
+    pub(super) fn answer_for(&mut self, length: Duration) {
+        let end = self.now + length;
+        while self.now < end {
+            self.answer();
+        }
+        self.leader.wake();
+    }
+
+    /// The lease that the leader proposes, and why.
+    pub(super) fn proposed_lease(&mut self) -> Option<(Duration, LeaseReason)> {
+        self.proposed().into_iter().find_map(|op| match op {
+            Op::Lease(record) => {
+                Some((Duration::from_micros(record.lease_us), LeaseReason::read(record.reason, record.member)))
+            }
+            _ => None,
+        })
+    }
+
+    /// The cluster's lease is another.
+    pub(super) fn change_lease(&mut self, lease: Duration) {
+        self.apply([]);
+        self.state.cluster.lease = lease;
+        self.config.timing = self.leases.set_cluster_timing(self.state.cluster.timing());
+        self.leader.handle_lease_changed(self.now);
+        self.leader.wake();
     }
 
     /// Time goes on until no majority backs the leader.

@@ -220,7 +220,11 @@ impl Peers {
         }
         for (echo, term) in std::mem::take(&mut self.peers[peer].beats) {
             let applied = LogIndex(self.peers[peer].log);
-            answers.extend(self.datagram(peer, Timestamp::ZERO, Body::Ack { term, echo, applied, hash: 0 }));
+            answers.extend(self.datagram(
+                peer,
+                Timestamp::ZERO,
+                Body::Ack { term, echo, applied, hash: 0, promise: None },
+            ));
         }
         answers
     }
@@ -270,6 +274,7 @@ impl Peers {
                     echo: draw::number(u, newest)?,
                     applied: LogIndex(draw::number(u, near.last)?),
                     hash: u64::from(u.ratio(1, 8)?),
+                    promise: if u.ratio(1, 8)? { Some(Duration::from_millis(u16::arbitrary(u)?.into())) } else { None },
                 }
             }
         };

@@ -1,0 +1,67 @@
+//! The member's side: it answers heartbeats, and counts its lease from its answers.
+
+use std::time::Duration;
+
+use super::followed::Followed;
+use super::{Liveness, Word};
+use crate::id::{RaftId, Term};
+use crate::mutate::{Mutant, planted};
+use crate::time::Timestamp;
+use crate::wire::liveness::Grant;
+
+impl Liveness {
+    /// A heartbeat of the leader that consensus follows, in its newest term:
+    /// promise for the lease that it says, and ask for a lease.
+    pub fn handle_heartbeat(
+        &mut self,
+        now: Timestamp,
+        from: RaftId,
+        counter: u64,
+        term: Term,
+        (lease, drift_ppm): (Duration, u32),
+    ) {
+        // A node that has the replicated state knows better than a datagram what holds.
+        if !self.timing_is_replicated {
+            (self.timing.lease, self.timing.drift_ppm) = (lease, drift_ppm);
+        }
+        let promised = self.promise(now, lease);
+        self.followed = Some(Followed::new(from, now, lease.min(self.lease_max)));
+        self.heartbeats_answered += 1;
+        self.ack(now, from, term, counter, (promised < lease).then_some(promised));
+    }
+
+    /// A heartbeat of a term that is over: tell its sender so.
+    pub fn handle_stale_heartbeat(&mut self, now: Timestamp, from: RaftId, our_term: Term) {
+        self.ack(now, from, our_term, 0, None);
+    }
+
+    fn ack(&mut self, now: Timestamp, to: RaftId, term: Term, echo: u64, promise: Option<Duration>) {
+        let (applied, hash) = self.history.last();
+        self.send(now, to, Word::Ack { term, echo, applied, hash, promise });
+    }
+
+    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
+    pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
+        let sent = self.links.get(&from).and_then(|link| {
+            let answered = link.sent.get(grant.echo).map(|sent| sent.at);
+            if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
+        });
+        if let Some(sent) = sent {
+            let mut length = grant.length.min(self.timing.lease);
+            if planted(Mutant::GrantNotCut) {
+                length = grant.length;
+            }
+            if planted(Mutant::MemberTakesKnownLease) {
+                length = self.timing.lease;
+            }
+            self.lease_until = self.lease_until.max(sent + length);
+        }
+    }
+
+    /// How long a leader may be silent before this node gives it up. It said which lease it keeps its pace by; this
+    /// node may not have applied that yet.
+    pub(super) fn leader_patience(&self, followed: &Followed) -> Duration {
+        let longer = self.timing.stretched(followed.lease.max(self.timing.lease));
+        longer.leader_timeout + self.lateness.allowance()
+    }
+}

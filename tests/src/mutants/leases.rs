@@ -1,0 +1,149 @@
+//! A lease that changes while nodes know different ones.
+
+use std::time::Duration;
+
+use funk_proto::id::{BootId, LogIndex, RaftId, Term};
+use funk_proto::liveness::{Ack, Liveness, LivenessOutput, MemberView, Word};
+use funk_proto::wire::liveness::Grant;
+use funk_proto::{ClusterTiming, Timestamp, Timing};
+use funk_sim::World;
+use funk_sim::network::Conditions;
+
+const NOW: Timestamp = Timestamp::from_millis(5_000);
+const SHORT: Duration = Duration::from_millis(150);
+const LONG: Duration = Duration::from_millis(600);
+
+fn id(n: u64) -> RaftId {
+    RaftId::new(n).expect("not zero")
+}
+
+fn boot(n: u64) -> BootId {
+    BootId::new(n).expect("not zero")
+}
+
+fn under(lease: Duration) -> ClusterTiming {
+    ClusterTiming { lease, lease_min: SHORT, lease_max: LONG, drift_ppm: Timing::default().drift_ppm }
+}
+
+/// A node that knows the short lease.
+fn node(n: u64) -> Liveness {
+    let mut node = Liveness::new(id(n), boot(n), Timing::default());
+    node.set_cluster_timing(under(SHORT));
+    node
+}
+
+fn hear(voter: &mut Liveness, counter: u64, lease: Duration) {
+    voter.handle_heartbeat(NOW, id(1), counter, Term(1), (lease, Timing::default().drift_ppm));
+}
+
+/// A heartbeat of the short lease is answered when the leader has applied the long one.
+pub(super) fn late_ack() -> Option<String> {
+    let mut leader = node(1);
+    leader.lead(NOW, Term(1));
+    let views = [1, 2].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
+    leader.set_members(NOW, &views, [id(1), id(2)].into(), [].into());
+    leader.set_ready(NOW);
+    let Some(LivenessOutput::Send { counter: echo, .. }) = leader.poll_output() else { return Some("no beat".into()) };
+    leader.set_cluster_timing(under(LONG));
+    leader.handle_ack(NOW, id(2), boot(2), Ack { counter: 1, echo, applied: LogIndex(1), promise: None });
+    let authority = leader.authority_until() - NOW;
+    (authority > SHORT).then(|| format!("an ack is worth {authority:?}, for a heartbeat that asked for {SHORT:?}"))
+}
+
+/// A voter promises what each heartbeat asks for, and no later one takes that back.
+pub(super) fn promises_follow_heartbeats() -> Option<String> {
+    let mut voter = node(2);
+    hear(&mut voter, 1, LONG);
+    if voter.promise_remaining(NOW) < LONG {
+        return Some("a voter promises less than it was asked for".into());
+    }
+    hear(&mut voter, 2, SHORT);
+    (voter.promise_remaining(NOW) < LONG).then(|| "a heartbeat takes a promise back".into())
+}
+
+/// A candidate that knows the short lease hears of a promise, or of none.
+pub(super) fn unknown_promise() -> Option<String> {
+    let longest = node(1).promise_max();
+    (longest < LONG).then(|| format!("nobody is believed to promise more than {longest:?}"))
+}
+
+/// A leader without much authority grants a short lease.
+pub(super) fn short_grant() -> Option<String> {
+    let (mut member, length) = (node(2), SHORT / 3);
+    hear(&mut member, 1, SHORT);
+    let Some(LivenessOutput::Send { counter: echo, .. }) = member.poll_output() else { return Some("no ack".into()) };
+    member.handle_grant(id(1), Grant { echo, length });
+    let lease = member.lease_until() - NOW;
+    (lease > length).then(|| format!("a member believes in {lease:?}, and was granted {length:?}"))
+}
+
+/// A voter hears of a longer lease than its disk knows, and starts again.
+pub(super) fn restarted_voter() -> Option<String> {
+    let mut voter = node(2);
+    voter.set_kept_lease(SHORT);
+    hear(&mut voter, 1, LONG);
+    let honoured = Timing::default().waiter(SHORT);
+    let promise = voter.promise_remaining(NOW);
+    if promise > honoured {
+        return Some(format!("{promise:?} are promised before the disk knows"));
+    }
+    let told = std::iter::from_fn(|| voter.poll_output())
+        .any(|output| matches!(output, LivenessOutput::Send { word: Word::Ack { promise: Some(SHORT), .. }, .. }));
+    if !told {
+        return Some("an ack hides that its promise is short".into());
+    }
+    voter.handle_lease_kept();
+    hear(&mut voter, 2, LONG);
+    let mut next = node(2);
+    next.set_kept_lease(LONG);
+    next.honour_former_boot(NOW);
+    let lost = next.promise_remaining(NOW) < voter.promise_remaining(NOW);
+    lost.then(|| "a restarted voter honours the lease that it knows, not the one that it promised for".into())
+}
+
+/// The lease is shorter again while a promise for the long one runs.
+pub(super) fn shrinking_lease() -> Option<String> {
+    let mut voter = node(2);
+    voter.set_kept_lease(LONG);
+    hear(&mut voter, 1, LONG);
+    hear(&mut voter, 2, SHORT);
+    let forgets = std::iter::from_fn(|| voter.poll_output()).any(|output| output == LivenessOutput::KeepLease(SHORT));
+    forgets.then(|| "the disk forgets a lease while a promise for it runs".into())
+}
+
+/// Three nodes, and a network on which each datagram takes so long, and so many of a million are lost.
+fn three(delays_ms: [u64; 2], loss: u32) -> World {
+    let mut world = World::new(1);
+    let [delay_min, delay_max] = delays_ms.map(Duration::from_millis);
+    world.network.conditions = Conditions { delay_min, delay_max, loss, ..Conditions::default() };
+    for _ in 0..3 {
+        world.start(12);
+    }
+    world
+}
+
+/// How often the leader changes within a minute, after half a minute to get used to the network.
+fn changes_within_a_minute(mut world: World) -> Result<u64, String> {
+    let broken = |violation: funk_sim::Violation| violation.property.to_owned();
+    world.run(Duration::from_secs(30)).map_err(broken)?;
+    let before = world.tally.leader_changes;
+    world.run(Duration::from_secs(60)).map_err(broken)?;
+    if !world.running().iter().all(|&at| world.status(at).leader.is_some()) {
+        return Err("there is no leader".into());
+    }
+    Ok(world.tally.leader_changes - before)
+}
+
+/// Nodes far from each other, on bad lines: their leader stays.
+pub(super) fn slow_network() -> Option<String> {
+    match changes_within_a_minute(three([60, 140], 100_000)) {
+        Ok(0) => None,
+        Ok(changes) => Some(format!("{changes} changes of the leader in a minute, and nobody failed")),
+        Err(why) => Some(why),
+    }
+}
+
+/// Nodes so far from each other that a vote takes longer than a candidate is used to wait for it.
+pub(super) fn slow_votes() -> Option<String> {
+    changes_within_a_minute(three([250, 300], 0)).err()
+}
