@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use funk::grpc::{Node, NodeBuilder};
 use funk::status::NodeState;
 use funk::supervisor::Reporter;
-use funk::{Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason};
+use funk::{
+    Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason,
+};
 use funk_cli::{Failure, complain, say};
 use futures_lite::future;
 

@@ -256,9 +256,7 @@ mod tests {
         let bus = Bus::default();
         let leader = |term| Event::from(NodeEvent::Leader { leader: None, term: Term(term) });
         let state = |state| Event::from(NodeEvent::State(state));
-        for event in
-            [leader(1), state(NodeState::Voting), event(1), state(NodeState::Operational), leader(2)]
-        {
+        for event in [leader(1), state(NodeState::Voting), event(1), state(NodeState::Operational), leader(2)] {
             bus.publish(event);
         }
         let mut events = bus.subscribe();
