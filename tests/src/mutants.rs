@@ -6,6 +6,7 @@ mod cuts;
 mod gate;
 mod rumours;
 mod scenarios;
+mod stage;
 mod storms;
 mod strangers;
 mod young;
