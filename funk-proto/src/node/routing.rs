@@ -331,7 +331,7 @@ impl Node {
             FrameBody::Farewell(name) => self.handle_farewell(now, name),
             FrameBody::Release(release) => self.handle_release(from, &release),
             FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
-            FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
+            FrameBody::ProposeRefused(entry) => self.handle_propose_refused(from, &entry),
             FrameBody::Update(record) => self.handle_update(from, record),
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
@@ -348,7 +348,8 @@ impl Node {
             let full = self.config.timing.waiter(self.config.timing.lease);
             let remaining = message.promise_rem_nanos.map_or(full, Duration::from_nanos);
             // Nobody promises more than the cluster's lease, stretched by the drift bound.
-            self.liveness.handle_vote(now, Term(message.term), remaining.min(full));
+            let most = if planted(Mutant::AnyPromiseBelieved) { remaining } else { full };
+            self.liveness.handle_vote(now, Term(message.term), remaining.min(most));
         }
         let sender = self.sender(now, from);
         self.consensus.handle_message(now, sender, message)
