@@ -4,6 +4,7 @@
 mod cuts;
 #[cfg(funk_mutate)]
 mod gate;
+mod insiders;
 mod rumours;
 mod scenarios;
 mod stage;

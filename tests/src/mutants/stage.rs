@@ -10,7 +10,7 @@ use funk_proto::wire::cluster::{
     BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, REASON_REMOVED, Refused, Release, UserEntry,
 };
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
-use funk_proto::{Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp};
+use funk_proto::{Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp, Token};
 
 /// When a stage begins.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(5_000);
@@ -34,7 +34,7 @@ fn alone() -> Node {
 }
 
 /// The frames that nobody but certain members may send, as a stranger sends them about the node `own`.
-fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
+pub(super) fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
     let refused = Refused { reason: REASON_REMOVED, boot: own.boot, ..Refused::default() };
     vec![
         ("Raft message", FrameBody::Raft(RaftMessage { kind: RaftKind::Vote.into(), term: 99, ..Default::default() })),
@@ -91,11 +91,13 @@ pub(super) struct Stage {
     pub(super) now: Timestamp,
     accepted: u64,
     dialled: Vec<(ConnId, SocketAddr)>,
+    /// Writes that are not stable yet, while the disk hangs.
+    pub(super) hanging: Option<Vec<Token>>,
 }
 
 impl Stage {
     pub(super) fn new() -> Self {
-        Self { node: alone(), now: NOW, accepted: 0, dialled: Vec::new() }
+        Self { node: alone(), now: NOW, accepted: 0, dialled: Vec::new(), hanging: None }
     }
 
     /// A leader that let node 2 in; what `then` finds.
@@ -111,10 +113,18 @@ impl Stage {
 
     pub(super) fn feed(&mut self, input: Input) -> Vec<Output> {
         self.node.handle(self.now, input);
+        self.drain()
+    }
+
+    /// What the node says.
+    pub(super) fn drain(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
         while let Some(output) = self.node.poll_output() {
             match &output {
-                Output::Persist(persist) => self.node.handle(self.now, Input::Persisted(persist.token)),
+                Output::Persist(persist) => match &mut self.hanging {
+                    Some(tokens) => tokens.push(persist.token),
+                    None => self.node.handle(self.now, Input::Persisted(persist.token)),
+                },
                 Output::Dial { conn, to, .. } => self.dialled.push((*conn, *to)),
                 _ => {}
             }
@@ -154,12 +164,14 @@ impl Stage {
 
     /// Sends every kind of frame that is a member's to send; tells the first that is not refused for want of a right.
     pub(super) fn forge(&mut self, conn: ConnId) -> Option<String> {
-        let own = self.own();
-        forgeries(own).into_iter().find_map(|(kind, body)| {
-            let outputs = self.say(conn, body);
-            let what = Misbehaviour::Unauthorized(kind);
-            let is_refused = outputs.contains(&Output::Event(Event::PeerMisbehaved { what }));
-            (!is_refused).then(|| format!("a {kind} of a stranger is not refused: {outputs:?}"))
-        })
+        forgeries(self.own()).into_iter().find_map(|(kind, body)| self.unless_refused(conn, kind, body))
+    }
+
+    /// Sends a frame; tells if it is not refused for want of a right.
+    pub(super) fn unless_refused(&mut self, conn: ConnId, kind: &'static str, body: FrameBody) -> Option<String> {
+        let outputs = self.say(conn, body);
+        let what = Misbehaviour::Unauthorized(kind);
+        let is_refused = outputs.contains(&Output::Event(Event::PeerMisbehaved { what }));
+        (!is_refused).then(|| format!("a {kind} is not refused: {outputs:?}"))
     }
 }

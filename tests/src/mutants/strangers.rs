@@ -27,6 +27,20 @@ pub(crate) fn long_grant() -> Option<String> {
     (lease > timing.lease).then(|| format!("a lease of {lease:?} in a cluster whose lease is {:?}", timing.lease))
 }
 
+/// A follower, which never led, grants its leader a lease.
+pub(crate) fn grant_of_a_follower() -> Option<String> {
+    let timing = Timing::default();
+    let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), timing);
+    leader.lead(NOW, Term(1));
+    let boot = BootId::new(2).expect("not zero");
+    let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
+    leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());
+    leader.set_ready(NOW);
+    let Some(LivenessOutput::Send { counter, .. }) = leader.poll_output() else { return Some("no heartbeat".into()) };
+    leader.handle_grant(id(2), Grant { echo: counter, length: timing.lease });
+    (leader.lease_until() > NOW).then(|| "a follower's grant is a lease".into())
+}
+
 /// A datagram with a counter after which there is hardly any.
 pub(crate) fn spent_counter() -> Option<String> {
     let mut member = Liveness::new(id(2), BootId::new(2).expect("not zero"), Timing::default());
