@@ -162,6 +162,7 @@ impl Liveness {
         self.followed = Some(Followed::new(from, now));
         self.heartbeats_answered += 1;
         self.ack(now, from, term, counter);
+        self.links.entry(from).or_default().asked.record(self.counter, now);
     }
 
     /// A heartbeat of a term that is over: tell its sender so.
@@ -174,11 +175,12 @@ impl Liveness {
         self.send(now, to, Word::Ack { term, echo, applied, hash });
     }
 
-    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
+    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers. Who never led this
+    /// node has none to answer.
     pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
         let sent = self.links.get(&from).and_then(|link| {
-            let answered = link.sent.get(grant.echo);
-            if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
+            let asked = if planted(Mutant::GrantOfAnyPeer) { &link.sent } else { &link.asked };
+            if planted(Mutant::LeaseFromNewestAsk) { asked.newest() } else { asked.get(grant.echo) }
         });
         if let Some(sent) = sent {
             let cut = if planted(Mutant::GrantNotCut) { grant.length } else { grant.length.min(self.timing.lease) };

@@ -4,8 +4,10 @@
 mod cuts;
 #[cfg(funk_mutate)]
 mod gate;
+mod insiders;
 mod rumours;
 mod scenarios;
+mod stage;
 mod storms;
 mod strangers;
 mod young;
