@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use funk::grpc::{Node, NodeBuilder};
 use funk::status::NodeState;
 use funk::supervisor::Reporter;
-use funk::{Cluster, Ended, Event, EventsEnd, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason};
+use funk::{
+    Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason,
+};
 use funk_cli::{Failure, complain, say};
 use futures_lite::future;
 
@@ -180,14 +182,14 @@ async fn follow(cluster: Cluster, asked: Asked) {
             }
         }
         check = match events.next().await {
-            Ok(Event::State(state)) => {
+            Ok(Event::Node(NodeEvent::State(state))) => {
                 tracing::info!(%state, "state");
                 true
             }
-            Ok(Event::Committed { .. }) => false,
+            Ok(Event::Node(NodeEvent::Committed { .. })) => false,
             Ok(event) => {
                 tracing::debug!(?event);
-                if let Event::JoinFailed { address, reason } = &event {
+                if let Event::Node(NodeEvent::JoinFailed { address, reason }) = &event {
                     failures.tell(*address, reason);
                 }
                 false

@@ -123,7 +123,7 @@ impl Cluster {
     pub async fn status(&self) -> Result<Status, Stopped> {
         let (reply, answer) = async_channel::bounded(1);
         self.shared.send(Command::Status(reply)).await?;
-        answer.recv().await.map_err(|_| Stopped)
+        Ok(answer.recv().await.map_err(|_| Stopped)?.finish())
     }
 
     /// Appends `bytes` to the replicated log and waits until they are applied here.

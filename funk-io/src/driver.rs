@@ -2,7 +2,8 @@
 //!
 //! A pass goes in this order: a gap in time, if the pass comes late; what each
 //! socket and stream holds, at most [`limits::PASS_MESSAGES_MAX`] messages
-//! each; what the application asks; the node's timer, if one is due. Then it
+//! each and for [`limits::STEP_MAX`] together; what the application asks, for
+//! as long at most; the node's timer, if one is due. Then it
 //! carries out all that the node says, and what follows from that. A heartbeat
 //! that is in the socket already always beats the timer that it refutes.
 //!
@@ -168,9 +169,21 @@ impl<'a, R: Runtime> Driver<'a, R> {
         let mut watch = StepWatch::begin(self.clock.now());
         let Self { node, clock, datagrams, streams, publisher, shared, .. } = self;
         let mut ends = |step| watch.end(step, clock.now(), &shared.meters);
-        datagrams.receive(|input| node.handle(clock.now(), input));
+        // A step takes in no more when it has lasted long.
+        let mut step_began = clock.now();
+        datagrams.receive(|input| {
+            node.handle(clock.now(), input);
+            clock.now().since(step_began) < limits::STEP_MAX
+        });
         ends(Step::Datagrams);
-        streams.receive(began, |input| node.handle(clock.now(), input));
+        step_began = clock.now();
+        let unfinished = streams.receive(began, |input| {
+            node.handle(clock.now(), input);
+            clock.now().since(step_began) < limits::STEP_MAX
+        });
+        if unfinished {
+            shared.wake.wake_by_ref();
+        }
         ends(Step::Streams);
         if self.drain_source.take() {
             publisher.sweep(|input| node.handle(clock.now(), input));
@@ -211,9 +224,13 @@ impl<'a, R: Runtime> Driver<'a, R> {
         if !self.inbox_source.take() {
             return;
         }
+        let began = self.clock.now();
         for _ in 0..limits::PASS_MESSAGES_MAX {
             let Ok(command) = self.inbox.try_recv() else { return };
             self.take_command(command);
+            if self.clock.now().since(began) >= limits::STEP_MAX {
+                break;
+            }
         }
         self.shared.wake.wake_by_ref();
     }
@@ -228,7 +245,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
                 }
                 self.request(now, request, reply);
             }
-            Command::Status(asker) => answer(&asker, self.node.status()),
+            Command::Status(asker) => answer(&asker, self.node.status_draft()),
             Command::Plan(change, asker) => answer(&asker, self.node.dry_run(&change)),
             Command::ServicePropose { tag, bytes } => {
                 let taken = self.node.request(now, Request::Propose(bytes));

@@ -2,11 +2,56 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::limits::EVENTS_BUFFERED_MAX;
 use event_listener::Event as Bell;
-use funk_proto::Event;
+use funk_proto::Event as NodeEvent;
+
+/// Something that the application may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// What the node itself tells: members, leaders, shards, proposals.
+    Node(NodeEvent),
+    /// What the search for other nodes gave.
+    Discovery(DiscoveryEvent),
+}
+
+/// What the search for other nodes gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiscoveryEvent {
+    /// A source found addresses where nodes may be; the node tries to join through them.
+    Found {
+        /// What found them, for people.
+        source: String,
+        /// The node there, where the source knows it.
+        node: Option<String>,
+        /// Gossip addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// A source gave no addresses; it keeps trying.
+    Failed {
+        /// Which source.
+        source: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<NodeEvent> for Event {
+    fn from(event: NodeEvent) -> Self {
+        Self::Node(event)
+    }
+}
+
+impl From<DiscoveryEvent> for Event {
+    fn from(event: DiscoveryEvent) -> Self {
+        Self::Discovery(event)
+    }
+}
 
 /// What a node tells its application, in order, from the moment of subscription; it begins
 /// with the state and the leader that hold then, if there are any.
@@ -133,11 +178,12 @@ impl Bus {
     }
 
     /// Gives `event` to every subscriber; it is cloned only where there are several.
-    pub(crate) fn publish(&self, event: Event) {
+    pub(crate) fn publish(&self, event: impl Into<Event>) {
+        let event = event.into();
         let mut subscribers = self.subscribers();
         match event {
-            Event::State(_) => subscribers.state = Some(event.clone()),
-            Event::Leader { .. } => subscribers.leader = Some(event.clone()),
+            Event::Node(NodeEvent::State(_)) => subscribers.state = Some(event.clone()),
+            Event::Node(NodeEvent::Leader { .. }) => subscribers.leader = Some(event.clone()),
             _ => {}
         }
         let Some((last, others)) = subscribers.queues.split_last() else { return };
@@ -176,7 +222,7 @@ mod tests {
     use super::*;
 
     fn event(epoch: u64) -> Event {
-        Event::Map { epoch: Epoch(epoch) }
+        NodeEvent::Map { epoch: Epoch(epoch) }.into()
     }
 
     #[test]
@@ -208,14 +254,13 @@ mod tests {
     #[test]
     fn a_late_subscriber_begins_with_the_state_and_the_leader_that_hold() {
         let bus = Bus::default();
-        let leader = |term| Event::Leader { leader: None, term: Term(term) };
-        for event in
-            [leader(1), Event::State(NodeState::Voting), event(1), Event::State(NodeState::Operational), leader(2)]
-        {
+        let leader = |term| Event::from(NodeEvent::Leader { leader: None, term: Term(term) });
+        let state = |state| Event::from(NodeEvent::State(state));
+        for event in [leader(1), state(NodeState::Voting), event(1), state(NodeState::Operational), leader(2)] {
             bus.publish(event);
         }
         let mut events = bus.subscribe();
-        assert_eq!(events.try_next(), Some(Ok(Event::State(NodeState::Operational))));
+        assert_eq!(events.try_next(), Some(Ok(state(NodeState::Operational))));
         assert_eq!(events.try_next(), Some(Ok(leader(2))));
         assert_eq!(events.try_next(), None);
     }

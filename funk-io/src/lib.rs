@@ -59,7 +59,7 @@ pub use discovery::Discovery;
 pub use driver::counters::IoCounters;
 pub use endpoints::Endpoints;
 pub use error::{OperationError, ProposeError, StartError, StopReason, Stopped};
-pub use events::{Events, EventsEnd};
+pub use events::{DiscoveryEvent, Event, Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};

@@ -35,6 +35,9 @@ pub const STREAM_QUEUE_MESSAGES_MAX: usize = 4_096;
 pub const STREAM_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Messages that one driver pass takes from one socket.
 pub const PASS_MESSAGES_MAX: usize = 256;
+/// Time after which a step of a driver pass takes in nothing more: messages differ in what they cost. Timers and
+/// heartbeats wait meanwhile; a quarter of the default lease is three times as much.
+pub const STEP_MAX: Duration = Duration::from_millis(10);
 /// Events buffered for one subscriber; past it the subscriber sees `Lagged`.
 pub const EVENTS_BUFFERED_MAX: usize = 1_024;
 /// Time for the other side to confirm what a stream between nodes sent, or to take more of it, before the stream is

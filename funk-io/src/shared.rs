@@ -11,7 +11,8 @@ use event_listener::Event as Bell;
 use funk_proto::error::OperationRefused;
 use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::shards::dry_run::{DryRun, WhatIf};
-use funk_proto::{Outcome, Request, RequestError, Status};
+use funk_proto::status::StatusDraft;
+use funk_proto::{Outcome, Request, RequestError};
 
 use crate::discovery::switch::Switch;
 use crate::driver::counters::Counters;
@@ -66,7 +67,7 @@ pub(crate) enum Command {
         request: Request,
         reply: Option<Reply>,
     },
-    Status(Sender<Status>),
+    Status(Sender<StatusDraft>),
     /// What a change would move.
     Plan(WhatIf, Sender<Result<DryRun, OperationRefused>>),
     /// The service appends to the log.

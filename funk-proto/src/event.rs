@@ -106,22 +106,6 @@ pub enum Event {
         /// Its id.
         cluster: ClusterId,
     },
-    /// Discovery found addresses where nodes may be; the node tries to join through them.
-    Found {
-        /// What found them, for people.
-        source: String,
-        /// The node there, where the source knows it.
-        node: Option<String>,
-        /// Gossip addresses.
-        addresses: Vec<std::net::SocketAddr>,
-    },
-    /// A source of addresses gave none; it keeps trying.
-    SearchFailed {
-        /// Which source.
-        source: String,
-        /// Why.
-        reason: String,
-    },
     /// A join attempt failed; the node keeps trying.
     JoinFailed {
         /// The address.

@@ -149,6 +149,8 @@ mutants! {
     RefutationLost,
     /// A grant makes a lease as long as it says, whatever the cluster's lease is.
     GrantNotCut,
+    /// A grant counts from any peer that this node ever sent a datagram to.
+    GrantOfAnyPeer,
     /// A datagram counts however far its counter is ahead.
     AnyCounterBelieved,
     /// A leader does not compare what its members have applied with what it has.
@@ -163,6 +165,40 @@ mutants! {
     ClaimBelieved,
     /// A peer that is found elsewhere than the member table says counts as one that was found there.
     ElsewhereBelieved,
+    /// Of two nodes that lead in one term, a node follows both.
+    SecondLeaderBelieved,
+    /// A node that is no member appends entries.
+    ProposalOfStranger,
+    /// A node that is no member takes others out.
+    LeaveOfStranger,
+    /// A farewell ends a node whoever says it.
+    FarewellOfAnyMember,
+    /// A refusal to join ends a node whoever says it.
+    JoinRefusedByAnyMember,
+    /// A process that is no member gives shards away.
+    ReleaseOfStranger,
+    /// A member's record is changed by another.
+    UpdateOfAnyMember,
+    /// A process that is no member hands states over.
+    StateOfStranger,
+    /// A process that is no member counts as a witness.
+    EvidenceOfStranger,
+    /// A node that is no member answers for one.
+    AnswerOfStranger,
+    /// A proposal is taken for refused on the word of a node that it was not sent to.
+    RefusalOfAnyMember,
+    /// An entry that names this boot is taken for one of this node, whoever proposed it.
+    CommitOfAnyName,
+    /// A vote may promise for however long it says.
+    AnyPromiseBelieved,
+    /// Terms and indexes are believed however large they are.
+    AnyNumberBelieved,
+    /// A message moves a Lamport clock however far it says.
+    AnyTimeBelieved,
+    /// An incarnation is followed however high it is.
+    AnyIncarnationFollowed,
+    /// A node outbids a lie about itself however high it is.
+    AnyIncarnationOutbid,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
     /// A barrier returns what its node has applied, without asking the log.

@@ -67,7 +67,7 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::shards::RouteTable;
 use crate::shards::moves::Moves;
 use crate::state::{ClusterValues, LeaseReason, Member, State, snapshot};
-use crate::status::Status;
+use crate::status::{Status, StatusDraft};
 use crate::time::{Timestamp, earliest};
 
 /// A machine that waits for a time.
@@ -287,7 +287,12 @@ impl Node {
 
     /// What this node is doing.
     pub fn status(&self) -> Status {
-        self.make_status()
+        self.draft_status().finish()
+    }
+
+    /// The same, to be written out on another thread: that takes a time that grows with gossip, and this does hardly.
+    pub fn status_draft(&self) -> StatusDraft {
+        self.draft_status()
     }
 
     /// Hash over the replicated state: members, map, cluster values, applied

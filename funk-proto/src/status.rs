@@ -1,9 +1,14 @@
 //! What a node is doing, at a glance.
 
+mod draft;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+pub(crate) use draft::Seen;
+pub use draft::StatusDraft;
 
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, LogIndex, NodeName, RaftId, Term, WorkerId};

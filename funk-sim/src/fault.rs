@@ -105,11 +105,17 @@ pub enum Kind {
     Freeze,
     /// Strangers say what only members may, in their names.
     Slander,
+    /// A member says what only others may, on its own streams.
+    Insider,
+    /// `amount` accusations, requests to join and hellos of strangers come in at one moment.
+    Crowd,
+    /// Gossip shows `amount` members that are nobody's.
+    Pool,
 }
 
 impl Kind {
     /// All kinds with their words.
-    pub const ALL: [(Kind, &'static str); 48] = [
+    pub const ALL: [(Kind, &'static str); 51] = [
         (Kind::Kill, "kill"),
         (Kind::PowerOff, "power-off"),
         (Kind::Wipe, "wipe"),
@@ -158,6 +164,9 @@ impl Kind {
         (Kind::Upgrade, "upgrade"),
         (Kind::Freeze, "freeze"),
         (Kind::Slander, "slander"),
+        (Kind::Insider, "insider"),
+        (Kind::Crowd, "crowd"),
+        (Kind::Pool, "pool"),
     ];
 
     /// Its word.

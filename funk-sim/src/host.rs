@@ -317,6 +317,11 @@ impl Host {
         (self.clock.local(now) < until).then_some(right.epoch)
     }
 
+    /// The newest proposal that waits for its end.
+    pub(crate) fn newest_proposal(&self) -> Option<funk_proto::RequestId> {
+        self.proposals.keys().next_back().copied()
+    }
+
     /// Brings the facts up to date; returns those of before, if any changed.
     pub(crate) fn refresh(&mut self) -> Option<Option<Facts>> {
         let facts = self.node.as_ref().map(Facts::of);

@@ -17,6 +17,8 @@ pub const RUN_MS: u64 = 60_000;
 const CALM_MS: u64 = 3_000;
 /// Kinds that are drawn before all else, so that a kind that is added leaves the rest of a seed's plan as it was.
 const FIRST_KINDS: usize = 35;
+/// Kinds that are drawn after all else, for the same reason.
+const LAST_KINDS: usize = 3;
 /// From then on only a core is healed, and it must converge.
 pub const HEAL_MS: u64 = 40_000;
 
@@ -83,20 +85,25 @@ impl Plan {
         // How much goes on at all: from nearly nothing to a storm.
         let share = 5 + rng.below(60);
         let (first, later) = Kind::ALL.split_at(FIRST_KINDS);
+        let (later, last) = later.split_at(later.len() - LAST_KINDS);
         plan.draw_kinds(&mut rng, first, share);
         plan.durable = rng.below(2) == 0;
         plan.states = rng.below(2) == 0;
         plan.draw_kinds(&mut rng, later, share);
         plan.mixed = rng.below(3) == 0;
         plan.fenced = rng.below(6) == 0;
+        plan.draw_kinds(&mut rng, last, share);
         plan.faults.sort_by_key(|fault| fault.at);
         plan
     }
 
     fn draw_kinds(&mut self, rng: &mut Rng, kinds: &[(Kind, &str)], share: u64) {
         for &(kind, _) in kinds {
+            // Thousands of messages take as long to simulate as all the rest.
+            let is_heavy = matches!(kind, Kind::Crowd | Kind::Pool);
+            let (share, least) = if is_heavy { (share / 4, 10_000) } else { (share, 1_500) };
             if rng.below(100) < share {
-                let gap = 1_500 + rng.below(20_000);
+                let gap = least + rng.below(20_000);
                 self.draw_kind(rng, kind, gap);
             }
         }
@@ -157,6 +164,9 @@ fn draw_fault(rng: &mut Rng, kind: Kind, at: u64, nodes: usize) -> Fault {
         Kind::Impostor | Kind::Foreign => (one, 1_000 + rng.below(6_000), rng.below(2)),
         Kind::Malformed | Kind::Slander => (some, 100 + rng.below(3_000), 1 + rng.below(40)),
         Kind::Flood => (one, 50 + rng.below(800), 500 + rng.below(3_000)),
+        Kind::Insider => (one, 100 + rng.below(3_000), 1 + rng.below(40)),
+        Kind::Crowd => (some, 1, 100 + rng.below(1_400)),
+        Kind::Pool => (some, 1, 2_000 + rng.below(1_000)),
         Kind::Join => (0, 1_000 + rng.below(12_000), 0),
         Kind::Leave => (one, 1_000 + rng.below(6_000), 0),
         Kind::StepDown => (0, 1, 0),

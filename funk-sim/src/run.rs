@@ -2,8 +2,10 @@
 //! and must agree and serve again while the rest stays broken.
 
 mod begin;
+mod crowds;
 mod disks;
 mod heal;
+mod insiders;
 mod operations;
 mod shares;
 mod slander;

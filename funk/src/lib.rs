@@ -67,13 +67,14 @@ pub use self::tokio::{Client, Node, NodeBuilder};
 #[cfg(feature = "test-util")]
 pub use funk_io::conformance;
 pub use funk_io::{
-    Cluster, DataDir, Endpoints, Events, EventsEnd, HandOver, NotOwner, NotOwnerReason, OperationError, ProposeError,
-    Runtime, ShardGuard, StartError, StateMachine, StopReason, Stopped, Watch, supervisor,
+    Cluster, DataDir, DiscoveryEvent, Endpoints, Event, Events, EventsEnd, HandOver, NotOwner, NotOwnerReason,
+    OperationError, ProposeError, Runtime, ShardGuard, StartError, StateMachine, StopReason, Stopped, Watch,
+    supervisor,
 };
 pub use funk_proto::status::{self, Status};
 pub use funk_proto::{
-    ClusterTiming, ConfigError, EndpointEvent, EndpointSet, Event, OperationRefused, Ownership, Participation, Place,
-    Refusal, RequestError, RouteNode, RouteTable, Timestamp, Timing, TimingProfile,
+    ClusterTiming, ConfigError, EndpointEvent, EndpointSet, Event as NodeEvent, OperationRefused, Ownership,
+    Participation, Place, Refusal, RequestError, RouteNode, RouteTable, Timestamp, Timing, TimingProfile,
 };
 #[cfg(feature = "grpc")]
 pub use funk_rpc::{Console, Ended, Key, Management, ManagementError, NotReady, Routes, Services, Stop, shard_of};

@@ -7,14 +7,14 @@ learner stands still for 0.7 s (SIGSTOP, SIGCONT), is declared dead, and wants b
 import signal
 import time
 
-from lib import Cluster, Fault, gossip, until, wire
+from lib import ALONE, Cluster, Fault, gossip, steps_within, until, wire
 
 KIND = "bounds"
 SECONDS = 120
 
 
 def run(trial):
-    cluster = Cluster(trial, 4, calm=False)
+    cluster = Cluster(trial, 4, calm=False, **ALONE)
     wire.understood(cluster[1])
     leader = cluster.leader()
     learner = until(lambda: next((cluster[int(member["id"][1:])] for member in leader.status()["members"] if member["raft"] == "Nonvoter"), None), 10)
@@ -41,3 +41,4 @@ def run(trial):
         said = learner.get("/readyz", 3)[1].decode().strip()
         raise Fault(f"{time.monotonic() - start:.0f} s after it runs again {learner.name} is still out: {said!r}, ctrlc diag ends with "
                     f"{trial.ctrlc(leader, 'diag')[0]}; right: joins that expired make room, and a member of the table has its place")
+    return steps_within([leader])

@@ -5,14 +5,14 @@ Smallest input: for 4 s datagrams suspect and dead about a live follower, with h
 """
 import time
 
-from lib import Cluster, Fault, gossip, until
+from lib import ALONE, Cluster, Fault, gossip, steps_within, until
 
 KIND = "gossip"
 GUARD = True
 
 
 def run(trial):
-    cluster = Cluster(trial)
+    cluster = Cluster(trial, **ALONE)
     leader, victim = cluster.leader(), cluster.followers()[0]
     liar = cluster.followers()[1]
     load = cluster.client(8)
@@ -31,3 +31,4 @@ def run(trial):
                     "right: gossip suspects, Raft decides")
     if not until(lambda: leader.member(victim.name)["serf"] == "alive", 20):
         raise Fault(f"20 s later {victim.name} is still {leader.member(victim.name)['serf']} in gossip")
+    return steps_within(cluster.nodes)

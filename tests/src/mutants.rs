@@ -4,9 +4,11 @@
 mod cuts;
 #[cfg(funk_mutate)]
 mod gate;
+mod insiders;
 mod leases;
 mod rumours;
 mod scenarios;
+mod stage;
 mod storms;
 mod strangers;
 mod young;

@@ -94,8 +94,28 @@ fn problems(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTr
         found.push(format!("{owned} of {} shards have an owner", shards.total_shards));
     }
     leaders.remove("");
+    found.extend(foreign(nodes, views, &leaders));
     found.extend(majority(nodes, views, leaders.first().copied()));
     found
+}
+
+/// Nodes that gossip shows beside ours, and that follow none of our leaders: another cluster has this one's name.
+fn foreign(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leaders: &BTreeSet<&str>) -> Vec<String> {
+    let others = nodes.iter().filter(|node| node.raft_state.is_empty());
+    let follows = |node: &pb::NodeInfo| {
+        let status = views.get(&node.node_id)?.status.as_ref().ok()?;
+        let leader = Some(&status.leader_node_id).filter(|leader| !leader.is_empty())?;
+        let is_ours = leaders.is_empty() || leaders.contains(leader.as_str());
+        (!is_ours).then(|| (leader.clone(), node.node_id.clone()))
+    };
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (leader, node) in others.filter_map(follows) {
+        found.entry(leader).or_default().push(node);
+    }
+    let said = |(leader, nodes): (String, Vec<String>)| {
+        format!("{leader} leads another cluster of this name, with {}", nodes.join(", "))
+    };
+    found.into_iter().map(said).collect()
 }
 
 /// What is wrong with the number of voters. Gossip learns late of one that is gone, so those count that
@@ -184,6 +204,23 @@ mod tests {
         let views = ["a", "b", "c"].map(|id| (id.to_owned(), view("a", "Operational"))).into();
         assert!(problems(&nodes, &shards(10), &views).is_empty());
         assert!(show(&nodes, &views, &[]).good);
+    }
+
+    #[test]
+    fn a_foreign_leader_in_our_gossip_is_named() {
+        let ours = [node("a", "alive"), node("b", "alive")];
+        let outside = |id: &str| pb::NodeInfo { raft_state: String::new(), leader: false, ..node(id, "alive") };
+        let said = |others: &[(&str, &str)]| {
+            let nodes: Vec<_> = ours.iter().cloned().chain(others.iter().map(|(id, _)| outside(id))).collect();
+            let seen = ours.iter().map(|node| (node.node_id.clone(), view("a", "Operational")));
+            let others = others.iter().map(|(id, leader)| ((*id).to_owned(), view(leader, "Operational")));
+            problems(&nodes, &shards(10), &seen.chain(others).collect()).join("\n")
+        };
+        // It leads itself; and a follower of one that gossip does not show.
+        assert!(said(&[("x", "x")]).contains("x leads another cluster of this name, with x"));
+        assert!(said(&[("y", "x"), ("z", "x")]).contains("x leads another cluster of this name, with y, z"));
+        // Observers follow our leader, and those that wait to be let in, none.
+        assert!(!said(&[("o", "a"), ("w", "")]).contains("another cluster"));
     }
 
     fn silent() -> View {

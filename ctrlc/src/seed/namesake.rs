@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use funk_io::discovery::JoinAddress;
-use funk_io::{Cluster, Events, Runtime};
+use funk_io::{Cluster, Event, Events, Runtime};
 use funk_proto::status::GossipStatus;
 use funk_proto::wire::gossip::GossipMember;
-use funk_proto::{Event, Refusal, Status};
+use funk_proto::{Event as NodeEvent, Refusal, Status};
 use funk_rpc::client::{Seed, members};
 
 use super::flags::SeedFlags;
@@ -44,7 +44,7 @@ impl Namesakes {
     /// Why this seed cannot go on, if others know a live node of its name.
     pub(super) async fn look<R: Runtime>(&mut self, status: &Status) -> Option<Refusal> {
         while let Some(Ok(event)) = self.events.try_next() {
-            if let Event::JoinFailed { address, .. } = event
+            if let Event::Node(NodeEvent::JoinFailed { address, .. }) = event
                 && !self.failed.contains(&address)
             {
                 self.failed.truncate(FAILED_MAX - 1);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use funk::id::{Epoch, ShardId};
 use funk::service::{Outcome, Service, ServiceInput, ServiceOutput};
-use funk::{Event, Timestamp};
+use funk::{NodeEvent, Timestamp};
 
 /// One process of the service.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ impl Service for Counter {
             ServiceInput::Request { request, shard, right, .. } => {
                 self.request(request, shard, right.map(|right| right.epoch));
             }
-            ServiceInput::Node(Event::Committed { bytes, .. }) => self.committed(&bytes),
+            ServiceInput::Node(NodeEvent::Committed { bytes, .. }) => self.committed(&bytes),
             ServiceInput::Proposed { tag, outcome } => self.proposed(tag, &outcome),
             ServiceInput::SnapshotWanted { index } => {
                 let pairs = self

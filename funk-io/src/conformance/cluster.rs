@@ -4,12 +4,12 @@ use bytes::Bytes;
 use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::shards::Place;
 use funk_proto::status::NodeState;
-use funk_proto::{Event, Status};
+use funk_proto::{Event as NodeEvent, Status};
 use futures_lite::future;
 
 use super::{node, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, Events, EventsEnd};
+use crate::{Cluster, Event, Events, EventsEnd};
 
 /// A bootstrap and two joiners share the shards and commit one log; when one
 /// stops without leaving, the others serve its shards.
@@ -93,7 +93,7 @@ async fn read_after_write(nodes: &[Cluster]) {
 
 async fn committed(events: &mut Events) -> (LogIndex, Bytes) {
     loop {
-        if let Event::Committed { index, bytes } = events.next().await.expect("it runs") {
+        if let Event::Node(NodeEvent::Committed { index, bytes }) = events.next().await.expect("it runs") {
             return (index, bytes);
         }
     }

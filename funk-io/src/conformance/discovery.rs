@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_channel::Receiver;
-use funk_proto::Event;
+use funk_proto::Event as NodeEvent;
 
 use super::{node, run};
 use crate::discovery::{Found, Next, Source};
 use crate::runtime::Runtime;
-use crate::{Cluster, Discovery, Events, StopReason};
+use crate::{Cluster, Discovery, DiscoveryEvent, Event, Events, StopReason};
 
 /// A source that tells what the test hands it.
 struct Told {
@@ -53,12 +53,24 @@ pub fn a_node_joins_through_what_its_sources_find<R: Runtime>() {
         let mut events = second.events();
 
         sender.try_send(Found::Failed { why: "not yet".into() }).expect("the source listens");
-        until(&mut events, |event| matches!(event, Event::SearchFailed { reason, .. } if reason == "not yet")).await;
+        until(
+            &mut events,
+            |event| matches!(event, Event::Discovery(DiscoveryEvent::Failed { reason, .. }) if reason == "not yet"),
+        )
+        .await;
         let nobody = SocketAddr::new(door.ip(), 1);
         sender.try_send(up("wrong", nobody)).expect("the source listens");
-        until(&mut events, |event| matches!(event, Event::JoinFailed { address, .. } if *address == nobody)).await;
+        until(
+            &mut events,
+            |event| matches!(event, Event::Node(NodeEvent::JoinFailed { address, .. }) if *address == nobody),
+        )
+        .await;
         sender.try_send(up("right", door)).expect("the source listens");
-        until(&mut events, |event| matches!(event, Event::Found { addresses, .. } if *addresses == [door])).await;
+        until(
+            &mut events,
+            |event| matches!(event, Event::Discovery(DiscoveryEvent::Found { addresses, .. }) if *addresses == [door]),
+        )
+        .await;
         node::serving_some(&second).await;
 
         assert!(!dropped.load(Ordering::SeqCst));

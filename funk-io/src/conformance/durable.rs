@@ -71,7 +71,7 @@ pub fn a_data_directory_outlives_its_process<R: Runtime>() {
         assert!(after.epoch > before.epoch && after.applied_index > before.applied_index);
         let index = second.propose(Bytes::from_static(b"more")).await.expect("it leads");
         assert!(index > before.commit_index);
-        let committed = Event::Committed { index, bytes: Bytes::from_static(b"more") };
+        let committed = Event::Committed { index, bytes: Bytes::from_static(b"more") }.into();
         while events.next().await.expect("it runs") != committed {}
     });
 }

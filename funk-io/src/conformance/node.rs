@@ -134,7 +134,7 @@ pub fn a_node_starts_serves_and_leaves<R: Runtime>() {
         assert_eq!(cluster.guard(ShardId(60)).expect_err("60 shards").why, NotOwnerReason::OutOfRange);
 
         let index = cluster.propose(Bytes::from_static(b"hello")).await.expect("it leads");
-        let committed = Event::Committed { index, bytes: Bytes::from_static(b"hello") };
+        let committed = Event::Committed { index, bytes: Bytes::from_static(b"hello") }.into();
         while events.next().await.expect("it runs") != committed {}
 
         let demo = SocketAddr::new(LOOPBACK, 4711);

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::events::DiscoveryEvent;
 use crate::limits::DISCOVERED_MAX;
 use funk_proto::limits::{BOOTSTRAP_PROBE, JOIN_ADDRESSES_MAX};
-use funk_proto::{Event, NodeConfig, Request};
+use funk_proto::{NodeConfig, Request};
 
 use super::address::JoinAddress;
 use super::mdns::Mdns;
@@ -102,7 +103,7 @@ async fn listen(mut source: Box<dyn Source>, shared: &Shared, known: &Known) {
                 if note(known, (name.clone(), instance), &addresses) {
                     tracing::info!(source = %name, node, ?addresses, "found");
                     let (source, addresses) = (name.clone(), addresses.clone());
-                    shared.bus.publish(Event::Found { source, node, addresses });
+                    shared.bus.publish(DiscoveryEvent::Found { source, node, addresses });
                 }
                 // The answer says only that the node took them; it tells itself how it goes.
                 if shared.send(Command::Request { request: Request::Join(addresses), reply: None }).await.is_err() {
@@ -115,7 +116,7 @@ async fn listen(mut source: Box<dyn Source>, shared: &Shared, known: &Known) {
             }
             Found::Failed { why } => {
                 tracing::warn!(source = %name, reason = %why, "nothing found, trying on");
-                shared.bus.publish(Event::SearchFailed { source: name.clone(), reason: why });
+                shared.bus.publish(DiscoveryEvent::Failed { source: name.clone(), reason: why });
             }
         }
     }

@@ -50,8 +50,8 @@ impl<R: Runtime> Datagrams<R> {
         Ok(Self { liveness, gossip, buffer: vec![0; BUFFER_BYTES], counters })
     }
 
-    /// Hands in what the sockets that woke the driver hold.
-    pub(super) fn receive(&mut self, mut deliver: impl FnMut(Input)) {
+    /// Hands in what the sockets that woke the driver hold, until `deliver` wants no more in this pass.
+    pub(super) fn receive(&mut self, mut deliver: impl FnMut(Input) -> bool) {
         for socket in [&mut self.liveness, &mut self.gossip] {
             if !socket.source.take() {
                 continue;
@@ -63,7 +63,9 @@ impl<R: Runtime> Datagrams<R> {
                 match R::poll_recv_from(&mut socket.io, &mut context, &mut self.buffer) {
                     Poll::Ready(Ok((length, from))) => {
                         self.counters.datagrams_received.add_one();
-                        deliver(datagram(socket.kind, from, &self.buffer[..length]));
+                        if !deliver(datagram(socket.kind, from, &self.buffer[..length])) {
+                            budget = 0;
+                        }
                     }
                     // Some datagram sent earlier found nobody; the kernel does not say which.
                     Poll::Ready(Err(_)) => {}

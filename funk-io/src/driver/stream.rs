@@ -118,7 +118,7 @@ impl<R: Runtime> Stream<R> {
         &mut self,
         now: Timestamp,
         scratch: &mut [u8],
-        deliver: &mut impl FnMut(Input),
+        deliver: &mut impl FnMut(Input) -> bool,
     ) -> Result<(), CloseReason> {
         let cut = self.read(now, scratch, deliver)?;
         if cut || self.held() == 0 {
@@ -135,7 +135,7 @@ impl<R: Runtime> Stream<R> {
         &mut self,
         now: Timestamp,
         scratch: &mut [u8],
-        deliver: &mut impl FnMut(Input),
+        deliver: &mut impl FnMut(Input) -> bool,
     ) -> Result<bool, CloseReason> {
         if !self.source.take() {
             return Ok(false);
@@ -175,7 +175,7 @@ impl<R: Runtime> Stream<R> {
         Ok(cut(budget))
     }
 
-    fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input)) -> Result<(), CloseReason> {
+    fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input) -> bool) -> Result<(), CloseReason> {
         while *budget > 0 {
             let Some(bytes) = self.decoder.next()? else { return Ok(()) };
             *budget -= 1;
@@ -183,7 +183,9 @@ impl<R: Runtime> Stream<R> {
             if self.channel == Channel::Cluster {
                 self.deadline = None;
             }
-            deliver(Input::Message { conn: self.conn, channel: self.channel, bytes });
+            if !deliver(Input::Message { conn: self.conn, channel: self.channel, bytes }) {
+                *budget = 0;
+            }
         }
         Ok(())
     }

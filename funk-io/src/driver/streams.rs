@@ -23,6 +23,8 @@ pub(super) struct Streams<R: Runtime> {
     doors: [Door<R>; 2],
     streams: BTreeMap<ConnId, Stream<R>>,
     accepted: u64,
+    /// Where the next pass begins, when the last one had no time for all.
+    resume: Option<ConnId>,
     scratch: Vec<u8>,
     hub: Arc<Hub>,
     clock: Clock,
@@ -39,17 +41,27 @@ impl<R: Runtime> Streams<R> {
     ) -> io::Result<Self> {
         let doors = [Door::new(Channel::Cluster, cluster, hub)?, Door::new(Channel::Gossip, gossip, hub)?];
         let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
-        Ok(Self { doors, streams, accepted: 0, scratch, hub: Arc::clone(hub), clock, counters })
+        Ok(Self { doors, streams, accepted: 0, resume: None, scratch, hub: Arc::clone(hub), clock, counters })
     }
 
-    /// Hands in what those streams hold that woke the driver, and closes those
-    /// whose time is over.
-    pub(super) fn receive(&mut self, now: Timestamp, mut deliver: impl FnMut(Input)) {
+    /// Hands in what those streams hold that woke the driver, until `deliver` wants no more in this pass, and closes
+    /// those whose time is over. True if there was no time for all streams: the next pass begins with those.
+    pub(super) fn receive(&mut self, now: Timestamp, mut deliver: impl FnMut(Input) -> bool) -> bool {
         self.accept(now);
         let scratch = &mut self.scratch;
         let counters = &self.counters;
+        let (first, mut goes_on) = (self.resume.take(), true);
+        let resume = &mut self.resume;
         self.streams.retain(|conn, stream| {
-            let mut ended = stream.receive(now, scratch, &mut deliver);
+            let is_due = goes_on && first.is_none_or(|first| *conn >= first);
+            if !goes_on {
+                resume.get_or_insert(*conn);
+            }
+            let mut take = |input| {
+                goes_on &= deliver(input);
+                goes_on
+            };
+            let mut ended = if is_due { stream.receive(now, scratch, &mut take) } else { Ok(()) };
             if ended.is_ok() && stream.deadline().is_some_and(|deadline| deadline <= now) {
                 ended = Err(CloseReason::TimedOut);
             }
@@ -67,11 +79,12 @@ impl<R: Runtime> Streams<R> {
         ] {
             self.make_room(channel, most, &mut deliver);
         }
+        !goes_on || first.is_some()
     }
 
     /// Closes the streams that hold the most of messages which are not here as a whole, until all together hold
     /// no more than `most` bytes.
-    fn make_room(&mut self, channel: Channel, most: usize, deliver: &mut impl FnMut(Input)) {
+    fn make_room(&mut self, channel: Channel, most: usize, deliver: &mut impl FnMut(Input) -> bool) {
         let of_channel = |(_, stream): &(&ConnId, &Stream<R>)| stream.channel == channel;
         let mut held: usize = self.streams.iter().filter(of_channel).map(|(_, stream)| stream.held()).sum();
         while held > most {

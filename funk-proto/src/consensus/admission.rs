@@ -10,6 +10,7 @@ use super::{Consensus, Sender};
 use crate::error::Misbehaviour;
 use crate::id::RaftId;
 use crate::limits::{PROPOSAL_BYTES_MAX, RAFT_MEMBERS_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
+use crate::mutate::{Mutant, planted};
 use crate::wire::raft::{RaftEntryKind, RaftKind, RaftMessage, SnapshotMeta};
 
 /// A term further ahead than this is made up: terms grow by one an election.
@@ -38,7 +39,7 @@ impl Consensus {
         }
         self.check_term(message.term)?;
         let numbers = [message.log_term, message.index, message.commit, message.commit_term];
-        if numbers.iter().any(|&number| number > NUMBER_MAX) {
+        if numbers.iter().any(|&number| number > NUMBER_MAX) && !planted(Mutant::AnyNumberBelieved) {
             return refuse("a number beyond all logs");
         }
         let kind = message.kind();
@@ -60,7 +61,8 @@ impl Consensus {
     }
 
     pub(super) fn check_term(&self, term: u64) -> Result<(), Misbehaviour> {
-        if term == 0 || term > NUMBER_MAX || term > self.raw.raft.term.saturating_add(TERM_JUMP_MAX) {
+        let is_far = term > NUMBER_MAX || term > self.raw.raft.term.saturating_add(TERM_JUMP_MAX);
+        if term == 0 || is_far && !planted(Mutant::AnyNumberBelieved) {
             return refuse("a term out of all reason");
         }
         Ok(())
@@ -73,7 +75,8 @@ impl Consensus {
             return refuse("a leader that is no member");
         }
         let other = raft.leader_id != 0 && raft.leader_id != from.get();
-        if term == raft.term && (other || raft.state == StateRole::Leader) {
+        let is_second = other || raft.state == StateRole::Leader;
+        if term == raft.term && is_second && !planted(Mutant::SecondLeaderBelieved) {
             return refuse("a second leader in one term");
         }
         Ok(())

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::member::{Life, Member};
 use crate::limits::GOSSIP_NAME_BYTES_MAX;
+use crate::mutate::{Mutant, planted};
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::gossip::{Alive, NodeRecord, decode_tags};
@@ -87,7 +88,8 @@ impl Claim {
 /// that are counted. So nobody but the member itself can run ahead of its answers, and the highest of all numbers
 /// leaves room for many.
 pub(super) fn follow(known: u32, heard: u32) -> u32 {
-    heard.min(INCARNATIONS_COUNTED.max(known.saturating_add(INCARNATION_STEP)))
+    let most = INCARNATIONS_COUNTED.max(known.saturating_add(INCARNATION_STEP));
+    if planted(Mutant::AnyIncarnationFollowed) { heard } else { heard.min(most) }
 }
 
 /// Whether others may believe in a lower incarnation of this node than its own, though they heard of it: above those
@@ -98,5 +100,6 @@ pub(super) fn may_be_behind(own: u32) -> bool {
 
 /// What this node believes of what is said of itself: it outbids a lie, and moves no further than others can follow it.
 pub(super) fn outbid(own: u32, heard: u32) -> u32 {
-    heard.min(INCARNATIONS_COUNTED.max(own).saturating_add(INCARNATION_OWN_STEP))
+    let most = INCARNATIONS_COUNTED.max(own).saturating_add(INCARNATION_OWN_STEP);
+    if planted(Mutant::AnyIncarnationOutbid) { heard } else { heard.min(most) }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Gossip;
 use super::member::Life;
+use crate::status::Seen;
 
 /// What probing and gossip hold of one member's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub struct GossipLife {
 }
 
 impl Gossip {
+    /// The members as they show themselves.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = Seen> + '_ {
+        self.table.members.iter().map(|(name, member)| Seen {
+            name: name.clone(),
+            address: member.addr,
+            gossip: member.status,
+            meta: member.meta.clone(),
+        })
+    }
+
     /// The lives that are known, by name; those that ended long ago are left out.
     pub fn lives(&self) -> impl Iterator<Item = GossipLife> + '_ {
         let known = self.table.members.iter().filter(|(_, member)| member.life != Life::Forgotten);

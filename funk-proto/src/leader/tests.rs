@@ -234,6 +234,21 @@ fn however_much_wants_in_deaths_come_first_and_an_entry_stays_below_its_limit() 
 }
 
 #[test]
+fn however_much_wants_in_a_leaver_comes_first() {
+    for strangers in [3, 90, 250] {
+        let mut stage = Stage::of(3);
+        stage.leave(2);
+        for n in 1000..1000 + strangers {
+            stage.introduce(&record(n));
+            stage.join(&record(n));
+        }
+        let ops = stage.proposed();
+        assert_eq!(ops.first(), Some(&Op::Leave(name(2))), "{strangers} want in");
+        assert!(ops.len() > 1);
+    }
+}
+
+#[test]
 fn a_durable_member_that_never_took_part_is_not_kept() {
     let ghosts = (1..=2).map(|n| MemberRecord { durable: n == 2, ..record(n) });
     let mut stage = Stage::of_records(ghosts);

@@ -14,6 +14,8 @@ use crate::wire::liveness::LAST_COUNTER;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     pub(super) sent: SentTimes,
+    /// Of these, what acknowledged a leader's heartbeat: the only ones that a grant may answer.
+    pub(super) asked: SentTimes,
     peer_clock: PeerClock,
     boot: Option<BootId>,
     received: u64,
@@ -57,6 +59,7 @@ impl Link {
     /// What was sent before a gap proves nothing.
     pub(super) fn forget_sent(&mut self) {
         self.sent.clear();
+        self.asked.clear();
         self.peer_clock.forget();
     }
 }

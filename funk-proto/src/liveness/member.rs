@@ -28,6 +28,7 @@ impl Liveness {
         self.followed = Some(Followed::new(from, now, lease.min(self.lease_max)));
         self.heartbeats_answered += 1;
         self.ack(now, from, term, counter, (promised < lease).then_some(promised));
+        self.links.entry(from).or_default().asked.record(self.counter, now, Duration::ZERO);
     }
 
     /// A heartbeat of a term that is over: tell its sender so.
@@ -40,11 +41,13 @@ impl Liveness {
         self.send(now, to, Word::Ack { term, echo, applied, hash, promise });
     }
 
-    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers.
+    /// A grant, from a leader of any term: it counts from the sending of the ack that it answers. Who never led this
+    /// node has none to answer.
     pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
         let sent = self.links.get(&from).and_then(|link| {
-            let answered = link.sent.get(grant.echo).map(|sent| sent.at);
-            if planted(Mutant::LeaseFromNewestAsk) { link.sent.newest() } else { answered }
+            let asked = if planted(Mutant::GrantOfAnyPeer) { &link.sent } else { &link.asked };
+            let answered = asked.get(grant.echo).map(|sent| sent.at);
+            if planted(Mutant::LeaseFromNewestAsk) { asked.newest() } else { answered }
         });
         if let Some(sent) = sent {
             let mut length = grant.length.min(self.timing.lease);

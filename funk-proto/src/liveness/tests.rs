@@ -31,7 +31,11 @@ fn leader() -> Liveness {
 
 fn beat(leader: &mut Liveness, now: Timestamp) -> Vec<(RaftId, u64, Word)> {
     leader.handle_timeout(now);
-    let sends = drain(leader).into_iter().filter_map(|output| match output {
+    sends(leader)
+}
+
+fn sends(machine: &mut Liveness) -> Vec<(RaftId, u64, Word)> {
+    let sends = drain(machine).into_iter().filter_map(|output| match output {
         LivenessOutput::Send { to, counter, word } => Some((to, counter, word)),
         _ => None,
     });
@@ -70,6 +74,22 @@ fn a_grant_that_echoes_nothing_of_ours_gives_nothing() {
     let mut member = machine(2);
     member.handle_grant(id(1), Grant { echo: 4, length: Duration::from_secs(9) });
     assert_eq!(member.lease_until(), Timestamp::ZERO);
+}
+
+#[test]
+fn a_grant_of_a_member_that_never_led_gives_nothing() {
+    let mut node = leader();
+    node.set_ready(at(1000));
+    let (member, heartbeat, _) = sends(&mut node)[0];
+    // A follower says it, to its leader and to a leader of earlier.
+    node.handle_grant(member, Grant { echo: heartbeat, length: timing().0 });
+    node.follow(at(1010), Some(id(3)));
+    node.handle_grant(member, Grant { echo: heartbeat, length: timing().0 });
+    // Nor does it become a leader by a heartbeat that is refused.
+    node.handle_stale_heartbeat(at(1020), member, Term(3));
+    let (_, refusal, _) = sends(&mut node)[0];
+    node.handle_grant(member, Grant { echo: refusal, length: timing().0 });
+    assert_eq!(node.lease_until(), Timestamp::ZERO);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! User proposals: from any node to the leader, and back as committed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,7 +19,8 @@ use crate::wire::cluster::{Command, FrameBody, Op, Operation, UserEntry};
 #[derive(Debug, Default)]
 pub(super) struct Proposals {
     last: u64,
-    inflight: BTreeSet<RequestId>,
+    /// Each with the leader that it was sent to.
+    inflight: BTreeMap<RequestId, RaftId>,
     user_entries: bool,
     /// The cluster's state at the index at which the application was asked for its own.
     pub(super) snapshot_at: Option<(LogIndex, Bytes)>,
@@ -71,15 +72,17 @@ impl Node {
             return Err(RequestError::NotMember);
         }
         let entry = UserEntry { id: self.me.id.get(), boot: self.me.boot.get(), request: id.0, bytes, barrier };
-        if self.leader.leads() {
+        let leader = if self.leader.leads() {
             self.append_user_entry(now, entry).map_err(|_| RequestError::NoLeader)?;
+            self.me.id
         } else {
             let leader = self.consensus.leader().ok_or(RequestError::NoLeader)?;
             if !self.peers.send(now, leader, FrameBody::Propose(entry)) {
                 return Err(RequestError::NoLeader);
             }
-        }
-        self.proposals.inflight.insert(id);
+            leader
+        };
+        self.proposals.inflight.insert(id, leader);
         Ok(())
     }
 
@@ -105,7 +108,7 @@ impl Node {
         if entry.id != from.get() {
             return Err(Misbehaviour::Malformed("proposal"));
         }
-        let is_taken = self.leader.leads() && self.is_up_member(from);
+        let is_taken = self.leader.leads() && (self.is_up_member(from) || planted(Mutant::ProposalOfStranger));
         let result = if is_taken { self.append_user_entry(now, entry) } else { Err(entry) };
         if let Err(mut entry) = result {
             entry.bytes = Bytes::new();
@@ -114,9 +117,12 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn handle_propose_refused(&mut self, entry: &UserEntry) -> Result<(), Misbehaviour> {
-        if entry.boot == self.me.boot.get() {
-            self.end_request(RequestId(entry.request), Outcome::Rejected(RequestError::NoLeader));
+    /// Nobody but the node that it was sent to knows that a proposal will not be appended.
+    pub(super) fn handle_propose_refused(&mut self, from: RaftId, entry: &UserEntry) -> Result<(), Misbehaviour> {
+        let id = RequestId(entry.request);
+        let is_asked = self.proposals.inflight.get(&id) == Some(&from) || planted(Mutant::RefusalOfAnyMember);
+        if entry.boot == self.me.boot.get() && is_asked {
+            self.end_request(id, Outcome::Rejected(RequestError::NoLeader));
         }
         Ok(())
     }
@@ -126,14 +132,15 @@ impl Node {
             self.proposals.user_entries = true;
             self.event(Event::Committed { index, bytes: entry.bytes.clone() });
         }
-        if entry.boot == self.me.boot.get() {
+        let is_own = entry.id == self.me.id.get() || planted(Mutant::CommitOfAnyName);
+        if is_own && entry.boot == self.me.boot.get() {
             self.end_request(RequestId(entry.request), Outcome::Committed(index));
         }
     }
 
     /// What was sent to a leader that is lost may or may not come to be.
     pub(super) fn abandon_proposals(&mut self) {
-        for id in std::mem::take(&mut self.proposals.inflight) {
+        for id in std::mem::take(&mut self.proposals.inflight).into_keys() {
             if planted(Mutant::RequestForgotten) {
                 continue;
             }
@@ -142,7 +149,7 @@ impl Node {
     }
 
     fn end_request(&mut self, id: RequestId, outcome: Outcome) {
-        if self.proposals.inflight.remove(&id) {
+        if self.proposals.inflight.remove(&id).is_some() {
             self.event(Event::RequestDone { id, outcome });
         }
     }

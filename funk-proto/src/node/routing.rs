@@ -24,7 +24,7 @@ use crate::shards::moves::MovesOutput;
 use crate::state::set;
 use crate::time::Timestamp;
 use crate::wire::cluster::{Carry, Command, FrameBody, Operation, Release};
-use crate::wire::liveness::{self, Body, Header, LAST_COUNTER};
+use crate::wire::liveness::{self, Addressed, Body, Header, LAST_COUNTER};
 use crate::wire::raft::RaftMessage;
 
 impl Node {
@@ -333,7 +333,7 @@ impl Node {
             FrameBody::Farewell(name) => self.handle_farewell(now, name),
             FrameBody::Release(release) => self.handle_release(from, &release),
             FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
-            FrameBody::ProposeRefused(entry) => self.handle_propose_refused(&entry),
+            FrameBody::ProposeRefused(entry) => self.handle_propose_refused(from, &entry),
             FrameBody::Update(record) => self.handle_update(from, record),
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
@@ -349,7 +349,8 @@ impl Node {
             // A vote that says nothing of its promise may hold the longest; no voter promises more.
             let longest = self.liveness.promise_max();
             let remaining = message.promise_rem_nanos.map_or(longest, Duration::from_nanos);
-            self.liveness.handle_vote(now, Term(message.term), remaining.min(longest));
+            let most = if planted(Mutant::AnyPromiseBelieved) { remaining } else { longest };
+            self.liveness.handle_vote(now, Term(message.term), remaining.min(most));
         }
         let sender = self.sender(now, from);
         self.consensus.handle_message(now, sender, message)
@@ -390,7 +391,14 @@ impl Node {
             self.gossip.handle_datagram(now, from, bytes);
             return;
         }
-        let opened = liveness::open(bytes, |id, boot| self.peers.incoming_key(id, boot));
+        // What cannot be for this node costs no check of a seal.
+        let ours = |addressed: &Addressed| {
+            let is_cluster = self.peers.identity.cluster.is_none_or(|cluster| cluster == addressed.cluster);
+            let is_boot = self.peers.boot(addressed.from) == Some(addressed.boot);
+            addressed.to == self.me.id && is_cluster && (is_boot || planted(Mutant::GoodbyeOfAnyBoot))
+        };
+        let key_of = |to: Addressed| ours(&to).then(|| self.peers.incoming_key(to.from, to.boot)).flatten();
+        let opened = liveness::open(bytes, key_of);
         let result = opened.and_then(|(header, body)| self.handle_liveness(now, header, body));
         if let Err(what) = result {
             self.view.counters.datagrams_dropped += 1;
@@ -404,8 +412,7 @@ impl Node {
             self.handle_goodbye(now, Incarnation { id: header.from, boot }, false);
             return Ok(());
         }
-        let ours = self.peers.identity.cluster.is_none_or(|cluster| cluster == header.cluster);
-        if header.to != self.me.id || !ours || self.peers.boot(header.from) != Some(header.boot) {
+        if self.peers.boot(header.from) != Some(header.boot) {
             return Err(Misbehaviour::Unauthentic);
         }
         if matches!(body, Body::Goodbye { .. }) != (header.counter == LAST_COUNTER) {

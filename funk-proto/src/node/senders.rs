@@ -16,7 +16,7 @@
 //! | release, piece of a state, evidence | a member that is up, in its own name |
 //! | proposal | the same; anybody else is told that it is refused, so that no request waits for ever |
 //! | update | that member itself |
-//! | answers to a proposal or a piece | a member, or the leader that this node follows |
+//! | answers to a proposal or a piece | a member, or the leader that this node follows; each counts from whom it was sent to |
 
 use super::Node;
 use crate::error::Misbehaviour;
@@ -41,16 +41,23 @@ impl Node {
             FrameBody::Hello(_) | FrameBody::Refused(_) | FrameBody::Join(_) => return Ok(()),
             FrameBody::Raft(_) => ("Raft message", true),
             FrameBody::Propose(_) => ("proposal", true),
-            FrameBody::Leave(name) => ("leave", name.id == id.get() || self.is_up(from)),
-            FrameBody::Farewell(_) => ("farewell", self.is_from_leader(id)),
-            FrameBody::JoinRefused(_) => ("refusal to join", self.is_from_leader(id)),
-            FrameBody::Release(_) => ("release", self.is_up(from)),
-            FrameBody::Update(record) => {
-                ("member update", record.id == id.get() && record.boot == from.boot.get() && self.is_up(from))
+            FrameBody::Leave(name) => {
+                ("leave", name.id == id.get() || self.is_up(from) || planted(Mutant::LeaveOfStranger))
             }
-            FrameBody::Carry(_) => ("state of a shard", self.is_up(from)),
-            FrameBody::Gone(_) => ("evidence", self.is_up(from)),
-            FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => ("answer", self.is_known(id)),
+            FrameBody::Farewell(_) => ("farewell", self.is_from_leader(id) || planted(Mutant::FarewellOfAnyMember)),
+            FrameBody::JoinRefused(_) => {
+                ("refusal to join", self.is_from_leader(id) || planted(Mutant::JoinRefusedByAnyMember))
+            }
+            FrameBody::Release(_) => ("release", self.is_up(from) || planted(Mutant::ReleaseOfStranger)),
+            FrameBody::Update(record) => {
+                let is_own = record.id == id.get() && record.boot == from.boot.get() && self.is_up(from);
+                ("member update", is_own || planted(Mutant::UpdateOfAnyMember))
+            }
+            FrameBody::Carry(_) => ("state of a shard", self.is_up(from) || planted(Mutant::StateOfStranger)),
+            FrameBody::Gone(_) => ("evidence", self.is_up(from) || planted(Mutant::EvidenceOfStranger)),
+            FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => {
+                ("answer", self.is_known(id) || planted(Mutant::AnswerOfStranger))
+            }
         };
         let is_rightful = is_rightful && self.is_proven(id, standing);
         if is_rightful || planted(Mutant::AnySenderBelieved) { Ok(()) } else { Err(Misbehaviour::Unauthorized(kind)) }

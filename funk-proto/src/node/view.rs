@@ -1,6 +1,7 @@
 //! What the application sees of its node.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::id::{BootId, Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::{RouteNode, RouteTable};
 use crate::state::{LeaseReason, Member, State};
 use crate::status::{
-    Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status, TimingStatus,
+    Counters, GossipStatus, MemberStatus, NodeState, PinStatus, RaftStatus, Role, Status, StatusDraft, TimingStatus,
 };
 use crate::time::Timestamp;
 
@@ -138,7 +139,7 @@ impl Node {
         state.workers.of(self.me)
     }
 
-    pub(super) fn make_status(&self) -> Status {
+    pub(super) fn draft_status(&self) -> StatusDraft {
         let (heartbeats_sent, heartbeats_answered) = self.liveness.heartbeat_counts();
         let gossip = self.gossip.counters();
         let counters = Counters {
@@ -150,7 +151,7 @@ impl Node {
         };
         let state = self.state.as_ref();
         let leader = self.consensus.leader();
-        Status {
+        let status = Status {
             name: self.config.name.clone(),
             id: self.me.id,
             boot: self.me.boot,
@@ -174,7 +175,8 @@ impl Node {
             lease_until: self.liveness.lease_until(),
             members: self.member_statuses(),
             counters,
-        }
+        };
+        StatusDraft { status, seen: self.gossip.seen().collect() }
     }
 
     fn timing_status(&self) -> Option<TimingStatus> {
@@ -213,28 +215,9 @@ impl Node {
         }
     }
 
-    /// The replicated table, then those whom only gossip knows, by name.
+    /// The members of the replicated table.
     fn member_statuses(&self) -> Vec<MemberStatus> {
         let mut statuses = BTreeMap::<String, MemberStatus>::new();
-        let mut processes = BTreeMap::<String, (Option<RaftId>, Option<BootId>)>::new();
-        for seen in self.gossip.members() {
-            processes.insert(seen.name.clone(), process_of(&seen.tags));
-            let endpoints = seen.tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
-            let endpoints = endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect();
-            let status = MemberStatus {
-                name: seen.name.clone(),
-                id: None,
-                boot: None,
-                gossip: seen.status,
-                gossip_address: Some(seen.addr),
-                raft: RaftStatus::None,
-                leader: false,
-                shards: 0,
-                drained: false,
-                endpoints,
-            };
-            statuses.insert(seen.name, status);
-        }
         let (voters, learners, leader) = (self.consensus.voters(), self.consensus.learners(), self.consensus.leader());
         // Of a joint configuration, only who votes before and after can be relied on.
         let outgoing = self.consensus.outgoing_voters();
@@ -243,28 +226,28 @@ impl Node {
             () if [&voters, &outgoing, &learners].iter().any(|ids| ids.contains(&id)) => RaftStatus::Nonvoter,
             () => RaftStatus::None,
         };
-        let Some(state) = &self.state else { return statuses.into_values().collect() };
+        let Some(state) = &self.state else { return Vec::new() };
         // A dead member may have the name of a live one that took its place: the live one is shown.
         let mut members: Vec<&Member> = state.members.iter().collect();
         members.sort_by_key(|member| member.boot.is_some());
         for member in members {
-            let seen = statuses.get(member.name.as_str());
-            let process = processes.get(member.name.as_str()).filter(|_| seen.is_some());
+            let seen = self.gossip.member(member.name.as_str());
             // A live process of its name is the member's next one, or somebody else who has come in its place.
-            let (another, next) = match (seen, process) {
-                (Some(seen), Some(&(id, boot))) if seen.gossip == GossipStatus::Alive => {
+            let (another, next) = match &seen {
+                Some(seen) if seen.status == GossipStatus::Alive => {
+                    let (id, boot) = process_of(&seen.tags);
                     (id.is_some_and(|id| id != member.id), boot.is_some() && boot != member.boot)
                 }
                 _ => (false, false),
             };
-            let gossip =
-                if another { GossipStatus::Failed } else { seen.map_or(GossipStatus::None, |seen| seen.gossip) };
-            let endpoints = match seen {
+            let shown = seen.as_ref().map_or(GossipStatus::None, |seen| seen.status);
+            let gossip = if another { GossipStatus::Failed } else { shown };
+            let endpoints = match &seen {
                 // It is not taken in yet, so the table shows where its former process listened.
-                Some(seen) if next && !another => seen.endpoints.clone(),
+                Some(seen) if next && !another => shown_endpoints(&seen.tags),
                 _ => member.all_endpoints(),
             };
-            let gossip_address = seen.and_then(|seen| seen.gossip_address);
+            let gossip_address = seen.map(|seen| seen.addr);
             let shards = state.map.held_by_node(member.id);
             let status = MemberStatus {
                 name: member.name.to_string(),
@@ -282,6 +265,11 @@ impl Node {
         }
         statuses.into_values().collect()
     }
+}
+
+fn shown_endpoints(tags: &BTreeMap<String, String>) -> BTreeMap<String, SocketAddr> {
+    let endpoints = tags.iter().filter(|(name, _)| crate::config::is_endpoint_name(name));
+    endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect()
 }
 
 /// The identity that a process shows in gossip.

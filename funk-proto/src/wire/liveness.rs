@@ -20,6 +20,9 @@ use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term};
 use crate::limits::{DRIFT_PPM_MAX, LEASE_MAX, LIVENESS_DATAGRAM_BYTES_MAX};
 use crate::time::Timestamp;
 
+/// Kinds are numbered from 1 to this.
+const KIND_MAX: u8 = 8;
+
 /// The key under which one boot sends to one receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
@@ -206,9 +209,22 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
     out.freeze()
 }
 
-/// Decodes a datagram. `key_of` says under which key that boot of that sender
-/// must have sealed it.
-pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Option<Key>) -> Result<(Header, Body), Misbehaviour> {
+/// The addresses that a datagram begins with, before anything proves that they are true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    /// The cluster that it is said to be of.
+    pub cluster: ClusterId,
+    /// Its sender, it says.
+    pub from: RaftId,
+    /// The sender's process, it says.
+    pub boot: BootId,
+    /// Whom it is for.
+    pub to: RaftId,
+}
+
+/// Decodes a datagram. `key_of` says under which key whoever sends it must
+/// have sealed it; it is asked, and the seal checked, for kinds that there are.
+pub fn open(bytes: &[u8], key_of: impl FnOnce(Addressed) -> Option<Key>) -> Result<(Header, Body), Misbehaviour> {
     const WHAT: Misbehaviour = Misbehaviour::Malformed("liveness datagram");
     if bytes.len() > LIVENESS_DATAGRAM_BYTES_MAX {
         return Err(Misbehaviour::Oversized("liveness datagram"));
@@ -219,11 +235,14 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Option<Key>) ->
     let (signed, tag) = bytes.split_at(bytes.len() - TAG_BYTES);
     let mut rest = signed;
     let kind = rest.get_u8();
+    if !(1..=KIND_MAX).contains(&kind) {
+        return Err(WHAT);
+    }
     let cluster = ClusterId::new(rest.get_u64()).ok_or(WHAT)?;
     let from = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
     let boot = BootId::new(rest.get_u64()).ok_or(WHAT)?;
     let to = RaftId::new(rest.get_u64()).ok_or(WHAT)?;
-    let key = key_of(from, boot).ok_or(Misbehaviour::Unauthentic)?;
+    let key = key_of(Addressed { cluster, from, boot, to }).ok_or(Misbehaviour::Unauthentic)?;
     if key.tag(signed).to_be_bytes() != tag {
         return Err(Misbehaviour::Unauthentic);
     }
@@ -250,7 +269,7 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(RaftId, BootId) -> Option<Key>) ->
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         5 | 6 => Body::Goodbye { reaped: kind == 6 },
         7 => Body::Resign { term: Term(next()?) },
-        8 => Body::Differs { term: Term(next()?), index: LogIndex(next()?) },
+        KIND_MAX => Body::Differs { term: Term(next()?), index: LogIndex(next()?) },
         _ => return Err(WHAT),
     };
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
@@ -318,7 +337,7 @@ mod tests {
         for body in bodies() {
             let bytes = seal(&key, &header(), &body);
             assert!(bytes.len() < 80, "{} bytes", bytes.len());
-            assert_eq!(open(&bytes, |_, _| Some(key)), Ok((header(), body)));
+            assert_eq!(open(&bytes, |_| Some(key)), Ok((header(), body)));
         }
     }
 
@@ -330,8 +349,22 @@ mod tests {
             for at in 0..bytes.len() {
                 let mut bent = bytes.to_vec();
                 bent[at] ^= 0x10;
-                assert!(open(&bent, |_, _| Some(key)).is_err(), "byte {at}");
-                assert!(open(&bytes[..at], |_, _| Some(key)).is_err(), "cut at {at}");
+                assert!(open(&bent, |_| Some(key)).is_err(), "byte {at}");
+                assert!(open(&bytes[..at], |_| Some(key)).is_err(), "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_looked_for_where_the_kind_or_an_address_is_none() {
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
+        for body in bodies() {
+            let bytes = seal(&key, &header(), &body);
+            // The kind, then the numbers of the cluster, the sender, its boot and the receiver.
+            let unknown = [0, KIND_MAX + 1, u8::MAX].map(|kind| [&[kind], &bytes[1..]].concat());
+            let nobody = [1, 9, 17, 25].map(|at| [&bytes[..at], &[0; 8], &bytes[at + 8..]].concat());
+            for bent in unknown.into_iter().chain(nobody) {
+                assert!(open(&bent, |_| panic!("it is looked for")).is_err());
             }
         }
     }
@@ -342,7 +375,7 @@ mod tests {
         for (lease, drift_ppm) in [(Duration::ZERO, 0), (LEASE_MAX * 2, 0), (LEASE_MAX, 1_000_000)] {
             let (term, commit) = (Term(1), LogIndex(1));
             let body = Body::Heartbeat { term, commit, lease, drift_ppm, grant: None };
-            assert!(open(&seal(&key, &header(), &body), |_, _| Some(key)).is_err());
+            assert!(open(&seal(&key, &header(), &body), |_| Some(key)).is_err());
         }
     }
 

@@ -12,8 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::limits::{EVENT_CLIENTS_MAX, EVENTS_KEPT_MAX, LEADERS_KEPT_MAX};
 use bytes::{Bytes, BytesMut};
 use event_listener::{Event as Bell, EventListener};
-use funk_io::{Events, EventsEnd};
-use funk_proto::Event;
+use funk_io::{Event, Events, EventsEnd};
+use funk_proto::Event as NodeEvent;
 
 use super::words;
 
@@ -99,7 +99,8 @@ impl Hub {
     pub(super) async fn follow(self: Arc<Self>, me: funk_proto::id::NodeName, mut feed: impl Feed) {
         loop {
             match feed.next().await {
-                Ok(event) => self.push(&me, &event, unix_ns()),
+                Ok(Event::Node(event)) => self.push(&me, &event, unix_ns()),
+                Ok(_) => {}
                 Err(EventsEnd::Lagged(missed)) => self.keep(false, |_| words::resync(Some(missed))),
                 Err(EventsEnd::Stopped) => return self.end(),
             }
@@ -107,9 +108,9 @@ impl Hub {
     }
 
     /// Takes in one event, if it is one for the stream.
-    pub(super) fn push(&self, me: &funk_proto::id::NodeName, event: &Event, at_ns: u64) {
+    pub(super) fn push(&self, me: &funk_proto::id::NodeName, event: &NodeEvent, at_ns: u64) {
         let Some(json) = words::event(me, event, at_ns) else { return };
-        let leader = matches!(event, Event::Leader { .. });
+        let leader = matches!(event, NodeEvent::Leader { .. });
         self.keep(leader, |number| format!("id: {:x}-{number}\ndata: {json}\n\n", self.run));
     }
 
@@ -233,8 +234,8 @@ mod tests {
         "n0".parse().unwrap()
     }
 
-    fn map(epoch: u64) -> Event {
-        Event::Map { epoch: Epoch(epoch) }
+    fn map(epoch: u64) -> NodeEvent {
+        NodeEvent::Map { epoch: Epoch(epoch) }
     }
 
     fn text(next: Next) -> String {
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn leader_changes_outlive_other_events_in_bounds() {
         let hub = Hub::new();
-        let leader = |term| Event::Leader { leader: Some(me()), term: Term(term) };
+        let leader = |term| NodeEvent::Leader { leader: Some(me()), term: Term(term) };
         for term in 0..LEADERS_KEPT_MAX as u64 + 2 {
             hub.push(&me(), &leader(term), 1);
         }
@@ -331,7 +332,7 @@ mod tests {
     fn the_end_comes_after_the_last_event() {
         let hub = Hub::new();
         let mut client = hub.client(None).unwrap();
-        let told: Vec<Result<Event, EventsEnd>> = vec![Ok(map(1)), Err(EventsEnd::Lagged(3)), Ok(map(2))];
+        let told: Vec<Result<Event, EventsEnd>> = vec![Ok(map(1).into()), Err(EventsEnd::Lagged(3)), Ok(map(2).into())];
         futures_lite::future::block_on(Arc::clone(&hub).follow(me(), Told(told.into_iter())));
         let seen = all(&mut client);
         assert!(

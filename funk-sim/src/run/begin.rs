@@ -57,14 +57,7 @@ impl Runner<'_> {
                 self.cut_links(index, fault.kind, hosts);
             }
             Kind::SwizzleClog => self.swizzle(index, fault, hosts),
-            Kind::Drift | Kind::DriftPast => {
-                let ppm = fault.amount.cast_signed() * if fault.amount % 2 == 1 { -1 } else { 1 };
-                for &host in hosts {
-                    let sign = if host % 2 == 1 { -1 } else { 1 };
-                    self.world.set_drift(host, ppm * sign);
-                }
-                self.hits[index].hosts = hosts.to_vec();
-            }
+            Kind::Drift | Kind::DriftPast => self.drift(index, fault, hosts),
             Kind::SlowDisk => self.slow_disks(index, fault, hosts),
             Kind::Gray => self.gray(index, hosts, true),
             Kind::Deaf => self.listen(index, hosts, false),
@@ -79,7 +72,10 @@ impl Runner<'_> {
             | Kind::FalseGoodbye
             | Kind::Malformed
             | Kind::Flood
-            | Kind::Slander => {
+            | Kind::Slander
+            | Kind::Insider
+            | Kind::Crowd
+            | Kind::Pool => {
                 self.hits[index].hosts = hosts.to_vec();
                 self.tick(index);
             }
@@ -94,6 +90,15 @@ impl Runner<'_> {
                 self.begin_operation(index, fault, hosts);
             }
         }
+    }
+
+    fn drift(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
+        let ppm = fault.amount.cast_signed() * if fault.amount % 2 == 1 { -1 } else { 1 };
+        for &host in hosts {
+            let sign = if host % 2 == 1 { -1 } else { 1 };
+            self.world.set_drift(host, ppm * sign);
+        }
+        self.hits[index].hosts = hosts.to_vec();
     }
 
     fn slow_disks(&mut self, index: usize, fault: &Fault, hosts: &[usize]) {
@@ -148,7 +153,7 @@ impl Runner<'_> {
             Kind::Leave => hosts.iter().for_each(|&host| self.come_back(host)),
             Kind::Partition | Kind::Outbound | Kind::Inbound | Kind::Partial | Kind::Ring | Kind::Flap => {}
             Kind::SwizzleClog | Kind::Stutter | Kind::Forge | Kind::FalseGoodbye => {}
-            Kind::Malformed | Kind::Flood | Kind::Slander => {}
+            Kind::Malformed | Kind::Flood | Kind::Slander | Kind::Insider | Kind::Crowd | Kind::Pool => {}
             Kind::StepDown | Kind::Pin | Kind::Weigh | Kind::Drain | Kind::Evict | Kind::Endpoint => {
                 hosts.iter().for_each(|&host| self.end_operation(&fault, host));
             }
@@ -193,6 +198,12 @@ impl Runner<'_> {
                 self.slander(&hosts);
                 1_000 / fault.amount.max(1)
             }
+            Kind::Insider => {
+                self.betray(&hosts);
+                1_000 / fault.amount.max(1)
+            }
+            Kind::Crowd => return self.crowd(&hosts, fault.amount),
+            Kind::Pool => return self.pool(&hosts, fault.amount),
             Kind::Flood => {
                 self.flood(&hosts, fault.amount / 100);
                 10

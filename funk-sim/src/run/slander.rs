@@ -34,7 +34,7 @@ impl Runner<'_> {
     }
 
     /// The hello of a member, but for where it listens: there is nobody.
-    fn hello_of(&self, about: usize) -> Option<Hello> {
+    pub(super) fn hello_of(&self, about: usize) -> Option<Hello> {
         let host = &self.world.hosts()[about];
         let node = host.node()?.inspect();
         let versions = funk_proto::version::Versions::OURS;
@@ -52,17 +52,14 @@ impl Runner<'_> {
         })
     }
 
-    fn name_of(&self, host: usize) -> Option<BootName> {
+    pub(super) fn name_of(&self, host: usize) -> Option<BootName> {
         let node = self.world.hosts()[host].node()?.inspect();
         Some(BootName { id: node.id().get(), boot: node.boot().get() })
     }
 
-    fn lie(&mut self, kind: u64, to: usize, about: usize) -> Option<FrameBody> {
-        let (own, said) = (self.name_of(to)?, self.name_of(about)?);
-        let third = self.draw(self.plan.nodes);
-        let third = self.name_of(third).unwrap_or(said);
-        let refused = Refused { reason: REASON_REMOVED, boot: own.boot, ..Refused::default() };
-        let record = MemberRecord {
+    /// A member's record, but for where it listens: there is nobody.
+    pub(super) fn record_of(&self, said: BootName, about: usize) -> MemberRecord {
+        MemberRecord {
             id: said.id,
             boot: said.boot,
             name: self.world.hosts()[about].config.name.to_string(),
@@ -71,10 +68,21 @@ impl Runner<'_> {
             liveness: World::address_of(9, about, 3).to_string(),
             weight: 1,
             ..MemberRecord::default()
-        };
+        }
+    }
+
+    fn lie(&mut self, kind: u64, to: usize, about: usize) -> Option<FrameBody> {
+        let (own, said) = (self.name_of(to)?, self.name_of(about)?);
+        let third = self.draw(self.plan.nodes);
+        let third = self.name_of(third).unwrap_or(said);
+        let refused = Refused { reason: REASON_REMOVED, boot: own.boot, ..Refused::default() };
+        let record = self.record_of(said, about);
         let entry = UserEntry { id: said.id, boot: said.boot, request: self.rng.below(99), ..UserEntry::default() };
         Some(match kind {
-            0..=3 => FrameBody::Raft(self.entries(to, said)?),
+            0..=3 => {
+                let ahead = self.rng.below(2);
+                FrameBody::Raft(self.entries(to, said, ahead)?)
+            }
             4 => FrameBody::Raft(self.raft(to)?),
             5 => FrameBody::Leave(third),
             6 => FrameBody::Farewell(own),
@@ -89,11 +97,11 @@ impl Runner<'_> {
         })
     }
 
-    /// An append that fits the receiver's log: one member gets everything, or another is dead.
-    fn entries(&mut self, to: usize, said: BootName) -> Option<RaftMessage> {
+    /// An append that fits the receiver's log, of its term or of one ahead: one member gets everything, or another is dead.
+    pub(super) fn entries(&mut self, to: usize, said: BootName, ahead: u64) -> Option<RaftMessage> {
         let shards = self.plan.shards;
         let node = self.world.hosts()[to].node()?.inspect();
-        let (term, last) = (node.term().0 + self.rng.below(2), node.last_index());
+        let (term, last) = (node.term().0 + ahead, node.last_index());
         let up: Vec<(RaftId, _)> = node.up();
         let log_term = node.term_at(last)?.0;
         let at = usize::try_from(self.rng.below(up.len().max(1) as u64)).ok()?;
@@ -128,6 +136,6 @@ impl Runner<'_> {
     }
 }
 
-fn all(shards: u32) -> Bytes {
+pub(super) fn all(shards: u32) -> Bytes {
     set::encode(&(0..shards).map(ShardId).collect::<Vec<_>>())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::id::ConnId;
-use funk_proto::{Channel, CloseReason, Timestamp, limits};
+use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
 
 use super::World;
 use crate::happening::Happening;
@@ -170,6 +170,24 @@ impl World {
         for bytes in held {
             self.send(at, conn, bytes);
         }
+    }
+
+    /// A host says this on a stream that stands between it and another, whatever its node thinks. False without such a stream.
+    pub fn say_as(&mut self, from: usize, to: usize, bytes: Bytes) -> bool {
+        let (sender, receiver) = (&self.hosts[from], &self.hosts[to]);
+        let stands = |end: &&End| {
+            let far = receiver.streams.get(&end.conn);
+            let is_met = end.greeted && far.is_some_and(|far| far.greeted);
+            end.peer == to && end.generation == receiver.generation && end.channel == Channel::Cluster && is_met
+        };
+        let stream = sender.streams.values().find(stands).map(|end| end.conn);
+        let Some(conn) = stream.filter(|_| sender.runs() && receiver.runs() && self.network.is_open(from, to)) else {
+            return false;
+        };
+        self.tally.injected += 1;
+        self.tell(Some(to), Topic::Stream, || format!("n{from} says on {conn} what is not its to say"));
+        self.feed(to, Input::Message { conn, channel: Channel::Cluster, bytes });
+        true
     }
 
     /// A stranger opens a stream to a host and says this.

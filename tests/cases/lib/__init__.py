@@ -9,6 +9,6 @@ trial.py    one case that runs: its folder, its processes, its verdict
 runner.py   `tests/cases/run`
 """
 from lib.trial import Fault, Skip, Trial, until
-from lib.cluster import CALM, Cluster, Monitor, Node, http, port
+from lib.cluster import ALONE, CALM, Cluster, Monitor, Node, http, port, steps_within
 
-__all__ = ["CALM", "Cluster", "Fault", "Monitor", "Node", "Skip", "Trial", "http", "port", "until"]
+__all__ = ["ALONE", "CALM", "Cluster", "Fault", "Monitor", "Node", "Skip", "Trial", "http", "port", "steps_within", "until"]

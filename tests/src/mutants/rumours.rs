@@ -4,7 +4,7 @@ use bytes::Bytes;
 use funk_proto::gossip::{Gossip, GossipConfig};
 use funk_proto::id::DialNumbers;
 use funk_proto::status::GossipStatus;
-use funk_proto::wire::gossip::{Accusation, Alive, Packet, VERSIONS, encode_tags};
+use funk_proto::wire::gossip::{Accusation, Alive, Packet, SerfMessage, VERSIONS, encode_tags};
 use funk_proto::{Seed, Timestamp};
 
 fn membership() -> Gossip {
@@ -38,6 +38,23 @@ fn accusation(of: &'static str, incarnation: u32) -> Accusation {
 
 fn status(member: &Gossip) -> Option<GossipStatus> {
     member.member("n2").map(|known| known.status)
+}
+
+/// Numbers that nobody counts to, in what is said of this node and of another.
+pub(super) fn large_numbers() -> Option<String> {
+    let mut one = membership();
+    hear(&mut one, &alive(u32::MAX));
+    if one.member("n2")?.incarnation == u32::MAX {
+        return Some("an incarnation is followed after which there is none".into());
+    }
+    let leave = SerfMessage::Leave { time: u64::MAX, node: "n2".into(), prune: false };
+    hear(&mut one, &Packet::User(leave.encode()));
+    if status(&one) != Some(GossipStatus::Alive) {
+        return Some("a leave is believed at a time after which there is none".into());
+    }
+    hear(&mut one, &Packet::Suspect(accusation("n1", u32::MAX)));
+    let outbid = one.member("n1")?.incarnation == u32::MAX;
+    outbid.then(|| "a lie makes a node use up its incarnations".to_owned())
 }
 
 /// Old words about a life that ended, about a death that was refuted, and about this node.

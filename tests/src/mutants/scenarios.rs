@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
-use super::{cuts, leases, rumours, storms, strangers, young};
+use super::{cuts, insiders, leases, rumours, storms, strangers, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 
 /// What a scenario is called, and what it does: it says what was broken.
@@ -46,11 +46,19 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a process that was found dead starts again", cuts::another_boot),
     ("a machine stands still with its clock", cuts::stopped_clock),
     ("a grant says an hour", strangers::long_grant),
+    ("a follower grants a lease", strangers::grant_of_a_follower),
     ("a member has applied other entries", strangers::diverged_member),
     ("a datagram's counter is far ahead", strangers::spent_counter),
     ("a stranger sends members' frames", strangers::forged_frames),
     ("a stranger sends a member's frames in its name", strangers::claimed_name),
     ("a stranger answers elsewhere in a member's name", strangers::claimed_place),
+    ("a node that is no member sends what members may", insiders::guest),
+    ("a member sends what others may", insiders::member),
+    ("a member sends a log of its own", insiders::second_leader),
+    ("a member refuses what it was not asked", insiders::refused_proposal),
+    ("a member proposes in another's name", insiders::borrowed_boot),
+    ("a vote promises an age", insiders::endless_promise),
+    ("gossip names large numbers", rumours::large_numbers),
 ];
 
 /// Those that try many worlds.

@@ -106,7 +106,7 @@ fn raft(message: &RaftMessage) -> Option<String> {
 fn datagram(bytes: &[u8]) -> Option<String> {
     // The reader holds no key: it makes the datagram its own.
     let signed = bytes.get(..bytes.len().checked_sub(8)?)?;
-    let (_, body) = open(&crate::fuzz::authentic(signed), |_, _| Some(crate::fuzz::KEY)).ok()?;
+    let (_, body) = open(&crate::fuzz::authentic(signed), |_| Some(crate::fuzz::KEY)).ok()?;
     Some(match body {
         Body::Heartbeat { term, grant: None, .. } => format!("I lead in term {term}"),
         Body::Heartbeat { term, grant: Some(grant), .. } => {

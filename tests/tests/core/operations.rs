@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use funk_proto::id::{BootId, NodeName};
+use funk_proto::status::GossipStatus;
 use funk_proto::{Event, OperationRefused, Outcome, Refusal, Request, Status};
 use funk_sim::World;
 use funk_tests::world::{TestWorld, follower, leader, name, outcomes};
@@ -117,6 +118,34 @@ fn a_removed_member_is_gone_and_its_boot_does_not_come_back() {
             world.restart(gone);
             let back = |world: &World| world.running().len() == nodes && world.converged();
             world.run_until(secs(10), back).expect("a new boot is let in");
+        }
+    }
+}
+
+#[test]
+fn a_removed_member_has_left_in_gossip_also_a_former_leader_and_one_with_a_disk() {
+    for durable in [false, true] {
+        for led in [false, true] {
+            let mut world = cluster(7, 3, durable);
+            let first = leader(&world);
+            let gone = if led { first } else { follower(&world) };
+            if led {
+                assert_eq!(ask(&mut world, first, Request::StepDown), Outcome::Done);
+                world.run(secs(1));
+            }
+            let now = leader(&world);
+            assert_eq!(ask(&mut world, now, Request::RemoveMember(name(gone))), Outcome::Done);
+            let others: Vec<usize> = (0..3).filter(|&at| at != gone).collect();
+            let shown = |world: &World, at: usize| {
+                let status = world.status(at);
+                status.members.iter().find(|member| member.name == name(gone).as_str()).map(|member| member.gossip)
+            };
+            let left =
+                |world: &World| others.iter().all(|&at| matches!(shown(world, at), Some(GossipStatus::Left) | None));
+            world.run_until(secs(5), |world| is_refused(world, gone)).expect("it is told");
+            world.run_until(secs(2), left).expect("it has left, for all, though its process is still there");
+            world.run(secs(5));
+            assert!(left(&world), "and it stays so");
         }
     }
 }

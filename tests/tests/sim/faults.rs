@@ -13,6 +13,15 @@ fn with(kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
 fn with_disks(durable: bool, kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
     let mut plan = Plan::quiet(11, 5);
     plan.durable = durable;
+    twice(plan, kind, nodes, length, amount)
+}
+
+/// The same in another world.
+fn with_seed(seed: u64, kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
+    twice(Plan::quiet(seed, 5), kind, nodes, length, amount)
+}
+
+fn twice(mut plan: Plan, kind: Kind, nodes: u64, length: u64, amount: u64) -> Outcome {
     plan.shards = 20;
     (plan.heal_at, plan.end_at) = (9_000, 24_000);
     plan.faults = [4_000, 6_500].map(|at| Fault { at, length, kind, nodes, amount }).into();
@@ -238,6 +247,34 @@ fn garbage_and_floods_are_dropped() {
 fn what_strangers_say_in_members_names_is_refused() {
     let outcome = with(Kind::Slander, 0b111, 2_000, 20);
     assert!(told(&outcome, "has no right to send it") > 50);
+    assert_eq!(outcome.tally.leader_changes, quiet().leader_changes);
+}
+
+#[test]
+fn what_members_say_in_others_names_is_refused() {
+    let outcome = with(Kind::Insider, 0b110, 2_000, 40);
+    assert!(told(&outcome, "what is not its to say") > 80);
+    assert!(told(&outcome, "has no right to send it") > 10);
+    assert_eq!(outcome.tally.leader_changes, quiet().leader_changes);
+}
+
+#[test]
+fn crowds_of_strangers_at_one_moment_move_nothing() {
+    for seed in 11..14 {
+        let outcome = with_seed(seed, Kind::Crowd, 0b111, 1, 500);
+        assert!(outcome.tally.injected > 300, "{}", outcome.tally.injected);
+        let lines = outcome.story.iter().flat_map(|story| &story.lines);
+        // From the first fault until a core is healed.
+        let meanwhile = lines.filter(|line| (4..9).contains(&(line.at.as_nanos() / 1_000_000_000)));
+        let elected: Vec<_> = meanwhile.filter(|line| line.text.contains("is Leader in term")).collect();
+        assert!(elected.is_empty(), "seed {seed}: {elected:?}");
+    }
+}
+
+#[test]
+fn a_large_foreign_pool_moves_nothing() {
+    let outcome = with(Kind::Pool, 0b1010, 1, 3_000);
+    assert!(told(&outcome, "foreign bytes") >= 4);
     assert_eq!(outcome.tally.leader_changes, quiet().leader_changes);
 }
 

@@ -146,6 +146,38 @@ fn a_node_that_lost_leadership_twice_leaves_it_to_others_while_they_can() {
 }
 
 #[test]
+fn one_of_five_that_lost_leadership_twice_by_its_links_stands_back_too() {
+    let mut net = Net::voters(5, 24);
+    for _ in 0..2 {
+        net.propose("before");
+        net.converge(1..=5);
+        net.run(Duration::from_millis(20));
+        // Nobody hears it any more, and it hears nobody.
+        assert_eq!(kill_leader(&mut net), 1);
+        net.until("another leader", |net| net.leader().is_some_and(|leader| leader != 1));
+        net.dead.remove(&1);
+        net.propose("meanwhile");
+        net.converge(1..=5);
+        let (now, leader) = (net.now, net.leader().unwrap());
+        net.machine(leader).transfer_leader(now, id(1)).unwrap();
+        net.drain(leader);
+        net.until("the first again", |net| net.leader() == Some(1));
+    }
+    let now = net.now;
+    net.machine(1).transfer_leader(now, id(2)).unwrap();
+    net.drain(1);
+    net.until("the second", |net| net.leader() == Some(2));
+    for next in [3, 4] {
+        net.run(Duration::from_millis(20));
+        kill_leader(&mut net);
+        net.until("a new leader", |net| net.leader().is_some_and(|leader| !net.dead.contains(&leader)));
+        assert_eq!(net.leader(), Some(next), "the first comes before it in the order of ids");
+        // A quorum must be left for the next.
+        net.dead.remove(&2);
+    }
+}
+
+#[test]
 fn leadership_moves_on_request() {
     let mut net = Net::voters(3, 16);
     net.propose("x");

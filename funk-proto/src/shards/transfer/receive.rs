@@ -55,14 +55,23 @@ impl Receiver {
         if change <= state.applied && !moves_here(state, shard, change, from, me) {
             return answer(0, true);
         }
-        if self.arriving.get(&shard).is_some_and(|known| known.change > change) {
+        // A move that is in the log goes before any that is said to come: anybody may say that.
+        let is_logged = |change: LogIndex| change <= state.applied;
+        let goes_before = |known: &Arriving| match (is_logged(known.change), is_logged(change)) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => known.change > change,
+        };
+        if self.arriving.get(&shard).is_some_and(goes_before) {
             return Ok(None);
         }
         let same = |known: &Arriving| (known.from, known.change, known.total) == (from, change, total);
         if !self.arriving.get(&shard).is_some_and(same) {
             self.arriving.remove(&shard);
-            let kept: usize = self.arriving.values().map(|arriving| arriving.total).sum();
-            if kept + total > SHARD_STATES_KEPT_BYTES_MAX {
+            if is_logged(change) && self.kept() + total > SHARD_STATES_KEPT_BYTES_MAX {
+                self.arriving.retain(|_, arriving| is_logged(arriving.change));
+            }
+            if self.kept() + total > SHARD_STATES_KEPT_BYTES_MAX {
                 tracing::warn!(%shard, total, "no room for the state of a shard that is handed over");
                 return answer(0, true);
             }
@@ -73,6 +82,10 @@ impl Receiver {
             arriving.bytes.extend_from_slice(&carry.bytes);
         }
         answer(arriving.bytes.len(), false)
+    }
+
+    fn kept(&self) -> usize {
+        self.arriving.values().map(|arriving| arriving.total).sum()
     }
 
     /// An applied entry moves these shards: what came for an earlier move of them is void.
@@ -182,6 +195,40 @@ mod tests {
         assert!(!receiver.arriving.is_empty(), "the move itself");
         receiver.handle_moving(LogIndex(12), &[ShardId(2)]);
         assert!(receiver.arriving.is_empty(), "a move after it");
+    }
+
+    #[test]
+    fn what_a_member_says_of_moves_to_come_is_in_nobodys_way() {
+        let state = moving();
+        for forged in [5, 9, u64::MAX] {
+            let mut receiver = Receiver::default();
+            let lie = |shard, total| Carry { total, ..carry(forged, shard, 0, b"lie") };
+            let say = |receiver: &mut Receiver, piece: &Carry| {
+                receiver.handle_carry(owner(2), owner(3).id, piece, &state).unwrap();
+            };
+            // Before the state comes, between its pieces, and so much that there is no room for it.
+            (0..4).for_each(|shard| say(&mut receiver, &lie(shard, SHARD_STATE_BYTES_MAX as u64)));
+            for (offset, piece, received) in [(0, b"ab", 2), (2, b"cd", 4)] {
+                assert_eq!(answered(&mut receiver, &carry(4, 2, offset, piece), &state), Some((received, false)));
+                say(&mut receiver, &lie(2, 3));
+            }
+            let state = receiver.handle_owned(LogIndex(5), ShardId(2), Some(owner(1)));
+            assert_eq!(state, Some(Bytes::from_static(b"abcd")), "{forged}");
+        }
+    }
+
+    #[test]
+    fn room_that_is_taken_for_moves_to_come_is_there_for_one_in_the_log() {
+        let mut receiver = Receiver::default();
+        let mut state = state(40);
+        state.apply(LogIndex(2), command((1..=2).map(|n| Op::Up(record(n)))));
+        state.apply(LogIndex(3), command([Op::Owned(transfer(9, 1, &[39]))]));
+        state.apply(LogIndex(4), command([Op::Moving(transfer(9, 2, &[39]))]));
+        for shard in 0..39 {
+            let lie = Carry { total: SHARD_STATE_BYTES_MAX as u64, ..carry(9, shard, 0, b"lie") };
+            receiver.handle_carry(owner(2), owner(3).id, &lie, &state).unwrap();
+        }
+        assert_eq!(answered(&mut receiver, &carry(4, 39, 0, b"abcd"), &state), Some((4, false)));
     }
 
     #[test]

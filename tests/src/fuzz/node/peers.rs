@@ -179,7 +179,7 @@ impl Peers {
 
     /// The node sent a datagram to the peer that it names.
     pub(super) fn hear_datagram(&mut self, bytes: &Bytes) {
-        let Ok((header, Body::Heartbeat { term, .. })) = open(bytes, |_, _| Some(Key([9; 16]))) else { return };
+        let Ok((header, Body::Heartbeat { term, .. })) = open(bytes, |_| Some(Key([9; 16]))) else { return };
         let peer = usize::try_from(header.to.get().saturating_sub(2)).unwrap_or(PEERS);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.beats.push((header.counter, term));
