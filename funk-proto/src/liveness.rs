@@ -370,20 +370,6 @@ impl Liveness {
         tracked.is_some_and(|tracked| tracked.reported_silent)
     }
 
-    /// A frame came on a stream of `from`.
-    pub fn handle_frame(&mut self, now: Timestamp, from: RaftId) {
-        if let Some(followed) = &mut self.followed {
-            followed.handle_frame(now, from);
-        }
-    }
-
-    /// The leader has ended: it need not be waited for.
-    pub fn expire_leader(&mut self, leader: RaftId) {
-        if let Some(followed) = self.followed.as_mut().filter(|followed| followed.leader == leader) {
-            followed.silent = true;
-        }
-    }
-
     /// The leader or a member is given up before its silence was long enough: notes how long that was.
     pub fn note_given_up(&mut self, now: Timestamp, id: RaftId) {
         let heard = self.followed.and_then(|followed| followed.heard(id));
@@ -396,16 +382,6 @@ impl Liveness {
     /// last; each is told once. For measurements only.
     pub fn take_silence(&mut self) -> Option<Duration> {
         self.silence.take()
-    }
-
-    /// When this leader was last heard, if this node follows it.
-    pub(crate) fn last_heard(&self, leader: RaftId) -> Option<Timestamp> {
-        self.followed?.heard(leader)
-    }
-
-    /// Whether the followed leader is silent.
-    pub fn leader_is_silent(&self) -> bool {
-        self.followed.is_some_and(|followed| followed.silent)
     }
 
     // ---- time ----

@@ -61,6 +61,30 @@ impl Liveness {
         }
     }
 
+    /// A frame came on a stream of `from`.
+    pub fn handle_frame(&mut self, now: Timestamp, from: RaftId) {
+        if let Some(followed) = &mut self.followed {
+            followed.handle_frame(now, from);
+        }
+    }
+
+    /// The leader has ended: it need not be waited for.
+    pub fn expire_leader(&mut self, leader: RaftId) {
+        if let Some(followed) = self.followed.as_mut().filter(|followed| followed.leader == leader) {
+            followed.silent = true;
+        }
+    }
+
+    /// When this leader was last heard, if this node follows it.
+    pub(crate) fn last_heard(&self, leader: RaftId) -> Option<Timestamp> {
+        self.followed?.heard(leader)
+    }
+
+    /// Whether the followed leader is silent.
+    pub fn leader_is_silent(&self) -> bool {
+        self.followed.is_some_and(|followed| followed.silent)
+    }
+
     /// How long a leader may be silent before this node gives it up. It said which lease it keeps its pace by; this
     /// node may not have applied that yet.
     pub(super) fn leader_patience(&self, followed: &Followed) -> Duration {

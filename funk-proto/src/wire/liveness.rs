@@ -21,7 +21,7 @@ use crate::limits::{DRIFT_PPM_MAX, LEASE_MAX, LIVENESS_DATAGRAM_BYTES_MAX};
 use crate::time::Timestamp;
 
 /// Kinds are numbered from 1 to this.
-const KIND_MAX: u8 = 8;
+const KIND_MAX: u8 = 9;
 
 /// The key under which one boot sends to one receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub fn seal(key: &Key, header: &Header, body: &Body) -> Bytes {
         Body::Heartbeat { grant: None, .. } => 1,
         Body::Heartbeat { grant: Some(_), .. } => 2,
         Body::Ack { promise: None, .. } => 3,
-        Body::Ack { promise: Some(_), .. } => 9,
+        Body::Ack { promise: Some(_), .. } => KIND_MAX,
         Body::Grant(_) => 4,
         Body::Goodbye { reaped: false } => 5,
         Body::Goodbye { reaped: true } => 6,
@@ -259,17 +259,17 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(Addressed) -> Option<Key>) -> Resu
                 _ => Some(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
             },
         },
-        3 | 9 => Body::Ack {
+        3 | KIND_MAX => Body::Ack {
             term: Term(next()?),
             echo: next()?,
             applied: LogIndex(next()?),
             hash: next()?,
-            promise: if kind == 9 { Some(Duration::from_micros(next()?)) } else { None },
+            promise: if kind == KIND_MAX { Some(Duration::from_micros(next()?)) } else { None },
         },
         4 => Body::Grant(Grant { echo: next()?, length: Duration::from_micros(next()?) }),
         5 | 6 => Body::Goodbye { reaped: kind == 6 },
         7 => Body::Resign { term: Term(next()?) },
-        KIND_MAX => Body::Differs { term: Term(next()?), index: LogIndex(next()?) },
+        8 => Body::Differs { term: Term(next()?), index: LogIndex(next()?) },
         _ => return Err(WHAT),
     };
     if !rest.is_empty() || counter == 0 || !is_sound(&body) {
