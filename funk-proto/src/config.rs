@@ -164,13 +164,17 @@ impl Timing {
         if lease == self.lease || self.lease.is_zero() {
             return *self;
         }
-        let by = lease.as_secs_f64() / self.lease.as_secs_f64();
-        let retries = (f64::from(self.liveness_retries) * by.sqrt()).round();
+        let (from, to) = (self.lease.as_nanos(), lease.as_nanos());
+        // In thousandths.
+        let root = (to.saturating_mul(1_000_000) / from).isqrt();
+        let scaled = |length: Duration, up: u128, down: u128| {
+            Duration::from_nanos(u64::try_from(length.as_nanos().saturating_mul(up) / down).unwrap_or(u64::MAX))
+        };
+        let retries = (u128::from(self.liveness_retries).saturating_mul(root) + 500) / 1_000;
         Self {
-            liveness_interval: self.liveness_interval.mul_f64(by.sqrt()),
-            // A positive number, far below the limit of the type.
-            liveness_retries: (retries as u32).max(1),
-            leader_timeout: self.leader_timeout.mul_f64(by),
+            liveness_interval: scaled(self.liveness_interval, root, 1_000),
+            liveness_retries: u32::try_from(retries).unwrap_or(u32::MAX).max(1),
+            leader_timeout: scaled(self.leader_timeout, to, from),
             lease,
             ..*self
         }
