@@ -1,7 +1,7 @@
-//! A server for tests whose handlers stand still, never end or say too much.
+//! Servers for tests: handlers that stand still, never end or say too much, and one that refuses.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use funk_smol::Smol;
-use futures_lite::future;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use h2::Reason;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use tonic::body::Body;
 use tower_service::Service;
 
+use super::io::Io;
 use crate::net::BoxFuture;
 use crate::{Protocol, serve};
 
@@ -106,3 +108,59 @@ pub(crate) async fn nothing_open(odd: &Odd) {
     }
 }
 
+/// How a server turns a request away without a word about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// Its stream is reset.
+    Reset(Reason),
+    /// The connection is ended, with a goodbye that says that no request was looked at.
+    Goodbye,
+}
+
+/// Requests that a [`refusing`] server got, those included that it turned away.
+pub(crate) type Came = Arc<AtomicUsize>;
+
+/// A server that turns the first `times` requests away and answers all others. `/listen` is never turned away: its answer
+/// gets a byte for each request that comes after it on its connection, and has no end.
+pub(crate) fn refusing(refusal: Refusal, times: usize) -> (SocketAddr, Came) {
+    let listener = smol::Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
+    let (address, came) = (listener.get_ref().local_addr().unwrap(), Came::default());
+    let count = Arc::clone(&came);
+    let serving = async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            smol::spawn(refuse(stream, refusal, times, Arc::clone(&count))).detach();
+        }
+    };
+    smol::spawn(serving).detach();
+    (address, came)
+}
+
+async fn refuse(mut stream: smol::Async<TcpStream>, refusal: Refusal, times: usize, came: Came) {
+    if matches!(refusal, Refusal::Goodbye) && came.load(Ordering::SeqCst) < times {
+        // Settings, then GOAWAY: the last request looked at is none, and nothing is wrong.
+        let said = [&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &[0, 0, 8, 7, 0, 0, 0, 0, 0], &[0; 8]].concat();
+        let mut heard = [0; 1 << 10];
+        assert!(stream.read(&mut heard).await.unwrap() > 0);
+        came.fetch_add(1, Ordering::SeqCst);
+        stream.write_all(&said).await.unwrap();
+        // What is unread when a socket closes may take the goodbye with it.
+        while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {}
+        return;
+    }
+    let mut listening = Vec::new();
+    let mut connection = h2::server::handshake(Io(stream)).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path() == "/listen" {
+            listening.push(respond.send_response(Response::new(()), false).unwrap());
+            continue;
+        }
+        let number = came.fetch_add(1, Ordering::SeqCst);
+        match refusal {
+            Refusal::Reset(reason) if number < times => respond.send_reset(reason),
+            _ => drop(respond.send_response(Response::new(()), true).unwrap()),
+        }
+        for stream in &mut listening {
+            stream.send_data(Bytes::from_static(b"x"), false).unwrap();
+        }
+    }
+}
