@@ -116,3 +116,104 @@ fn answered(mut frames: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use funk_rpc::Server;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Time that a client has to begin.
+    const BEGIN_MAX: Duration = Duration::from_secs(10);
+    /// Time that a client has to take something of what is written to it.
+    const TAKE_MAX: Duration = Duration::from_secs(30);
+    const MOMENT: Duration = Duration::from_secs(1);
+
+    /// Reads the whole request, as a handler does, and says what came of it.
+    #[derive(Clone)]
+    struct Reads;
+
+    impl Service<Request<Body>> for Reads {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = funk_rpc::BoxFuture<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            Box::pin(async move {
+                let read = request.into_body().collect().await;
+                Ok(read.map_or_else(|status| status.into_http(), |_| Response::new(Body::empty())))
+            })
+        }
+    }
+
+    fn server() -> Server {
+        serve::<Memory, _>(memory::listener(), Protocol::Http2, Reads).unwrap()
+    }
+
+    fn opens() -> Vec<u8> {
+        frame(1, 4, 1, &head(BY_MESSAGE, &[]))
+    }
+
+    #[test]
+    fn who_does_not_begin_in_time_is_shown_out() {
+        let server = server();
+        let half = [&PREFACE[..1], &PREFACE[..23], &PREFACE[..24], &PREFACE[..32]];
+        let late: Vec<_> = half
+            .iter()
+            .chain([&&b""[..]])
+            .map(|said| {
+                let client = Client::connect(true);
+                client.send(said);
+                client
+            })
+            .collect();
+        let begun = Client::connect(true);
+        begun.send(PREFACE);
+        memory::pass(BEGIN_MAX - MOMENT);
+        assert_eq!(server.counts().open, late.len() + 1);
+        memory::pass(2 * MOMENT);
+        assert_eq!(server.counts().open, 1, "only who has begun");
+    }
+
+    #[test]
+    fn a_first_message_that_does_not_come_ends_its_request_and_no_other() {
+        let server = server();
+        for part in [&b""[..], b"\0\0", b"\0\0\0\0\x09half"] {
+            let other = Client::connect(true);
+            other.send(&[PREFACE, &opens(), &frame(0, 0, 1, part)].concat());
+            memory::pass(BEGIN_MAX - MOMENT);
+            assert!(!answered(&other.heard()));
+            memory::pass(2 * MOMENT);
+            assert!(answered(&other.heard()), "{part:?}");
+            // The connection is as good as before.
+            let next = [frame(1, 4, 3, &head(BY_MESSAGE, &[])), frame(0, 1, 3, b"\0\0\0\0\x01k")].concat();
+            let before = other.heard().len();
+            other.send(&next);
+            assert!(other.heard().len() > before);
+        }
+        memory::run();
+        assert_eq!(server.counts().open, 0);
+    }
+
+    #[test]
+    fn who_takes_nothing_of_what_is_written_is_shown_out() {
+        let server = server();
+        let whole = [opens(), frame(0, 1, 1, b"\0\0\0\0\x01k")].concat();
+        for said in [frame(6, 0, 0, &[7; 8]), whole] {
+            // It takes one write, and nothing after it.
+            let client = Client::connect(false);
+            client.send(PREFACE);
+            client.send(&said);
+            client.send(&said);
+            assert_eq!(server.counts().open, 1);
+            memory::pass(TAKE_MAX + MOMENT);
+            memory::pass(TAKE_MAX);
+            assert_eq!(server.counts().open, 0);
+        }
+    }
+}
