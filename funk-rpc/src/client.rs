@@ -328,3 +328,6 @@ impl<N: Runtime> Client<N> {
         Channel::new(Arc::clone(&self.shared), name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod connection;
 mod exchange;
 mod io;
 #[cfg(test)]
+pub(crate) mod odd;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;

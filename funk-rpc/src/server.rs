@@ -210,57 +210,92 @@ async fn connection<N, S>(
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
-    let share = Share::new(&shared.backlog);
-    let backlog = Arc::clone(&share);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let unbegun = backlog.add();
-        request.extensions_mut().insert(peer);
-        let counted = guests.request(&guest);
-        let request = if is_grpc(&request) {
-            request.map(|body| Body::new(FirstMessage::<N>::new(body, &unready)))
-        } else {
-            request.map(Body::new)
-        };
-        let mut service = service.clone();
-        async move {
-            drop(unbegun);
-            std::future::poll_fn(|context| service.poll_ready(context)).await?;
-            let response = service.call(request).await?;
-            Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _counted: counted })))
-        }
-    });
-    let arrived: Arc<Arrived> = Arc::default();
-    let io = FuturesIo::new(Watched::<N>::new(stream, Arc::clone(&arrived), share));
-    match protocol {
-        Protocol::Http1 => {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(Timer::<N>::new()).header_read_timeout(HEAD_TIMEOUT);
-            let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-            in_turns(&arrived, drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared)).await;
-        }
-        Protocol::Http2 => {
-            let mut builder = hyper::server::conn::http2::Builder::new(Exec::<N>::new());
-            builder
-                .timer(Timer::<N>::new())
-                .keep_alive_interval(KEEP_ALIVE)
-                .keep_alive_timeout(KEEP_ALIVE)
-                .max_concurrent_streams(HTTP_STREAMS_MAX)
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                .max_send_buf_size(STREAM_WINDOW_BYTES as usize)
-                .max_pending_accept_reset_streams(2 * CONNECTION_CANCELS_MAX)
-                .max_header_list_size(REQUEST_HEADER_BYTES_MAX);
-            let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-            let silent = async {
-                if within::<N, _>(HEAD_TIMEOUT, arrived.at_least(PREFACE_BYTES)).await.is_some() {
-                    future::pending::<()>().await;
-                }
+    let (arrived, share) = (Arc::<Arrived>::default(), Share::new(&shared.backlog));
+    let mut stream = Watched::<N>::new(stream, Arc::clone(&arrived), Arc::clone(&share));
+    let until = Instant::now() + HEAD_TIMEOUT;
+    let stopped = async {
+        shared.stopped().await;
+        false
+    };
+    if within::<N, _>(HEAD_TIMEOUT, future::or(stream.begun(), stopped)).await != Some(true) {
+        return;
+    }
+    let begun = Begun { stream, peer, arrived, share, until };
+    // What is held for a connection that has begun is no part of the task before it has.
+    Box::pin(begun.serve(protocol, service, shared, guest)).await;
+}
+
+/// A connection whose client has said something.
+struct Begun<N: Runtime> {
+    stream: Watched<N>,
+    peer: Peer,
+    arrived: Arc<Arrived>,
+    share: Arc<Share>,
+    /// When its client must have said what it speaks.
+    until: Instant,
+}
+
+impl<N: Runtime> Begun<N> {
+    async fn serve<S>(self, protocol: Protocol, service: S, shared: &Shared, guest: &Arc<Guest>)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let Self { stream, peer, arrived, share, until } = self;
+        let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let unbegun = share.add();
+            request.extensions_mut().insert(peer);
+            let counted = guests.request(&guest);
+            let request = if is_grpc(&request) {
+                request.map(|body| Body::new(FirstMessage::<N>::new(body, &unready)))
+            } else {
+                request.map(Body::new)
             };
-            let serving = drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared);
-            in_turns(&arrived, future::or(serving, silent)).await;
+            let mut service = service.clone();
+            async move {
+                drop(unbegun);
+                std::future::poll_fn(|context| service.poll_ready(context)).await?;
+                let response = service.call(request).await?;
+                Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _counted: counted })))
+            }
+        });
+        let io = FuturesIo::new(stream);
+        match protocol {
+            Protocol::Http1 => {
+                let mut builder = hyper::server::conn::http1::Builder::new();
+                builder.timer(Timer::<N>::new()).header_read_timeout(HEAD_TIMEOUT);
+                let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+                in_turns(&arrived, drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared)).await;
+            }
+            Protocol::Http2 => {
+                let mut connection = std::pin::pin!(http2::<N>().serve_connection(io, service));
+                let silent = async {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if within::<N, _>(left, arrived.at_least(PREFACE_BYTES)).await.is_some() {
+                        future::pending::<()>().await;
+                    }
+                };
+                let serving = drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared);
+                in_turns(&arrived, future::or(serving, silent)).await;
+            }
         }
     }
+}
+
+fn http2<N: Runtime>() -> hyper::server::conn::http2::Builder<Exec<N>> {
+    let mut builder = hyper::server::conn::http2::Builder::new(Exec::<N>::new());
+    builder
+        .timer(Timer::<N>::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(HTTP_STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(STREAM_WINDOW_BYTES as usize)
+        .max_pending_accept_reset_streams(2 * CONNECTION_CANCELS_MAX)
+        .max_header_list_size(REQUEST_HEADER_BYTES_MAX);
+    builder
 }
 
 /// Runs a connection's future, and notes each time that it does.

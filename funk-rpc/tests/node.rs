@@ -16,7 +16,10 @@ use funk_io::{Runtime, StartError, StopReason};
 use funk_proto::Refusal;
 use funk_proto::id::ShardId;
 use funk_rpc::families::{self, Value};
-use funk_rpc::{Body, BoxFuture, Ended, Node, NodeBuilder, NotReady, Pool, Routes, Services, Stop};
+use funk_rpc::management;
+use funk_rpc::pb::managepb::DrainNodeRequest;
+use funk_rpc::pb::managepb::cluster_management_client::ClusterManagementClient;
+use funk_rpc::{Body, BoxFuture, Ended, ManagementError, Node, NodeBuilder, NotReady, Pool, Routes, Services, Stop};
 use http::{HeaderName, Request, Response};
 use tower_service::Service;
 
@@ -120,6 +123,45 @@ async fn any_node_passes_on_what_only_the_leader_can_do_and_a_removed_one_ends<R
     assert!(first.leave().await);
 }
 
+/// What a connection's streams may be, and more than a server takes of resets.
+const GIVEN_UP: usize = 600;
+
+async fn calls_that_are_passed_on_and_given_up_leave_the_way_to_the_leader_open<R: Runtime>() {
+    let first = builder::<R>("n1", None).start().unwrap();
+    settled(&first, 1).await;
+    let second = builder::<R>("n2", Some(&first)).start().unwrap();
+    settled(&second, 2).await;
+    let nobody = "nobody".parse().unwrap();
+    for turn in 0..GIVEN_UP {
+        // Given up as soon as it waits, at once or a little later.
+        let mut call = Box::pin(second.management().drain(&nobody));
+        for _ in 0..turn % 4 {
+            let _ = futures_lite::future::poll_once(&mut call).await;
+        }
+    }
+    let refused = second.management().drain(&nobody).await;
+    assert!(matches!(refused, Err(ManagementError::UnknownMember(_))), "{refused:?}");
+    second.management().pin(0..SHARDS, second.cluster().name()).await.unwrap();
+}
+
+async fn a_long_refusal_of_a_management_call_is_the_same_at_every_node<R: Runtime>() {
+    let first = builder::<R>("n1", None).start().unwrap();
+    settled(&first, 1).await;
+    let second = builder::<R>("n2", Some(&first)).start().unwrap();
+    settled(&second, 2).await;
+    let pool = Pool::<R>::new();
+    for bytes in [100, 20_000, 1_000_000] {
+        let mut said = Vec::new();
+        for node in [&first, &second] {
+            let mut client = ClusterManagementClient::new(pool.at(node.address(management::ENDPOINT).unwrap()));
+            let asked = DrainNodeRequest { node_id: "x".repeat(bytes) };
+            let answer = client.drain_node(asked).await.unwrap().into_inner();
+            said.push(answer.error.map(|error| (error.error_code, error.message)));
+        }
+        assert!(said[0].is_some() && said[0] == said[1], "{bytes} bytes");
+    }
+}
+
 async fn a_signal_makes_a_node_leave_and_close_its_doors<R: Runtime>() {
     let node = builder::<R>("n1", None).start().unwrap();
     settled(&node, 1).await;
@@ -162,6 +204,8 @@ async fn settings_that_cannot_work_are_named_and_nothing_runs<R: Runtime>() {
 on_each_runtime! {
     services_share_an_endpoint_and_others_are_told_what_is_advertised
     any_node_passes_on_what_only_the_leader_can_do_and_a_removed_one_ends
+    calls_that_are_passed_on_and_given_up_leave_the_way_to_the_leader_open
+    a_long_refusal_of_a_management_call_is_the_same_at_every_node
     a_signal_makes_a_node_leave_and_close_its_doors
     a_node_that_is_dropped_stops
     settings_that_cannot_work_are_named_and_nothing_runs

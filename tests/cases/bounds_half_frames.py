@@ -7,6 +7,7 @@ import struct
 import time
 
 from lib import Cluster, Fault, gossip, wire
+from lib.beside import Beside
 from lib.cluster import many_descriptors
 
 KIND = "bounds"
@@ -15,9 +16,10 @@ STREAMS = 500
 
 def run(trial):
     many_descriptors()
-    cluster = Cluster(trial, 1)
+    cluster = Cluster(trial)
     wire.understood(cluster[1])
-    node = cluster[1]
+    node = cluster.leader()
+    beside = Beside(cluster, 25)
     before = node.rss_mb()
     begun = struct.pack(">I", 1 << 20) + b"z" * ((1 << 20) - 1)
     held = []
@@ -35,3 +37,6 @@ def run(trial):
     if grown > 150:
         raise Fault(f"{len(held)} streams that wait for one byte each hold {grown:.0f} MB, 10 s later; right: a frame that was begun ends within seconds, "
                     "and who is no member gets no room for large ones")
+    for stream in held:
+        stream.close()
+    return beside.end()

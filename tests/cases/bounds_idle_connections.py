@@ -7,6 +7,7 @@ import socket
 import time
 
 from lib import Cluster, Fault
+from lib.beside import Beside
 from lib.cluster import many_descriptors
 
 KIND = "bounds"
@@ -16,9 +17,9 @@ CONNECTIONS = 5200
 
 def run(trial):
     many_descriptors()
-    cluster = Cluster(trial, 1)
-    node = cluster[1]
-    held = []
+    cluster = Cluster(trial)
+    node = cluster.leader()
+    beside, held = Beside(cluster, 32), []
     for _ in range(CONNECTIONS):
         connection = socket.socket()
         connection.settimeout(1)
@@ -32,3 +33,6 @@ def run(trial):
     if not load["answered"] or load["lost"]:
         raise Fault(f"beside {len(held)} silent connections that are 15 s old a new client has {load['answered']} answers and lost {load['lost']}, /readyz says "
                     f"{node.get('/readyz', 3)[0]}; right: who says nothing is cut off or makes way")
+    for connection in held:
+        connection.close()
+    return beside.end()

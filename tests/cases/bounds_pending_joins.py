@@ -8,6 +8,7 @@ import signal
 import time
 
 from lib import ALONE, Cluster, Fault, gossip, steps_within, until, wire
+from lib.beside import Beside
 
 KIND = "bounds"
 SECONDS = 120
@@ -20,6 +21,8 @@ def run(trial):
     learner = until(lambda: next((cluster[int(member["id"][1:])] for member in leader.status()["members"] if member["raft"] == "Nonvoter"), None), 10)
     if not learner:
         raise RuntimeError("no learner among four nodes")
+
+    beside = Beside(cluster, 10)
 
     def attack():
         stream = wire.Stream(leader, wire.Who())
@@ -41,4 +44,4 @@ def run(trial):
         said = learner.get("/readyz", 3)[1].decode().strip()
         raise Fault(f"{time.monotonic() - start:.0f} s after it runs again {learner.name} is still out: {said!r}, ctrlc diag ends with "
                     f"{trial.ctrlc(leader, 'diag')[0]}; right: joins that expired make room, and a member of the table has its place")
-    return steps_within([leader])
+    return f"{beside.end()}; {steps_within([leader])}"

@@ -9,8 +9,11 @@
 mod cluster;
 mod draw;
 mod gossip;
+mod http2;
 mod journal;
+mod live;
 mod liveness;
+mod management;
 mod mdns;
 mod node;
 mod raft;
@@ -53,6 +56,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "journal_files", run: journal::files, growth: 2_000, base: 2 * MIB },
     // Names are expanded from pointers to them, in a packet of 9 KB at most.
     Target { name: "mdns_message", run: mdns::message, growth: 1_000, base: MIB },
+    // A server's connection, with hyper's and h2's buffers; streams, headers and their tables are bounded.
+    Target { name: "http2_connection", run: http2::connection, growth: 8_000, base: 8 * MIB },
+    // A live node beside it, whose own work counts too.
+    Target { name: "management_calls", run: management::calls, growth: 400, base: 32 * MIB },
     Target { name: "node_inputs", run: node::inputs, growth: 4_000, base: 4 * MIB },
 ];
 

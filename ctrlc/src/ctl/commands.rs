@@ -24,12 +24,33 @@ pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Res
     if let (Some(_), Some(name)) = (&flags.endpoint, &flags.cluster_name) {
         asked = of_cluster(asked, name).await?;
     }
-    let done = carry_out(&flags.command, &asked).await;
+    let mut done = carry_out(&flags.command, &asked).await;
+    if let (Some(_), Ok(answer)) = (&flags.endpoint, &mut done)
+        && shows(&flags.command)
+        && answer.note.is_none()
+    {
+        answer.note = outside(&asked).await;
+    }
     match (note, done) {
         (Some(note), Ok(answer)) => Ok(Answer { note: Some(note), ..answer }),
         (Some(note), Err(Failure::Refused(why))) => Err(Failure::Refused(format!("{why}; {note}"))),
         (_, done) => done,
     }
+}
+
+/// Whether a command shows the cluster, and changes nothing.
+fn shows(command: &Command) -> bool {
+    matches!(command, Command::Nodes | Command::Endpoints { .. } | Command::Shards { pin: None, unpin: None, .. })
+}
+
+/// A remark, if whoever is asked is in no cluster: what it says is not the cluster's word.
+async fn outside(asked: &Asked<'_>) -> Option<String> {
+    let status = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await;
+    status.ok().and_then(|(_, status)| no_member(&status))
+}
+
+fn no_member(status: &pb::GetStatusResponse) -> Option<String> {
+    (!is_in(status)).then(|| format!("{} is in no cluster: it only observes or waits", status.local_node_id))
 }
 
 /// Only the node that answers, if it is of this cluster.
@@ -92,9 +113,7 @@ async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
         ("asked", format!("{} ({}, {})", status.local_node_id, status.local_role, status.local_state)),
         ("you", or_none(&status.your_ip)),
     ]);
-    let note =
-        (!is_in(&status)).then(|| format!("{} is in no cluster: it only observes or waits", status.local_node_id));
-    Ok(Answer { note, ..good(json, text) })
+    Ok(Answer { note: no_member(&status), ..good(json, text) })
 }
 
 async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {

@@ -232,11 +232,12 @@ impl Node {
         members.sort_by_key(|member| member.boot.is_some());
         for member in members {
             let seen = self.gossip.member(member.name.as_str());
-            // A live process of its name is the member's next one, or somebody else who has come in its place.
+            // A live process of its name is the member's next one, or somebody else who has come in its place: another
+            // member, or one who shows no identity, such as an observer.
             let (another, next) = match &seen {
                 Some(seen) if seen.status == GossipStatus::Alive => {
                     let (id, boot) = process_of(&seen.tags);
-                    (id.is_some_and(|id| id != member.id), boot.is_some() && boot != member.boot)
+                    (id != Some(member.id), boot.is_some() && boot != member.boot)
                 }
                 _ => (false, false),
             };

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use fake::{Cluster, Node, call, header, status};
 use futures_lite::future;
+use h2::Reason;
 use tonic::Code;
+
+use crate::pool::odd::{Refusal, refusing};
 
 #[test]
 fn a_request_at_the_wrong_node_is_served_by_the_owner_after_one_hop() {
@@ -323,6 +326,50 @@ fn headers_that_are_too_long_are_refused_whatever_node_is_asked() {
                 let answer = fake::call_with(node, 1, "x-long", &"x".repeat(bytes)).await;
                 assert_eq!(status(&answer), code, "{bytes} bytes");
             }
+        }
+    });
+}
+
+#[test]
+fn a_full_way_to_the_owner_is_told_as_such_and_keeps_nothing_else() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        let places = a.pool.fill(b.address).await;
+        let answer = call(&a, 1, None).await;
+        assert_eq!((status(&answer), header(&answer, "x-funk-not-run")), (Code::ResourceExhausted, "1"));
+        assert_eq!(b.entered.load(Ordering::Relaxed), 0);
+        assert_eq!(status(&call(&b, 1, None).await), Code::Ok);
+        drop(places);
+        assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+    });
+}
+
+#[test]
+fn a_hop_that_the_owner_did_not_look_at_is_sent_again() {
+    smol::block_on(async {
+        for refusal in [Refusal::Reset(Reason::REFUSED_STREAM), Refusal::Goodbye] {
+            let (at, came) = refusing(refusal, 1);
+            let (a, b) = (Node::start("a"), Node::at("b", at));
+            a.owns(&[&a, &b], 2, 1, 10);
+            assert_eq!(status(&call(&a, 1, None).await), Code::Ok, "{refusal:?}");
+            assert_eq!(came.load(Ordering::SeqCst), 2);
+        }
+    });
+}
+
+#[test]
+fn a_hop_that_is_reset_may_have_run_and_is_not_sent_again() {
+    smol::block_on(async {
+        for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
+            let (at, came) = refusing(Refusal::Reset(reason), 1);
+            let (a, b) = (Node::start("a"), Node::at("b", at));
+            a.owns(&[&a, &b], 2, 1, 10);
+            let answer = call(&a, 1, None).await;
+            assert_eq!((status(&answer), header(&answer, "x-funk-not-run")), (Code::Unavailable, ""), "{reason:?}");
+            assert_eq!(came.load(Ordering::SeqCst), 1);
+            assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
         }
     });
 }

@@ -1,23 +1,16 @@
 //! The pool with callers, and servers, that stand still or go away.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Poll};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use funk_smol::Smol;
 use futures_lite::future;
-use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Full};
-use tower_service::Service;
 
+use super::odd::{Endless, nothing_open, request, server};
 use super::*;
 use crate::limits::{CONNECTION_CANCELS_MAX, CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-use crate::net::BoxFuture;
-use crate::{Protocol, serve};
 
 #[test]
 fn the_address_unused_for_longest_makes_way() {
@@ -31,97 +24,23 @@ fn the_address_unused_for_longest_makes_way() {
     assert_eq!(left, [1, 3, 4]);
 }
 
-/// Bytes without an end.
-struct Endless;
-
-impl HttpBody for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[7; 1024])))))
+impl<N: Runtime> Pool<N> {
+    /// As if as much were under way to `address` as may be, until this is dropped.
+    pub(crate) async fn fill(&self, address: SocketAddr) -> Vec<Place> {
+        drop(self.place(address).await.unwrap_or_else(|error| panic!("{error}")));
+        self.lock().get(address).open.store(NODE_CONNECTIONS_MAX, Ordering::SeqCst);
+        let mut places = Vec::new();
+        for _ in 0..CONNECTION_STREAMS_MAX {
+            places.push(self.place(address).await.ok().unwrap());
+        }
+        places
     }
-}
-
-/// A body that counts how many of its kind are there.
-struct Held(Arc<AtomicUsize>);
-
-impl Held {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// By its path: `/endless` answers without an end and reads nothing, `/silent` never answers, `/long` answers with a
-/// long header; all else is echoed.
-#[derive(Clone, Default)]
-struct Odd {
-    /// Requests that are being served.
-    open: Arc<AtomicUsize>,
-}
-
-impl Service<Request<Body>> for Odd {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let held = Held::new(&self.open);
-        Box::pin(async move {
-            match request.uri().path() {
-                "/endless" => {
-                    // The request's body is kept, and never read.
-                    let kept = (request.into_body(), held);
-                    Ok(Response::new(Body::new(Endless.map_frame(move |frame| {
-                        let _ = &kept;
-                        frame
-                    }))))
-                }
-                "/silent" => future::pending().await,
-                "/long" => {
-                    let mut response = Response::new(Body::empty());
-                    response.headers_mut().insert("grpc-message", "x".repeat(100_000).parse().unwrap());
-                    Ok(response)
-                }
-                _ => Ok(Response::new(request.into_body())),
-            }
-        })
-    }
-}
-
-fn server() -> (SocketAddr, Odd) {
-    let odd = Odd::default();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let server = serve::<Smol, _>(listener, Protocol::Http2, odd.clone()).unwrap();
-    (server.address(), odd)
-}
-
-fn request(at: SocketAddr, path: &str, body: Body) -> Request<Body> {
-    Request::post(format!("http://{at}{path}")).body(body).unwrap()
 }
 
 async fn echo(pool: &Pool<Smol>, at: SocketAddr) -> Bytes {
     let sent = Body::new(Full::new(Bytes::from_static(b"hello")));
     let answer = pool.send(at, request(at, "/echo", sent)).await.unwrap();
     answer.into_body().collect().await.unwrap().to_bytes()
-}
-
-/// Ends when nothing is served any more.
-async fn nothing_open(odd: &Odd) {
-    while odd.open.load(Ordering::SeqCst) > 0 {
-        future::yield_now().await;
-    }
 }
 
 #[test]
@@ -210,12 +129,7 @@ fn an_answer_with_long_headers_comes_through() {
 fn a_node_to_which_too_much_is_under_way_is_asked_nothing() {
     smol::block_on(async {
         let ((at, _), pool) = (server(), Pool::<Smol>::new());
-        assert_eq!(echo(&pool, at).await, "hello");
-        pool.lock().get(at).open.store(NODE_CONNECTIONS_MAX, Ordering::SeqCst);
-        let mut places = Vec::new();
-        for _ in 0..CONNECTION_STREAMS_MAX {
-            places.push(pool.place(at).await.ok().unwrap());
-        }
+        let places = pool.fill(at).await;
         let refused = pool.send(at, request(at, "/echo", Body::empty())).await;
         assert!(matches!(refused, Err(SendError::Full(_))));
         drop(places);

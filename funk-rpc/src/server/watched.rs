@@ -49,11 +49,23 @@ pub(super) struct Watched<R: Runtime> {
     run: (usize, usize),
     /// Runs while the client takes nothing.
     stalled: Option<BoxFuture<()>>,
+    /// The first byte, until it is read.
+    first: Option<u8>,
 }
 
 impl<R: Runtime> Watched<R> {
     pub(super) fn new(stream: R::Stream, arrived: Arc<Arrived>, backlog: Arc<Share>) -> Self {
-        Self { stream, arrived, backlog, run: (0, 0), stalled: None }
+        Self { stream, arrived, backlog, run: (0, 0), stalled: None, first: None }
+    }
+
+    /// Waits for the client to say anything at all; `false` if it hung up instead. Until then it costs a socket, and
+    /// none of the buffers of HTTP.
+    pub(super) async fn begun(&mut self) -> bool {
+        let mut first = [0];
+        let read = std::future::poll_fn(|context| Pin::new(&mut self.stream).poll_read(context, &mut first)).await;
+        let begun = matches!(read, Ok(1));
+        self.first = begun.then_some(first[0]);
+        begun
     }
 
     fn note<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -81,7 +93,16 @@ impl<R: Runtime> AsyncRead for Watched<R> {
             return Poll::Pending;
         }
         let room = buffer.len().min(READ_RUN_BYTES - self.run.1);
-        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
+        let read = match (self.first.take(), buffer.first_mut()) {
+            (Some(first), Some(place)) => {
+                *place = first;
+                Poll::Ready(Ok(1))
+            }
+            (first, _) => {
+                self.first = first;
+                Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room])
+            }
+        };
         if let Poll::Ready(Ok(length)) = read {
             self.run.1 += length;
             self.arrived.bytes.fetch_add(length, Ordering::AcqRel);

@@ -1,10 +1,12 @@
 """What a case is written with: `from lib import *`.
 
 cluster.py  starts nodes, asks them, puts load on them
+beside.py   a client beside a flood, and what the nodes hold before and after
 own.py      asks nodes directly who serves what, and finds stale answers
 rpc.py      gRPC calls and bare HTTP/2 frames
 wire.py     what nodes say to each other: hello, Raft and member frames, liveness datagrams
 gossip.py   Serf's messages: datagrams, push/pull, a member that answers pings
+stderr.py   what stderr may be: full, closed, blocked, gone
 trial.py    one case that runs: its folder, its processes, its verdict
 runner.py   `tests/cases/run`
 """

@@ -1,6 +1,8 @@
 //! The first inputs of each corpus: what nodes really say to each other on the
 //! virtual network, and captured messages of real gossip agents.
 
+mod requests;
+
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -43,6 +45,12 @@ pub fn write_seeds(corpus: &Path) -> io::Result<()> {
     }
     commands(corpus, &traffic, &mut seen)?;
     captured(corpus, &mut seen)?;
+    for (at, bytes) in requests::connections().into_iter().enumerate() {
+        keep(corpus, "http2_connection", at as u64, &bytes, &mut seen)?;
+    }
+    for (at, bytes) in requests::calls().into_iter().enumerate() {
+        keep(corpus, "management_calls", at as u64, &bytes, &mut seen)?;
+    }
     for (name, bytes) in [("raft_guard", 64), ("node_inputs", 256), ("journal_files", 256)] {
         for seed in 0..12_u64 {
             keep(corpus, name, seed, &noise(seed, bytes), &mut seen)?;

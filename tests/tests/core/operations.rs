@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use funk_proto::id::{BootId, NodeName};
 use funk_proto::status::GossipStatus;
-use funk_proto::{Event, OperationRefused, Outcome, Refusal, Request, Status};
+use funk_proto::{Event, OperationRefused, Outcome, Participation, Refusal, Request, Status};
 use funk_sim::World;
 use funk_tests::world::{TestWorld, follower, leader, name, outcomes};
 
@@ -47,6 +47,29 @@ fn boot(status: &Status, name: &NodeName) -> Option<BootId> {
 
 fn is_refused(world: &World, at: usize) -> bool {
     world.events(at).contains(&Event::Refused(Refusal::Removed))
+}
+
+/// Another process of a dead member's name: one that shows an identity of its own, and one that shows none.
+#[test]
+fn a_dead_member_is_not_shown_as_alive_because_somebody_else_has_its_name() {
+    for participation in [Participation::NonMember, Participation::NonVoting] {
+        let mut world = cluster(1, 3, false);
+        let dead = if leader(&world) == 2 { 1 } else { 2 };
+        world.kill(dead);
+        let new = world.start_with(|config| (config.name, config.participation) = (name(dead), participation));
+        let shown = |world: &World, alive: bool| {
+            let status = world.status(0);
+            let member = status.members.iter().find(|member| member.name == name(dead).as_str());
+            member.is_some_and(|member| (member.gossip == GossipStatus::Alive) == alive)
+        };
+        let asked = |world: &World, at: usize| world.status(at).members.len() >= 3;
+        world.run_until(secs(20), |world| asked(world, new)).expect("the new process sees the others");
+        for _ in 0..100 {
+            world.run(Duration::from_millis(50));
+            let is_in = shards_of(&world.status(0), &name(dead)).is_some();
+            assert!(is_in || shown(&world, false), "{participation:?}: {:?}", world.status(0).members);
+        }
+    }
 }
 
 #[test]

@@ -95,6 +95,16 @@ fn stored_inputs_do_a_live_node_no_harm() {
 }
 
 #[test]
+fn stored_http2_connections_do_no_harm() {
+    replay("http2_connection");
+}
+
+#[test]
+fn stored_management_calls_do_no_harm() {
+    replay("management_calls");
+}
+
+#[test]
 fn every_target_has_a_corpus_and_a_program() {
     for target in TARGETS {
         assert!(!stored(target).is_empty());

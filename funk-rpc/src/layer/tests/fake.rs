@@ -116,7 +116,7 @@ impl View for FakeView {
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) view: FakeView,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// Requests that reached the node.
     pub(super) entered: Arc<AtomicUsize>,
     /// Requests that reached the handler.
@@ -127,6 +127,8 @@ pub(super) struct Node {
     pub(super) long_error: Arc<AtomicBool>,
     /// Requests that the handler has not ended with.
     pub(super) open: Arc<AtomicUsize>,
+    /// Its connections to other nodes.
+    pub(super) pool: Pool<Smol>,
 }
 
 pub(super) struct Cluster;
@@ -140,11 +142,12 @@ impl Cluster {
 impl Node {
     pub(super) fn start(name: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let node = Self::at(name, listener.local_addr().unwrap());
+        let mut node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
         let routes = Routes::new().by_message(PATH, key);
         let shared =
             Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, Requests::default(), (QUEUE_MAX, 1 << 20));
+        node.pool = shared.pool.clone();
         let routing = Routing { shared, inner: Echo(node.clone()) };
         let service = Counted(routing, Arc::clone(&node.entered));
         serve::<Smol, _>(listener, Protocol::Http2, service).unwrap();
@@ -157,7 +160,8 @@ impl Node {
         Self::at(name, listener.local_addr().unwrap())
     }
 
-    fn at(name: &str, address: SocketAddr) -> Self {
+    /// A node of which there is nothing but what listens at this address.
+    pub(super) fn at(name: &str, address: SocketAddr) -> Self {
         let state = State {
             table: Mutex::default(),
             changed: Event::new(),
@@ -175,6 +179,7 @@ impl Node {
             fail: Arc::default(),
             long_error: Arc::default(),
             open: Arc::default(),
+            pool: Pool::new(),
         }
     }
 
