@@ -16,8 +16,8 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Those of this build.
-    pub const OURS: Self = Self { oldest: 1, newest: 1 };
+    /// Those of this build. Version 1 knew one lease for the life of a cluster, and proved no peer's place.
+    pub const OURS: Self = Self { oldest: 2, newest: 2 };
 
     /// What a peer says that it speaks; one that says nothing speaks the first version.
     pub fn told(oldest: u32, newest: u32) -> Self {

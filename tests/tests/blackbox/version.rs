@@ -16,8 +16,8 @@ fn a_peer_without_a_common_version_is_refused_and_both_sides_can_say_whom_to_upg
     let before = cluster.converged(GENEROUS)?;
     let name = cluster.name().to_owned();
     for (oldest, newest, words) in [
-        (2, 3, "this node speaks version 1 of the cluster's protocol, the peer versions 2 to 3; upgrade this node"),
-        (7, 7, "this node speaks version 1 of the cluster's protocol, the peer version 7; upgrade this node"),
+        (3, 4, "this node speaks version 2 of the cluster's protocol, the peer versions 3 to 4; upgrade this node"),
+        (7, 7, "this node speaks version 2 of the cluster's protocol, the peer version 7; upgrade this node"),
     ] {
         for (&node, status) in live.iter().zip(&before) {
             let address = status.members[&status.node_id].endpoints["ep.raft"];
@@ -36,7 +36,7 @@ fn a_peer_without_a_common_version_is_refused_and_both_sides_can_say_whom_to_upg
                 return Err("it is answered with something else than a refusal".into());
             };
             let Refused { reason, oldest, newest, .. } = refused;
-            assert_eq!((reason, oldest, newest), (REASON_VERSION, 1, 1));
+            assert_eq!((reason, oldest, newest), (REASON_VERSION, 2, 2));
             let log = cluster.nodes[node].process.log().to_owned();
             wait_for("the node to say why", GENEROUS, || {
                 let text = std::fs::read_to_string(&log).map_err(|error| error.to_string())?;

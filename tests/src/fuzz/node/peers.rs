@@ -110,8 +110,8 @@ impl Peers {
             raft: address(peer + 2, 2).to_string(),
             liveness: address(peer + 2, 3).to_string(),
             key: Bytes::from_static(&[9; 16]),
-            oldest: 1,
-            newest: 1,
+            oldest: 2,
+            newest: 2,
             ..Hello::default()
         }
     }
@@ -316,8 +316,8 @@ impl Peers {
             6 => FrameBody::Hello(Hello {
                 cluster: if u.ratio(3, 4)? { cluster } else { draw::number(u, cluster)? },
                 boot: boot(about) + u64::from(u.int_in_range(0..=2_u8)?),
-                newest: if own { 3 } else { 1 },
-                oldest: if own { 2 } else { 0 },
+                newest: if own { 3 } else { 2 },
+                oldest: if own { 3 } else { 0 },
                 ..Self::hello(about)
             }),
             7 => FrameBody::Refused(Refused {
