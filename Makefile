@@ -81,8 +81,7 @@ mutants:
 # Types what docs/simulating.md tells the author of a service to type: a bug in it is found and replayed. At most 15 minutes, builds included.
 # Then docs/first-service.md, from a new crate to a service that survives the death of a node.
 walkthrough:
-	@tests/walkthrough
-	@tests/first-service
+	@$(if $(PAGE),$(PAGE),tests/walkthrough && tests/first-service)
 
 # Every fuzz target for FUZZ_SECONDS each; needs cargo-fuzz and a nightly toolchain.
 fuzz:

@@ -145,5 +145,5 @@ pub(super) fn slow_network() -> Option<String> {
 
 /// Nodes so far from each other that a vote takes longer than a candidate is used to wait for it.
 pub(super) fn slow_votes() -> Option<String> {
-    changes_within_a_minute(three([250, 300], 0)).err()
+    changes_within_a_minute(three([120, 150], 0)).err()
 }
