@@ -15,6 +15,7 @@ mod launcher;
 mod load;
 mod management;
 mod metrics;
+mod operators;
 mod page;
 mod quickstart;
 mod recovery;
