@@ -224,6 +224,8 @@ fn hello_of(n: u64, boot: u64, proofs: Vec<Bytes>) -> Bytes {
         liveness: address(9, 3).to_string(),
         key: Bytes::from_static(&[7; 16]),
         proofs,
+        oldest: Versions::OURS.oldest,
+        newest: Versions::OURS.newest,
         ..Hello::default()
     }))
 }
