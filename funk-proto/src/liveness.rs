@@ -131,7 +131,7 @@ impl Liveness {
     /// The cluster's leases and drift bound, from the replicated state. Returns the intervals that hold from now on.
     pub fn set_cluster_timing(&mut self, cluster: ClusterTiming) -> Timing {
         let ClusterTiming { lease, lease_min, lease_max, drift_ppm } = cluster;
-        self.timing = Timing { lease: lease_min, lease_max, drift_ppm, ..self.configured }.stretched(lease);
+        self.timing = Timing { lease_max, drift_ppm, ..self.configured.stretched(lease) };
         (self.lease_min, self.lease_max) = (lease_min, lease_max);
         self.timing_is_replicated = true;
         self.timing

@@ -37,6 +37,8 @@ impl Consensus {
         // Writes of the former log may still be under way: their tokens stay theirs.
         let mut next = Consensus::over(self.id, Mirror::starting_from(snapshot.clone()), seed, now);
         (next.durable, next.kept_lease) = (self.durable, self.kept_lease);
+        // Whoever waits for these hears of them with the first write of the new log.
+        next.leases_in_flight.clone_from(&self.leases_in_flight);
         next.begin_with(&snapshot, self.next_token);
         next
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::TimingProfile;
 use crate::wire::liveness::Grant;
 
 fn id(n: u64) -> RaftId {
@@ -330,4 +331,36 @@ fn a_counter_that_would_make_all_later_ones_old_is_refused() {
     assert!(!member.admit(id(1), boot(3), u64::MAX - 1), "of a new boot too");
     assert!(member.admit(id(1), boot(3), LAST_COUNTER), "nothing comes after a goodbye");
     assert!(!member.admit(id(1), boot(3), 7));
+}
+
+#[test]
+fn a_node_with_another_profile_keeps_the_clusters_pace() {
+    let auto = Timing::default();
+    let cluster = ClusterTiming {
+        lease: auto.lease,
+        lease_min: auto.lease,
+        lease_max: auto.lease_cap(),
+        drift_ppm: auto.drift_ppm,
+    };
+    let mut node = Liveness::new(id(2), boot(2), Timing::of(TimingProfile::Wan));
+    let timing = node.set_cluster_timing(cluster);
+    assert_eq!((timing.lease, timing.leader_timeout), (auto.lease, auto.leader_timeout));
+    assert_eq!(timing.liveness_retries, auto.liveness_retries);
+    assert!(timing.liveness_interval.abs_diff(auto.liveness_interval) < Duration::from_millis(1));
+    let longer = node.set_cluster_timing(ClusterTiming { lease: auto.lease_cap(), ..cluster });
+    assert_eq!(longer.leader_timeout, auto.stretched(auto.lease_cap()).leader_timeout);
+}
+
+#[test]
+fn whoever_runs_late_itself_waits_longer_before_it_calls_others_silent() {
+    let mut member = machine(2);
+    member.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
+    drain(&mut member);
+    let due = member.poll_timeout().unwrap();
+    member.note_lateness(due, Duration::from_millis(30));
+    assert_eq!(member.poll_timeout(), Some(due + Duration::from_millis(30)));
+    member.handle_timeout(due);
+    assert!(!member.leader_is_silent());
+    member.handle_timeout(due + Duration::from_millis(30));
+    assert!(member.leader_is_silent());
 }
