@@ -167,7 +167,7 @@ impl Leader {
         self.pace.note_leader(now, leader);
     }
 
-    /// The cluster's lease is another.
+    /// The cluster's lease changed.
     pub(crate) fn handle_lease_changed(&mut self, now: Timestamp) {
         self.pace.note_changed(now);
     }

@@ -74,7 +74,7 @@ pub enum Change {
     Shares,
     /// A worker id is free, or a member's that had none.
     Worker(WorkerId),
-    /// The lease is another.
+    /// The lease changed.
     Lease,
     /// A user entry.
     User(UserEntry),

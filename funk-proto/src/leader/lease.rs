@@ -53,7 +53,7 @@ impl Pace {
         self.replaced.push_back((now, replaced));
     }
 
-    /// The lease is another: what was before is no reason any more.
+    /// The lease changed: what was before is no reason any more.
     pub(super) fn note_changed(&mut self, now: Timestamp) {
         (self.changed, self.since) = (now, now);
     }

@@ -195,7 +195,7 @@ impl Node {
         let Some(cluster) = self.state.as_ref().map(|state| &state.cluster) else { return };
         let (timing, reason) = (cluster.timing(), cluster.lease_reason);
         let from = std::mem::replace(&mut self.config.timing.lease, timing.lease);
-        tracing::info!(?from, to = ?timing.lease, %reason, "the cluster's lease is another");
+        tracing::info!(?from, to = ?timing.lease, %reason, "the cluster's lease changed");
         self.adopt_timing(timing);
         self.leader.handle_lease_changed(now);
     }

@@ -407,7 +407,7 @@ pub enum Op {
     /// The worker id of a boot that is over is free.
     #[prost(message, tag = "13")]
     FreeWorker(WorkerRecord),
-    /// The cluster's lease is another.
+    /// The cluster's lease changed.
     #[prost(message, tag = "14")]
     Lease(LeaseRecord),
 }

@@ -189,7 +189,7 @@ impl Stage {
         })
     }
 
-    /// The cluster's lease is another.
+    /// The cluster's lease changed.
     pub(super) fn change_lease(&mut self, lease: Duration) {
         self.apply([]);
         self.state.cluster.lease = lease;
