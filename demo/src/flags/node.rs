@@ -143,16 +143,16 @@ pub struct NodeFlags {
     /// Which leases the cluster may have: fast 60ms, lan 150ms, shared 600ms, wan 1200ms, auto 150ms to 600ms as the network and the machines need
     #[arg(long, env = "FUNK_TIMING", value_enum, default_value = "auto")]
     pub timing: TimingName,
-    /// Time between two heartbeats under the shortest lease [default: 20ms, or the profile's]
+    /// Time between two heartbeats under the shortest lease, instead of the profile's [default: 20ms]
     #[arg(long, env = "FUNK_LIVENESS_INTERVAL", value_name = "TIME", value_parser = duration)]
     pub liveness_interval: Option<Duration>,
-    /// A node is dead after interval × (retries + 0.5) of silence [default: 7, or the profile's]
+    /// A node is dead after interval × (retries + 0.5) of silence, instead of the profile's [default: 7]
     #[arg(long, env = "FUNK_LIVENESS_RETRIES", value_name = "N")]
     pub liveness_retries: Option<u32>,
-    /// Silence after which a voter gives the leader up [default: 80ms, or the profile's]
+    /// Silence after which a voter gives the leader up, instead of the profile's [default: 80ms]
     #[arg(long, env = "FUNK_LEADER_TIMEOUT", value_name = "TIME", value_parser = duration)]
     pub leader_timeout: Option<Duration>,
-    /// Lease length, used only at bootstrap; it stays as it is then [default: 150ms, or the profile's]
+    /// Lease length, instead of the profile's; it never changes then, and is used only at bootstrap [default: 150ms]
     #[arg(long, env = "FUNK_LEASE", value_name = "TIME", value_parser = duration)]
     pub lease: Option<Duration>,
     /// Time without progress after which a moving shard is released without its state
