@@ -393,10 +393,17 @@ fn a_new_process_of_a_name_is_not_shown_as_the_voter_that_is_dead() -> Tested {
                 seen => Err(format!("{seen} seen")),
             }
         })?;
+        let looks_alive = || {
+            let line = line_of(&ctrlc(&["nodes", "-n", cluster.name(), "--join", &join])?, &id);
+            Ok::<_, String>(line.contains("alive") && line.contains("Voter"))
+        };
+        wait_for("the others to know that it is dead", GENEROUS, || match looks_alive()? {
+            true => Err("it looks alive".to_owned()),
+            false => Ok(()),
+        })?;
         let until = Instant::now() + LOOKS;
         while Instant::now() < until {
-            let line = line_of(&ctrlc(&["nodes", "-n", cluster.name(), "--join", &join])?, &id);
-            assert!(!(line.contains("alive") && line.contains("Voter")), "{line}");
+            assert!(!looks_alive()?, "{id} looks alive again");
         }
     }
     Ok(())
