@@ -422,7 +422,8 @@ impl Liveness {
         }
     }
 
-    fn member_patience(&self) -> Duration {
+    /// Silence after which this node declares a member dead, if it leads: longer while it runs late itself.
+    pub fn member_patience(&self) -> Duration {
         self.timing.member_timeout() + self.lateness.allowance()
     }
 

@@ -137,7 +137,7 @@ fn verdict(
     if members.is_up(id, boot) || facts.state.removed.contains(&boot) || facts.now >= join.expires {
         return Verdict::Forget;
     }
-    let patience = facts.timing().member_timeout() * 2;
+    let patience = facts.leases.member_patience() * 2;
     if members.get(id).is_some_and(|member| member.boot.is_some()) {
         // An earlier boot of the same node: it will be found dead, and this one let in. If it goes on answering, its
         // data directory was copied.

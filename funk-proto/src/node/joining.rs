@@ -173,7 +173,7 @@ impl Node {
             return false;
         };
         let since = self.joining.note_duplicate_of_leader(now, boot);
-        let patience = self.config.timing.member_timeout() * 2;
+        let patience = self.liveness.member_patience() * 2;
         let heard = self.liveness.last_heard(leader.id).is_some_and(|heard| heard >= since + patience);
         if heard && leader.boot.is_some() && self.liveness.heard_boot(leader.id) == leader.boot {
             let refused = duplicate_refused(leader, state.cluster.id, boot);
