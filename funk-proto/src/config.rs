@@ -71,7 +71,7 @@ pub enum TimingProfile {
 ///
 /// `lease`, `lease_max` and `drift_ppm` are cluster-wide and fixed at bootstrap: a joiner takes
 /// them from the replicated state and ignores its own. The other intervals are each node's own, for the
-/// shortest lease; a longer one stretches them.
+/// lease that it is configured with; the cluster's lease stretches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Time between two heartbeats to one member. Default 20 ms. Lower: more

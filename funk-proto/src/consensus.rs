@@ -81,7 +81,7 @@ pub struct Consensus {
     commit_written: u64,
     /// The longest lease that this node may promise for, as the newest record has it.
     kept_lease: Duration,
-    /// Leases on their way to the disk, oldest first.
+    /// The writes in flight of [`Consensus::keep_lease`], oldest first.
     leases_in_flight: VecDeque<Token>,
     /// Configurations since the snapshot, each with the index that made it.
     configurations: VecDeque<(u64, ConfState)>,
@@ -119,20 +119,22 @@ impl Consensus {
         match config.bootstrap {
             Some(state) => {
                 let first = convert::first_snapshot(config.id.get(), state);
-                let mut consensus = Consensus::over(config.id, Mirror::starting_from(first.clone()), seed, now);
-                consensus.kept_lease = config.kept_lease;
-                consensus.begin_with(&first, 1);
-                consensus
+                Consensus::over(config.id, Mirror::starting_from(first.clone()), seed, now).beginning_with(
+                    &first,
+                    1,
+                    config.kept_lease,
+                )
             }
             None => Consensus::over(config.id, Mirror::default(), seed, now),
         }
     }
 
-    fn begin_with(&mut self, snapshot: &Snapshot, next_token: u64) {
-        self.next_token = next_token;
+    fn beginning_with(mut self, snapshot: &Snapshot, next_token: u64, kept_lease: Duration) -> Self {
+        (self.next_token, self.kept_lease) = (next_token, kept_lease);
         let meta = snapshot.get_metadata();
         self.configurations.push_back((meta.index, meta.get_conf_state().clone()));
         self.persist_bootstrap(snapshot);
+        self
     }
 
     fn over(id: RaftId, mirror: Mirror, seed: Seed, now: Timestamp) -> Consensus {

@@ -41,8 +41,6 @@ mutants! {
     ShorterLeaseEndsPromise,
     /// What a vote says of its promise is cut to the lease that the candidate knows.
     PromiseCutToKnownLease,
-    /// A grant is charged with the lease that holds, not with what was granted.
-    GrantChargedByLease,
     /// A member counts the lease that it knows, not the one that it was granted.
     MemberTakesKnownLease,
     /// A restarted voter honours the lease of its log, not the longest that it promised for.
@@ -167,23 +165,23 @@ mutants! {
     ElsewhereBelieved,
     /// Of two nodes that lead in one term, a node follows both.
     SecondLeaderBelieved,
-    /// A node that is no member appends entries.
+    /// A non-member appends entries.
     ProposalOfStranger,
-    /// A node that is no member takes others out.
+    /// A non-member takes others out.
     LeaveOfStranger,
-    /// A farewell ends a node whoever says it.
+    /// A farewell from anyone ends a node.
     FarewellOfAnyMember,
-    /// A refusal to join ends a node whoever says it.
+    /// A refusal to join from anyone ends a node.
     JoinRefusedByAnyMember,
-    /// A process that is no member gives shards away.
+    /// A non-member gives shards away.
     ReleaseOfStranger,
     /// A member's record is changed by another.
     UpdateOfAnyMember,
-    /// A process that is no member hands states over.
+    /// A non-member hands states over.
     StateOfStranger,
-    /// A process that is no member counts as a witness.
+    /// A non-member counts as a witness.
     EvidenceOfStranger,
-    /// A node that is no member answers for one.
+    /// A non-member answers for one.
     AnswerOfStranger,
     /// A proposal is taken for refused on the word of a node that it was not sent to.
     RefusalOfAnyMember,

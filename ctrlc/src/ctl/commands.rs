@@ -43,7 +43,7 @@ fn shows(command: &Command) -> bool {
     matches!(command, Command::Nodes | Command::Endpoints { .. } | Command::Shards { pin: None, unpin: None, .. })
 }
 
-/// A remark, if whoever is asked is in no cluster: what it says is not the cluster's word.
+/// A remark if the node that was asked is in no cluster: it speaks for none.
 async fn outside(asked: &Asked<'_>) -> Option<String> {
     let status = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await;
     status.ok().and_then(|(_, status)| no_member(&status))

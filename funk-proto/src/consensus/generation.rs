@@ -35,11 +35,11 @@ impl Consensus {
         conf.voters.push(self.id.get());
         let snapshot = convert::snapshot((index.0, self.raw.raft.term + 1), conf, state);
         // Writes of the former log may still be under way: their tokens stay theirs.
-        let mut next = Consensus::over(self.id, Mirror::starting_from(snapshot.clone()), seed, now);
-        (next.durable, next.kept_lease) = (self.durable, self.kept_lease);
-        // Whoever waits for these hears of them with the first write of the new log.
+        let next = Consensus::over(self.id, Mirror::starting_from(snapshot.clone()), seed, now);
+        let mut next = next.beginning_with(&snapshot, self.next_token, self.kept_lease);
+        next.durable = self.durable;
+        // The first write of the new log settles these too.
         next.leases_in_flight.clone_from(&self.leases_in_flight);
-        next.begin_with(&snapshot, self.next_token);
         next
     }
 }

@@ -224,8 +224,7 @@ impl Authority {
         tracked.lease_estimate = tracked.lease_estimate.max(received + length);
         let end = self.grant_end.entry((id, boot)).or_default();
         if !planted(Mutant::GrantNotCharged) {
-            let charged = if planted(Mutant::GrantChargedByLease) { timing.lease } else { length };
-            *end = (*end).max(received + timing.waiter(charged));
+            *end = (*end).max(received + timing.waiter(length));
         }
         Some(Grant { echo, length })
     }

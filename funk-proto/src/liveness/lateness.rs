@@ -17,7 +17,7 @@ pub(super) struct Lateness {
 }
 
 impl Lateness {
-    /// A timer fired so late, by `cap` at the most: whoever was stopped for longer is told so by its clock.
+    /// A timer fired this late. More than `cap` counts as `cap`: a longer stop shows as a clock gap.
     pub(super) fn note(&mut self, now: Timestamp, late: Duration, cap: Duration) {
         let halvings = now.since(self.at).as_nanos() / HALF_LIFE.as_nanos();
         if halvings > 0 {

@@ -352,7 +352,7 @@ fn a_node_with_another_profile_keeps_the_clusters_pace() {
 }
 
 #[test]
-fn whoever_runs_late_itself_waits_longer_before_it_calls_others_silent() {
+fn a_node_that_runs_late_waits_longer_before_it_calls_others_silent() {
     let mut member = machine(2);
     member.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
     drain(&mut member);

@@ -33,11 +33,11 @@ impl HttpBody for Endless {
     }
 }
 
-/// A body that counts how many of its kind are there.
-struct Held(Arc<AtomicUsize>);
+/// A request in a handler's hands, counted.
+pub(crate) struct Held(Arc<AtomicUsize>);
 
 impl Held {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(count))
     }

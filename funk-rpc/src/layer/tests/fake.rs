@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::key::shard_of;
 use crate::layer::{Routing, Shared};
 use crate::net::BoxFuture;
+use crate::pool::odd::Held;
 use crate::view::{Guard, Routed, View, Watch};
 use crate::{Key, Pool, Protocol, Requests, Routes, serve};
 
@@ -227,7 +228,7 @@ impl Service<Request<Body>> for Echo {
         let node = self.0.clone();
         Box::pin(async move {
             node.served.fetch_add(1, Ordering::Relaxed);
-            let open = Open::new(&node.open);
+            let open = Held::new(&node.open);
             if node.long_error.load(Ordering::Relaxed) {
                 return Ok(tonic::Status::invalid_argument("%".repeat(LONG)).into_http());
             }
@@ -247,22 +248,6 @@ impl Service<Request<Body>> for Echo {
 
 /// Bytes of a long error's message, each of which is three on the wire.
 pub(super) const LONG: usize = 20_000;
-
-/// A request in the handler's hands, counted.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// Counts what comes in.
 #[derive(Clone)]
