@@ -1,5 +1,6 @@
 //! Three nodes on this machine, for a first look: starts them, prints the
-//! address of the status page when all are Operational, and stops them.
+//! address of the status page when all are Operational and each owns its
+//! shards, and stops them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use funk::discovery::ask;
@@ -19,7 +20,7 @@ const NODES: usize = 3;
 const LOOK: Duration = Duration::from_millis(50);
 /// Time for the nodes to find each other by mDNS, before they are told where to join.
 const FIND_MAX: Duration = Duration::from_secs(2);
-/// Time for all nodes to become Operational.
+/// Time for all nodes to become Operational and own their shards.
 const START_MAX: Duration = Duration::from_secs(30);
 /// Time for a node to leave, before it is ended for good.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -90,7 +91,7 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
     }
     let began = Instant::now();
     let mut told = multicast.is_err();
-    while !nodes.iter_mut().all(operational) {
+    while !settled(nodes) {
         pause(nodes, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -106,7 +107,7 @@ fn run(nodes: &mut Vec<Node>, stop: &AtomicBool) -> Result<(), String> {
             }
         }
         if began.elapsed() > START_MAX {
-            return Err(format!("the nodes are not Operational after {START_MAX:?}"));
+            return Err(format!("the nodes are not all Operational and owners of shards after {START_MAX:?}"));
         }
     }
     for node in &*nodes {
@@ -177,19 +178,27 @@ fn pause(nodes: &mut [Node], stop: &AtomicBool) -> Result<(), String> {
     Ok(())
 }
 
-fn operational(node: &mut Node) -> bool {
+/// Whether all nodes are Operational on one map in which each of them owns shards. A new member is Operational before it
+/// owns any, and the others go through Resharding when it is given some.
+fn settled(nodes: &mut [Node]) -> bool {
+    let mut epochs = nodes.iter_mut().map(|node| {
+        let status = status_of(node)?;
+        let members = status["members"].as_array()?;
+        let shared = members.len() == NODES && members.iter().all(|member| member["shards"].as_u64() > Some(0));
+        (status["state"] == "Operational" && shared).then(|| status["epoch"].as_u64())?
+    });
+    let Some(Some(first)) = epochs.next() else { return false };
+    epochs.all(|epoch| epoch == Some(first))
+}
+
+fn status_of(node: &mut Node) -> Option<serde_json::Value> {
     if node.url.is_none() {
-        match node.status.recv_timeout(LOOK) {
-            Ok(url) => node.url = Some(url),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
-        }
+        node.url = Some(node.status.recv_timeout(LOOK).ok()?);
     }
-    let address = node.url.as_deref().map(|url| url.trim_start_matches("http://").trim_end_matches('/'));
-    address.is_some_and(|address| {
-        let answer = get(address, "/api/v1/status").unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str::<serde_json::Value>(body).is_ok_and(|status| status["state"] == "Operational")
-    })
+    let address = node.url.as_deref()?.trim_start_matches("http://").trim_end_matches('/');
+    let answer = get(address, "/api/v1/status").ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
 }
 
 fn get(address: &str, path: &str) -> std::io::Result<String> {

@@ -30,6 +30,7 @@ fn the_launcher_prints_a_url_that_answers_and_ctrl_c_ends_everything() -> Tested
     let status = Status::parse(&answer.body)?;
     assert_eq!(status.members.len(), 3, "{}", status.brief());
     assert!(status.serves(), "{}", status.brief());
+    assert!(status.members.values().all(|member| member.shards > 0), "all own shards: {}", status.brief());
 
     let children = children_of(launcher.pid());
     assert!(children.len() >= 3, "three nodes run: {children:?}");
