@@ -11,7 +11,9 @@ mod identity;
 mod places;
 mod stream;
 mod token;
+mod tracked;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use places::Places;
 pub(crate) use stream::Standing;
 use stream::Stream;
 use token::Token;
+use tracked::Tracked;
 
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
@@ -95,9 +98,11 @@ pub(crate) struct Peers {
     pub(crate) identity: Identity,
     dials: DialNumbers,
     rng: Rng,
-    peers: BTreeMap<RaftId, Peer>,
-    streams: BTreeMap<ConnId, Stream>,
-    wanted: BTreeSet<RaftId>,
+    peers: Tracked<BTreeMap<RaftId, Peer>>,
+    streams: Tracked<BTreeMap<ConnId, Stream>>,
+    wanted: Tracked<BTreeSet<RaftId>>,
+    /// When there is something to do, by the three above.
+    due: Cell<Option<Timestamp>>,
     outputs: VecDeque<PeersOutput>,
     news: VecDeque<PeerNews>,
     /// Grows when datagrams to a peer go elsewhere, or under another key.
@@ -110,9 +115,10 @@ impl Peers {
             identity,
             dials,
             rng,
-            peers: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            wanted: BTreeSet::new(),
+            peers: Tracked::new(BTreeMap::new()),
+            streams: Tracked::new(BTreeMap::new()),
+            wanted: Tracked::new(BTreeSet::new()),
+            due: Cell::new(None),
             outputs: VecDeque::new(),
             news: VecDeque::new(),
             routes_version: 0,
@@ -232,7 +238,7 @@ impl Peers {
 
     /// The peers to which a stream is kept up. Others' addresses are kept, their streams not renewed.
     pub(crate) fn set_wanted(&mut self, now: Timestamp, wanted: BTreeSet<RaftId>) {
-        self.wanted = wanted;
+        *self.wanted = wanted;
         self.wanted.remove(&self.identity.id);
         self.handle_timeout(now);
     }

@@ -117,7 +117,16 @@ impl Peers {
         self.peers.iter().filter(|(id, peer)| self.is_sought(**id, peer)).map(|(&id, peer)| (id, peer))
     }
 
+    /// Asked after every input: it costs something only after one that changed a peer or a stream.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        let changed = [self.peers.take_changed(), self.streams.take_changed(), self.wanted.take_changed()];
+        if changed.contains(&true) {
+            self.due.set(self.next_due());
+        }
+        self.due.get()
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
         let mute = self.streams.values().filter_map(Self::mute_until);
         let retries = self.sought().flat_map(|(_, peer)| self.dials(peer)).map(|(_, retry_at)| retry_at);
         let questions = self.peers.values().filter_map(|peer| self.next_look(peer)).map(|(_, at)| at);

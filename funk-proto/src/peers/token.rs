@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::id::RaftId;
-use crate::wire::liveness::derive;
+use crate::wire::liveness::{derive, hash_address};
 
 /// What a node tells at the address that it dials, and takes from nobody who does not know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Token {
     pub(super) fn derive(secret: &[u8; 16], peer: RaftId, address: SocketAddr) -> Self {
         Self(derive(secret, 3, |hasher| {
             hasher.write_u64(peer.get());
-            hasher.write(address.to_string().as_bytes());
+            hash_address(hasher, address);
         }))
     }
 

@@ -48,13 +48,25 @@ pub(crate) fn derive(secret: &[u8; 16], purpose: u8, write: impl Fn(&mut SipHash
     derived
 }
 
+/// The bytes of an address: its text would cost more than the hash, and this is done for each datagram.
+pub(crate) fn hash_address(hasher: &mut SipHasher24, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(v4) => hasher.write(&v4.ip().octets()),
+        SocketAddr::V6(v6) => {
+            hasher.write(&v6.ip().octets());
+            hasher.write(&v6.scope_id().to_be_bytes());
+        }
+    }
+    hasher.write(&address.port().to_be_bytes());
+}
+
 impl Key {
     /// The key that the holder of `secret` hands to one boot of one peer, which was reached at this address.
     pub fn derive(secret: &[u8; 16], peer: RaftId, boot: BootId, reached_at: SocketAddr) -> Self {
         Self(derive(secret, 1, |hasher| {
             hasher.write_u64(peer.get());
             hasher.write_u64(boot.get());
-            hasher.write(reached_at.to_string().as_bytes());
+            hash_address(hasher, reached_at);
         }))
     }
 
