@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use funk_proto::Request;
+use funk_proto::consensus::Role;
 use funk_proto::id::{BootId, LogIndex, RaftId, Term};
 use funk_proto::liveness::{Ack, Liveness, LivenessOutput, MemberView, Word};
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{ClusterTiming, Timestamp, Timing};
-use funk_sim::World;
 use funk_sim::network::Conditions;
+use funk_sim::{Violation, World};
 
 const NOW: Timestamp = Timestamp::from_millis(5_000);
 const SHORT: Duration = Duration::from_millis(150);
@@ -124,7 +126,7 @@ fn three(delays_ms: [u64; 2], loss: u32) -> World {
 
 /// How often the leader changes within a minute, after half a minute to get used to the network.
 fn changes_within_a_minute(mut world: World) -> Result<u64, String> {
-    let broken = |violation: funk_sim::Violation| violation.property.to_owned();
+    let broken = |violation: Violation| violation.property.to_owned();
     world.run(Duration::from_secs(30)).map_err(broken)?;
     let before = world.tally.leader_changes;
     world.run(Duration::from_secs(60)).map_err(broken)?;
@@ -143,7 +145,103 @@ pub(super) fn slow_network() -> Option<String> {
     }
 }
 
-/// Nodes so far from each other that a vote takes longer than a candidate is used to wait for it.
+/// Nodes so far from each other that a vote takes longer than a candidate of a near cluster waits for it, and their
+/// leader fails.
 pub(super) fn slow_votes() -> Option<String> {
-    changes_within_a_minute(three([120, 150], 0)).err()
+    let mut world = three([120, 150], 0);
+    let elected = world.run(Duration::from_secs(30)).and_then(|()| {
+        if let Some((leader, _)) = leader_of(&world) {
+            world.kill(leader);
+        }
+        world.run_until(Duration::from_secs(20), |world| leader_of(world).is_some())
+    });
+    match elected {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("nobody is elected".into()),
+        Err(violation) => Some(violation.property.to_owned()),
+    }
+}
+
+/// The leader's term, and its name among the hosts.
+fn leader_of(world: &World) -> Option<(usize, Term)> {
+    world.running().into_iter().find_map(|at| {
+        let look = world.hosts()[at].node()?.inspect();
+        (look.role() == Role::Leader).then(|| (at, look.term()))
+    })
+}
+
+/// The lease was long and is short again; then one leader makes three voters five. It asked for promises of the long one.
+pub(super) fn voters_after_a_long_lease() -> Option<String> {
+    change_after_a_long_lease().unwrap_or_else(|violation| Some(violation.property.to_owned()))
+}
+
+fn change_after_a_long_lease() -> Result<Option<String>, Violation> {
+    let mut world = three([60, 140], 0);
+    world.run(Duration::from_secs(30))?;
+    world.network.conditions = Conditions::default();
+    let (mut reign, mut longest, mut present) = (None, Duration::ZERO, Duration::ZERO);
+    for _ in 0..120 {
+        world.run(Duration::from_secs(1))?;
+        let Some(leader) = leader_of(&world) else { continue };
+        if reign != Some(leader) {
+            (reign, longest) = (Some(leader), Duration::ZERO);
+        }
+        present = world.status(leader.0).timing.map_or(present, |timing| timing.lease);
+        longest = longest.max(present);
+        if longest > present && present == SHORT {
+            break;
+        }
+    }
+    if present != SHORT || longest <= SHORT {
+        return Ok(Some(format!("the lease does not come back: it was {longest:?} and is {present:?}")));
+    }
+    world.start(12);
+    world.start(12);
+    let joint = |world: &World| world.voters().0.len() == 5 && !world.voters().1.is_empty();
+    let done = |world: &World| world.voters().0.len() == 5 && world.voters().1.is_empty();
+    let limit = Duration::from_secs(10);
+    if world.run_until(limit, joint)?.is_none() {
+        return Ok(Some("five nodes never have five voters".into()));
+    }
+    let took = world.run_until(limit, done)?;
+    let too_soon = leader_of(&world) == reign && took.is_some_and(|took| took < longest);
+    Ok(too_soon.then(|| format!("new voters decide alone after {took:?}, and {longest:?} were promised")))
+}
+
+/// Leadership goes from hand to hand while the voters change.
+pub(super) fn voters_after_an_election() -> Option<String> {
+    (0..40)
+        .find_map(|step| change_after_an_election(step).unwrap_or_else(|violation| Some(violation.property.to_owned())))
+}
+
+fn change_after_an_election(step: u64) -> Result<Option<String>, Violation> {
+    let (mut world, limit) = (three([0, 1], 0), Duration::from_secs(10));
+    let three = |world: &World| world.voters().0.len() == 3 && world.voters().1.is_empty();
+    if world.run_until(limit, three)?.is_none() {
+        return Ok(Some("three nodes never have three voters".into()));
+    }
+    world.start(12);
+    world.start(12);
+    // Newcomers vote after some time of good conduct: the next leader finds them about ready.
+    world.run(Duration::from_millis(1_000 + 50 * step))?;
+    let Some((former, term)) = leader_of(&world) else { return Ok(None) };
+    if world.request(former, Request::StepDown).is_err() {
+        return Ok(None);
+    }
+    let mut authority = world.now();
+    let next = |world: &World| leader_of(world).is_some_and(|(at, now)| at != former && now > term);
+    let found = world.run_until(limit, |world| {
+        let host = &world.hosts()[former];
+        let until = host.node().map(|node| host.clock.true_at(node.inspect().authority_until()));
+        authority = authority.max(until.unwrap_or_default());
+        next(world)
+    })?;
+    if found.is_none() {
+        return Ok(Some("nobody follows a leader that steps down".into()));
+    }
+    let before = world.voters();
+    world.run_until(limit, |world| world.voters() != before)?;
+    let too_soon = world.voters() != before && world.now() < authority;
+    Ok(too_soon
+        .then(|| format!("voters change at {}, and the former leader has authority until {authority}", world.now())))
 }

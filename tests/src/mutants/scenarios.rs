@@ -37,6 +37,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ("the lease shrinks", leases::shrinking_lease),
     ("every datagram is slow", leases::slow_network),
     ("every vote is slow", leases::slow_votes),
+    ("voters change after the lease was long", leases::voters_after_a_long_lease),
+    ("voters change after an election", leases::voters_after_an_election),
     ("old words are heard", rumours::old_words),
     ("one voter becomes three", young::voters_change_slowly),
     ("nothing reaches the leader", cuts::deaf_leader),
