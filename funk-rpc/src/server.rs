@@ -155,7 +155,7 @@ where
 {
     let address = listener.local_addr()?;
     let listener = N::listen(listener)?;
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared { guests: Arc::new(Guests::of_process()), ..Shared::default() });
     let server = Server { address, shared: Arc::clone(&shared) };
     N::spawn(async move {
         future::or(accept::<N, S>(&listener, protocol, service, &shared), shared.stopped()).await;
@@ -184,8 +184,8 @@ where
             }
         };
         // The last descriptors are for what keeps the node in its cluster.
-        let no_room = net::is_among_last(&stream);
-        let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, no_room) else {
+        let is_last = net::is_among_last(&stream);
+        let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, is_last) else {
             if let Some(times) = failures.now() {
                 tracing::warn!(times, "connections are turned away: there is no room, and nobody is idle");
             }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
+
+use crate::limits::LISTENER_CONNECTIONS_KEPT;
 
 /// Time after a connection was turned away in which the listener counts as full.
 const FULL_FOR: Duration = Duration::from_secs(5);
@@ -26,10 +28,16 @@ pub struct ListenerCounts {
     pub full: bool,
 }
 
+/// Connections of all listeners of this process that have one of its last descriptors.
+static LAST_OF_PROCESS: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
 /// The connections of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     held: Mutex<Held>,
+    /// Connections with one of the last descriptors, of all listeners that share them. Descriptors are given out from
+    /// below: while there are such connections, a free one below is one of the reserve.
+    last: Arc<AtomicUsize>,
     left: Event,
     began: Began,
     made_way: AtomicU64,
@@ -77,10 +85,14 @@ pub(super) struct Place {
     guests: Arc<Guests>,
     pub(super) guest: Arc<Guest>,
     number: u64,
+    is_last: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.is_last {
+            self.guests.last.fetch_sub(1, Ordering::AcqRel);
+        }
         self.guests.lock().remove(self.number);
         self.guests.left.notify(usize::MAX);
     }
@@ -147,11 +159,18 @@ impl Guests {
         u64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A place for a connection from `source`. If there is `no_room`, or `most` are open, an idle one makes
-    /// way; `None` if there is none.
-    pub(super) fn enter(self: &Arc<Self>, source: IpAddr, most: usize, no_room: bool) -> Option<Place> {
+    /// Those of a listener that shares its descriptors with all others of this process.
+    pub(super) fn of_process() -> Self {
+        Self { last: Arc::clone(&LAST_OF_PROCESS), ..Self::default() }
+    }
+
+    /// A place for a connection from `source`, which has one of the last descriptors or not. If `most` are open, or
+    /// more than the few that each listener may always have and only the reserve is left, an idle one makes way;
+    /// `None` if there is none.
+    pub(super) fn enter(self: &Arc<Self>, source: IpAddr, most: usize, is_last: bool) -> Option<Place> {
         let mut held = self.lock();
-        if no_room || held.by_number.len() >= most {
+        let (open, no_room) = (held.by_number.len(), is_last || self.last.load(Ordering::Acquire) > 0);
+        if open >= most || no_room && open >= LISTENER_CONNECTIONS_KEPT {
             let Some(number) = held.makes_way(source) else {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 self.refused_at.store(self.millis() + 1, Ordering::Relaxed);
@@ -172,7 +191,10 @@ impl Guests {
             is_out: false.into(),
         });
         let number = held.insert(Arc::clone(&guest));
-        Some(Place { guests: Arc::clone(self), guest, number })
+        if is_last {
+            self.last.fetch_add(1, Ordering::AcqRel);
+        }
+        Some(Place { guests: Arc::clone(self), guest, number, is_last })
     }
 
     /// Counts a request in.
@@ -257,10 +279,34 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_has_some_where_the_clients_of_others_hold_all_descriptors() {
+        let guests: Arc<Guests> = Arc::default();
+        let first: Vec<_> =
+            (0..LISTENER_CONNECTIONS_KEPT).map(|_| guests.enter(from(1), 8, true).expect("it has none")).collect();
+        let next = guests.enter(from(1), 8, true).expect("an idle one makes way");
+        assert_eq!(first.iter().filter(|place| is_out(place)).count(), 1);
+        assert_eq!(guests.counts().open, LISTENER_CONNECTIONS_KEPT);
+        assert!(!is_out(&next));
+    }
+
+    #[test]
+    fn what_is_free_below_the_last_descriptors_is_the_reserve() {
+        let guests: Arc<Guests> = Arc::default();
+        let mut open: Vec<_> = (0..8).map(|_| guests.enter(from(1), 100, false).expect("there is room")).collect();
+        open.push(guests.enter(from(1), 100, true).expect("an idle one makes way"));
+        // Whoever made way left a low descriptor, which the next connection is given.
+        open.push(guests.enter(from(1), 100, false).expect("an idle one makes way"));
+        assert_eq!(guests.counts().open, 8, "there are no more than before");
+        open.truncate(8);
+        open.push(guests.enter(from(1), 100, false).expect("there is room again"));
+        assert_eq!((guests.counts().made_way, guests.last.load(Ordering::Acquire)), (2, 0));
+    }
+
+    #[test]
     fn places_come_back_also_from_who_was_shown_out() {
         let guests: Arc<Guests> = Arc::default();
         let first = guests.enter(from(1), 8, false).unwrap();
-        let second = guests.enter(from(1), 8, true).unwrap();
+        let second = guests.enter(from(1), 1, false).unwrap();
         assert!(is_out(&first));
         drop((first, second));
         assert_eq!(guests.counts().open, 0);
