@@ -40,8 +40,9 @@ use crate::wire::liveness::Key;
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// A stream that said no hello in this time is ended.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// A stream that said no hello in this time is ended. A dial that went into a cut network says nothing when the cut is
+/// over, and until it is given up the peer stays unknown: so no longer than the first packet takes to be sent again.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two dials that others' words lead to.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -380,6 +381,9 @@ impl Peers {
             peer.waiting.clear();
             self.news.push_back(PeerNews::Lost(id));
         }
+        if peer.streams.is_empty() && peer.places.is_empty() {
+            self.peers.remove(&id);
+        }
         self.note_end(now, id, &stream, was_known, why);
     }
 
@@ -404,9 +408,6 @@ impl Peers {
         let id = stream.peer?;
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.streams.remove(&conn);
-            if peer.streams.is_empty() && peer.places.is_empty() {
-                self.peers.remove(&id);
-            }
         }
         self.review(id);
         Some((id, stream))

@@ -196,6 +196,22 @@ impl Gossip {
         }
     }
 
+    /// A push/pull with a member that shows this tag, besides the repeated one: in a pool with thousands of others that
+    /// would seldom meet one.
+    pub fn sync_with(&mut self, now: Timestamp, tag: &str, value: &str) {
+        self.now = now;
+        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
+        if busy || self.looks || self.table.leaving {
+            return;
+        }
+        let fits =
+            |member: &super::Member| member.present() && member.tags.get(tag).is_some_and(|shown| shown == value);
+        let drawn = self.table.draw(&mut self.rng, 1, |_, member| fits(member));
+        if let Some(to) = drawn.first().map(|(_, member)| member.addr) {
+            self.dial(now, to, Purpose::Sync);
+        }
+    }
+
     /// The push/pull comes soon, however long it was to wait.
     pub(super) fn sync_again(&mut self) {
         self.next_sync = self.next_sync.min(self.now + self.rng.between(AGAIN_WAIT.0, AGAIN_WAIT.1));

@@ -232,7 +232,11 @@ impl Node {
                 self.bootstrap(now);
                 self.gossip.look_only(now, false);
             }
-            JoiningOutput::Rejoin => self.gossip.join(now, self.config.join.clone()),
+            JoiningOutput::Rejoin => {
+                self.gossip.join(now, self.config.join.clone());
+                // Those of this cluster may have moved, and others' gossip may drown theirs.
+                self.gossip.sync_with(now, "meta.clusterName", self.config.cluster.as_str());
+            }
             JoiningOutput::AskToJoin => self.ask_next_door(now),
             JoiningOutput::AnnounceLeave => self.gossip.announce_leave(now),
             // A leader without the frame's detour; a follower through whom it follows.
@@ -288,7 +292,13 @@ impl Node {
             PeerNews::Interrupted(id) if self.consensus.leader() == Some(id) => self.abandon_proposals(),
             PeerNews::Interrupted(_) => {}
             PeerNews::Gone(ended) => self.handle_gone(now, ended),
-            PeerNews::Lost(id) => self.consensus.handle_unreachable(id),
+            PeerNews::Lost(id) => {
+                // Proposals that waited for a stream to the leader are lost with it.
+                if self.consensus.leader() == Some(id) {
+                    self.abandon_proposals();
+                }
+                self.consensus.handle_unreachable(id);
+            }
             PeerNews::Refused { address, refusal } => {
                 let address = address.unwrap_or(self.config.raft);
                 self.event(Event::JoinFailed { address, reason: refusal.to_string() });

@@ -14,6 +14,7 @@ use super::token::Token;
 use super::{Peer, PeerNews, Peers, PeersOutput, Standing};
 use crate::error::Misbehaviour;
 use crate::id::{BootId, ClusterId, ConnId, RaftId};
+use crate::io::CloseReason;
 use crate::limits::{CLAIMS_MAX, TOKENS_SHOWN};
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
@@ -86,7 +87,7 @@ impl Peers {
             let refused = self.identity.refused(&refusal);
             self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
             self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
-            self.forget(conn);
+            self.handle_closed(now, conn, CloseReason::Malformed);
             return Ok(());
         }
         if !conn.is_accepted() && expected != Some(id) {
@@ -109,6 +110,7 @@ impl Peers {
         (stream.peer, stream.said, stream.token) = (Some(id), Some(said), token.or(stream.token));
         stream.proven = proven.or(stream.proven);
         if is_first && !conn.is_accepted() {
+            self.note_reached(id, conn);
             self.settle_dialled(now, id, conn, boot);
         }
         self.drop_surplus(now, id);
@@ -126,6 +128,14 @@ impl Peers {
             let ours = Token::derive(&self.identity.secret, id, address);
             planted(Mutant::ClaimBelieved) || proofs.iter().any(|&proof| proof.is(ours))
         })
+    }
+
+    /// The peer was reached by a dial: the next one there need not wait. A stream that stands tells nothing of that.
+    fn note_reached(&mut self, id: RaftId, conn: ConnId) {
+        let to = self.streams.get(&conn).and_then(|stream| stream.to);
+        if let (Some(peer), Some(address)) = (self.peers.get_mut(&id), to) {
+            peer.places.reached(address);
+        }
     }
 
     /// Somebody answered where the peer was dialled: a stream that led there before is of an earlier process, or enough.
@@ -211,13 +221,11 @@ impl Peers {
             let key = of_boot.filter(|other| other.boot == said.boot).find_map(|other| other.key);
             self.believe(id, said, reached_at, key);
         }
-        let reached: Vec<SocketAddr> = known.iter().filter_map(|conn| self.streams.get(conn)?.reached_at()).collect();
         let proven = streams.iter().filter_map(|conn| self.streams.get(conn)).filter(|stream| stream.proven.is_some());
         let token = proven.filter(|_| best.is_some()).find_map(|stream| stream.token);
         streams.iter().for_each(|&conn| self.greet(conn));
         let peer = self.peers.get_mut(&id).expect("it was there");
         peer.token = token.or(peer.token);
-        reached.into_iter().for_each(|address| peer.places.reached(address));
         let before = std::mem::replace(&mut peer.met, said.map(|said| (said.boot, usable)));
         if peer.met.is_some() {
             peer.broken = None;

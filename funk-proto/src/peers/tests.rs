@@ -203,6 +203,36 @@ fn a_lost_stream_is_dialled_again_later_and_later() {
 }
 
 #[test]
+fn a_peer_that_refuses_dials_is_dialled_later_and_later_though_its_own_stream_stands() {
+    let mut pair = introduced();
+    let conn = pair.dialled();
+    let a = &mut pair.nodes[0];
+    a.handle_closed(at(10), conn, CloseReason::Ended);
+    assert!(a.is_connected(id(2)), "its own stream stands");
+    let (mut now, mut pauses) = (at(10), Vec::new());
+    for _ in 0..12 {
+        while let Some(output) = a.poll_output() {
+            if let PeersOutput::Dial { conn, .. } = output {
+                a.handle_closed(now, conn, CloseReason::Refused);
+            }
+        }
+        let due = a.poll_timeout().unwrap();
+        pauses.push(due - now);
+        now = due;
+        a.handle_timeout(now);
+    }
+    assert!(pauses[11] >= BACKOFF_MAX / 2, "{pauses:?}");
+}
+
+#[test]
+fn a_peer_that_is_refused_is_not_dialled_again_at_once() {
+    let mut pair = Pair::listed(peers(1, "c"), peers(2, "other"));
+    pair.talk(at(1));
+    let due = pair.nodes[0].poll_timeout().unwrap();
+    assert!(due > at(1), "{due}");
+}
+
+#[test]
 fn a_stream_that_says_no_hello_is_ended() {
     let mut a = peers(1, "c");
     a.learn(at(0), id(2), address(2, 2));

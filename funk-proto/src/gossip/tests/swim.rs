@@ -381,3 +381,25 @@ fn a_node_that_came_back_without_anybody_to_join_learns_who_probes_it() {
         assert!(took <= Duration::from_secs(8), "seed {seed}: {took:?}");
     }
 }
+
+#[test]
+fn a_push_pull_meets_ones_own_among_many_strangers() {
+    let mut net = ready(3, 45);
+    let strangers = (0..500).map(|n| record(&format!("stranger{n}"), 1_000 + n, 1, NodeState::Alive)).collect();
+    offer(&mut net, 1, strangers, Bytes::new()).unwrap();
+    let now = net.now;
+    for _ in 0..10 {
+        let node = net.node(1);
+        node.sync_with(now, "meta.clusterName", "c");
+        let (mut conns, mut places) = (Vec::new(), Vec::new());
+        while let Some(output) = node.poll_output() {
+            if let GossipOutput::Dial { conn, to } = output {
+                conns.push(conn);
+                places.push(to);
+            }
+        }
+        assert!(places.len() == 1 && [at(2), at(3)].contains(&places[0]), "{places:?}");
+        conns.into_iter().for_each(|conn| node.handle_closed(now, conn, CloseReason::Ended));
+    }
+    assert!(net.node(1).member("stranger7").is_some());
+}
