@@ -52,6 +52,43 @@ pub(super) fn late_ack() -> Option<String> {
     (authority > SHORT).then(|| format!("an ack is worth {authority:?}, for a heartbeat that asked for {SHORT:?}"))
 }
 
+/// A member that does not vote answers late in the time for which the voters back the leader.
+pub(super) fn grant_ends_with_authority() -> Option<String> {
+    let mut leader = node(1);
+    leader.lead(NOW, Term(1));
+    let views = [1, 2, 3].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
+    leader.set_members(NOW, &views, [id(1), id(2)].into(), [].into());
+    leader.set_ready(NOW);
+    let beats: Vec<(RaftId, u64)> = std::iter::from_fn(|| leader.poll_output())
+        .filter_map(|output| match output {
+            LivenessOutput::Send { to, counter, .. } => Some((to, counter)),
+            _ => None,
+        })
+        .collect();
+    let echo_of = |n: u64| beats.iter().find(|(to, _)| *to == id(n)).map_or(0, |&(_, counter)| counter);
+    let mut answer = |n: u64, at: Timestamp| {
+        leader.handle_ack(
+            at,
+            id(n),
+            boot(n),
+            Ack { counter: 1, echo: echo_of(n), applied: LogIndex(1), promise: None },
+        );
+        std::iter::from_fn(|| leader.poll_output()).find_map(|output| match output {
+            LivenessOutput::Send { to, word: Word::Grant(grant), .. } if to == id(n) => Some(grant.length),
+            _ => None,
+        })
+    };
+    answer(2, NOW);
+    let late = NOW + SHORT * 9 / 10;
+    match answer(3, late) {
+        None => Some("no lease is granted".into()),
+        Some(length) => {
+            let left = (NOW + SHORT).since(late);
+            (length > left).then(|| format!("{length:?} are granted, and the voters back the leader for {left:?}"))
+        }
+    }
+}
+
 /// A voter promises what each heartbeat asks for, and no later one takes that back.
 pub(super) fn promises_follow_heartbeats() -> Option<String> {
     let mut voter = node(2);

@@ -30,6 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a leader of a term that is over goes on", former_leader),
     ("a voter votes after it promised", kept_promises),
     ("an ack comes after the lease grew", leases::late_ack),
+    ("the authority of a leader is about over", leases::grant_ends_with_authority),
     ("a heartbeat says another lease", leases::promises_follow_heartbeats),
     ("a voter's promise is longer than the candidate's lease", leases::unknown_promise),
     ("a grant is shorter than the lease", leases::short_grant),
