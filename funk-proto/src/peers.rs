@@ -277,6 +277,13 @@ impl Peers {
         self.send(now, to.id, body)
     }
 
+    /// Sends a frame on the stream on which the one came that it answers.
+    pub(crate) fn answer(&mut self, conn: ConnId, body: FrameBody) {
+        if self.streams.contains_key(&conn) {
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+        }
+    }
+
     /// The stream on which frames go to that process.
     fn stream_of(&self, to: Incarnation) -> Option<ConnId> {
         self.best(to.id, |conn| self.said_boot(conn) == Some(to.boot) && self.is_usable(conn))

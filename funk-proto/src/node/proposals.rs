@@ -8,7 +8,7 @@ use prost::Message;
 use super::Node;
 use crate::error::{Misbehaviour, RequestError};
 use crate::event::{Event, Outcome};
-use crate::id::{LogIndex, RaftId};
+use crate::id::{ConnId, LogIndex, RaftId};
 use crate::limits::{PROPOSAL_BYTES_MAX, PROPOSALS_INFLIGHT_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::request::RequestId;
@@ -99,7 +99,7 @@ impl Node {
     pub(super) fn handle_propose(
         &mut self,
         now: Timestamp,
-        from: RaftId,
+        (conn, from): (ConnId, RaftId),
         entry: UserEntry,
     ) -> Result<(), Misbehaviour> {
         if entry.bytes.len() > PROPOSAL_BYTES_MAX {
@@ -112,7 +112,8 @@ impl Node {
         let result = if is_taken { self.append_user_entry(now, entry) } else { Err(entry) };
         if let Err(mut entry) = result {
             entry.bytes = Bytes::new();
-            self.peers.send(now, from, FrameBody::ProposeRefused(entry));
+            // On the stream that it came on: whoever waits learns of that one's end, and another may have ended unnoticed.
+            self.peers.answer(conn, FrameBody::ProposeRefused(entry));
         }
         Ok(())
     }

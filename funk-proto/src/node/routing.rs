@@ -319,7 +319,7 @@ impl Node {
                 if standing > Standing::Claimed {
                     self.liveness.handle_frame(now, from.id);
                 }
-                self.check_sender(from, standing, &body).and_then(|()| self.handle_frame(now, from.id, body))
+                self.check_sender(from, standing, &body).and_then(|()| self.handle_frame(now, (conn, from.id), body))
             }
             Err(what) => Err(what),
         };
@@ -333,7 +333,12 @@ impl Node {
         }
     }
 
-    fn handle_frame(&mut self, now: Timestamp, from: RaftId, body: FrameBody) -> Result<(), Misbehaviour> {
+    fn handle_frame(
+        &mut self,
+        now: Timestamp,
+        (conn, from): (ConnId, RaftId),
+        body: FrameBody,
+    ) -> Result<(), Misbehaviour> {
         match body {
             FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
             FrameBody::Raft(message) => self.handle_raft(now, from, message),
@@ -342,7 +347,7 @@ impl Node {
             FrameBody::Leave(name) => self.handle_leave(now, name),
             FrameBody::Farewell(name) => self.handle_farewell(now, name),
             FrameBody::Release(release) => self.handle_release(from, &release),
-            FrameBody::Propose(entry) => self.handle_propose(now, from, entry),
+            FrameBody::Propose(entry) => self.handle_propose(now, (conn, from), entry),
             FrameBody::ProposeRefused(entry) => self.handle_propose_refused(from, &entry),
             FrameBody::Update(record) => self.handle_update(from, record),
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),

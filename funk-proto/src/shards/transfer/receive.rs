@@ -16,6 +16,8 @@ use crate::wire::cluster::{Carried, Carry};
 struct Arriving {
     from: RaftId,
     change: LogIndex,
+    /// The move is in the applied log. Until then it is the sender's word.
+    is_logged: bool,
     total: usize,
     bytes: Vec<u8>,
 }
@@ -56,8 +58,8 @@ impl Receiver {
             return answer(0, true);
         }
         // A move that is in the log goes before any that is said to come: anybody may say that.
-        let is_logged = |change: LogIndex| change <= state.applied;
-        let goes_before = |known: &Arriving| match (is_logged(known.change), is_logged(change)) {
+        let is_logged = change <= state.applied;
+        let goes_before = |known: &Arriving| match (known.is_logged, is_logged) {
             (true, false) => true,
             (false, true) => false,
             _ => known.change > change,
@@ -68,14 +70,14 @@ impl Receiver {
         let same = |known: &Arriving| (known.from, known.change, known.total) == (from, change, total);
         if !self.arriving.get(&shard).is_some_and(same) {
             self.arriving.remove(&shard);
-            if is_logged(change) && self.kept() + total > SHARD_STATES_KEPT_BYTES_MAX {
-                self.arriving.retain(|_, arriving| is_logged(arriving.change));
+            if is_logged && self.kept() + total > SHARD_STATES_KEPT_BYTES_MAX {
+                self.arriving.retain(|_, arriving| arriving.is_logged);
             }
             if self.kept() + total > SHARD_STATES_KEPT_BYTES_MAX {
                 tracing::warn!(%shard, total, "no room for the state of a shard that is handed over");
                 return answer(0, true);
             }
-            self.arriving.insert(shard, Arriving { from, change, total, bytes: Vec::new() });
+            self.arriving.insert(shard, Arriving { from, change, is_logged, total, bytes: Vec::new() });
         }
         let arriving = self.arriving.get_mut(&shard).expect("it is there by now");
         if offset == arriving.bytes.len() {
@@ -91,6 +93,9 @@ impl Receiver {
     /// An applied entry moves these shards: what came for an earlier move of them is void.
     pub fn handle_moving(&mut self, index: LogIndex, shards: &[ShardId]) {
         self.arriving.retain(|shard, arriving| arriving.change >= index || shards.binary_search(shard).is_err());
+        for (shard, arriving) in &mut self.arriving {
+            arriving.is_logged |= arriving.change == index && shards.binary_search(shard).is_ok();
+        }
     }
 
     /// An applied entry took this shard from `former`. Gives its state, if all of
@@ -100,14 +105,17 @@ impl Receiver {
             return None;
         }
         let arrived = self.arriving.remove(&shard)?;
-        let whole = arrived.bytes.len() == arrived.total;
+        // A shard can be taken without a move, from one who said before that there would be one.
+        let whole = arrived.is_logged && arrived.bytes.len() == arrived.total;
         (whole && former.is_some_and(|former| former.id == arrived.from)).then(|| arrived.bytes.into())
     }
 
     /// The replicated state came as a whole: keeps what still moves here.
     pub fn restore(&mut self, me: Incarnation, state: &State) {
-        self.arriving
-            .retain(|&shard, at| at.change > state.applied || moves_here(state, shard, at.change, at.from, me));
+        self.arriving.retain(|&shard, at| {
+            at.is_logged = at.change <= state.applied;
+            !at.is_logged || moves_here(state, shard, at.change, at.from, me)
+        });
     }
 }
 
@@ -195,6 +203,22 @@ mod tests {
         assert!(!receiver.arriving.is_empty(), "the move itself");
         receiver.handle_moving(LogIndex(12), &[ShardId(2)]);
         assert!(receiver.arriving.is_empty(), "a move after it");
+        answered(&mut receiver, &carry(19, 2, 0, b"abcd"), &state);
+        receiver.handle_moving(LogIndex(19), &[ShardId(2)]);
+        let state = receiver.handle_owned(LogIndex(20), ShardId(2), Some(owner(1)));
+        assert_eq!(state, Some(Bytes::from_static(b"abcd")), "the log brought the move");
+    }
+
+    #[test]
+    fn what_a_member_said_of_a_move_that_never_came_is_no_state_when_its_shard_is_taken() {
+        let (mut receiver, state) = (Receiver::default(), moving());
+        for said in [5, 9] {
+            answered(&mut receiver, &carry(said, 1, 0, b"lies"), &state);
+            assert_eq!(receiver.handle_owned(LogIndex(9), ShardId(1), Some(owner(1))), None, "{said}");
+        }
+        answered(&mut receiver, &carry(9, 1, 0, b"lies"), &state);
+        receiver.handle_moving(LogIndex(9), &[ShardId(0)]);
+        assert_eq!(receiver.handle_owned(LogIndex(12), ShardId(1), Some(owner(1))), None, "another shard moved then");
     }
 
     #[test]
