@@ -13,11 +13,17 @@ TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
 all: build
 
+# The programs, with what debuggers and panics look up in a file beside each, where objcopy is there.
 build:
 	$(CARGO) build --release --locked -p funk-demo -p funk-ctrlc --bins
 	@mkdir -p bin
 	@for program in $(PROGRAMS); do \
-		cp -f "$(TARGET)/release/$$program" "bin/.$$program.new" && mv -f "bin/.$$program.new" "bin/$$program" || exit 1; \
+		built="$(TARGET)/release/$$program"; \
+		if command -v objcopy >/dev/null; then \
+			objcopy --only-keep-debug "$$built" "bin/$$program.debug" && \
+			objcopy --strip-debug --add-gnu-debuglink="bin/$$program.debug" "$$built" "bin/.$$program.new"; \
+		else cp -f "$$built" "bin/.$$program.new"; fi && \
+		mv -f "bin/.$$program.new" "bin/$$program" || exit 1; \
 	done
 
 demo: build
