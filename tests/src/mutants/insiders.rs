@@ -138,8 +138,13 @@ pub(super) fn borrowed_boot() -> Option<String> {
     })
 }
 
-/// A voter promised its former leader an age, it says.
+/// A voter promised its former leader an age, it says; or just more than any voter does.
 pub(super) fn endless_promise() -> Option<String> {
+    let ages = [Duration::from_secs(10), Duration::from_secs(3_600), Duration::from_nanos(u64::MAX)];
+    ages.into_iter().find_map(promise_of)
+}
+
+fn promise_of(age: Duration) -> Option<String> {
     let told = || -> Result<Option<String>, funk_sim::Violation> {
         let second = Duration::from_secs(1);
         let mut world = cluster(1, 3)?;
@@ -155,7 +160,7 @@ pub(super) fn endless_promise() -> Option<String> {
         let vote = RaftMessage {
             kind: RaftKind::VoteResponse.into(),
             term: world.status(candidate).term.0,
-            promise_rem_nanos: Some(u64::MAX),
+            promise_rem_nanos: u64::try_from(age.as_nanos()).ok(),
             ..RaftMessage::default()
         };
         if !world.say_as(voter, candidate, Frame::bytes(FrameBody::Raft(vote))) {
