@@ -40,9 +40,10 @@ use crate::wire::liveness::Key;
 /// First pause before a lost stream is dialled again; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// A stream that said no hello in this time is ended. A dial that went into a cut network says nothing when the cut is
-/// over, and until it is given up the peer stays unknown: so no longer than the first packet takes to be sent again.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
+/// A stream whose other side has not said hello by then is ended. Two round trips at the longest distance that the timing
+/// `wan` allows take 1.2 s. No longer, because a dial into a network that was cut hears nothing when the cut ends, and
+/// the peer stays unknown until the dial is given up.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Between two dials that others' words lead to.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 

@@ -184,7 +184,9 @@ fn settled(nodes: &mut [Node]) -> bool {
     let mut epochs = nodes.iter_mut().map(|node| {
         let status = status_of(node)?;
         let members = status["members"].as_array()?;
-        let shared = members.len() == NODES && members.iter().all(|member| member["shards"].as_u64() > Some(0));
+        let owns = |member: &&serde_json::Value| member["shards"].as_u64() > Some(0);
+        // Somebody else's node may have found the cluster too.
+        let shared = members.iter().filter(owns).count() >= NODES;
         (status["state"] == "Operational" && shared).then(|| status["epoch"].as_u64())?
     });
     let Some(Some(first)) = epochs.next() else { return false };

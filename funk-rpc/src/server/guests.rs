@@ -28,16 +28,38 @@ pub struct ListenerCounts {
     pub full: bool,
 }
 
-/// Connections of all listeners of this process that have one of its last descriptors.
-static LAST_OF_PROCESS: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+/// The connections of all listeners of this process.
+static OF_PROCESS: LazyLock<Arc<House>> = LazyLock::new(Arc::default);
+
+/// The connections of all listeners that share their descriptors, until these are closed.
+#[derive(Debug, Default)]
+struct House {
+    open: AtomicUsize,
+    /// Those on one of the last descriptors. The kernel gives out the lowest free number: while there are any, a low
+    /// number does not mean that there is room.
+    last: AtomicUsize,
+    /// How many were open when one got such a descriptor, at the least.
+    full_at: AtomicUsize,
+}
+
+impl House {
+    /// Whether only the reserve is left for one more connection, which has one of the last descriptors or not.
+    fn is_full(&self, is_last: bool) -> bool {
+        let open = self.open.load(Ordering::Acquire);
+        if is_last {
+            let some = self.last.load(Ordering::Acquire) > 0;
+            let before = if some { self.full_at.load(Ordering::Acquire) } else { usize::MAX };
+            self.full_at.store(before.min(open), Ordering::Release);
+        }
+        is_last || self.last.load(Ordering::Acquire) > 0 && open >= self.full_at.load(Ordering::Acquire)
+    }
+}
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     held: Mutex<Held>,
-    /// Connections with one of the last descriptors, of all listeners that share them. Descriptors are given out from
-    /// below: while there are such connections, a free one below is one of the reserve.
-    last: Arc<AtomicUsize>,
+    house: Arc<House>,
     left: Event,
     began: Began,
     made_way: AtomicU64,
@@ -90,8 +112,9 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.guests.house.open.fetch_sub(1, Ordering::AcqRel);
         if self.is_last {
-            self.guests.last.fetch_sub(1, Ordering::AcqRel);
+            self.guests.house.last.fetch_sub(1, Ordering::AcqRel);
         }
         self.guests.lock().remove(self.number);
         self.guests.left.notify(usize::MAX);
@@ -161,7 +184,7 @@ impl Guests {
 
     /// Those of a listener that shares its descriptors with all others of this process.
     pub(super) fn of_process() -> Self {
-        Self { last: Arc::clone(&LAST_OF_PROCESS), ..Self::default() }
+        Self { house: Arc::clone(&OF_PROCESS), ..Self::default() }
     }
 
     /// A place for a connection from `source`, which has one of the last descriptors or not. If `most` are open, or
@@ -169,7 +192,7 @@ impl Guests {
     /// `None` if there is none.
     pub(super) fn enter(self: &Arc<Self>, source: IpAddr, most: usize, is_last: bool) -> Option<Place> {
         let mut held = self.lock();
-        let (open, no_room) = (held.by_number.len(), is_last || self.last.load(Ordering::Acquire) > 0);
+        let (open, no_room) = (held.by_number.len(), self.house.is_full(is_last));
         if open >= most || no_room && open >= LISTENER_CONNECTIONS_KEPT {
             let Some(number) = held.makes_way(source) else {
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -191,8 +214,9 @@ impl Guests {
             is_out: false.into(),
         });
         let number = held.insert(Arc::clone(&guest));
+        self.house.open.fetch_add(1, Ordering::AcqRel);
         if is_last {
-            self.last.fetch_add(1, Ordering::AcqRel);
+            self.house.last.fetch_add(1, Ordering::AcqRel);
         }
         Some(Place { guests: Arc::clone(self), guest, number, is_last })
     }
@@ -299,7 +323,18 @@ mod tests {
         assert_eq!(guests.counts().open, 8, "there are no more than before");
         open.truncate(8);
         open.push(guests.enter(from(1), 100, false).expect("there is room again"));
-        assert_eq!((guests.counts().made_way, guests.last.load(Ordering::Acquire)), (2, 0));
+        assert_eq!((guests.counts().made_way, guests.house.last.load(Ordering::Acquire)), (2, 0));
+    }
+
+    #[test]
+    fn one_connection_that_keeps_a_last_descriptor_keeps_nobody_out_when_the_others_are_gone() {
+        let guests: Arc<Guests> = Arc::default();
+        let crowd: Vec<_> = (0..50).map(|_| guests.enter(from(1), 100, false).expect("there is room")).collect();
+        let _watches = guests.enter(from(2), 100, true).expect("an idle one makes way");
+        drop(crowd);
+        let next: Vec<_> = (0..49).map(|_| guests.enter(from(1), 100, false).expect("there is room again")).collect();
+        assert_eq!(guests.counts().made_way, 1, "only for the one");
+        assert!(next.iter().all(|place| !is_out(place)));
     }
 
     #[test]
