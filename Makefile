@@ -13,18 +13,19 @@ TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
 all: build
 
-# The programs, with what debuggers and panics look up in a file beside each, where objcopy is there.
+# The programs. Where objcopy works, their debug information goes into a file beside each, where debuggers and panics find it.
 build:
 	$(CARGO) build --release --locked -p funk-demo -p funk-ctrlc --bins
-	@mkdir -p bin
+	@mkdir -p bin/.new
 	@for program in $(PROGRAMS); do \
-		built="$(TARGET)/release/$$program"; \
-		if command -v objcopy >/dev/null; then \
-			objcopy --only-keep-debug "$$built" "bin/$$program.debug" && \
-			objcopy --strip-debug --add-gnu-debuglink="bin/$$program.debug" "$$built" "bin/.$$program.new"; \
-		else cp -f "$$built" "bin/.$$program.new"; fi && \
-		mv -f "bin/.$$program.new" "bin/$$program" || exit 1; \
+		built="$(TARGET)/release/$$program"; new="bin/.new/$$program"; \
+		if objcopy --only-keep-debug "$$built" "$$new.debug" 2>/dev/null && \
+			objcopy --strip-debug --add-gnu-debuglink="$$new.debug" "$$built" "$$new" 2>/dev/null; \
+		then mv -f "$$new.debug" bin/; \
+		else rm -f "bin/$$program.debug" && cp -f "$$built" "$$new"; fi && \
+		mv -f "$$new" bin/ || exit 1; \
 	done
+	@rm -rf bin/.new
 
 demo: build
 	@exec bin/demo-cluster

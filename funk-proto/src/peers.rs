@@ -103,7 +103,7 @@ pub(crate) struct Peers {
     peers: Tracked<BTreeMap<RaftId, Peer>>,
     streams: Tracked<BTreeMap<ConnId, Stream>>,
     wanted: Tracked<BTreeSet<RaftId>>,
-    /// When there is something to do, by the three above.
+    /// The next deadline, computed from the three above.
     due: Cell<Option<Timestamp>>,
     outputs: VecDeque<PeersOutput>,
     news: VecDeque<PeerNews>,
@@ -278,7 +278,7 @@ impl Peers {
         self.send(now, to.id, body)
     }
 
-    /// Sends a frame on the stream on which the one came that it answers.
+    /// Sends a frame on the stream that carried the frame it answers.
     pub(crate) fn answer(&mut self, conn: ConnId, body: FrameBody) {
         if self.streams.contains_key(&conn) {
             self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });

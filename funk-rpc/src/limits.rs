@@ -39,8 +39,8 @@ pub const UNREADY_BYTES_MAX: usize = 64 << 20;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// File descriptors that HTTP's listeners leave for the cluster's own streams and files, a quarter of all at most.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
-/// Connections that each listener may have out of that reserve: the clients of one listener may hold all other
-/// descriptors, and the page and the metrics must be there to show it.
+/// Connections that each listener may have out of that reserve, so that the page and the metrics stay reachable when the
+/// clients of another listener hold all other descriptors.
 pub const LISTENER_CONNECTIONS_KEPT: usize = 4;
 /// Bytes of the headers or trailers of an answer that are taken from a node: whatever a handler may send to a client.
 pub const ANSWER_HEADER_BYTES_MAX: u32 = 1 << 20;

@@ -1,6 +1,6 @@
-"""Of nodes with one name that find the cluster by mDNS one gets in, and each other one ends with a reason that names it.
+"""Of several nodes with one name that find the cluster by mDNS, exactly one gets in; each of the others ends with an error that gives the name.
 
-From: own review; images that are started twice, and two that are started at one moment.
+From: own review; an image that is started twice, one after the other or at the same moment.
 Smallest input: a bootstrap, and a node with its name on another host; then two newcomers of one name at once on two hosts.
 """
 import time

@@ -9,8 +9,6 @@ import time
 from lib import Cluster, Fault
 
 KIND = "disk"
-
-
 SECONDS = 120
 
 
@@ -34,5 +32,6 @@ def attempt(trial, size):
     elif not any("shards" in line and "77" in line for line in said.splitlines()):
         raise Fault(f"of {size}: it starts with {node.status()['shards_total']} shards and says nothing of the 77 that were asked for; right: refused, or one line at WARN")
     for other in cluster.nodes:
-        other.stop()
+        if other.stop() is None:
+            other.kill()
         shutil.rmtree(other.data)

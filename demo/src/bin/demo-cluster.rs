@@ -179,7 +179,7 @@ fn pause(nodes: &mut [Node], stop: &AtomicBool) -> Result<(), String> {
 }
 
 /// Whether all nodes are Operational on one map in which each of them owns shards. A new member is Operational before it
-/// owns any, and the others go through Resharding when it is given some.
+/// owns any, and the others are Resharding while it is given some.
 fn settled(nodes: &mut [Node]) -> bool {
     let mut epochs = nodes.iter_mut().map(|node| {
         let status = status_of(node)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::member::Life;
+use super::member::{Life, Member};
 use super::merging::Side;
 use super::news::Found;
 use super::{Exchange, Gossip, GossipOutput, Purpose};
@@ -186,27 +186,22 @@ impl Gossip {
     pub(super) fn sync(&mut self, now: Timestamp) {
         let interval = self.timing.push_pull(self.table.nodes());
         self.next_sync = now + self.rng.between(interval * 9 / 10, interval * 11 / 10);
-        let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
-        if busy || self.looks || self.table.leaving {
-            return;
-        }
-        let to = self.table.draw(&mut self.rng, 1, |_, member| member.present()).first().map(|(_, member)| member.addr);
-        if let Some(to) = to {
-            self.dial(now, to, Purpose::Sync);
-        }
+        self.sync_with_any(now, |_| true);
     }
 
-    /// A push/pull with a member that shows this tag, besides the repeated one: in a pool with thousands of others that
-    /// would seldom meet one.
+    /// A push/pull with a member that shows this tag, in addition to the repeated one, which rarely picks such a member
+    /// among thousands.
     pub fn sync_with(&mut self, now: Timestamp, tag: &str, value: &str) {
         self.now = now;
+        self.sync_with_any(now, |member| member.tags.get(tag).is_some_and(|shown| shown == value));
+    }
+
+    fn sync_with_any(&mut self, now: Timestamp, fits: impl Fn(&Member) -> bool) {
         let busy = self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Sync);
         if busy || self.looks || self.table.leaving {
             return;
         }
-        let fits =
-            |member: &super::Member| member.present() && member.tags.get(tag).is_some_and(|shown| shown == value);
-        let drawn = self.table.draw(&mut self.rng, 1, |_, member| fits(member));
+        let drawn = self.table.draw(&mut self.rng, 1, |_, member| member.present() && fits(member));
         if let Some(to) = drawn.first().map(|(_, member)| member.addr) {
             self.dial(now, to, Purpose::Sync);
         }
@@ -221,7 +216,7 @@ impl Gossip {
     /// is a partition that has ended since.
     pub(super) fn reconnect(&mut self, now: Timestamp) {
         self.next_reconnect = now + self.timing.reconnect_interval;
-        let failed = |member: &&super::Member| member.gone() && member.status == GossipStatus::Failed;
+        let failed = |member: &&Member| member.gone() && member.status == GossipStatus::Failed;
         let lost = self.table.others().map(|(_, member)| member).filter(failed).count() as u64;
         let there = self.table.company() as u64 + 1;
         if lost == 0 || self.looks || self.table.leaving || self.rng.below(there) >= lost {

@@ -112,7 +112,7 @@ impl Node {
         let result = if is_taken { self.append_user_entry(now, entry) } else { Err(entry) };
         if let Err(mut entry) = result {
             entry.bytes = Bytes::new();
-            // On the stream that it came on: whoever waits learns of that one's end, and another may have ended unnoticed.
+            // On the stream that carried it: the proposer notices when that one ends, and may not when another does.
             self.peers.answer(conn, FrameBody::ProposeRefused(entry));
         }
         Ok(())

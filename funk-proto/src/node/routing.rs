@@ -234,7 +234,7 @@ impl Node {
             }
             JoiningOutput::Rejoin => {
                 self.gossip.join(now, self.config.join.clone());
-                // Those of this cluster may have moved, and others' gossip may drown theirs.
+                // Members of this cluster may have moved, and in a large pool the repeated push/pull rarely meets one.
                 self.gossip.sync_with(now, "meta.clusterName", self.config.cluster.as_str());
             }
             JoiningOutput::AskToJoin => self.ask_next_door(now),

@@ -117,7 +117,7 @@ impl Peers {
         self.peers.iter().filter(|(id, peer)| self.is_sought(**id, peer)).map(|(&id, peer)| (id, peer))
     }
 
-    /// Asked after every input: it costs something only after one that changed a peer or a stream.
+    /// Called after every input, and computed anew only when a peer, a stream or the wanted set may have changed.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         let changed = [self.peers.take_changed(), self.streams.take_changed(), self.wanted.take_changed()];
         if changed.contains(&true) {

@@ -87,6 +87,7 @@ impl Peers {
             let refused = self.identity.refused(&refusal);
             self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
             self.outputs.push_back(PeersOutput::Reply { conn, bytes: Frame::bytes(FrameBody::Refused(refused)) });
+            // Ended by this side, which says nothing of the other.
             self.handle_closed(now, conn, CloseReason::Malformed);
             return Ok(());
         }
@@ -110,7 +111,6 @@ impl Peers {
         (stream.peer, stream.said, stream.token) = (Some(id), Some(said), token.or(stream.token));
         stream.proven = proven.or(stream.proven);
         if is_first && !conn.is_accepted() {
-            self.note_reached(id, conn);
             self.settle_dialled(now, id, conn, boot);
         }
         self.drop_surplus(now, id);
@@ -130,17 +130,13 @@ impl Peers {
         })
     }
 
-    /// The peer was reached by a dial: the next one there need not wait. A stream that stands tells nothing of that.
-    fn note_reached(&mut self, id: RaftId, conn: ConnId) {
-        let to = self.streams.get(&conn).and_then(|stream| stream.to);
-        if let (Some(peer), Some(address)) = (self.peers.get_mut(&id), to) {
-            peer.places.reached(address);
-        }
-    }
-
-    /// Somebody answered where the peer was dialled: a stream that led there before is of an earlier process, or enough.
+    /// Somebody answered where the peer was dialled, so the next dial there need not wait; an accepted stream proves
+    /// nothing about dials. A stream that led there before is of an earlier process, or enough.
     fn settle_dialled(&mut self, now: Timestamp, id: RaftId, conn: ConnId, boot: BootId) {
         let to = self.streams.get(&conn).and_then(|stream| stream.to);
+        if let Some((peer, address)) = self.peers.get_mut(&id).zip(to) {
+            peer.places.reached(address);
+        }
         let same_place = |other: &ConnId| {
             let stream = self.streams.get(other);
             *other != conn && stream.is_some_and(|other| other.to == to && other.said.is_some())

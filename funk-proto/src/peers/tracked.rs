@@ -15,7 +15,7 @@ impl<T> Tracked<T> {
         Self { value, is_changed: Cell::new(true) }
     }
 
-    /// Whether anybody could have changed the value since the last call.
+    /// Whether the value was borrowed mutably since the last call.
     pub(super) fn take_changed(&self) -> bool {
         self.is_changed.replace(false)
     }

@@ -48,7 +48,7 @@ pub(crate) fn derive(secret: &[u8; 16], purpose: u8, write: impl Fn(&mut SipHash
     derived
 }
 
-/// The bytes of an address: its text would cost more than the hash, and this is done for each datagram.
+/// Hashes an address by its bytes. Formatting it would cost more than the hash, and this runs for every datagram.
 pub(crate) fn hash_address(hasher: &mut SipHasher24, address: SocketAddr) {
     match address {
         SocketAddr::V4(v4) => hasher.write(&v4.ip().octets()),

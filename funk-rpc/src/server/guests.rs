@@ -38,20 +38,23 @@ struct House {
     /// Those on one of the last descriptors. The kernel gives out the lowest free number: while there are any, a low
     /// number does not mean that there is room.
     last: AtomicUsize,
-    /// How many were open when one got such a descriptor, at the least.
+    /// The fewest that were open when one got such a descriptor.
     full_at: AtomicUsize,
 }
 
 impl House {
-    /// Whether only the reserve is left for one more connection, which has one of the last descriptors or not.
-    fn is_full(&self, is_last: bool) -> bool {
+    /// A connection came on one of the last descriptors.
+    fn note_last(&self) {
         let open = self.open.load(Ordering::Acquire);
-        if is_last {
-            let some = self.last.load(Ordering::Acquire) > 0;
-            let before = if some { self.full_at.load(Ordering::Acquire) } else { usize::MAX };
-            self.full_at.store(before.min(open), Ordering::Release);
-        }
-        is_last || self.last.load(Ordering::Acquire) > 0 && open >= self.full_at.load(Ordering::Acquire)
+        let is_first = self.last.load(Ordering::Acquire) == 0;
+        let before = if is_first { usize::MAX } else { self.full_at.load(Ordering::Acquire) };
+        self.full_at.store(before.min(open), Ordering::Release);
+    }
+
+    /// Whether only the reserve is left, also for a connection on a low descriptor.
+    fn is_full(&self) -> bool {
+        self.last.load(Ordering::Acquire) > 0
+            && self.open.load(Ordering::Acquire) >= self.full_at.load(Ordering::Acquire)
     }
 }
 
@@ -182,17 +185,19 @@ impl Guests {
         u64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Those of a listener that shares its descriptors with all others of this process.
+    /// For a listener, which shares its descriptors with all others of this process.
     pub(super) fn of_process() -> Self {
         Self { house: Arc::clone(&OF_PROCESS), ..Self::default() }
     }
 
-    /// A place for a connection from `source`, which has one of the last descriptors or not. If `most` are open, or
-    /// more than the few that each listener may always have and only the reserve is left, an idle one makes way;
-    /// `None` if there is none.
+    /// A place for a connection from `source`; `is_last` says that it has one of the last descriptors. When `most` are
+    /// open, or only the reserve is left and the listener has its few, an idle one makes way; `None` if there is none.
     pub(super) fn enter(self: &Arc<Self>, source: IpAddr, most: usize, is_last: bool) -> Option<Place> {
         let mut held = self.lock();
-        let (open, no_room) = (held.by_number.len(), self.house.is_full(is_last));
+        if is_last {
+            self.house.note_last();
+        }
+        let (open, no_room) = (held.by_number.len(), is_last || self.house.is_full());
         if open >= most || no_room && open >= LISTENER_CONNECTIONS_KEPT {
             let Some(number) = held.makes_way(source) else {
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -318,7 +323,7 @@ mod tests {
         let guests: Arc<Guests> = Arc::default();
         let mut open: Vec<_> = (0..8).map(|_| guests.enter(from(1), 100, false).expect("there is room")).collect();
         open.push(guests.enter(from(1), 100, true).expect("an idle one makes way"));
-        // Whoever made way left a low descriptor, which the next connection is given.
+        // The next connection gets the low descriptor that was freed.
         open.push(guests.enter(from(1), 100, false).expect("an idle one makes way"));
         assert_eq!(guests.counts().open, 8, "there are no more than before");
         open.truncate(8);

@@ -138,7 +138,7 @@ pub(super) fn borrowed_boot() -> Option<String> {
     })
 }
 
-/// A voter promised its former leader an age, it says; or just more than any voter does.
+/// A voter claims a promise to the previous leader that lasts an age, or just longer than any voter promises.
 pub(super) fn endless_promise() -> Option<String> {
     let ages = [Duration::from_secs(10), Duration::from_secs(3_600), Duration::from_nanos(u64::MAX)];
     ages.into_iter().find_map(promise_of)

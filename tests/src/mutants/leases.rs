@@ -52,7 +52,7 @@ pub(super) fn late_ack() -> Option<String> {
     (authority > SHORT).then(|| format!("an ack is worth {authority:?}, for a heartbeat that asked for {SHORT:?}"))
 }
 
-/// A member that does not vote answers late in the time for which the voters back the leader.
+/// A member without a vote answers when the time for which the voters back the leader is almost over.
 pub(super) fn grant_ends_with_authority() -> Option<String> {
     let mut leader = node(1);
     leader.lead(NOW, Term(1));
@@ -199,7 +199,7 @@ pub(super) fn slow_votes() -> Option<String> {
     }
 }
 
-/// The leader's term, and its name among the hosts.
+/// The leader's number among the hosts, and its term.
 fn leader_of(world: &World) -> Option<(usize, Term)> {
     world.running().into_iter().find_map(|at| {
         let look = world.hosts()[at].node()?.inspect();

@@ -105,7 +105,7 @@ impl Receiver {
             return None;
         }
         let arrived = self.arriving.remove(&shard)?;
-        // A shard can be taken without a move, from one who said before that there would be one.
+        // A shard can be taken over without a move, from a member that had announced one.
         let whole = arrived.is_logged && arrived.bytes.len() == arrived.total;
         (whole && former.is_some_and(|former| former.id == arrived.from)).then(|| arrived.bytes.into())
     }
