@@ -168,6 +168,11 @@ impl Peers {
         self.peers.get(&id)?.boot
     }
 
+    /// Where the peer was reached last.
+    pub(crate) fn reached_at(&self, id: RaftId) -> Option<SocketAddr> {
+        self.peers.get(&id)?.reached_at
+    }
+
     /// Whether a stream to the peer stands on which both sides know who the other is.
     pub(crate) fn is_connected(&self, id: RaftId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.met.is_some_and(|(_, usable)| usable))
@@ -202,6 +207,13 @@ impl Peers {
     /// Gossip shows the peer at this address.
     pub(crate) fn learn(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
         if id != self.identity.id && self.peers.entry(id).or_default().places.show(raft) {
+            self.handle_moved(now, id);
+        }
+    }
+
+    /// Somebody says that the peer is at this address, of which gossip and the member table know nothing.
+    pub(crate) fn learn_another(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
+        if id != self.identity.id && self.peers.entry(id).or_default().places.call(raft) {
             self.handle_moved(now, id);
         }
     }
@@ -361,7 +373,7 @@ impl Peers {
     }
 
     fn handle_refused(&mut self, conn: ConnId, refused: &Refused) {
-        let address = self.streams.get(&conn).and_then(|stream| stream.to.or(stream.proven));
+        let address = self.streams.get(&conn).and_then(|stream| stream.to.or(stream.proven.first().copied()));
         let refusal = match (refused.reason, self.identity.cluster, ClusterId::new(refused.cluster)) {
             (REASON_CLUSTER_ID, Some(ours), Some(theirs)) => Refusal::ClusterId { ours, theirs },
             (REASON_GENERATION, Some(former), Some(present)) => {

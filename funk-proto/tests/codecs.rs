@@ -10,8 +10,8 @@ use funk_proto::limits::{DRIFT_PPM_MAX, LEASE_MAX, TAG_BYTES_MAX};
 
 use funk_proto::state::{ClusterValues, State, set, snapshot};
 use funk_proto::wire::cluster::{
-    BootName, Command, DownRecord, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Refused, Release,
-    Transfer, UserEntry, Weight,
+    BootName, Command, DownRecord, Frame, FrameBody, Hello, MemberRecord, Op, Operation, PinRecord, Place, Refused,
+    Release, Transfer, UserEntry, Weight,
 };
 use funk_proto::wire::gossip::{NodeRecord, NodeState, PushPull, SerfState, StreamDecoder, decode_tags, encode_tags};
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, open, seal};
@@ -153,6 +153,7 @@ fn body() -> impl Strategy<Value = FrameBody> {
         boot_name().prop_map(FrameBody::Leave),
         boot_name().prop_map(FrameBody::Farewell),
         boot_name().prop_map(FrameBody::Gone),
+        (any::<u64>(), ".{0,30}").prop_map(|(id, raft)| FrameBody::LeaderAt(Place { id, raft })),
         release.prop_map(FrameBody::Release),
         user().prop_map(FrameBody::Propose),
         user().prop_map(FrameBody::ProposeRefused),

@@ -169,6 +169,7 @@ pub(crate) fn frame_kind(frame: &FrameBody) -> &'static str {
         FrameBody::Leave(_) => "leave",
         FrameBody::Farewell(_) => "farewell",
         FrameBody::Gone(_) => "refused dial",
+        FrameBody::LeaderAt(_) => "place of the leader",
         FrameBody::Release(_) => "release",
         FrameBody::Propose(_) => "propose",
         FrameBody::ProposeRefused(_) => "propose refused",

@@ -8,13 +8,13 @@ use super::{Node, duplicates};
 use crate::config::{NodeConfig, Participation};
 use crate::error::{Misbehaviour, Refusal};
 use crate::event::Event;
-use crate::id::{Incarnation, RaftId};
+use crate::id::{ConnId, Incarnation, RaftId};
 use crate::joining::CUT_OFF;
 use crate::leader::duplicate_refused;
 use crate::state::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
-use crate::wire::cluster::{FrameBody, REASON_IDENTITY, REASON_REMOVED, REASON_TABLE_FULL, Refused};
+use crate::wire::cluster::{FrameBody, Place, REASON_IDENTITY, REASON_REMOVED, REASON_TABLE_FULL, Refused};
 
 /// The tags that this node shows in gossip.
 pub(super) fn tags(config: &NodeConfig, me: Incarnation) -> BTreeMap<String, String> {
@@ -87,7 +87,7 @@ impl Node {
         if !self.is_out(now) {
             return;
         }
-        self.peers.learn(now, id, raft);
+        self.peers.learn_another(now, id, raft);
         self.joining.handle_namesake(id, cluster.clone());
         self.ask_to_join(now);
     }
@@ -153,6 +153,27 @@ impl Node {
             let request = FrameBody::Join(self.join_request());
             self.peers.send(now, peer, request);
         }
+    }
+
+    /// Tells a node that asked to be let in where the leader is. The leader must dial it and be dialled, and it may know
+    /// where the leader was before it moved.
+    pub(super) fn tell_leader(&mut self, conn: ConnId) {
+        let place = self.consensus.leader().and_then(|leader| Some((leader, self.peers.reached_at(leader)?)));
+        if let Some((leader, raft)) = place {
+            let place = Place { id: leader.get(), raft: raft.to_string() };
+            self.peers.answer(conn, FrameBody::LeaderAt(place));
+        }
+    }
+
+    /// A node that was asked to let this one in says where the leader is: no more than where to look for it.
+    pub(super) fn handle_leader_at(&mut self, now: Timestamp, place: &Place) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("place of the leader");
+        let id = RaftId::new(place.id).ok_or(WHAT)?;
+        let raft = place.raft.parse().map_err(|_| WHAT)?;
+        if self.is_out(now) {
+            self.peers.learn_another(now, id, raft);
+        }
+        Ok(())
     }
 
     pub(super) fn refuse(&mut self, now: Timestamp, refusal: Refusal) {

@@ -5,7 +5,7 @@ use super::Node;
 use crate::consensus::Consensus;
 use crate::error::{Misbehaviour, OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
-use crate::id::{Incarnation, NodeName};
+use crate::id::{ConnId, Incarnation, NodeName, RaftId};
 use crate::leader::{Cause, Facts, Leader, Quorum, Target};
 use crate::request::RequestId;
 use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
@@ -81,7 +81,12 @@ impl Node {
     }
 
     /// Takes a join request in, or passes it on to the leader.
-    pub(super) fn handle_join(&mut self, now: Timestamp, record: MemberRecord) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_join(
+        &mut self,
+        now: Timestamp,
+        (conn, from): (ConnId, RaftId),
+        record: MemberRecord,
+    ) -> Result<(), Misbehaviour> {
         let member = Member::parse(&record).ok_or(Misbehaviour::Malformed("join request"))?;
         if let Some(boot) = member.boot {
             self.handle_former_boots(now, Incarnation { id: member.id, boot }, &record.former);
@@ -90,6 +95,9 @@ impl Node {
             self.with_leader(now, |leader, facts| leader.handle_join(facts, member, record.answered));
         } else if !self.refuse_duplicate_of_leader(now, &member) {
             self.pass_to_leader(now, FrameBody::Join(record));
+            if from == member.id {
+                self.tell_leader(conn);
+            }
         }
         Ok(())
     }

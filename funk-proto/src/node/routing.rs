@@ -342,7 +342,7 @@ impl Node {
         match body {
             FrameBody::Hello(_) | FrameBody::Refused(_) => Ok(()),
             FrameBody::Raft(message) => self.handle_raft(now, from, message),
-            FrameBody::Join(record) => self.handle_join(now, record),
+            FrameBody::Join(record) => self.handle_join(now, (conn, from), record),
             FrameBody::JoinRefused(refused) => self.handle_join_refused(now, &refused),
             FrameBody::Leave(name) => self.handle_leave(now, name),
             FrameBody::Farewell(name) => self.handle_farewell(now, name),
@@ -352,6 +352,7 @@ impl Node {
             FrameBody::Update(record) => self.handle_update(from, record),
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
+            FrameBody::LeaderAt(place) => self.handle_leader_at(now, &place),
             FrameBody::Carried(carried) => {
                 self.moves.handle_carried(now, from, &carried);
                 Ok(())

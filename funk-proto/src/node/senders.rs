@@ -17,6 +17,7 @@
 //! | proposal | the same; anybody else is told that it is refused, so that no request waits for ever |
 //! | update | that member itself |
 //! | answers to a proposal or a piece | a member, or the leader that this node follows; each counts from whom it was sent to |
+//! | where the leader is | the same; to a node that is in no cluster yet, whoever it asked |
 
 use super::Node;
 use crate::error::Misbehaviour;
@@ -57,6 +58,9 @@ impl Node {
             FrameBody::Gone(_) => ("evidence", self.is_up(from) || planted(Mutant::EvidenceOfStranger)),
             FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => {
                 ("answer", self.is_known(id) || planted(Mutant::AnswerOfStranger))
+            }
+            FrameBody::LeaderAt(_) => {
+                ("place of the leader", self.is_known(id) || self.state.is_none() || planted(Mutant::AnswerOfStranger))
             }
         };
         let is_rightful = is_rightful && self.is_proven(id, standing);

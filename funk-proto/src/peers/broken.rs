@@ -32,7 +32,7 @@ impl Peers {
     /// A stream has ended, of which it `was_known` who is at its other end.
     pub(super) fn note_end(&mut self, now: Timestamp, id: RaftId, stream: &Stream, was_known: bool, why: CloseReason) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.met.is_none()) else { return };
-        let reached = stream.said.zip(stream.reached_at()).filter(|_| was_known);
+        let reached = stream.said.zip(peer.places.reached_at(stream)).filter(|_| was_known);
         if let (Some((said, raft)), CloseReason::Ended | CloseReason::Reset) = (reached, why) {
             peer.broken = Some(Broken { boot: said.boot, raft, since: now, dials_left: DIALS, dial_at: now });
             self.probe_broken(now);

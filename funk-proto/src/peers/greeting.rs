@@ -68,7 +68,8 @@ impl Peers {
     /// The key for whoever is at the other end, if that is known: of one boot, at one address.
     fn key_for(&self, conn: ConnId) -> Option<Key> {
         let stream = self.streams.get(&conn).filter(|_| self.standing(conn) > Standing::Claimed)?;
-        let (id, boot, reached_at) = (stream.peer?, stream.said?.boot, stream.reached_at()?);
+        let (id, boot) = (stream.peer?, stream.said?.boot);
+        let reached_at = self.peers.get(&id)?.places.reached_at(stream)?;
         Some(Key::derive(&self.identity.secret, id, boot, reached_at))
     }
 
@@ -106,10 +107,10 @@ impl Peers {
         }
         let token = Token::parse(&hello.token).filter(|_| conn.is_accepted());
         token.into_iter().for_each(|token| peer.hear(token));
-        let proven = self.check_proofs(id, hello).filter(|_| conn.is_accepted());
+        let proven = if conn.is_accepted() { self.check_proofs(id, hello) } else { Vec::new() };
         let stream = self.streams.get_mut(&conn).expect("it was there");
         (stream.peer, stream.said, stream.token) = (Some(id), Some(said), token.or(stream.token));
-        stream.proven = proven.or(stream.proven);
+        proven.into_iter().rev().for_each(|address| stream.prove(address));
         if is_first && !conn.is_accepted() {
             self.settle_dialled(now, id, conn, boot);
         }
@@ -120,14 +121,15 @@ impl Peers {
         Ok(())
     }
 
-    /// At which address the sender of this hello was told what it shows.
-    fn check_proofs(&self, id: RaftId, hello: &Hello) -> Option<SocketAddr> {
+    /// At which addresses the sender of this hello was told what it shows, the most trustworthy first.
+    fn check_proofs(&self, id: RaftId, hello: &Hello) -> Vec<SocketAddr> {
         let proofs: Vec<Token> = hello.proofs.iter().take(TOKENS_SHOWN + 1).filter_map(Token::parse).collect();
-        let mut known = self.peers.get(&id)?.places.addresses();
-        known.find(|&address| {
-            let ours = Token::derive(&self.identity.secret, id, address);
+        let known = self.peers.get(&id).into_iter().flat_map(|peer| peer.places.addresses());
+        let is_shown = |address: &SocketAddr| {
+            let ours = Token::derive(&self.identity.secret, id, *address);
             planted(Mutant::ClaimBelieved) || proofs.iter().any(|&proof| proof.is(ours))
-        })
+        };
+        known.filter(is_shown).collect()
     }
 
     /// Somebody answered where the peer was dialled, so the next dial there need not wait; an accepted stream proves
@@ -180,7 +182,7 @@ impl Peers {
         else {
             return Standing::Claimed;
         };
-        let (Some(at), Some(said)) = (stream.reached_at(), stream.said) else { return Standing::Claimed };
+        let (Some(at), Some(said)) = (peer.places.reached_at(stream), stream.said) else { return Standing::Claimed };
         // A token outlives the process that was told it: whoever is there now counts.
         let contradicts = |other: &ConnId| {
             let other = self.streams.get(other).filter(|other| other.to == Some(at));
@@ -209,7 +211,7 @@ impl Peers {
         let mut known: Vec<ConnId> = known.collect();
         known.sort_by_key(|&conn| std::cmp::Reverse(self.rank(conn)));
         let best = known.first().copied();
-        let reached_at = best.and_then(|conn| self.streams.get(&conn)?.reached_at());
+        let reached_at = best.and_then(|conn| self.peers[&id].places.reached_at(self.streams.get(&conn)?));
         let said = best.and_then(|conn| self.streams.get(&conn)?.said);
         let usable = known.iter().any(|&conn| self.is_usable(conn));
         if let Some((said, reached_at)) = said.zip(reached_at) {
@@ -217,7 +219,8 @@ impl Peers {
             let key = of_boot.filter(|other| other.boot == said.boot).find_map(|other| other.key);
             self.believe(id, said, reached_at, key);
         }
-        let proven = streams.iter().filter_map(|conn| self.streams.get(conn)).filter(|stream| stream.proven.is_some());
+        let proven =
+            streams.iter().filter_map(|conn| self.streams.get(conn)).filter(|stream| !stream.proven.is_empty());
         let token = proven.filter(|_| best.is_some()).find_map(|stream| stream.token);
         streams.iter().for_each(|&conn| self.greet(conn));
         let peer = self.peers.get_mut(&id).expect("it was there");

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::stream::Stream;
 use super::{BACKOFF_MAX, BACKOFF_MIN, Standing};
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -51,11 +52,9 @@ impl Places {
         renew(&mut self.shown, address)
     }
 
-    /// The peer says that it is at this address.
-    pub(super) fn call(&mut self, address: SocketAddr) {
-        if self.addresses().all(|known| known != address) {
-            renew(&mut self.called, address);
-        }
+    /// The peer, or whoever shows its name, says that it is at this address. False if that was known.
+    pub(super) fn call(&mut self, address: SocketAddr) -> bool {
+        self.addresses().all(|known| known != address) && renew(&mut self.called, address)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Place> {
@@ -94,6 +93,13 @@ impl Places {
     /// All addresses may be dialled at once.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         self.iter_mut().for_each(|place| (place.retry_at, place.backoff) = (now, Duration::ZERO));
+    }
+
+    /// The address at which the other side of a stream was reached, if that is known. Of several that count which is the
+    /// most trustworthy of these.
+    pub(super) fn reached_at(&self, stream: &Stream) -> Option<SocketAddr> {
+        let proven = || self.addresses().find(|address| stream.proven.contains(address));
+        stream.said.and(stream.to.or_else(proven).or(stream.proven.first().copied()))
     }
 
     /// What it says of a peer that it was reached at this address.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::token::Token;
 use crate::id::{BootId, ClusterId, RaftId};
+use crate::limits::TOKENS_SHOWN;
 use crate::time::Timestamp;
 use crate::wire::liveness::Key;
 
@@ -38,8 +39,8 @@ pub(super) struct Stream {
     pub(super) opened: Timestamp,
     /// What was dialled for it.
     pub(super) to: Option<SocketAddr>,
-    /// The other side dialled this node, and showed what it was told at this address.
-    pub(super) proven: Option<SocketAddr>,
+    /// The other side dialled this node, and showed what it was told at these addresses; the latest first.
+    pub(super) proven: Vec<SocketAddr>,
     /// What the other side told, to be shown on streams that this node dials.
     pub(super) token: Option<Token>,
     /// This node's last hello on it.
@@ -52,11 +53,13 @@ impl Stream {
     }
 
     pub(super) fn accepted(now: Timestamp) -> Self {
-        Self { peer: None, said: None, opened: now, to: None, proven: None, token: None, hello: None }
+        Self { peer: None, said: None, opened: now, to: None, proven: Vec::new(), token: None, hello: None }
     }
 
-    /// The address at which the other side was reached, if that is known.
-    pub(super) fn reached_at(&self) -> Option<SocketAddr> {
-        self.said.and(self.to.or(self.proven))
+    /// The other side has shown what it was told at this address.
+    pub(super) fn prove(&mut self, address: SocketAddr) {
+        self.proven.retain(|&known| known != address);
+        self.proven.insert(0, address);
+        self.proven.truncate(TOKENS_SHOWN);
     }
 }

@@ -1,4 +1,5 @@
 mod pair;
+mod places;
 
 use pair::Pair;
 

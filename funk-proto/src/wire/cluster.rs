@@ -16,7 +16,7 @@ use crate::limits::FRAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Message)]
 pub struct Frame {
     /// What it says.
-    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub body: Option<FrameBody>,
 }
 
@@ -65,6 +65,9 @@ pub enum FrameBody {
     /// To the leader: the sender's streams of that boot broke, and where it listened a dial was refused.
     #[prost(message, tag = "14")]
     Gone(BootName),
+    /// To a node that asked to be let in: where the sender reaches the leader that it follows.
+    #[prost(message, tag = "15")]
+    LeaderAt(Place),
 }
 
 impl Frame {
@@ -169,6 +172,17 @@ pub const REASON_GENERATION: u32 = 6;
 pub const REASON_VERSION: u32 = 7;
 /// Another process has that identity, and answers.
 pub const REASON_IDENTITY: u32 = 8;
+
+/// Where a node is.
+#[derive(Clone, PartialEq, Message)]
+pub struct Place {
+    /// Raft id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// `HOST:PORT` of its cluster stream.
+    #[prost(string, tag = "2")]
+    pub raft: String,
+}
 
 /// One boot of one node.
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -5,7 +5,7 @@ use funk_proto::Channel;
 use funk_proto::id::{LogIndex, RaftId, ShardId};
 use funk_proto::state::set;
 use funk_proto::wire::cluster::{
-    BootName, Carried, Carry, Command, DownRecord, Frame, FrameBody, Hello, MemberRecord, Op, Operation,
+    BootName, Carried, Carry, Command, DownRecord, Frame, FrameBody, Hello, MemberRecord, Op, Operation, Place,
     REASON_REMOVED, Refused, Release, Transfer, UserEntry,
 };
 use funk_proto::wire::raft::{RaftEntry, RaftKind, RaftMessage};
@@ -15,7 +15,7 @@ use super::Runner;
 use crate::world::World;
 
 /// Kinds of frames that [`Runner::lie`] tells.
-const LIES: u64 = 14;
+const LIES: u64 = 15;
 
 impl Runner<'_> {
     /// Hellos in a member's name, and frames that are its to send, or the leader's.
@@ -92,6 +92,7 @@ impl Runner<'_> {
             10 => FrameBody::Propose(entry),
             11 => FrameBody::ProposeRefused(entry),
             12 => FrameBody::Gone(third),
+            13 => FrameBody::LeaderAt(Place { id: third.id, raft: record.raft }),
             _ if self.rng.below(2) == 0 => FrameBody::Carry(Carry::default()),
             _ => FrameBody::Carried(Carried::default()),
         })

@@ -78,6 +78,7 @@ fn frame(body: &FrameBody) -> Option<(&'static str, String)> {
         FrameBody::Join(record) => ("joins", format!("make {} a member", record.name)),
         FrameBody::JoinRefused(refused) => ("joins", format!("no place for {}", refused.name)),
         FrameBody::Leave(_) => ("joins", "let me go".to_owned()),
+        FrameBody::LeaderAt(place) => ("joins", format!("the leader is at {}", place.raft)),
         FrameBody::Gone(_) => ("joins", "that boot's address refuses me".to_owned()),
         FrameBody::Farewell(_) => ("joins", "you have left".to_owned()),
         FrameBody::Release(_) => ("moves", "the gates are closed and empty".to_owned()),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use funk_proto::error::Refusal;
 use funk_proto::id::ClusterId;
-use funk_proto::{Event, Request};
-use funk_sim::World;
-use funk_tests::world::TestWorld;
+use funk_proto::wire::cluster::{Frame, FrameBody, Place};
+use funk_proto::{Event, Output, Request};
+use funk_sim::{Said, World};
+use funk_tests::world::{TestWorld, leader};
 
 const SHARDS: u32 = 12;
 
@@ -84,6 +85,28 @@ fn members_call_on_a_newcomer_that_they_find() {
         find(&mut world, at, &[newcomer]);
     }
     world.run_until(secs(1), |world| world.converged()).expect("the newcomer is in at once");
+}
+
+#[test]
+fn whoever_asks_a_follower_to_be_let_in_is_told_where_the_leader_is() {
+    let mut world: TestWorld = World::new(5).with_record().into();
+    for _ in 0..3 {
+        world.start(SHARDS);
+    }
+    world.run_until(secs(10), |world| world.converged()).expect("three nodes converge");
+    let joiner = start(&mut world, false);
+    world.take_record();
+    find(&mut world, joiner, &[0, 1, 2]);
+    world.run_until(secs(5), |world| world.converged()).expect("the newcomer is in");
+    let leader = leader(&world);
+    let place = Place {
+        id: world.hosts()[leader].node().expect("it runs").inspect().id().get(),
+        raft: World::address_of(0, leader, 2).to_string(),
+    };
+    let frame = Frame::bytes(FrameBody::LeaderAt(place));
+    let tells = |said: &&Said| matches!(&said.output, Output::Message { bytes, .. } if *bytes == frame);
+    let told: Vec<Option<usize>> = world.record().iter().filter(tells).map(|said| said.to).collect();
+    assert!(!told.is_empty() && told.iter().all(|&to| to == Some(joiner)), "{told:?}");
 }
 
 /// Two clusters of one name that have heard of each other.

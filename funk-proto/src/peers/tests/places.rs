@@ -1,0 +1,51 @@
+//! What others say of where a peer is.
+
+use super::*;
+
+#[test]
+fn an_address_that_gossip_does_not_list_does_not_take_the_place_of_the_one_that_it_lists() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(7, 2));
+    a.learn(at(0), id(2), address(2, 2));
+    a.learn_another(at(1), id(2), address(7, 2));
+    a.learn_another(at(1), id(2), address(8, 2));
+    a.set_wanted(at(2), [id(2)].into());
+    let dialled: BTreeSet<SocketAddr> = dials(&mut a).into_iter().map(|(_, to)| to).collect();
+    assert_eq!(dialled, BTreeSet::from([address(2, 2), address(7, 2), address(8, 2)]));
+}
+
+#[test]
+fn a_peer_that_is_sought_is_dialled_at_once_where_somebody_says_that_it_is() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(7, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    assert_eq!(dials(&mut a)[..].iter().map(|&(_, to)| to).collect::<Vec<_>>(), [address(7, 2)]);
+    a.learn_another(at(1), id(2), address(2, 2));
+    assert_eq!(dials(&mut a)[..].iter().map(|&(_, to)| to).collect::<Vec<_>>(), [address(2, 2)]);
+}
+
+/// The tokens that a node told at the addresses that it dialled.
+fn told(peers: &Peers) -> Vec<Bytes> {
+    let dialled = peers.streams.values().filter(|stream| stream.to.is_some());
+    let hellos = dialled.map(|stream| Frame::parse(stream.hello.as_ref().unwrap()));
+    hellos
+        .map(|hello| if let Ok(FrameBody::Hello(hello)) = hello { hello.token } else { panic!("{hello:?}") })
+        .collect()
+}
+
+#[test]
+fn a_peer_that_was_reached_at_two_addresses_is_where_it_is_listed() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(7, 2));
+    a.learn(at(0), id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    assert_eq!(dials(&mut a).len(), 2);
+    let conn = ConnId::accepted(77);
+    a.handle_frame(at(1), conn, &hello_of(2, 102, told(&a))).unwrap();
+    assert_eq!(standing(&mut a, conn), Standing::Confirmed);
+    // The table follows the peer to its present address, which the stream has proven too.
+    a.learn_listed(at(2), id(2), address(2, 2));
+    assert_eq!(standing(&mut a, conn), Standing::Confirmed);
+    a.learn_listed(at(3), id(2), address(9, 2));
+    assert_eq!(standing(&mut a, conn), Standing::Elsewhere);
+}
