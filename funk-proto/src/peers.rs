@@ -44,6 +44,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// `wan` allows take 1.2 s. No longer, because a dial into a network that was cut hears nothing when the cut ends, and
 /// the peer stays unknown until the dial is given up.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// A dial that heard nothing for this long may have gone into a network that was cut: if the peer itself turns up, it is
+/// dialled again beside it.
+const MUTE_PATIENCE: Duration = Duration::from_millis(250);
 /// Between two dials that others' words lead to.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 

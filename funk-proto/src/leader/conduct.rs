@@ -21,7 +21,7 @@ const FREE_STAYS: u32 = 2;
 /// The first pause; it doubles with each short stay.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause. A link that was mended is used again after this time at the latest.
-const PAUSE_MAX: Duration = Duration::from_secs(8);
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// A member that was let in becomes a voter when it has stayed for this long: newcomers that end at once must not take
 /// the majority of those who stay along.

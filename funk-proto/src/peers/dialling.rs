@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::stream::Stream;
-use super::{HELLO_TIMEOUT, PROBE_PAUSE, Peer, Peers, PeersOutput, Standing};
+use super::{HELLO_TIMEOUT, MUTE_PATIENCE, PROBE_PAUSE, Peer, Peers, PeersOutput, Standing};
 use crate::id::{ConnId, Incarnation, RaftId};
 use crate::io::Channel;
 use crate::time::Timestamp;
@@ -34,11 +34,22 @@ impl Peers {
 
     /// Dials an address though a stream to it may stand: who is there now?
     fn look(&mut self, now: Timestamp, id: RaftId, address: SocketAddr) {
-        let is_mute = |stream: &Stream| stream.to == Some(address) && stream.said.is_none();
+        let is_fresh = |stream: &Stream| now < stream.opened + MUTE_PATIENCE;
+        let is_mute = |stream: &Stream| stream.to == Some(address) && stream.said.is_none() && is_fresh(stream);
         let is_under_way = self.conns(id).any(|conn| self.streams.get(&conn).is_some_and(is_mute));
         if !is_under_way {
             self.dial(now, id, address);
         }
+    }
+
+    /// Somebody turned up as the peer, so the network may work again: dials that have heard nothing for long are repeated.
+    pub(super) fn repeat_dials(&mut self, now: Timestamp, id: RaftId) {
+        let streams = || self.conns(id).filter_map(|conn| self.streams.get(&conn));
+        let is_answered = |address| streams().any(|stream| stream.to == Some(address) && stream.said.is_some());
+        let is_late = |stream: &&Stream| stream.said.is_none() && now >= stream.opened + MUTE_PATIENCE;
+        let late: BTreeSet<SocketAddr> = streams().filter(is_late).filter_map(|stream| stream.to).collect();
+        let repeated = late.into_iter().find(|&address| !is_answered(address));
+        repeated.into_iter().for_each(|address| self.probe(now, id, address));
     }
 
     /// There is news of where a peer is: what its streams have proven may count for more or less now.

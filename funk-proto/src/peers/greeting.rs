@@ -118,6 +118,9 @@ impl Peers {
         self.review(id);
         self.doubt(now, id, boot);
         self.redial(now, id);
+        if conn.is_accepted() {
+            self.repeat_dials(now, id);
+        }
         Ok(())
     }
 

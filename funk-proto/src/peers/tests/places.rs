@@ -24,6 +24,26 @@ fn a_peer_that_is_sought_is_dialled_at_once_where_somebody_says_that_it_is() {
     assert_eq!(dials(&mut a)[..].iter().map(|&(_, to)| to).collect::<Vec<_>>(), [address(2, 2)]);
 }
 
+#[test]
+fn a_peer_that_turns_up_is_dialled_again_where_a_dial_has_heard_nothing_for_long() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    let &[(lost, _)] = &dials(&mut a)[..] else { panic!("one dial") };
+    let mut turns_up = |ms: u64| {
+        a.handle_frame(at(ms), ConnId::accepted(ms), &hello_of(2, 102, Vec::new())).unwrap();
+        dials(&mut a)
+    };
+    assert_eq!(turns_up(100), [], "the dial is fresh");
+    let &[(again, to)] = &turns_up(300)[..] else { panic!("one dial") };
+    assert_eq!(to, address(2, 2));
+    assert_eq!(turns_up(301), [], "one is under way");
+    a.handle_frame(at(310), again, &hello_of(2, 102, Vec::new())).unwrap();
+    a.handle_frame(at(700), ConnId::accepted(7), &hello_of(2, 102, Vec::new())).unwrap();
+    assert_eq!(dials(&mut a), [], "it is found");
+    assert!(a.streams.contains_key(&lost), "the lost one ends in its own time");
+}
+
 /// The tokens that a node told at the addresses that it dialled.
 fn told(peers: &Peers) -> Vec<Bytes> {
     let dialled = peers.streams.values().filter(|stream| stream.to.is_some());
