@@ -15,6 +15,8 @@
 //! | `instance` | the names that nodes have in multicast DNS |
 //! | `names` | names in DNS, looked up again and again |
 //! | `srv` | service records |
+//! | `program` | a program that prints addresses |
+//! | `repeat` | a question that is asked again and again |
 //! | `feed` | the thread on which a source works |
 //! | `search` | the thread that hands findings to the node |
 
@@ -25,7 +27,9 @@ mod instance;
 mod late;
 mod mdns;
 mod names;
+mod program;
 mod registration;
+mod repeat;
 pub(crate) mod search;
 mod srv;
 pub(crate) mod switch;

@@ -27,7 +27,7 @@ pub struct SeedFlags {
     /// Gossip, UDP and TCP [default: any free port of the interface]
     #[arg(long, env = "FUNK_SERF_ENDPOINT", value_name = "HOST:PORT")]
     pub serf_endpoint: Option<SocketAddr>,
-    /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records
+    /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records, exec:///PATH those that the program prints
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
     /// mDNS registration and discovery

@@ -80,7 +80,7 @@ pub struct NodeFlags {
     #[arg(long, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub zeroconf: bool,
-    /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records
+    /// Serf address to join, repeatable; a name joins every address it has, dns+srv://NAME those of its SRV records, exec:///PATH those that the program prints
     #[arg(long, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<JoinAddress>,
     /// The leader adds nodes that appear in Serf by itself

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 /// The scheme of a name with service records.
 const SRV_SCHEME: &str = "dns+srv://";
+/// The scheme of a program that prints addresses.
+const PROGRAM_SCHEME: &str = "exec://";
 
 /// Where to join.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +24,8 @@ pub enum JoinAddress {
     },
     /// A name whose service records name hosts and ports.
     Service(String),
+    /// The absolute path of a program that prints one address a line, run again and again.
+    Program(String),
 }
 
 /// A text that is no join address.
@@ -30,7 +34,7 @@ pub struct BadJoinAddress(String);
 
 impl fmt::Display for BadJoinAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no join address: give HOST:PORT or {SRV_SCHEME}NAME", self.0)
+        write!(f, "{:?} is no join address: give HOST:PORT, {SRV_SCHEME}NAME or {PROGRAM_SCHEME}/PATH", self.0)
     }
 }
 
@@ -43,6 +47,10 @@ impl FromStr for JoinAddress {
         let bad = || BadJoinAddress(text.to_owned());
         if let Some(name) = text.strip_prefix(SRV_SCHEME) {
             return if is_name(name) { Ok(Self::Service(name.to_owned())) } else { Err(bad()) };
+        }
+        if let Some(path) = text.strip_prefix(PROGRAM_SCHEME) {
+            let is_absolute = path.starts_with('/') && !path.contains('\0');
+            return if is_absolute { Ok(Self::Program(path.to_owned())) } else { Err(bad()) };
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
             return if address.port() == 0 { Err(bad()) } else { Ok(Self::Address(address)) };
@@ -61,6 +69,7 @@ impl fmt::Display for JoinAddress {
             Self::Address(address) => address.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
             Self::Service(name) => write!(f, "{SRV_SCHEME}{name}"),
+            Self::Program(path) => write!(f, "{PROGRAM_SCHEME}{path}"),
         }
     }
 }
@@ -87,6 +96,7 @@ mod tests {
             ("seed.example.org:7946", JoinAddress::Name { host: "seed.example.org".into(), port: 7946 }),
             ("localhost:1", JoinAddress::Name { host: "localhost".into(), port: 1 }),
             ("dns+srv://_serf._tcp.example.org", JoinAddress::Service("_serf._tcp.example.org".into())),
+            ("exec:///etc/funk/peers", JoinAddress::Program("/etc/funk/peers".into())),
         ] {
             let read: JoinAddress = text.parse().unwrap();
             assert_eq!((&read, read.to_string().as_str()), (&meant, text));
@@ -107,6 +117,8 @@ mod tests {
             "a b:1",
             "a..b:1",
             "dns+srv://",
+            "exec://",
+            "exec://peers",
             "http://a:1",
         ] {
             let error = text.parse::<JoinAddress>().unwrap_err().to_string();

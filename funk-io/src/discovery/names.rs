@@ -1,4 +1,4 @@
-//! Names in DNS, looked up again and again: nodes come and go behind a name.
+//! What join addresses lead to, asked again and again: nodes come and go behind a name.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,50 +6,34 @@ use std::time::Duration;
 
 use super::address::JoinAddress;
 use super::feed::{Feed, Sink};
-use super::{Found, srv};
+use super::repeat::{Answer, Pace, ask_again};
+use super::{program, srv};
 
-/// First wait after a failure; it doubles with each.
-const RETRY_MIN: Duration = Duration::from_millis(250);
-/// Longest wait after a failure.
-const RETRY_MAX: Duration = Duration::from_secs(10);
-/// Wait after a success.
-const AGAIN: Duration = Duration::from_secs(10);
-/// Failures in a row of which each is told; then only each doubling.
-const FAILURES_TOLD: u32 = 2;
+const PACE: Pace = Pace {
+    retry_min: Duration::from_millis(250),
+    retry_max: Duration::from_secs(10),
+    again: Some(Duration::from_secs(10)),
+    reminds: true,
+};
 
-/// A source that looks `name` up for ever. An address is told once and never again.
-pub(super) fn source(name: JoinAddress) -> io::Result<Feed> {
-    let mut feed = Feed::new(format!("join address {name}"));
-    feed.work("funk-names", move |sink| look_up(&name, sink))?;
+/// A source that asks for ever where `join` leads. An address is told once and never again.
+pub(super) fn source(join: JoinAddress) -> io::Result<Feed> {
+    let mut feed = Feed::new(format!("join address {join}"));
+    feed.work("funk-names", move |sink| look_up(&join, sink))?;
     Ok(feed)
 }
 
-fn look_up(name: &JoinAddress, sink: &Sink) {
-    let (mut told, mut failures) = (Vec::new(), 0_u32);
-    loop {
-        let pause = match resolve(name) {
-            Ok(addresses) => {
-                failures = 0;
-                if addresses != told {
-                    told.clone_from(&addresses);
-                    let instance = name.to_string();
-                    if !sink.push(Found::Up { instance, node: None, addresses }) {
-                        return;
-                    }
-                }
-                AGAIN
-            }
-            Err(error) => {
-                failures = failures.saturating_add(1);
-                let tell = failures <= FAILURES_TOLD || failures.is_power_of_two();
-                if tell && !sink.push(Found::Failed { why: error.to_string() }) {
-                    return;
-                }
-                (RETRY_MIN * (1 << (failures - 1).min(8))).min(RETRY_MAX)
-            }
-        };
-        if matches!(name, JoinAddress::Address(_)) || !sink.pause(pause) {
-            return;
+fn look_up(join: &JoinAddress, sink: &Sink) {
+    let instance = join.to_string();
+    let by_name = || match resolve(join) {
+        Ok(addresses) => Answer { addresses, complaint: None },
+        Err(error) => Answer { addresses: Vec::new(), complaint: Some(error.to_string()) },
+    };
+    match join {
+        JoinAddress::Address(_) => ask_again(&instance, &Pace { again: None, ..PACE }, sink, by_name),
+        JoinAddress::Name { .. } | JoinAddress::Service(_) => ask_again(&instance, &PACE, sink, by_name),
+        JoinAddress::Program(path) => {
+            ask_again(&instance, &program::PACE, sink, || program::ask(path, || !sink.is_dropped()));
         }
     }
 }
@@ -77,6 +61,13 @@ pub fn resolve(name: &JoinAddress) -> io::Result<Vec<SocketAddr>> {
                 _ => addresses,
             }
         }
+        JoinAddress::Program(path) => {
+            let Answer { addresses, complaint } = program::ask(path, || true);
+            match complaint {
+                Some(why) if addresses.is_empty() => return Err(io::Error::other(format!("{path}: {why}"))),
+                _ => addresses,
+            }
+        }
     };
     addresses.sort_unstable();
     addresses.dedup();
@@ -90,7 +81,7 @@ pub fn resolve(name: &JoinAddress) -> io::Result<Vec<SocketAddr>> {
 mod tests {
     use futures_lite::future::block_on;
 
-    use super::super::Source;
+    use super::super::{Found, Source};
     use super::*;
 
     fn first(name: &str) -> Found {

@@ -36,7 +36,7 @@ pub(crate) fn prepare(discovery: &mut Discovery, config: &mut NodeConfig) {
     config.discovery |= discovery.searches();
     let known = |join: &JoinAddress| match join {
         JoinAddress::Address(address) => Some(*address),
-        JoinAddress::Name { .. } | JoinAddress::Service(_) => None,
+        JoinAddress::Name { .. } | JoinAddress::Service(_) | JoinAddress::Program(_) => None,
     };
     config.join.extend(discovery.join.iter().filter_map(known));
     discovery.join.retain(|join| known(join).is_none());

@@ -2,6 +2,7 @@
 //! by addresses that work only later.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -214,6 +215,31 @@ fn a_join_address_where_nobody_is_is_told_and_works_once_somebody_is_there() -> 
     wait_for_log(joiner.log(), "no-such-host.invalid")?;
     let first = nodes.start("first", &[alone, "--bootstrap", "--serf-endpoint", &serf])?;
     together(&[&first, &joiner], 2)
+}
+
+#[test]
+fn a_program_joins_the_addresses_that_it_prints_and_what_else_it_does_is_told_once() -> Tested {
+    let nodes = Nodes::new("by-program")?;
+    let first = nodes.start("first", &["--zeroconf=false", "--bootstrap"])?;
+    let address = status_of(&first)?.members["first"].endpoints["ep.serf"];
+    let (program, output, runs) = (nodes.dir.join("peers"), nodes.dir.join("output"), nodes.dir.join("runs"));
+    std::fs::write(&output, "no instance has this tag\n")?;
+    let script = format!("#!/bin/sh\necho >>{}\ncat {}\n", runs.display(), output.display());
+    std::fs::write(&program, script)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let join = format!("exec://{}", program.display());
+    let joiner = nodes.start("joiner", &["--zeroconf=false", "--join", &join])?;
+    let complaint = "no instance has this tag";
+    wait_for_log(joiner.log(), complaint)?;
+    wait_for("a third run", GENEROUS, || match std::fs::read(&runs) {
+        Ok(runs) if runs.len() >= 3 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    std::fs::write(&output, format!("{address}\n"))?;
+    together(&[&first, &joiner], 2)?;
+    let log = std::fs::read_to_string(joiner.log())?;
+    assert_eq!(log.matches(complaint).count(), 1, "{log}");
+    Ok(())
 }
 
 #[test]

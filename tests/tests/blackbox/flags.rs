@@ -51,6 +51,7 @@ fn wrong_values_end_with_code_2_and_one_line_that_names_the_flag() -> Tested {
         ("--log-format", "xml"),
         ("--join", "no-port"),
         ("--join", "dns+srv://"),
+        ("--join", "exec://peers"),
         ("--zeroconf", "perhaps"),
         ("--auto-join", "perhaps"),
     ] {
