@@ -4,6 +4,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `builder` | what a node is built of, with a default for everything |
+//! | `asked` | settings that a cluster which is there already does not take |
 //! | `listeners` | the addresses it binds, and what others are told |
 //! | `ended` | how it ended, and the exit code for that |
 //!
@@ -22,6 +23,7 @@
 //! # }
 //! ```
 
+mod asked;
 mod builder;
 mod ended;
 mod listeners;
@@ -66,12 +68,15 @@ struct Inner<R> {
     servers: Vec<Server>,
     /// Where each endpoint that this node serves is bound.
     addresses: BTreeMap<String, SocketAddr>,
+    /// Ends what else holds the node's handle.
+    dropped: Stop,
 }
 
 impl<R> Drop for Inner<R> {
     fn drop(&mut self) {
         // Their tasks hold the node's handle.
         self.servers.iter().for_each(Server::stop);
+        self.dropped.ring();
     }
 }
 

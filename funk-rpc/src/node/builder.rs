@@ -15,8 +15,10 @@ use funk_io::{
 };
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
+use futures_lite::future;
 use tower_layer::Layer;
 
+use super::asked::Asked;
 use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
 use super::{Inner, Node};
 use crate::cluster_service::{self, ClusterService};
@@ -29,6 +31,7 @@ use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
 use crate::routes::Routes;
 use crate::server::{Protocol, Server, serve};
 use crate::services::{GrpcService, Services};
+use crate::stop::Stop;
 
 /// A service of the user, once the node is there.
 type Build = Box<dyn FnOnce(&Cluster) -> Services + Send>;
@@ -42,6 +45,7 @@ type Start = Box<dyn FnOnce(Options) -> Result<(Cluster, service::Requests), Sta
 #[must_use = "nothing runs before it is started"]
 pub struct NodeBuilder<R> {
     config: NodeConfig,
+    asked: Asked,
     name: Option<NodeName>,
     addresses: Addresses,
     discovery: Discovery,
@@ -73,6 +77,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
             config: NodeConfig::new(unnamed, cluster, nowhere, nowhere, nowhere),
+            asked: Asked::default(),
             name: None,
             addresses: Addresses::default(),
             discovery: Discovery { mdns: true, ..Discovery::default() },
@@ -98,7 +103,7 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// Joins through these nodes' gossip addresses, or names that stand for them: `HOST:PORT` or `dns+srv://NAME`.
+    /// Joins through these nodes' gossip addresses, or names that stand for them: `HOST:PORT`, `dns+srv://NAME` or `exec:///PATH`.
     pub fn join(mut self, addresses: impl IntoIterator<Item = JoinAddress>) -> Self {
         self.discovery.join.extend(addresses);
         self
@@ -202,14 +207,18 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// Shards of the cluster, 1 to 1,048,576; used at bootstrap only. Default: 10,000.
+    /// Shards of the cluster, 1 to 1,048,576; used at bootstrap only, and a cluster that has others is remarked on in
+    /// the log. Default: 10,000.
     pub fn shards(mut self, shards: u32) -> Self {
+        self.asked.shards = Some(shards);
         self.config.shards = shards;
         self
     }
 
-    /// What keeps a previous owner of a shard from having an effect; used at bootstrap only. Default: its lease.
+    /// What keeps a previous owner of a shard from having an effect; used at bootstrap only, and remarked on like
+    /// [`NodeBuilder::shards`]. Default: its lease.
     pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.asked.ownership = Some(ownership);
         self.config.ownership = ownership;
         self
     }
@@ -300,7 +309,12 @@ impl<R: Runtime> NodeBuilder<R> {
         servers.serve::<R, _>(METRICS, Protocol::Http1, console.clone())?;
         let servers = servers.servers;
         let addresses = listeners.addresses;
-        Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, addresses }) })
+        let dropped = Stop::new();
+        if !self.asked.is_nothing() {
+            let (remark, dropped) = (self.asked.remark(cluster.clone()), dropped.clone());
+            R::spawn(async move { future::or(remark, dropped.rung()).await });
+        }
+        Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, addresses, dropped }) })
     }
 
     /// Binds every endpoint, in the order in which errors are best told.
