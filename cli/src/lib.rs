@@ -8,6 +8,7 @@
 //! | `interfaces` | the addresses of this machine |
 //! | `lines` | lines on stdout and stderr, whatever became of these |
 //! | `node` | the start and the end of a node |
+//! | `systemd` | what systemd is told of a node |
 
 mod interfaces;
 mod lines;
@@ -15,6 +16,7 @@ mod logs;
 mod node;
 mod parse;
 mod stop;
+pub mod systemd;
 
 pub use interfaces::addresses;
 pub use lines::{complain, flush, print, say, show};

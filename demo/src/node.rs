@@ -6,10 +6,8 @@ use std::net::SocketAddr;
 use funk::grpc::{Node, NodeBuilder};
 use funk::status::NodeState;
 use funk::supervisor::Reporter;
-use funk::{
-    Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Ownership, Refusal, Runtime, Status, Stop, StopReason,
-};
-use funk_cli::{Failure, complain, say};
+use funk::{Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Refusal, Runtime, Stop, StopReason};
+use funk_cli::{Failure, complain, say, systemd};
 use futures_lite::future;
 
 use crate::flags::NodeFlags;
@@ -29,8 +27,9 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
         let reports = reporter.start(node.cluster().last_words(), move || stop.ring());
         reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
     }
+    systemd::keep_watch(node.cluster()).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))?;
     say(&format!("status http://{}/", node.page()));
-    R::spawn(follow(node.cluster().clone(), Asked { shards: flags.shards, ownership: flags.ownership() }));
+    R::spawn(follow(node.cluster().clone()));
     let mut unrecovered = None;
     let told = async { unrecovered = future::or(rung(stop), recover(&node, flags.recover)).await };
     let ended = node.run_until(told).await;
@@ -86,6 +85,7 @@ fn builder<R: Runtime>(flags: &NodeFlags) -> NodeBuilder<R> {
 
 async fn rung(stop: &Stop) -> Option<OperationError> {
     stop.rung().await;
+    systemd::stopping();
     None
 }
 
@@ -144,30 +144,8 @@ impl JoinFailures {
     }
 }
 
-/// What the command line asks of a cluster that this node would begin. One that is there already has its own.
-struct Asked {
-    shards: Option<u32>,
-    ownership: Option<Ownership>,
-}
-
-impl Asked {
-    /// Remarks on what has no effect.
-    fn remark(&self, status: &Status) {
-        if let Some(asked) = self.shards.filter(|asked| *asked != status.shards_total) {
-            let has = status.shards_total;
-            tracing::warn!("--shards {asked} has no effect: the cluster was begun with {has} shards");
-        }
-        if let (Some(asked), Some(has)) = (self.ownership, status.ownership)
-            && asked != has
-        {
-            let (asked, has) = (asked.word(), has.word());
-            tracing::warn!("--ownership {asked} has no effect: the cluster was begun as {has}");
-        }
-    }
-}
-
 /// Logs what happens, and says once when the node is Operational.
-async fn follow(cluster: Cluster, asked: Asked) {
+async fn follow(cluster: Cluster) {
     let mut events = cluster.events();
     let mut said = false;
     let mut failures = JoinFailures::default();
@@ -177,8 +155,8 @@ async fn follow(cluster: Cluster, asked: Asked) {
             let Ok(status) = cluster.status().await else { return };
             if status.state == NodeState::Operational {
                 said = true;
-                asked.remark(&status);
                 say("operational");
+                systemd::ready();
             }
         }
         check = match events.next().await {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use funk_cli::{Failure, Stop, close, leave, say};
+use funk_cli::{Failure, Stop, close, leave, say, systemd};
 use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, random_name, start};
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
 use funk_proto::{NodeConfig, Participation, Refusal};
@@ -41,6 +41,8 @@ enum Ended {
 /// A line for stderr.
 pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failure> {
     let mut seed = begin::<R>(flags)?;
+    systemd::keep_watch(&seed.cluster).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))?;
+    systemd::ready();
     let terminal = io::stdout().is_terminal();
     if !terminal {
         say(&format!("serf {}", seed.serf));
@@ -54,6 +56,7 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failu
     let watching = watch::<R>(&cluster, snapshot, namesakes, terminal.then_some(head.as_str()));
     let stopping = async {
         stop.rung().await;
+        systemd::stopping();
         Ended::Told
     };
     match future::or(stopping, watching).await {

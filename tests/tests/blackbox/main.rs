@@ -27,5 +27,6 @@ mod shares;
 mod start;
 mod stop;
 mod streams;
+mod systemd;
 mod version;
 mod walkthrough;

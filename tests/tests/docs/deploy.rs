@@ -1,9 +1,10 @@
 //! The files of `deploy/`: they can be read, and what they name is there.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use funk_tests::blackbox::namespaces::skip;
-use funk_tests::blackbox::{Tested, workspace};
+use funk_tests::blackbox::{Tested, scratch, workspace};
 use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
 use funk_tests::pages::{files, from_root, has_extension, read};
 use serde_json::Value;
@@ -156,6 +157,62 @@ fn the_unit_starts_a_program_of_ours_with_variables_that_it_reads() {
     // It has the time that a node takes to leave.
     let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a time to stop");
     assert!(stop.parse::<u64>().expect("seconds") > funk_io::limits::LEAVE_TIMEOUT.as_secs());
+}
+
+/// It says nothing of a unit that it can run, and names whatever it does not know.
+#[test]
+fn systemd_finds_nothing_wrong_with_the_unit() -> Tested {
+    const NAME: &str = "systemd_finds_nothing_wrong_with_the_unit";
+    let unit = read(&workspace().join("deploy/systemd/funk@.service"));
+    // The program must be there; on this machine it is not installed.
+    let unit = unit.replace("/usr/local/bin/demo", "/bin/true");
+    let path = scratch("unit")?.join("funk@node-1.service");
+    for (text, is_right) in [(unit.clone(), true), (unit.replace("Restart=on-failure", "Restart=sometimes"), false)] {
+        std::fs::write(&path, text)?;
+        let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+            return skip(NAME, "the program systemd-analyze is missing");
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success() && said.is_empty(), is_right, "{said}");
+    }
+    Ok(())
+}
+
+/// The values of a setting in a unit of systemd.
+fn settings<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
+    let values = unit.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+    values.map(str::trim).collect()
+}
+
+/// A removed node exits with 0, and one that failed with something else: whoever starts nodes has to tell them apart.
+#[test]
+fn nodes_that_were_removed_stay_away_and_those_that_failed_are_started_again() -> Tested {
+    let root = workspace();
+    let unit = read(&root.join("deploy/systemd/funk@.service"));
+    assert_eq!(settings(&unit, "Restart"), ["on-failure"]);
+    for name in ["RestartForceExitStatus", "RestartPreventExitStatus", "SuccessExitStatus"] {
+        assert!(settings(&unit, name).is_empty(), "{name} changes which ends are failures");
+    }
+    assert_eq!(settings(&unit, "StartLimitIntervalSec"), ["0"], "a node that fails often is started all the same");
+    // The exit code is the node's: nothing stands between it and who waits for it.
+    assert!(settings(&unit, "ExecStart").iter().all(|command| command.starts_with("/usr/local/bin/demo ")));
+    assert!(read(&root.join(DOCKERFILE)).contains("\nENTRYPOINT [\"demo\"]\n"));
+    with_yaml("nodes_that_were_removed_stay_away_and_those_that_failed_are_started_again", || {
+        let compose = yaml(COMPOSE)?.remove(0);
+        for (name, service) in compose["services"].as_object().ok_or("no services")? {
+            assert_eq!(service["restart"], "on-failure", "{name}");
+            assert!(service["deploy"].is_null() && service["entrypoint"].is_null(), "{name}");
+        }
+        let documents = yaml(KUBERNETES)?;
+        let script = pod_script(&documents)?;
+        assert!(script.contains("; exec demo "), "{script}");
+        // The pods of a set are always started again: the page says what to do instead.
+        let set = documents.iter().find(|document| document["kind"] == "StatefulSet").ok_or("no set")?;
+        assert!(set["spec"]["template"]["spec"]["restartPolicy"].is_null());
+        let page = read(&root.join("docs/operations.md"));
+        assert!(page.contains("exits 0 too") && page.contains("Kubernetes restarts it whatever its exit code"));
+        Ok(())
+    })
 }
 
 #[test]
