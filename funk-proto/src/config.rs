@@ -24,7 +24,7 @@ pub enum Participation {
 
 /// What keeps a previous owner of a shard from having an effect on it.
 ///
-/// Cluster-wide and fixed at bootstrap; later values are ignored.
+/// Cluster-wide and fixed at bootstrap; later values have no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Ownership {

@@ -57,7 +57,7 @@ pub(crate) enum Flush {
 
 /// One disk. A flush covers what was written before it began; the next begins
 /// when it ends. A write that replaces those before it has a flush of its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Disk {
     /// What it does to writes.
     pub conditions: DiskConditions,

@@ -223,8 +223,10 @@ pub fn half_messages_are_bounded<R: Runtime>() {
         let cluster = alone::<R>();
         serving(&cluster).await;
         for (endpoint, begun, most) in [
-            ("ep.raft", half_frame(), crate::limits::CLUSTER_HELD_BYTES_MAX),
+            ("ep.raft", half_frame((1 << 20) - 1), crate::limits::CLUSTER_HELD_BYTES_MAX),
+            ("ep.raft", half_frame(1 << 18), crate::limits::CLUSTER_HELD_BYTES_MAX),
             ("ep.serf", half_gossip(), crate::limits::GOSSIP_HELD_BYTES_MAX),
+            ("ep.serf", half_state(), crate::limits::GOSSIP_HELD_BYTES_MAX),
         ] {
             let at = address(&cluster, endpoint).await;
             let before = cluster.io_counters().streams_overflowed;
@@ -243,10 +245,10 @@ pub fn half_messages_are_bounded<R: Runtime>() {
     });
 }
 
-/// All of a frame but its last byte.
-fn half_frame() -> Vec<u8> {
+/// So much of a frame of 1 MiB.
+fn half_frame(length: usize) -> Vec<u8> {
     let mut bytes = (1_u32 << 20).to_be_bytes().to_vec();
-    bytes.resize(bytes.len() + (1 << 20) - 1, 7);
+    bytes.resize(bytes.len() + length, 7);
     bytes
 }
 
@@ -256,6 +258,14 @@ fn half_gossip() -> Vec<u8> {
     let mut bytes = vec![8, 0x81, 0xaa];
     bytes.extend_from_slice(b"UserMsgLen");
     bytes.push(0xce);
+    bytes.extend_from_slice(&8_000_000_u32.to_be_bytes());
+    bytes.resize(bytes.len() + 4_000_000, 7);
+    bytes
+}
+
+/// The beginning of a push/pull without members and with a state of 8 MB, and half of that.
+fn half_state() -> Vec<u8> {
+    let mut bytes = b"\x06\x83\xa4Join\xc2\xa5Nodes\x00\xacUserStateLen\xce".to_vec();
     bytes.extend_from_slice(&8_000_000_u32.to_be_bytes());
     bytes.resize(bytes.len() + 4_000_000, 7);
     bytes

@@ -68,12 +68,19 @@ struct Failures {
 
 impl Failures {
     fn tell(&mut self, channel: Channel, error: &io::Error) {
-        self.times += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
-            let times = std::mem::take(&mut self.times);
+        if let Some(times) = self.due() {
             tracing::warn!(?channel, %error, times, "accepting failed");
-            self.told = Some(Instant::now());
         }
+    }
+
+    /// How often it failed since that was told last, if it may be told now.
+    fn due(&mut self) -> Option<u64> {
+        self.times += 1;
+        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
     }
 }
 
@@ -86,4 +93,21 @@ fn accept<R: Runtime>(listener: &Arc<R::Listener>) -> Accepting<R::Stream> {
         }
         accepted
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_door_tells_its_failures_once_a_second_and_how_many_they_were() {
+        let (mut cluster, mut gossip) = (Failures::default(), Failures::default());
+        assert_eq!(cluster.due(), Some(1));
+        assert!((0..500).filter_map(|_| cluster.due()).count() <= 1, "unless a second went by");
+        assert_eq!(gossip.due(), Some(1), "another door waits for nobody");
+        let silent = cluster.times;
+        cluster.told = cluster.told.and_then(|told| told.checked_sub(Duration::from_secs(1)));
+        assert_eq!(cluster.due(), Some(silent + 1));
+        assert_eq!(cluster.times, 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! The rules of membership as claims about nodes on an in-memory network.
 
 mod cost;
+mod names;
 mod net;
 mod poison;
 mod serf;
@@ -266,16 +267,6 @@ fn poison_changes_nothing() {
     }
     assert_eq!(members(&mut net), before);
     assert!(net.node(1).counters().dropped() > 10);
-}
-
-#[test]
-fn names_that_are_no_utf8_are_members_like_others() {
-    let mut net = Net::new();
-    net.start(&config("a", 1, &[]));
-    let strange = NodeRecord { name: Bytes::from_static(&[0xff, b'x']), ..record("x", 9, 1, NodeState::Alive) };
-    offer(&mut net, 1, vec![strange.clone()], Bytes::new()).unwrap();
-    assert_eq!(net.view(1), "a=alive \u{fffd}x=alive");
-    assert!(net.node(1).table.push_pull(false).nodes.contains(&strange));
 }
 
 #[test]

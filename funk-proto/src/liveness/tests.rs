@@ -95,18 +95,27 @@ fn a_grant_of_a_member_that_never_led_gives_nothing() {
 
 #[test]
 fn a_grant_is_cut_to_the_clusters_lease_whoever_says_more() {
-    let mut member = machine(2);
     let (lease, drift_ppm) = timing();
-    member.set_cluster_timing(ClusterTiming { lease, lease_min: lease, lease_max: lease, drift_ppm });
-    let hour = Duration::from_secs(3600);
-    member.handle_heartbeat(at(1000), id(1), 1, Term(1), (hour, 0));
-    let asked = drain(&mut member).into_iter().find_map(|output| match output {
-        LivenessOutput::Send { counter, word: Word::Ack { .. }, .. } => Some(counter),
-        _ => None,
-    });
-    member.handle_grant(id(1), Grant { echo: asked.unwrap(), length: hour });
-    assert_eq!(member.lease_until(), at(1000) + timing().0);
-    assert!(member.promise_remaining(at(1000)) < timing().0 * 2, "the promise is one for the cluster's lease, too");
+    let (hair, hour) = (Duration::from_nanos(1), Duration::from_secs(3600));
+    for (said, granted) in [
+        (hour, hour),
+        (lease, hour),
+        (lease, lease + hair),
+        (lease + hair, lease * 2),
+        (lease * 2, Duration::from_secs(1 << 40)),
+        (Duration::MAX, Duration::MAX),
+    ] {
+        let mut member = machine(2);
+        member.set_cluster_timing(ClusterTiming { lease, lease_min: lease, lease_max: lease, drift_ppm });
+        member.handle_heartbeat(at(1000), id(1), 1, Term(1), (said, 0));
+        let asked = drain(&mut member).into_iter().find_map(|output| match output {
+            LivenessOutput::Send { counter, word: Word::Ack { .. }, .. } => Some(counter),
+            _ => None,
+        });
+        member.handle_grant(id(1), Grant { echo: asked.unwrap(), length: granted });
+        assert_eq!(member.lease_until(), at(1000) + lease, "{said:?} and {granted:?}");
+        assert!(member.promise_remaining(at(1000)) < lease * 2, "the promise is one for the cluster's lease, too");
+    }
 }
 
 #[test]
@@ -322,12 +331,15 @@ fn a_member_that_is_behind_or_says_no_hash_is_no_different() {
 
 #[test]
 fn a_counter_that_would_make_all_later_ones_old_is_refused() {
+    use crate::limits::COUNTER_WINDOW;
     use crate::wire::liveness::LAST_COUNTER;
     let mut member = machine(2);
     assert!(member.admit(id(1), boot(1), 5));
-    assert!(!member.admit(id(1), boot(1), u64::MAX - 1), "a lie");
-    assert!(member.admit(id(1), boot(1), 6), "and without effect");
-    assert!(member.admit(id(1), boot(1), 6 + (1 << 32)));
+    for (number, lie) in (6..).zip([u64::MAX - 1, u64::MAX / 2, 1 << 40, 6 + COUNTER_WINDOW + 4]) {
+        assert!(!member.admit(id(1), boot(1), lie), "{lie}");
+        assert!(member.admit(id(1), boot(1), number), "{lie} is without effect");
+    }
+    assert!(member.admit(id(1), boot(1), 9 + COUNTER_WINDOW));
     assert!(!member.admit(id(1), boot(3), u64::MAX - 1), "of a new boot too");
     assert!(member.admit(id(1), boot(3), LAST_COUNTER), "nothing comes after a goodbye");
     assert!(!member.admit(id(1), boot(3), 7));

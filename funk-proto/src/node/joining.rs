@@ -187,7 +187,12 @@ impl Node {
 
     /// A process asks to be let in that has the identity of the leader, which takes no stream of itself: it is
     /// refused here, if the leader goes on. True if it is not to be passed on.
-    pub(super) fn refuse_duplicate_of_leader(&mut self, now: Timestamp, joiner: &Member) -> bool {
+    pub(super) fn refuse_duplicate_of_leader(
+        &mut self,
+        now: Timestamp,
+        (conn, from): (ConnId, RaftId),
+        joiner: &Member,
+    ) -> bool {
         let (Some(state), Some(boot)) = (&self.state, joiner.boot) else { return false };
         let leader = self.consensus.leader().and_then(|leader| state.members.get(leader));
         let Some(leader) = leader.filter(|leader| leader.id == joiner.id && leader.boot != Some(boot)) else {
@@ -196,9 +201,11 @@ impl Node {
         let since = self.joining.note_duplicate_of_leader(now, boot);
         let patience = self.liveness.member_patience() * 2;
         let heard = self.liveness.last_heard(leader.id).is_some_and(|heard| heard >= since + patience);
-        if heard && leader.boot.is_some() && self.liveness.heard_boot(leader.id) == leader.boot {
+        let is_alive = heard && leader.boot.is_some() && self.liveness.heard_boot(leader.id) == leader.boot;
+        if is_alive && from == joiner.id {
             let refused = duplicate_refused(leader, state.cluster.id, boot);
-            self.peers.send_to(now, Incarnation { id: joiner.id, boot }, FrameBody::JoinRefused(refused));
+            // On this very stream: at the other end of others of that id is the leader itself.
+            self.peers.answer(conn, FrameBody::JoinRefused(refused));
         }
         true
     }

@@ -93,7 +93,7 @@ impl Node {
         }
         if self.leader.leads() {
             self.with_leader(now, |leader, facts| leader.handle_join(facts, member, record.answered));
-        } else if !self.refuse_duplicate_of_leader(now, &member) {
+        } else if !self.refuse_duplicate_of_leader(now, (conn, from), &member) {
             self.pass_to_leader(now, FrameBody::Join(record));
             if from == member.id {
                 self.tell_leader(conn);

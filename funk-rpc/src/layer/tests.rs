@@ -239,11 +239,13 @@ fn a_long_error_comes_through_the_wrong_node() {
         let (a, b) = Cluster::pair().await;
         a.owns(&[&a, &b], 2, 1, 10);
         b.owns(&[&a, &b], 2, 1, 10);
-        b.long_error.store(true, Ordering::Relaxed);
-        for node in [&a, &b] {
-            let answer = call(node, 1, None).await;
-            assert_eq!(status(&answer), Code::InvalidArgument);
-            assert_eq!(header(&answer, "grpc-message").len(), 3 * fake::LONG);
+        for length in [1, 1_500, 5_500, 20_000, 100_000] {
+            b.error_length.store(length, Ordering::Relaxed);
+            for node in [&a, &b] {
+                let answer = call(node, 1, None).await;
+                assert_eq!(status(&answer), Code::InvalidArgument, "{length}");
+                assert_eq!(header(&answer, "grpc-message").len(), 3 * length);
+            }
         }
     });
 }
@@ -311,6 +313,68 @@ fn a_client_that_gives_up_ends_its_request_at_the_owner() {
         }
         b.silent.store(false, Ordering::Relaxed);
         assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+    });
+}
+
+#[test]
+fn bursts_of_requests_that_are_given_up_break_no_other_on_their_way() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        let (sender, messages) = smol::channel::bounded(1);
+        sender.send(fake::message(1)).await.unwrap();
+        let mut beside = fake::stream(&a, messages).await;
+        for burst in [30, 200] {
+            let clients = crate::Pool::new();
+            for _ in 0..8 {
+                let mut given_up = Vec::new();
+                for _ in 0..burst {
+                    let (sender, messages) = smol::channel::bounded(1);
+                    sender.send(fake::message(1)).await.unwrap();
+                    given_up.push((fake::stream_over(&clients, &a, messages).await, sender));
+                }
+                drop(given_up);
+                assert_eq!(status(&call(&a, 1, None).await), Code::Ok);
+                assert_eq!(beside.next().await, Some(fake::message(1)));
+                sender.send(fake::message(1)).await.unwrap();
+            }
+        }
+        while b.open.load(Ordering::SeqCst) > 1 {
+            future::yield_now().await;
+        }
+    });
+}
+
+/// More than a connection's streams may be, by far.
+const MANY: usize = 4_500;
+
+#[test]
+fn thousands_of_requests_at_once_get_the_same_answer_whatever_node_is_asked() {
+    smol::block_on(async {
+        let (a, b) = Cluster::pair().await;
+        a.owns(&[&a, &b], 2, 1, 10);
+        b.owns(&[&a, &b], 2, 1, 10);
+        for node in [&a, &b] {
+            b.silent.store(true, Ordering::Relaxed);
+            let clients = crate::Pool::new();
+            let waiting: Vec<_> = (0..MANY)
+                .map(|_| {
+                    let (clients, node) = (clients.clone(), node.clone());
+                    smol::spawn(async move { status(&fake::call_over(&clients, &node, 1).await) })
+                })
+                .collect();
+            while b.open.load(Ordering::SeqCst) < MANY {
+                assert!(waiting.iter().all(|call| !call.is_finished()), "none is refused");
+                smol::Timer::after(Duration::from_millis(5)).await;
+            }
+            b.silent.store(false, Ordering::Relaxed);
+            assert_eq!(status(&call(node, 1, None).await), Code::Ok, "beside them");
+            drop(waiting);
+            while b.open.load(Ordering::SeqCst) > 0 {
+                future::yield_now().await;
+            }
+        }
     });
 }
 

@@ -13,7 +13,7 @@ use funk_proto::wire::journal::{self, Damaged, FileKind};
 const SECTOR_BYTES: usize = 512;
 
 /// One data directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Files {
     files: BTreeMap<String, Vec<u8>>,
     /// The log file that is written to, by its first record.

@@ -11,6 +11,7 @@ use funk_io::discovery::JoinAddress;
 use funk_proto::Participation;
 use funk_rpc::{Node, NodeBuilder};
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command};
+use funk_tests::blackbox::namespaces::skip;
 use funk_tests::blackbox::process::Process;
 use funk_tests::blackbox::{Tested, http, ports, program, scratch, wait_for};
 use funk_tokio::Tokio;
@@ -29,6 +30,8 @@ trait Managed {
     fn page(&mut self, node: usize) -> Result<SocketAddr, String>;
     /// Kills all nodes; the first one is started again with what it stored.
     fn lose_all_but_the_first(&mut self) -> Tested;
+    /// A node is killed, and another process has its name and no identity: none that becomes a voter again.
+    fn put_an_observer_in_place_of(&mut self, node: usize) -> Tested;
     /// A node that only observes; its management endpoint, and its page.
     fn observe(&mut self) -> Result<(SocketAddr, SocketAddr), String>;
 
@@ -95,6 +98,15 @@ impl Managed for Demo {
         }
         // Every endpoint but gossip is somewhere else now.
         self.cluster.start_again(0)?;
+        Ok(())
+    }
+
+    fn put_an_observer_in_place_of(&mut self, node: usize) -> Tested {
+        let process = &mut self.cluster.nodes[node].process;
+        process.signal(Signal::KILL);
+        process.wait(GENEROUS)?;
+        self.cluster.set_extra(&["--non-member", "--join", &self.join()]);
+        self.cluster.start_again(node)?;
         Ok(())
     }
 
@@ -182,6 +194,15 @@ impl Managed for Embedded {
             drop(node);
         }
         wait_for("its address and its directory to be free", GENEROUS, || self.start_node(0, false))?;
+        Ok(())
+    }
+
+    fn put_an_observer_in_place_of(&mut self, node: usize) -> Tested {
+        let builder = self.builder(&self.ids()[node])?.participation(Participation::NonMember);
+        let builder = builder.join([JoinAddress::Address(self.join)]);
+        let _inside = self.runtime.enter();
+        drop(self.nodes.remove(node));
+        self.nodes.insert(node, builder.start().map_err(|error| error.to_string())?);
         Ok(())
     }
 
@@ -374,27 +395,21 @@ const LOOKS: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_new_process_of_a_name_is_not_shown_as_the_voter_that_is_dead() -> Tested {
-    for size in [3, 5] {
-        let mut cluster = DemoCluster::start(&format!("operators-anew-{size}"), size)?;
-        let gone = cluster.follower()?;
-        let asked = (0..size).find(|&node| node != gone).ok_or("others are there")?;
-        let before = cluster.status(asked)?;
-        let id = cluster.nodes[gone].id.clone();
-        assert!(before.members.contains_key(&id));
-        cluster.nodes[gone].process.signal(Signal::KILL);
-        cluster.nodes[gone].process.wait(GENEROUS)?;
-        // It is none that becomes a voter again: what is shown of it can only be of the dead one.
-        let join = cluster.nodes[asked].serf.to_string();
-        cluster.set_extra(&["--non-member", "--join", &join]);
-        cluster.start_again(gone)?;
+    on_each("operators-anew", false, |cluster| {
+        let ids = cluster.ids();
+        if ids.len() == 1 {
+            // Nobody is left who could show anything.
+            return Ok(());
+        }
+        let leader = cluster.status(0)?["leader"].clone();
+        let gone = (1..ids.len()).rev().find(|&node| leader != ids[node].as_str()).ok_or("others follow")?;
+        cluster.put_an_observer_in_place_of(gone)?;
         wait_for("the new process to see the others, and they it", GENEROUS, || {
-            match cluster.status(gone)?.members.len() {
-                seen if seen >= size => Ok(()),
-                seen => Err(format!("{seen} seen")),
-            }
+            let seen = cluster.status(gone)?["members"].as_array().map_or(0, Vec::len);
+            if seen >= ids.len() { Ok(()) } else { Err(format!("{seen} seen")) }
         })?;
         let looks_alive = || {
-            let line = line_of(&ctrlc(&["nodes", "-n", cluster.name(), "--join", &join])?, &id);
+            let line = line_of(&cluster.ctrlc(&["nodes"])?, &ids[gone]);
             Ok::<_, String>(line.contains("alive") && line.contains("Voter"))
         };
         wait_for("the others to know that it is dead", GENEROUS, || match looks_alive()? {
@@ -403,8 +418,55 @@ fn a_new_process_of_a_name_is_not_shown_as_the_voter_that_is_dead() -> Tested {
         })?;
         let until = Instant::now() + LOOKS;
         while Instant::now() < until {
-            assert!(!looks_alive()?, "{id} looks alive again");
+            assert!(!looks_alive()?, "{} looks alive again", ids[gone]);
         }
+        Ok(())
+    })
+}
+
+/// Prints what the page's script makes of each status.
+const SENTENCES: &str = "
+import { readFileSync } from 'node:fs';
+const words = await import('data:text/javascript;base64,' + readFileSync(process.argv[1]).toString('base64'));
+for (const status of JSON.parse(readFileSync(process.argv[2]))) console.log(words.sentence(status));
+";
+
+/// What pages say of their nodes, in one sentence each.
+fn sentences(pages: &[SocketAddr], label: &str) -> Result<Vec<String>, String> {
+    let folder = scratch(label)?;
+    let script = http::get(pages[0], "/page/words.js", GENEROUS).map_err(|error| error.to_string())?;
+    let statuses = pages.iter().map(|&page| status(page)).collect::<Result<Vec<_>, _>>()?;
+    for (file, text) in [("words.mjs", script.text().to_string()), ("statuses.json", Value::from(statuses).to_string())]
+    {
+        std::fs::write(folder.join(file), text).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    let mut command = Command::new("node");
+    command.args(["--input-type=module", "--eval", SENTENCES]);
+    let output = command.args(["words.mjs", "statuses.json"].map(|file| folder.join(file))).output();
+    let output = output.map_err(|error| format!("Node.js: {error}"))?;
+    Ok(said(&output).lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_page_of_an_observer_says_so_and_those_of_members_say_what_they_serve() -> Tested {
+    const NAME: &str = "the_page_of_an_observer_says_so_and_those_of_members_say_what_they_serve";
+    if Command::new("node").arg("--version").output().is_err() {
+        return skip(NAME, "Node.js is missing");
+    }
+    on_each("operators-page", false, |cluster| {
+        let (_, observer) = cluster.observe()?;
+        wait_for("the observer to see the cluster", GENEROUS, || {
+            let seen = status(observer)?["members"].as_array().map_or(0, Vec::len);
+            if seen > cluster.ids().len() { Ok(()) } else { Err(format!("{seen} seen")) }
+        })?;
+        let mut pages = vec![observer];
+        for node in 0..cluster.ids().len() {
+            pages.push(cluster.page(node)?);
+        }
+        let said = sentences(&pages, &format!("{}-words", cluster.name()))?;
+        assert_eq!(said[0], "Observing. It watches the cluster and owns nothing.");
+        assert_eq!(said.len(), pages.len(), "{said:?}");
+        assert!(said[1..].iter().all(|said| said.starts_with("Operational.") && said.contains("serves")), "{said:?}");
+        Ok(())
+    })
 }

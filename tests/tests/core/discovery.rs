@@ -154,16 +154,27 @@ fn a_joiner_that_sees_two_clusters_is_refused_and_names_both() {
 
 #[test]
 fn a_bootstrap_that_finds_a_cluster_with_a_node_of_its_own_name_is_refused() {
-    let mut world = TestWorld::new(7);
-    start(&mut world, true);
-    world.run_until(secs(5), |world| world.converged()).expect("it starts");
-    let rival = world.start_with(|config| {
-        (config.shards, config.bootstrap, config.discovery) = (SHARDS, true, true);
-        config.name = "n0".parse().expect("a name");
-        config.join.clear();
-    });
-    find(&mut world, rival, &[0]);
-    world.run_until(Duration::from_millis(290), |world| refusal(world, rival).is_some()).expect("it is refused");
-    assert!(matches!(refusal(&world, rival), Some(Refusal::ClusterExists { node, .. }) if node == "n0"));
-    assert!(refusal(&world, 0).is_none(), "the first goes on");
+    // The name of the only member; of a member that follows, found through another; and of one that is dead.
+    for (nodes, named, dead) in [(1, 0, false), (3, 2, false), (3, 2, true)] {
+        let mut world = TestWorld::new(7);
+        start(&mut world, true);
+        for _ in 1..nodes {
+            let member = start(&mut world, false);
+            find(&mut world, member, &[0]);
+        }
+        world.run_until(secs(5), |world| world.converged()).expect("it starts");
+        if dead {
+            world.kill(named);
+            world.run(secs(1));
+        }
+        let rival = world.start_with(|config| {
+            (config.shards, config.bootstrap, config.discovery) = (SHARDS, true, true);
+            config.name = format!("n{named}").parse().expect("a name");
+            config.join.clear();
+        });
+        find(&mut world, rival, &[0]);
+        world.run_until(Duration::from_millis(290), |world| refusal(world, rival).is_some()).expect("it is refused");
+        assert!(matches!(refusal(&world, rival), Some(Refusal::ClusterExists { node, .. }) if node == "n0"));
+        assert!((0..nodes).all(|at| refusal(&world, at).is_none()), "the members go on");
+    }
 }

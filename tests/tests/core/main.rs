@@ -5,6 +5,7 @@ mod cluster;
 mod determinism;
 mod discovery;
 mod goodbye;
+mod identity;
 mod lease_arithmetic;
 mod operations;
 mod recovery;

@@ -124,8 +124,8 @@ pub(super) struct Node {
     pub(super) served: Arc<AtomicUsize>,
     pub(super) silent: Arc<AtomicBool>,
     pub(super) fail: Arc<AtomicBool>,
-    /// Whether the handler answers with a long error.
-    pub(super) long_error: Arc<AtomicBool>,
+    /// How long the error is with which the handler answers: 0 for none.
+    pub(super) error_length: Arc<AtomicUsize>,
     /// Requests that the handler has not ended with.
     pub(super) open: Arc<AtomicUsize>,
     /// Its connections to other nodes.
@@ -178,7 +178,7 @@ impl Node {
             served,
             silent: Arc::default(),
             fail: Arc::default(),
-            long_error: Arc::default(),
+            error_length: Arc::default(),
             open: Arc::default(),
             pool: Pool::new(),
         }
@@ -229,8 +229,10 @@ impl Service<Request<Body>> for Echo {
         Box::pin(async move {
             node.served.fetch_add(1, Ordering::Relaxed);
             let open = Held::new(&node.open);
-            if node.long_error.load(Ordering::Relaxed) {
-                return Ok(tonic::Status::invalid_argument("%".repeat(LONG)).into_http());
+            let length = node.error_length.load(Ordering::Relaxed);
+            if length > 0 {
+                // Each letter is three bytes on the wire.
+                return Ok(tonic::Status::invalid_argument("%".repeat(length)).into_http());
             }
             if node.silent.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -245,9 +247,6 @@ impl Service<Request<Body>> for Echo {
         })
     }
 }
-
-/// Bytes of a long error's message, each of which is three on the wire.
-pub(super) const LONG: usize = 20_000;
 
 /// Counts what comes in.
 #[derive(Clone)]
@@ -307,8 +306,17 @@ pub(super) async fn call_with(node: &Node, key: u8, name: &'static str, value: &
     answer(node, request).await
 }
 
+/// A call over connections that others share.
+pub(super) async fn call_over(pool: &Pool<Smol>, node: &Node, key: u8) -> Answer {
+    answer_over(pool, node, request(node, Body::new(Full::new(message(key))))).await
+}
+
 async fn answer(node: &Node, request: Request<Body>) -> Answer {
-    let response = Pool::<Smol>::new().send(node.address, request).await.unwrap();
+    answer_over(&Pool::new(), node, request).await
+}
+
+async fn answer_over(pool: &Pool<Smol>, node: &Node, request: Request<Body>) -> Answer {
+    let response = pool.send(node.address, request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().cloned().unwrap_or_default();
@@ -345,6 +353,11 @@ impl Streaming {
 
 /// A call whose messages come from `messages`.
 pub(super) async fn stream(node: &Node, messages: smol::channel::Receiver<Bytes>) -> Streaming {
+    stream_over(&Pool::new(), node, messages).await
+}
+
+/// The same over connections that others share.
+pub(super) async fn stream_over(pool: &Pool<Smol>, node: &Node, messages: smol::channel::Receiver<Bytes>) -> Streaming {
     let request = request(node, Body::new(Messages(Box::pin(messages))));
-    Streaming(Pool::<Smol>::new().send(node.address, request).await.unwrap().into_body())
+    Streaming(pool.send(node.address, request).await.unwrap().into_body())
 }
