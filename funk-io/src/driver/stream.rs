@@ -319,13 +319,13 @@ impl Queue {
 /// Small messages leave at once, and a peer whose host is gone, or to which nothing
 /// comes through on this stream, is noticed in the end. A socket that cannot is used as it is.
 ///
-/// A stream at rest is probed every second, so that some probes have to be lost before it is ended: where a
-/// user timeout is set, Linux does not count them, but ends a stream that is silent for so long (tcp(7)).
+/// A stream at rest is probed after two seconds and then every second, so that some probes have to be lost before it is
+/// ended: where a user timeout is set, Linux does not count them, but ends a stream that is silent for so long (tcp(7)).
 fn set_options<S: std::os::fd::AsFd>(io: &S, channel: Channel) {
     let socket = SockRef::from(io);
     let _ = socket.set_tcp_nodelay(true);
-    let second = Duration::from_secs(1);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(second).with_interval(second).with_retries(4));
+    let (rest, interval) = (Duration::from_secs(2), Duration::from_secs(1));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(rest).with_interval(interval).with_retries(3));
     // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if channel == Channel::Cluster {

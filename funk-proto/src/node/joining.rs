@@ -165,6 +165,16 @@ impl Node {
         }
     }
 
+    /// A member that hears no leader asks this node, which hears none either: they may be the majority, and either may
+    /// have moved. Looks for it where it says that it is, as a leader would.
+    pub(super) fn call_back(&mut self, now: Timestamp, member: &Member) {
+        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(member.id).is_some());
+        let hears_leader = self.consensus.leader().is_some() && !self.liveness.leader_is_silent();
+        if let Some(boot) = member.boot.filter(|_| is_listed && !hears_leader) {
+            self.peers.call(now, Incarnation { id: member.id, boot }, member.raft);
+        }
+    }
+
     /// A node that was asked to let this one in says where the leader is: no more than where to look for it.
     pub(super) fn handle_leader_at(&mut self, now: Timestamp, place: &Place) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("place of the leader");

@@ -97,6 +97,7 @@ impl Node {
             self.pass_to_leader(now, FrameBody::Join(record));
             if from == member.id {
                 self.tell_leader(conn);
+                self.call_back(now, &member);
             }
         }
         Ok(())
