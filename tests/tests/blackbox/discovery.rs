@@ -339,8 +339,10 @@ impl Avahi {
         let bus = format!("<busconfig><type>custom</type><listen>{BUS}</listen>{rules}</busconfig>");
         let bus = write("bus.conf", bus)?;
         let mut command = Command::new("dbus-daemon");
-        command.args(["--nofork", "--nopidfile", "--config-file", &bus]);
+        command.args(["--nofork", "--nopidfile", "--print-address=1", "--config-file", &bus]);
         let bus = Process::start("dbus", network.on(host, &command), &nodes.dir)?;
+        // It prints its address once it listens there. An Avahi that finds no bus ends at once.
+        bus.line("unix:", GENEROUS)?;
         let settings =
             "[server]\nhost-name=watcher\nuse-ipv6=no\nratelimit-interval-usec=0\n[publish]\ndisable-publishing=yes\n";
         let settings = write("avahi.conf", settings.into())?;
