@@ -115,6 +115,9 @@ pub const CLUSTER_STREAMS_MAX: usize = 2 * RAFT_MEMBERS_MAX;
 pub const COUNTER_WINDOW: u64 = 1 << 32;
 /// Entries of the log of which the hash is kept: an ack speaks of one that was applied a few heartbeats ago.
 pub const HASHES_KEPT: usize = 4_096;
+/// Nodes whose addresses are kept, members or not: all that a member table holds, and three times as many that gossip
+/// shows.
+pub const PEERS_KNOWN_MAX: usize = 4 * RAFT_MEMBERS_MAX;
 /// Streams kept whose other sides claim to be one and the same peer, and as many that have proven it: the latest count.
 pub const CLAIMS_MAX: usize = 8;
 /// Tokens kept of those who claim to be one peer, and shown to it: the latest count.

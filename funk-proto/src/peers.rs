@@ -30,7 +30,7 @@ use tracked::Tracked;
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
 use crate::io::{Channel, CloseReason};
-use crate::limits::{CLUSTER_STREAMS_MAX, FRAMES_WAITING_BYTES_MAX, FRAMES_WAITING_MAX};
+use crate::limits::{CLUSTER_STREAMS_MAX, FRAMES_WAITING_BYTES_MAX, FRAMES_WAITING_MAX, PEERS_KNOWN_MAX};
 use crate::rng::Rng;
 use crate::time::Timestamp;
 use crate::version::Versions;
@@ -209,14 +209,30 @@ impl Peers {
 
     /// Gossip shows the peer at this address.
     pub(crate) fn learn(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
-        if id != self.identity.id && self.peers.entry(id).or_default().places.show(raft) {
+        if self.make_place(id) && self.peers.entry(id).or_default().places.show(raft) {
             self.handle_moved(now, id);
         }
     }
 
+    /// Makes place for a peer, if it is not known: others decide how many there are. One that is neither listed nor in
+    /// touch makes way for the next.
+    fn make_place(&mut self, id: RaftId) -> bool {
+        if id == self.identity.id {
+            return false;
+        }
+        if self.peers.contains_key(&id) || self.peers.len() < PEERS_KNOWN_MAX {
+            return true;
+        }
+        let is_idle = |id: &RaftId, peer: &Peer| {
+            peer.streams.is_empty() && !peer.places.is_listed() && !self.is_sought(*id, peer)
+        };
+        let idle = self.peers.iter().find(|(id, peer)| is_idle(id, peer)).map(|(&id, _)| id);
+        idle.is_some_and(|idle| self.peers.remove(&idle).is_some())
+    }
+
     /// Somebody says that the peer is at this address, of which gossip and the member table know nothing.
     pub(crate) fn learn_another(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
-        if id != self.identity.id && self.peers.entry(id).or_default().places.call(raft) {
+        if self.make_place(id) && self.peers.entry(id).or_default().places.call(raft) {
             self.handle_moved(now, id);
         }
     }

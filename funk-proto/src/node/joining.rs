@@ -180,7 +180,8 @@ impl Node {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("place of the leader");
         let id = RaftId::new(place.id).ok_or(WHAT)?;
         let raft = place.raft.parse().map_err(|_| WHAT)?;
-        if self.is_out(now) {
+        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(id).is_some());
+        if is_listed && self.is_out(now) {
             self.peers.learn_another(now, id, raft);
         }
         Ok(())

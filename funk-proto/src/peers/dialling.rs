@@ -15,6 +15,9 @@ impl Peers {
         if boot.id == self.identity.id || self.is_connected_to(boot) {
             return;
         }
+        if !self.make_place(boot.id) {
+            return;
+        }
         let peer = self.peers.entry(boot.id).or_default();
         if now < peer.call_at {
             return;
@@ -59,7 +62,7 @@ impl Peers {
     }
 
     /// Whether a peer is dialled without a frame that is for it.
-    fn is_sought(&self, id: RaftId, peer: &Peer) -> bool {
+    pub(super) fn is_sought(&self, id: RaftId, peer: &Peer) -> bool {
         let claimed = |conn: &ConnId| conn.is_accepted() && self.standing(*conn) == Standing::Claimed;
         self.wanted.contains(&id) || !peer.waiting.is_empty() || peer.streams.iter().any(claimed)
     }

@@ -15,7 +15,7 @@ use super::{Peer, PeerNews, Peers, PeersOutput, Standing};
 use crate::error::Misbehaviour;
 use crate::id::{BootId, ClusterId, ConnId, RaftId};
 use crate::io::CloseReason;
-use crate::limits::{CLAIMS_MAX, TOKENS_SHOWN};
+use crate::limits::{CLAIMS_MAX, PEERS_KNOWN_MAX, TOKENS_SHOWN};
 use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 use crate::wire::cluster::{Frame, FrameBody, Hello};
@@ -99,9 +99,10 @@ impl Peers {
         }
         let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
         let said = Said { boot, liveness, key, cluster: ClusterId::new(hello.cluster) };
+        let has_room = self.peers.len() < PEERS_KNOWN_MAX;
         let peer = self.peers.entry(id).or_default();
         peer.streams.insert(conn);
-        if self.identity.cluster.is_none() && conn.is_accepted() && peer.places.is_empty() {
+        if self.identity.cluster.is_none() && conn.is_accepted() && peer.places.is_empty() && has_room {
             // A node that is in no cluster has nobody else to ask where the peer is.
             peer.places.call(raft);
         }

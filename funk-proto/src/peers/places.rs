@@ -57,6 +57,10 @@ impl Places {
         self.addresses().all(|known| known != address) && renew(&mut self.called, address)
     }
 
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed.is_some()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = Place> {
         [self.listed, self.shown, self.called].into_iter().flatten()
     }

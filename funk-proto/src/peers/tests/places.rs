@@ -44,6 +44,29 @@ fn a_peer_that_turns_up_is_dialled_again_where_a_dial_has_heard_nothing_for_long
     assert!(a.streams.contains_key(&lost), "the lost one ends in its own time");
 }
 
+#[test]
+fn however_many_nodes_are_shown_so_many_are_known_and_members_among_them() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(2, 2));
+    a.set_wanted(at(0), [id(3)].into());
+    a.learn(at(0), id(3), address(3, 2));
+    let shown = u64::try_from(3 * PEERS_KNOWN_MAX).unwrap();
+    for n in 4..shown {
+        match n % 3 {
+            0 => a.learn(at(1), id(n), address(4, 2)),
+            1 => a.learn_another(at(1), id(n), address(5, 2)),
+            _ => {
+                // Whoever asks to be let in is called, and the dial comes to nothing.
+                a.call(at(1), Incarnation { id: id(n), boot: BootId::new(n).unwrap() }, address(6, 2));
+                let called = dials(&mut a)[0].0;
+                a.handle_closed(at(1), called, CloseReason::Refused);
+            }
+        }
+    }
+    assert_eq!(a.peers.len(), PEERS_KNOWN_MAX);
+    assert!([2, 3, shown - 1].into_iter().all(|n| a.peers.contains_key(&id(n))));
+}
+
 /// The tokens that a node told at the addresses that it dialled.
 fn told(peers: &Peers) -> Vec<Bytes> {
     let dialled = peers.streams.values().filter(|stream| stream.to.is_some());
