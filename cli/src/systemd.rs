@@ -1,11 +1,13 @@
 //! What systemd is told of a node that it started: that it is operational, that it stops, and that its driver answers.
-//! Whoever started the process otherwise hears nothing.
+//! Without systemd, nothing is sent.
 
 use std::time::Duration;
 
 use funk_io::Cluster;
 use futures_lite::future::block_on;
 use sd_notify::NotifyState;
+
+use crate::Failure;
 
 /// The node serves, or would if it owned a shard: units that wait for it may start.
 pub fn ready() {
@@ -22,16 +24,16 @@ pub fn stopping() {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep_watch(cluster: &Cluster) -> std::io::Result<()> {
+pub fn keep_watch(cluster: &Cluster) -> Result<(), Failure> {
     let Some(patience) = watchdog() else { return Ok(()) };
     let cluster = cluster.clone();
-    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+    let started = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
         while block_on(cluster.status()).is_ok() {
             tell(&[NotifyState::Watchdog]);
             std::thread::sleep(patience / 3);
         }
-    })?;
-    Ok(())
+    });
+    started.map(|_| ()).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))
 }
 
 /// How long systemd waits for a sign of life, if it waits for this process: it started it, or the guard of it.

@@ -27,7 +27,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Re
         let reports = reporter.start(node.cluster().last_words(), move || stop.ring());
         reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
     }
-    systemd::keep_watch(node.cluster()).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))?;
+    systemd::keep_watch(node.cluster())?;
     say(&format!("status http://{}/", node.page()));
     R::spawn(follow(node.cluster().clone()));
     let mut unrecovered = None;

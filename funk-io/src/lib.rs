@@ -25,6 +25,7 @@
 //! | `state_machine` | the application's own state on the log |
 //! | `hand_over` | what the application has of a shard, for the shard's next owner |
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
+//! | `seldom` | what happens all the time and is said once a second |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod application;
@@ -45,6 +46,7 @@ pub mod meters;
 mod options;
 
 mod runtime;
+mod seldom;
 pub mod service;
 mod shared;
 mod sockets;
@@ -65,6 +67,8 @@ pub use hand_over::HandOver;
 pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
 pub use runtime::Runtime;
+#[doc(hidden)]
+pub use seldom::Seldom;
 pub use sockets::Sockets;
 pub use start::{default_interface, random_name, start};
 pub use state_machine::StateMachine;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use event_listener::Event;
-use funk_io::Runtime;
+use funk_io::{Runtime, Seldom};
 use futures_lite::future;
 use http::{Request, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -176,7 +176,7 @@ where
         let (stream, peer) = match net::accept::<N>(listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
-                if let Some(times) = failures.now() {
+                if let Some(times) = failures.count() {
                     tracing::warn!(%error, times, "connections cannot be accepted");
                 }
                 N::sleep(ACCEPT_PAUSE).await;
@@ -186,7 +186,7 @@ where
         // The last descriptors are for what keeps the node in its cluster.
         let is_last = net::is_among_last(&stream);
         let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, is_last) else {
-            if let Some(times) = failures.now() {
+            if let Some(times) = failures.count() {
                 tracing::warn!(times, "connections are turned away: there is no room, and nobody is idle");
             }
             continue;
@@ -355,24 +355,5 @@ impl HttpBody for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Lets something be said once a second, and counts the times between.
-#[derive(Debug, Default)]
-struct Seldom {
-    said: Option<Instant>,
-    times: u64,
-}
-
-impl Seldom {
-    /// How often it happened since it was said last, if it may be said now.
-    fn now(&mut self) -> Option<u64> {
-        self.times += 1;
-        if self.said.is_some_and(|said| said.elapsed() < Duration::from_secs(1)) {
-            return None;
-        }
-        self.said = Some(Instant::now());
-        Some(std::mem::take(&mut self.times))
     }
 }

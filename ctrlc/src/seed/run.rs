@@ -41,7 +41,7 @@ enum Ended {
 /// A line for stderr.
 pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failure> {
     let mut seed = begin::<R>(flags)?;
-    systemd::keep_watch(&seed.cluster).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))?;
+    systemd::keep_watch(&seed.cluster)?;
     systemd::ready();
     let terminal = io::stdout().is_terminal();
     if !terminal {

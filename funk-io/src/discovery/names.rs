@@ -9,6 +9,7 @@ use super::feed::{Feed, Sink};
 use super::repeat::{Answer, Pace, ask_again};
 use super::{program, srv};
 
+/// DNS is cheap to ask.
 const PACE: Pace = Pace {
     retry_min: Duration::from_millis(250),
     retry_max: Duration::from_secs(10),
@@ -16,7 +17,7 @@ const PACE: Pace = Pace {
     reminds: true,
 };
 
-/// A source that asks for ever where `join` leads. An address is told once and never again.
+/// A source that looks a join address up again and again. Addresses are reported when they change.
 pub(super) fn source(join: JoinAddress) -> io::Result<Feed> {
     let mut feed = Feed::new(format!("join address {join}"));
     feed.work("funk-names", move |sink| look_up(&join, sink))?;

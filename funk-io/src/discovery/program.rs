@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_ended_with_all_that_it_started() {
-        // Whoever holds the pipe is in the group of the program, and nobody else has this argument.
+        // No other process has this argument.
         let seconds = format!("98765.{}", std::process::id());
         let script = Script::new("hangs", &format!("sleep {seconds} & sleep {seconds}"));
         let why = run(script.path(), Duration::from_millis(300), || true).unwrap_err();

@@ -27,7 +27,7 @@ pub(super) struct Answer {
     pub(super) complaint: Option<String>,
 }
 
-/// Asks for ever, until nobody wants to know. An address is told once and never again.
+/// Asks again and again until the source is dropped. Addresses are reported when they change.
 pub(super) fn ask_again(instance: &str, pace: &Pace, sink: &Sink, mut ask: impl FnMut() -> Answer) {
     let (mut told, mut failures) = (Vec::new(), 0_u32);
     let mut complaints = Complaints::default();
@@ -66,7 +66,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    /// Takes the next in; whether it is to be told.
+    /// Notes the outcome of a question. True if its complaint should be reported.
     fn are_told(&mut self, complaint: Option<&str>, reminds: bool) -> bool {
         let is_new = self.last.as_deref() != complaint;
         self.last = complaint.map(str::to_owned);

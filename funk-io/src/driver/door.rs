@@ -6,12 +6,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use funk_proto::Channel;
 
 use super::hub::{Hub, Source};
 use crate::runtime::Runtime;
+use crate::seldom::Seldom;
 
 /// Connections taken in one pass: accepting is dearer than reading.
 const PASS_ACCEPTS_MAX: usize = 32;
@@ -26,7 +27,7 @@ pub(super) struct Door<R: Runtime> {
     next: Accepting<R::Stream>,
     source: Arc<Source>,
     waker: Waker,
-    failures: Failures,
+    failures: Seldom,
 }
 
 impl<R: Runtime> Door<R> {
@@ -35,7 +36,7 @@ impl<R: Runtime> Door<R> {
         let next = accept::<R>(&listener);
         let source = Source::new(hub);
         let waker = Waker::from(Arc::clone(&source));
-        Ok(Self { channel, listener, next, waker, source, failures: Failures::default() })
+        Ok(Self { channel, listener, next, waker, source, failures: Seldom::default() })
     }
 
     /// The connections that wait, if the door woke the driver.
@@ -50,7 +51,7 @@ impl<R: Runtime> Door<R> {
                     self.next = accept::<R>(&self.listener);
                     match accepted {
                         Ok((stream, _)) => take(stream),
-                        Err(error) => self.failures.tell(self.channel, &error),
+                        Err(error) => tell_failure(&mut self.failures, self.channel, &error),
                     }
                 }
             }
@@ -59,28 +60,9 @@ impl<R: Runtime> Door<R> {
     }
 }
 
-/// Failed accepts, told once a second.
-#[derive(Debug, Default)]
-struct Failures {
-    told: Option<Instant>,
-    times: u64,
-}
-
-impl Failures {
-    fn tell(&mut self, channel: Channel, error: &io::Error) {
-        if let Some(times) = self.due() {
-            tracing::warn!(?channel, %error, times, "accepting failed");
-        }
-    }
-
-    /// How often it failed since that was told last, if it may be told now.
-    fn due(&mut self) -> Option<u64> {
-        self.times += 1;
-        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
-            return None;
-        }
-        self.told = Some(Instant::now());
-        Some(std::mem::take(&mut self.times))
+fn tell_failure(failures: &mut Seldom, channel: Channel, error: &io::Error) {
+    if let Some(times) = failures.count() {
+        tracing::warn!(?channel, %error, times, "accepting failed");
     }
 }
 
@@ -93,21 +75,4 @@ fn accept<R: Runtime>(listener: &Arc<R::Listener>) -> Accepting<R::Stream> {
         }
         accepted
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_door_tells_its_failures_once_a_second_and_how_many_they_were() {
-        let (mut cluster, mut gossip) = (Failures::default(), Failures::default());
-        assert_eq!(cluster.due(), Some(1));
-        assert!((0..500).filter_map(|_| cluster.due()).count() <= 1, "unless a second went by");
-        assert_eq!(gossip.due(), Some(1), "another door waits for nobody");
-        let silent = cluster.times;
-        cluster.told = cluster.told.and_then(|told| told.checked_sub(Duration::from_secs(1)));
-        assert_eq!(cluster.due(), Some(silent + 1));
-        assert_eq!(cluster.times, 0);
-    }
 }

@@ -168,9 +168,8 @@ impl Node {
     /// A member that hears no leader asks this node, which hears none either: they may be the majority, and either may
     /// have moved. Looks for it where it says that it is, as a leader would.
     pub(super) fn call_back(&mut self, now: Timestamp, member: &Member) {
-        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(member.id).is_some());
         let hears_leader = self.consensus.leader().is_some() && !self.liveness.leader_is_silent();
-        if let Some(boot) = member.boot.filter(|_| is_listed && !hears_leader) {
+        if let Some(boot) = member.boot.filter(|_| self.is_listed(member.id) && !hears_leader) {
             self.peers.call(now, Incarnation { id: member.id, boot }, member.raft);
         }
     }
@@ -180,8 +179,7 @@ impl Node {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("place of the leader");
         let id = RaftId::new(place.id).ok_or(WHAT)?;
         let raft = place.raft.parse().map_err(|_| WHAT)?;
-        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(id).is_some());
-        if is_listed && self.is_out(now) {
+        if self.is_listed(id) && self.is_out(now) {
             self.peers.learn_another(now, id, raft);
         }
         Ok(())

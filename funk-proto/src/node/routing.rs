@@ -381,9 +381,8 @@ impl Node {
     /// out, it follows whoever of its cluster introduced itself and leads; and
     /// it goes on following until its log has caught up.
     fn sender(&self, now: Timestamp, from: RaftId) -> Sender {
-        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(from).is_some());
         let is_followed = self.consensus.leader() == Some(from);
-        Sender { id: from, is_vouched: is_listed || is_followed || self.is_out(now) }
+        Sender { id: from, is_vouched: self.is_listed(from) || is_followed || self.is_out(now) }
     }
 
     fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {

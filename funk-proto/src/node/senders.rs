@@ -17,7 +17,7 @@
 //! | proposal | the same; anybody else is told that it is refused, so that no request waits for ever |
 //! | update | that member itself |
 //! | answers to a proposal or a piece | a member, or the leader that this node follows; each counts from whom it was sent to |
-//! | where the leader is | the same; to a node that is in no cluster yet, whoever it asked |
+//! | where the leader is | the same; to a node that is in no cluster yet, anybody |
 
 use super::Node;
 use crate::error::Misbehaviour;
@@ -81,9 +81,13 @@ impl Node {
         }
     }
 
+    /// The table has that node, up or down.
+    pub(super) fn is_listed(&self, id: RaftId) -> bool {
+        self.state.as_ref().is_some_and(|state| state.members.get(id).is_some())
+    }
+
     fn is_known(&self, from: RaftId) -> bool {
-        let is_listed = self.state.as_ref().is_some_and(|state| state.members.get(from).is_some());
-        is_listed || self.consensus.leader() == Some(from)
+        self.is_listed(from) || self.consensus.leader() == Some(from)
     }
 
     /// That process is listed as up.

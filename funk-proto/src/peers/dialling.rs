@@ -50,9 +50,8 @@ impl Peers {
         let streams = || self.conns(id).filter_map(|conn| self.streams.get(&conn));
         let is_answered = |address| streams().any(|stream| stream.to == Some(address) && stream.said.is_some());
         let is_late = |stream: &&Stream| stream.said.is_none() && now >= stream.opened + MUTE_PATIENCE;
-        let late: BTreeSet<SocketAddr> = streams().filter(is_late).filter_map(|stream| stream.to).collect();
-        let repeated = late.into_iter().find(|&address| !is_answered(address));
-        repeated.into_iter().for_each(|address| self.probe(now, id, address));
+        let late = streams().filter(is_late).filter_map(|stream| stream.to).find(|&address| !is_answered(address));
+        late.into_iter().for_each(|address| self.probe(now, id, address));
     }
 
     /// There is news of where a peer is: what its streams have proven may count for more or less now.

@@ -52,7 +52,7 @@ impl Places {
         renew(&mut self.shown, address)
     }
 
-    /// The peer, or whoever shows its name, says that it is at this address. False if that was known.
+    /// The peer itself, or another node, says that the peer is at this address. False if that was known.
     pub(super) fn call(&mut self, address: SocketAddr) -> bool {
         self.addresses().all(|known| known != address) && renew(&mut self.called, address)
     }

@@ -191,10 +191,3 @@ fn a_shutdown_waits_for_nobody_who_says_nothing() {
         }
     });
 }
-
-#[test]
-fn something_that_happens_all_the_time_is_said_once_a_second() {
-    let mut seldom = Seldom::default();
-    assert_eq!(seldom.now(), Some(1));
-    assert!((0..1_000).filter_map(|_| seldom.now()).count() <= 1, "unless a second went by");
-}

@@ -217,6 +217,16 @@ impl Managed for Embedded {
     }
 }
 
+/// Adds an observer, and waits until it sees the whole cluster. Where its management and its page are.
+fn observed(cluster: &mut dyn Managed) -> Result<(SocketAddr, SocketAddr), String> {
+    let (management, page) = cluster.observe()?;
+    wait_for("the observer to see the cluster", GENEROUS, || {
+        let seen = status(page)?["members"].as_array().map_or(0, Vec::len);
+        if seen > cluster.ids().len() { Ok(()) } else { Err(format!("{seen} seen")) }
+    })?;
+    Ok((management, page))
+}
+
 /// Waits until all are in, and each owns shards.
 fn whole(cluster: &mut dyn Managed) -> Tested {
     let size = cluster.ids().len();
@@ -307,11 +317,7 @@ fn a_drained_node_is_marked_everywhere_and_pins_to_it_are_remarked() -> Tested {
 #[test]
 fn the_word_of_an_observer_is_marked_as_such() -> Tested {
     on_each("operators-observer", false, |cluster| {
-        let (management, page) = cluster.observe()?;
-        wait_for("the observer to see the cluster", GENEROUS, || {
-            let seen = status(page)?["members"].as_array().map_or(0, Vec::len);
-            if seen > cluster.ids().len() { Ok(()) } else { Err(format!("{seen} seen")) }
-        })?;
+        let (management, _) = observed(cluster)?;
         for command in [&["status"][..], &["nodes"], &["shards"], &["endpoints"]] {
             let output = ctrlc(&[command, &["-e", &management.to_string()]].concat())?;
             let error = String::from_utf8_lossy(&output.stderr);
@@ -454,11 +460,7 @@ fn the_page_of_an_observer_says_so_and_those_of_members_say_what_they_serve() ->
         return skip(NAME, "Node.js is missing");
     }
     on_each("operators-page", false, |cluster| {
-        let (_, observer) = cluster.observe()?;
-        wait_for("the observer to see the cluster", GENEROUS, || {
-            let seen = status(observer)?["members"].as_array().map_or(0, Vec::len);
-            if seen > cluster.ids().len() { Ok(()) } else { Err(format!("{seen} seen")) }
-        })?;
+        let (_, observer) = observed(cluster)?;
         let mut pages = vec![observer];
         for node in 0..cluster.ids().len() {
             pages.push(cluster.page(node)?);

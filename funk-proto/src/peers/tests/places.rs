@@ -56,7 +56,7 @@ fn however_many_nodes_are_shown_so_many_are_known_and_members_among_them() {
             0 => a.learn(at(1), id(n), address(4, 2)),
             1 => a.learn_another(at(1), id(n), address(5, 2)),
             _ => {
-                // Whoever asks to be let in is called, and the dial comes to nothing.
+                // A leader dials each joiner; here the dial is refused.
                 a.call(at(1), Incarnation { id: id(n), boot: BootId::new(n).unwrap() }, address(6, 2));
                 let called = dials(&mut a)[0].0;
                 a.handle_closed(at(1), called, CloseReason::Refused);
