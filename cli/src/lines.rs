@@ -18,7 +18,7 @@ const LINES_MAX: usize = 4_096;
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// Time at the end of the process for what still waits.
 const FLUSH_MAX: Duration = Duration::from_millis(300);
-/// Time between two looks at a stream that takes nothing.
+/// Time between two looks at a stream that took nothing, to say how much it missed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A stream behind a thread that writes to it.
@@ -96,7 +96,11 @@ fn write_all(
     lost_line: fn(u64) -> String,
 ) {
     loop {
-        let line = match lines.recv_timeout(LOOK_EVERY) {
+        // Lines are lost while more of them wait, or by what is written here: without a loss there is nothing to
+        // tell before the next line.
+        let wait =
+            if waiting.lock().lost > 0 { lines.recv_timeout(LOOK_EVERY) } else { lines.recv().map_err(Into::into) };
+        let line = match wait {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,

@@ -286,6 +286,7 @@ impl Liveness {
             && age > self.lease_min / 2
         {
             self.strain.note(now, from, age);
+            self.outputs.push_back(LivenessOutput::AnswerLate { member: from });
         }
         let short = authority.lease_is_short(from, now, self.timing.liveness_interval);
         let grant = if short { authority.take_grant(now, from, &self.timing) } else { None };

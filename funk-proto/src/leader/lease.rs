@@ -26,7 +26,7 @@ const CHANGES: usize = 3;
 const CHANGES_WINDOW: Duration = Duration::from_secs(30);
 /// The lease is halved when for so long no answer came that would be late under the half, and no leader changed.
 const CALM: Duration = Duration::from_secs(20);
-/// How often a leader looks.
+/// Time from a late answer to the leader's look at the lease.
 const LOOK: Duration = Duration::from_millis(250);
 /// Changes of leaders that are remembered.
 const REMEMBERED: usize = 16;
@@ -63,9 +63,9 @@ impl Pace {
         self.since = now;
     }
 
-    /// Changes of the leader since `from` that need not have been: the leader lives.
-    fn needless_changes(&self, facts: &Facts<'_>, from: Timestamp) -> usize {
-        self.replaced.iter().filter(|&&(at, who)| at >= from && facts.is_up(who)).count()
+    /// When the leader changed and need not have, for the one that was replaced lives; the last change last.
+    fn needless_changes(&self, facts: &Facts<'_>) -> impl Iterator<Item = Timestamp> {
+        self.replaced.iter().filter(|&&(_, who)| facts.is_up(who)).map(|&(at, _)| at)
     }
 }
 
@@ -80,13 +80,17 @@ impl Leader {
         if cluster.lease_min == cluster.lease_max {
             return None;
         }
-        if let Some(leading) = &mut self.leading {
-            leading.look_again(facts.now + LOOK);
-        }
         let (lease, reason) = self.longer(facts).or_else(|| self.shorter(facts))?;
         let (reason, member) = reason.written();
         let micros = |lease: Duration| u64::try_from(lease.min(LEASE_MAX).as_micros()).unwrap_or(u64::MAX);
         Some(Op::Lease(LeaseRecord { lease_us: micros(lease), from_us: micros(cluster.lease), reason, member }))
+    }
+
+    /// An answer came late, one more reason to make the lease longer. Many may come at once: they are looked at together.
+    pub(crate) fn handle_late_answer(&mut self, now: Timestamp) {
+        if let Some(leading) = &mut self.leading {
+            leading.look_again(now + LOOK);
+        }
     }
 
     fn longer(&self, facts: &Facts<'_>) -> Option<(Duration, LeaseReason)> {
@@ -103,18 +107,23 @@ impl Leader {
         }
         // Changes that made this node lead are older than its reign.
         let from = before(facts.now, CHANGES_WINDOW).max(self.pace.changed);
-        let needless = self.pace.needless_changes(facts, from);
+        let needless = self.pace.needless_changes(facts).filter(|&at| at >= from).count();
         (needless >= CHANGES).then_some((longer, LeaseReason::LeaderChanges))
     }
 
-    fn shorter(&self, facts: &Facts<'_>) -> Option<(Duration, LeaseReason)> {
+    fn shorter(&mut self, facts: &Facts<'_>) -> Option<(Duration, LeaseReason)> {
         let cluster = &facts.state.cluster;
         let shorter = (cluster.lease / 2).max(cluster.lease_min);
-        let from = before(facts.now, CALM);
-        if shorter == cluster.lease || self.pace.since > from || self.pace.needless_changes(facts, from) > 0 {
+        if shorter == cluster.lease {
             return None;
         }
-        let late = facts.leases.late_answers().any(|late| late.at >= from && late.age > shorter / LATE);
-        (!late).then_some((shorter, LeaseReason::Calm))
+        let late = facts.leases.late_answers().rfind(|late| late.age > shorter / LATE).map(|late| late.at);
+        let change = self.pace.needless_changes(facts).last();
+        let calm_since = self.pace.since.max(late.unwrap_or_default()).max(change.unwrap_or_default());
+        if facts.now < calm_since + CALM {
+            self.leading.as_mut()?.look_again(calm_since + CALM);
+            return None;
+        }
+        Some((shorter, LeaseReason::Calm))
     }
 }

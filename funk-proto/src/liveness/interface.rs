@@ -85,6 +85,11 @@ pub enum LivenessOutput {
         /// The boot that was heard last.
         boot: BootId,
     },
+    /// A member's answer came late for the shortest lease that the cluster may have.
+    AnswerLate {
+        /// The member.
+        member: RaftId,
+    },
     /// A member has applied other entries than this leader.
     MemberDiffers {
         /// The member.

@@ -106,6 +106,7 @@ impl Node {
             LivenessOutput::LeaderSilent { leader } => self.give_up_leader(now, leader),
             LivenessOutput::KeepLease(lease) => self.consensus.keep_lease(now, lease),
             LivenessOutput::QuorumLost => self.resign(now),
+            LivenessOutput::AnswerLate { .. } => self.leader.handle_late_answer(now),
             LivenessOutput::MemberDiffers { id, index, .. } => {
                 let name = self.name_of(id).map_or_else(|| id.to_string(), |name| name.to_string());
                 tracing::error!(node = name, %index, "a member has applied other entries than this leader: it gets no lease");

@@ -30,6 +30,16 @@ fn late_answers_far_apart_change_nothing() {
 }
 
 #[test]
+fn nothing_is_due_while_all_are_on_time_and_it_is_as_short_as_may_be() {
+    let mut stage = Stage::of(3);
+    assert_eq!(stage.proposed_lease(), None);
+    stage.answer_for(Duration::from_secs(60));
+    assert_eq!(stage.leader.poll_round(None), None);
+    stage.answer_late(2);
+    assert!(stage.leader.poll_round(None).is_some(), "a late answer is looked at");
+}
+
+#[test]
 fn one_that_is_never_to_change_does_not() {
     let mut stage = Stage::of(3);
     stage.state.cluster.lease_max = SHORT;

@@ -121,15 +121,17 @@ impl Stage {
     /// All members but these answer a heartbeat.
     fn hear(&mut self, silent: &[u64]) {
         while let Some(output) = self.leases.poll_output() {
-            if let LivenessOutput::Send { to, counter, word: Word::Beat { .. } } = output
-                && !silent.contains(&to.get())
-            {
-                self.leases.handle_ack(
-                    self.now,
-                    to,
-                    node(to.get()).boot,
-                    Ack { counter, echo: counter, applied: LogIndex(3), promise: None },
-                );
+            match output {
+                LivenessOutput::Send { to, counter, word: Word::Beat { .. } } if !silent.contains(&to.get()) => {
+                    self.leases.handle_ack(
+                        self.now,
+                        to,
+                        node(to.get()).boot,
+                        Ack { counter, echo: counter, applied: LogIndex(3), promise: None },
+                    );
+                }
+                LivenessOutput::AnswerLate { .. } => self.leader.handle_late_answer(self.now),
+                _ => {}
             }
         }
     }
@@ -159,7 +161,7 @@ impl Stage {
         self.hear(&[]);
     }
 
-    /// This member misses some heartbeats and answers the next; the others answer all.
+    /// This member misses some heartbeats and answers those after them; the others answer all.
     pub(super) fn answer_late(&mut self, n: u64) {
         for _ in 0..4 {
             self.now = self.leases.poll_timeout().expect("a leader beats").max(self.now);
@@ -167,7 +169,7 @@ impl Stage {
             self.hear(&[n]);
         }
         self.answer();
-        self.leader.wake();
+        self.answer_for(Duration::from_millis(250));
     }
 
     /// The heartbeats of so long a time are answered.
@@ -176,7 +178,6 @@ impl Stage {
         while self.now < end {
             self.answer();
         }
-        self.leader.wake();
     }
 
     /// The lease that the leader proposes, and why.
