@@ -36,12 +36,11 @@ pub fn keep_watch(cluster: &Cluster) -> Result<(), Failure> {
     started.map(|_| ()).map_err(|error| Failure(format!("no thread for the watchdog: {error}")))
 }
 
-/// How long systemd waits for a sign of life, if it waits for this process: it started it, or the guard of it.
+/// How long systemd waits for a sign of life, if it waits for this process.
 fn watchdog() -> Option<Duration> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let of = number("WATCHDOG_PID");
-    let ours = [std::process::id(), std::os::unix::process::parent_id()];
-    let is_ours = of.is_none_or(|of| ours.iter().any(|&pid| u64::from(pid) == of));
+    let is_ours = of.is_none_or(|of| of == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|&usec| is_ours && usec > 0).map(Duration::from_micros)
 }
 

@@ -3,7 +3,6 @@
 
 pub mod client;
 pub mod flags;
-pub mod guard;
 pub mod node;
 pub mod pb;
 mod service;

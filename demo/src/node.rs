@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use funk::grpc::{Node, NodeBuilder};
 use funk::status::NodeState;
-use funk::supervisor::Reporter;
 use funk::{Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Refusal, Runtime, Stop, StopReason};
 use funk_cli::{Failure, complain, say, systemd};
 use futures_lite::future;
@@ -18,15 +17,9 @@ use crate::service::{Definitions, routes};
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop, reporter: Option<Reporter>) -> Result<(), Failure> {
+pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failure> {
     let node = builder::<R>(flags).start().map_err(|error| Failure(flags.name_start(&error)))?;
     end_with_a_goodbye(node.cluster());
-    if let Some(reporter) = reporter {
-        let stop = stop.clone();
-        // Whoever ended the guard took the node for ended too.
-        let reports = reporter.start(node.cluster().last_words(), move || stop.ring());
-        reports.map_err(|error| Failure(format!("nothing can be reported to the guard: {error}")))?;
-    }
     systemd::keep_watch(node.cluster())?;
     say(&format!("status http://{}/", node.page()));
     R::spawn(follow(node.cluster().clone()));

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use event_listener::Event as Bell;
 use funk_proto::LastWord;
 
 use crate::gate::Gate;
-use crate::limits;
+use crate::{limits, watcher};
 
 /// Times that each datagram is sent, since any may be lost.
 const COPIES: usize = 3;
@@ -30,18 +29,11 @@ const COPIES: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The latest last words, written by the driver.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Words {
     latest: ArcSwap<Vec<LastWord>>,
     /// The core's number of them, and one.
     version: AtomicU64,
-    changed: Bell,
-}
-
-impl Default for Words {
-    fn default() -> Self {
-        Self { latest: ArcSwap::default(), version: AtomicU64::new(0), changed: Bell::new() }
-    }
 }
 
 impl Words {
@@ -50,8 +42,13 @@ impl Words {
         if self.version.load(Ordering::SeqCst) != version + 1 {
             self.latest.store(Arc::new(words()));
             self.version.store(version + 1, Ordering::SeqCst);
-            self.changed.notify(usize::MAX);
+            watcher::note_change();
         }
+    }
+
+    /// What is to be sent, to whom, once this process runs no more.
+    pub(crate) fn reaped(&self) -> Vec<(SocketAddr, Bytes)> {
+        self.latest.load().iter().map(|word| (word.to, word.reaped.clone())).collect()
     }
 
     /// Sends the goodbyes. To be called when the gate is sealed and deserted.
@@ -121,25 +118,9 @@ impl LastWords {
     }
 
     /// The datagrams that a process is to send, to whom, which has waited for
-    /// the end of this one (by `waitid`, so that it surely runs no more). They hold no key.
+    /// the end of this one, so that it surely runs no more. They hold no key. [`watcher::start`] does it all.
     pub fn reaped(&self) -> Vec<(SocketAddr, Bytes)> {
-        self.words.latest.load().iter().map(|word| (word.to, word.reaped.clone())).collect()
-    }
-
-    /// Grows with each change of [`LastWords::reaped`].
-    pub fn version(&self) -> u64 {
-        self.words.version.load(Ordering::SeqCst)
-    }
-
-    /// Ends when [`LastWords::version`] is not `seen`.
-    pub async fn changed(&self, seen: u64) {
-        loop {
-            let changed = self.words.changed.listen();
-            if self.version() != seen {
-                return;
-            }
-            changed.await;
-        }
+        self.words.reaped()
     }
 }
 

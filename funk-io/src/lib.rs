@@ -15,7 +15,7 @@
 //! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
 //! | `last_words` | what this process tells its peers when it ends |
-//! | `supervisor` | a process that waits for a node's end and tells its peers |
+//! | `watcher` | a child process that tells the peers when this process is gone |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
 //! | `application` | who keeps the application's own state |
 //! | `driver` | the one loop that owns the node |
@@ -53,8 +53,8 @@ mod sockets;
 mod start;
 mod state_machine;
 mod store;
-pub mod supervisor;
 mod watch;
+pub mod watcher;
 
 pub use cluster::Cluster;
 pub use discovery::Discovery;

@@ -68,8 +68,7 @@ pub use self::tokio::{Client, Node, NodeBuilder};
 pub use funk_io::conformance;
 pub use funk_io::{
     Cluster, DataDir, DiscoveryEvent, Endpoints, Event, Events, EventsEnd, HandOver, NotOwner, NotOwnerReason,
-    OperationError, ProposeError, Runtime, ShardGuard, StartError, StateMachine, StopReason, Stopped, Watch,
-    supervisor,
+    OperationError, ProposeError, Runtime, ShardGuard, StartError, StateMachine, StopReason, Stopped, Watch, watcher,
 };
 pub use funk_proto::status::{self, Status};
 pub use funk_proto::{

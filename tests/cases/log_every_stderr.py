@@ -2,7 +2,7 @@
 
 From: own review.
 Smallest input: each of a full device, no stderr at all, a pipe without a reader, a full pipe, one that does not block, a file on a
-full disk, and a terminal that is closed, as the stderr of: a node, a guarded node, a seed, a client, ctrlc; all with --log-level debug where
+full disk, and a terminal that is closed, as the stderr of: a node with and without its watcher, a seed, a client, ctrlc; all with --log-level debug where
 there is one. They serve, and SIGTERM ends them within 3 s; ctrlc and the client end by themselves.
 """
 import json
@@ -22,7 +22,7 @@ def run(trial):
     cluster = Cluster(trial, 1)
     wrong = []
     for number, kind in enumerate(stderr.KINDS):
-        for name, check in (("demo", node), ("demo --guard", guarded), ("seed", seed), ("client", client), ("ctrlc", ctrlc)):
+        for name, check in (("demo", node), ("demo --guard=false", unwatched), ("seed", seed), ("client", client), ("ctrlc", ctrlc)):
             given = stderr.Stderr(trial, kind)
             try:
                 why = check(trial, cluster, kind, given, number)
@@ -76,8 +76,8 @@ def node(trial, cluster, kind, given, number, extra=()):
     return None if code == 0 else f"SIGTERM gives {code} within {TERM_MAX} s"
 
 
-def guarded(trial, cluster, kind, given, number):
-    return node(trial, cluster, kind, given, number, ["--guard"])
+def unwatched(trial, cluster, kind, given, number):
+    return node(trial, cluster, kind, given, number, ["--guard=false"])
 
 
 def seed(trial, cluster, kind, given, number):

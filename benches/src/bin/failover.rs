@@ -31,7 +31,7 @@ struct Arguments {
     /// Sizes of the clusters.
     #[arg(long, value_delimiter = ',', default_value = "3,5")]
     nodes: Vec<usize>,
-    /// How a node is lost: kill, stop, reap (a kill that a guard process reports), fence (a kill where
+    /// How a node is lost: kill, stop, reap (a kill that the watcher reports), fence (a kill where
     /// the service's store refuses older epochs), leave (SIGTERM), cut (its host's cable is pulled; takes root).
     #[arg(long, value_delimiter = ',', default_value = "kill,stop")]
     fault: Vec<Fault>,

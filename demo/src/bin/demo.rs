@@ -3,15 +3,14 @@
 use std::io;
 use std::process::ExitCode;
 
-use funk::Runtime;
-use funk::supervisor::Reporter;
+use funk::{Runtime, watcher};
 use funk_cli::{Failure, complain, flush, stop_on_signals};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
-use funk_demo::guard;
 use funk_demo::node::run;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
+    watcher::run_if_started_as_one();
     let code = start();
     flush();
     code
@@ -25,15 +24,12 @@ fn start() -> ExitCode {
     }
     flags.logs.start();
     allow_many_files();
-    let reporter = match Reporter::of_this_process() {
-        Ok(None) if flags.guard => return guard::run(),
-        Ok(reporter) => reporter,
-        Err(error) => {
-            complain(&format!("the guard cannot be reached: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match serve(&flags, reporter) {
+    if flags.guard
+        && let Err(why) = watcher::start()
+    {
+        tracing::info!(%why, "no watcher: the others notice a crash of this process by its silence only");
+    }
+    match serve(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             complain(&why);
@@ -49,22 +45,21 @@ fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-fn serve(flags: &NodeFlags, reporter: Option<Reporter>) -> Result<(), Failure> {
+fn serve(flags: &NodeFlags) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
     let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     match flags.runtime {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(2).enable_all().build().map_err(failed)?;
-            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, &stop, reporter));
+            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, &stop));
             // Nothing of what still runs may hold up the end.
             runtime.shutdown_background();
             result
         }
-        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, &stop, reporter)),
+        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, &stop)),
         RuntimeName::AsyncStd => {
-            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, &stop, reporter))
-                .map_err(failed)?
+            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, &stop)).map_err(failed)?
         }
     }
 }

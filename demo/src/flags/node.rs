@@ -173,8 +173,9 @@ pub struct NodeFlags {
     /// How nodes carry Raft and cluster traffic
     #[arg(long, env = "FUNK_TRANSPORT", value_enum, default_value = "tcp")]
     pub transport: Transport,
-    /// Guard the node: run it in a child process, and report its death to the others at once
-    #[arg(long, env = "FUNK_GUARD", value_parser = boolean())]
+    /// A small child process tells the others at once when this one is killed
+    #[arg(long, env = "FUNK_GUARD", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub guard: bool,
     /// Async runtime
     #[arg(long, env = "FUNK_RUNTIME", value_enum, default_value = "tokio")]

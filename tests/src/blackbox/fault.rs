@@ -10,11 +10,11 @@ use super::cluster::DemoCluster;
 /// How a node is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// SIGKILL.
+    /// SIGKILL, with no watcher.
     Kill,
     /// SIGSTOP, and SIGCONT when the settling is over.
     Stop,
-    /// SIGKILL for the child of a guard, which tells the others.
+    /// SIGKILL for a node whose watcher tells the others.
     Reap,
     /// SIGKILL in a cluster whose store refuses older epochs.
     Fence,
@@ -41,10 +41,9 @@ impl Fault {
     pub fn strike(self, cluster: &DemoCluster, node: usize) -> Result<(), String> {
         let process = &cluster.nodes[node].process;
         match self {
-            Self::Kill | Self::Fence => process.signal(Signal::KILL),
+            Self::Kill | Self::Fence | Self::Reap => process.signal(Signal::KILL),
             Self::Stop => process.signal(Signal::STOP),
             Self::Leave => process.signal(Signal::TERM),
-            Self::Reap => process.signal_child(Signal::KILL)?,
             Self::Cut => cluster.plug(node, false)?,
         }
         Ok(())

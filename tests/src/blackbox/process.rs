@@ -119,20 +119,12 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// Sends a signal to its only child: a guarded node.
-    ///
-    /// # Errors
-    /// When it has none, or several.
-    pub fn signal_child(&self, signal: Signal) -> Result<(), String> {
-        let pid = self.pid();
-        let path = format!("/proc/{pid}/task");
-        let tasks = std::fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
+    /// The process that it started, if it has one: a node's watcher.
+    pub fn child(&self) -> Option<Pid> {
         // A child is listed with the thread that started it.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
         let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let children: String = lists.collect();
-        let child: i32 = children.trim().parse().map_err(|_| format!("the children of {pid} are `{children}`"))?;
-        let child = Pid::from_raw(child).ok_or("no process has this number")?;
-        kill_process(child, signal).map_err(|error| error.to_string())
+        Pid::from_raw(lists.collect::<String>().trim().parse().ok()?)
     }
 
     /// Sends a signal. One that is gone already is left alone.

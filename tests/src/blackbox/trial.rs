@@ -75,9 +75,9 @@ pub struct Times {
 pub fn run(plan: &Plan, label: &str) -> Result<Outcome, String> {
     let mut cluster = match plan.fault {
         Fault::Cut => DemoCluster::start_on_hosts(label, plan.nodes)?,
-        Fault::Reap => DemoCluster::start_with(label, plan.nodes, &["--guard"])?,
-        Fault::Fence => DemoCluster::start_with(label, plan.nodes, &["--ownership", "fenced"])?,
-        _ => DemoCluster::start(label, plan.nodes)?,
+        Fault::Fence => DemoCluster::start_with(label, plan.nodes, &["--guard=false", "--ownership", "fenced"])?,
+        Fault::Kill => DemoCluster::start_with(label, plan.nodes, &["--guard=false"])?,
+        Fault::Reap | Fault::Stop | Fault::Leave => DemoCluster::start(label, plan.nodes)?,
     };
     let outcome = run_on(plan, &mut cluster);
     outcome.map_err(|error| {

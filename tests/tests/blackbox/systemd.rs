@@ -46,7 +46,7 @@ impl Service {
 
 #[test]
 fn a_node_says_when_it_is_operational_that_it_lives_and_when_it_stops() -> Tested {
-    for (label, arguments) in [("systemd", &["--bootstrap"][..]), ("systemd-guard", &["--bootstrap", "--guard"])] {
+    for (label, arguments) in [("systemd", &["--bootstrap"][..]), ("systemd-bare", &["--bootstrap", "--guard=false"])] {
         let mut service = Service::start(label, arguments)?;
         service.hear("READY=1", 1)?;
         service.hear("WATCHDOG=1", 3)?;

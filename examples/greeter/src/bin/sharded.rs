@@ -15,6 +15,8 @@ use funk_greeter::pb::greeter_server::GreeterServer;
 
 #[tokio::main]
 async fn main() -> Result<Ended, Box<dyn std::error::Error>> {
+    // Without one a killed process is missed only when its lease is over.
+    let _ = funk::watcher::start();
     let key = |message: &[u8]| Some(Key::from(GreetRequest::decode(message).ok()?.name.as_str()));
     let routes = Routes::new().by_message("/greet.Greeter/Greet", key);
     let mut node = NodeBuilder::new("greetings".parse()?).interface([127, 0, 0, 1].into()).service(
