@@ -9,7 +9,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle cases bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -71,6 +71,10 @@ moves: build
 # Five nodes with data directories are restarted one after the other under load, ROUNDS times; ROLLING="--nodes 3" for fewer.
 rolling: build
 	@$(TOOL) rolling -- --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
+
+# NODES nodes that start at one moment, RUNS times, then a minute at rest; SCALE="--busy 2" beside programs that take two cores.
+scale: build
+	@$(TOOL) scale -- --nodes $(or $(NODES),100) --runs $(or $(RUNS),1) $(SCALE)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
