@@ -18,7 +18,7 @@ use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
 use futures_lite::future;
 use tower_layer::Layer;
 
-use super::asked::Asked;
+use super::asked::{self, Asked};
 use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
 use super::{Inner, Node};
 use crate::cluster_service::{self, ClusterService};
@@ -247,8 +247,9 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// Intervals and limits; the lease is used at bootstrap only.
+    /// Intervals and limits; the lease is used at bootstrap only, and remarked on like [`NodeBuilder::shards`].
     pub fn timing(mut self, timing: Timing) -> Self {
+        self.asked.lease = asked::lease_of(&timing);
         self.config.timing = timing;
         self
     }
