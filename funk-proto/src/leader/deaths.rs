@@ -36,7 +36,8 @@ impl Leader {
                 self.conduct.handle_death(facts.now, &member.name, dead.boot);
             }
         }
-        let early = gone.iter().filter(|dead| facts.is_dead_by_evidence(**dead) && !facts.leases.is_silent(dead.id));
+        let told = |dead: Incarnation| facts.has_ended(dead) || facts.is_dead_by_evidence(dead);
+        let early = gone.iter().filter(|dead| told(**dead) && !facts.leases.is_silent(dead.id));
         self.outputs.extend(early.map(|dead| LeaderOutput::GivenUp(dead.id)));
         self.outputs.push_back(LeaderOutput::DeclaredDead(gone.len()));
         gone.into_iter().map(|dead| Op::Down(DownRecord::failed(dead))).collect()

@@ -56,7 +56,9 @@ fn nobody_is_declared_dead_while_no_majority_backs_the_leader() {
 fn a_goodbye_is_enough_without_any_silence() {
     let mut stage = Stage::of(3);
     stage.evidence.endings.insert(node(2), Proof::Said);
-    assert_eq!(stage.proposed(), [Op::Down(DownRecord::failed(node(2)))]);
+    let round = stage.round();
+    assert!(round.contains(&LeaderOutput::Propose(vec![Op::Down(DownRecord::failed(node(2)))])), "{round:?}");
+    assert!(round.contains(&LeaderOutput::GivenUp(id(2))), "how long it was silent is measured: {round:?}");
 }
 
 #[test]

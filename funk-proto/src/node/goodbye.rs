@@ -91,6 +91,7 @@ impl Node {
             self.leader.wake();
         } else if self.consensus.leader() == Some(ended.id) && self.liveness.heard_boot(ended.id) == Some(ended.boot) {
             // A later boot of it may lead by now.
+            self.liveness.note_given_up(now, ended.id);
             self.give_up_leader(now, ended.id);
         }
     }
