@@ -12,8 +12,8 @@
 //! do (see the head of `gate`): one of them sees the other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use funk_proto::LastWord;
 
 use crate::gate::Gate;
-use crate::{limits, watcher};
+use crate::limits;
 
 /// Times that each datagram is sent, since any may be lost.
 const COPIES: usize = 3;
@@ -42,7 +42,7 @@ impl Words {
         if self.version.load(Ordering::SeqCst) != version + 1 {
             self.latest.store(Arc::new(words()));
             self.version.store(version + 1, Ordering::SeqCst);
-            watcher::note_change();
+            wake();
         }
     }
 
@@ -56,6 +56,57 @@ impl Words {
         let words = self.latest.load();
         send(&words.iter().map(|word| (word.to, &word.goodbye)).collect::<Vec<_>>());
     }
+}
+
+/// The last words of all nodes of this process, for who must tell of the end of all of them.
+static ALL: LazyLock<All> = LazyLock::new(All::default);
+
+#[derive(Debug, Default)]
+struct All {
+    nodes: Mutex<Nodes>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    words: Vec<Weak<Words>>,
+    /// Grows with each change of what any of them would say.
+    version: u64,
+}
+
+impl All {
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Nodes)) {
+        let mut nodes = self.nodes();
+        act(&mut nodes);
+        nodes.version += 1;
+        self.changed.notify_all();
+    }
+}
+
+/// A node of this process has these words, as long as they are kept.
+pub(crate) fn register(words: &Arc<Words>) {
+    ALL.change(|nodes| {
+        nodes.words.retain(|words| words.strong_count() > 0);
+        nodes.words.push(Arc::downgrade(words));
+    });
+}
+
+/// Ends the wait of [`next`]. The driver calls it when its words change: nothing takes long here.
+pub(crate) fn wake() {
+    ALL.change(|_| ());
+}
+
+/// The words of all nodes, once their version is not `seen`.
+pub(crate) fn next(seen: Option<u64>) -> (u64, Vec<Arc<Words>>) {
+    let mut nodes = ALL.nodes();
+    while seen == Some(nodes.version) {
+        nodes = ALL.changed.wait(nodes).unwrap_or_else(PoisonError::into_inner);
+    }
+    (nodes.version, nodes.words.iter().filter_map(Weak::upgrade).collect())
 }
 
 /// Sends each datagram a few times, from any port: its seal says whose it is.
@@ -118,7 +169,7 @@ impl LastWords {
     }
 
     /// The datagrams that a process is to send, to whom, which has waited for
-    /// the end of this one, so that it surely runs no more. They hold no key. [`watcher::start`] does it all.
+    /// the end of this one, so that it surely runs no more. They hold no key. A watcher does it all.
     pub fn reaped(&self) -> Vec<(SocketAddr, Bytes)> {
         self.words.reaped()
     }

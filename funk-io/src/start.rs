@@ -24,7 +24,7 @@ use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::hand_over::{Asker, HandOver};
-use crate::last_words::LastWords;
+use crate::last_words::{self, LastWords};
 use crate::meters::Meters;
 use crate::options::Options;
 use crate::runtime::Runtime;
@@ -35,7 +35,6 @@ use crate::state_machine::StateMachine;
 use crate::store::Store;
 use crate::store::data_dir::Claimed;
 use crate::store::writer::Writer;
-use crate::watcher;
 
 /// Starts a node on a thread of its own, named `funk-<node>`.
 ///
@@ -78,7 +77,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
     let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
-    watcher::add(&shared.words);
+    last_words::register(&shared.words);
     let application = match service {
         Some(link) => Application::Service(link),
         None => parts_of_application(state_machine, hand_over, &shared)?,

@@ -15,22 +15,22 @@
 //! opens no file and heeds no signal. When somebody ends it, another is started.
 //!
 //! It cannot help where it dies with the process that it watches: when a whole control group is killed, and when the
-//! process is the first of its container. The peers wait for the lease then.
+//! process is the first of its container. The peers wait for the lease then. What a process that forks does in the
+//! child is not seen: start nodes after that.
 
 mod child;
 mod report;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::last_words::Words;
+use crate::last_words;
 
 /// Set for the child, so that it knows what it is, as its name says too.
 const VARIABLE: &str = "FUNK_WATCHER";
@@ -38,7 +38,7 @@ const VARIABLE: &str = "FUNK_WATCHER";
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
 /// Name of the child, as `ps` shows it.
 const NAME: &str = "funk-watcher";
-/// Pause before a watcher that has ended is replaced. It doubles each time, up to [`PAUSE_MAX`].
+/// Pause before a watcher that has ended is replaced. It doubles up to [`PAUSE_MAX`] while they do not last.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Time for the watcher to take a report; one that does not is replaced.
@@ -111,58 +111,6 @@ pub fn run_if_started_as_one() {
 }
 
 static STARTED: Mutex<bool> = Mutex::new(false);
-static WATCHED: LazyLock<Watched> = LazyLock::new(Watched::default);
-
-/// The nodes of this process.
-#[derive(Debug, Default)]
-struct Watched {
-    nodes: Mutex<Nodes>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Nodes {
-    words: BTreeMap<u64, Weak<Words>>,
-    added: u64,
-    /// Grows with each change of what any of them would say.
-    version: u64,
-}
-
-impl Watched {
-    fn nodes(&self) -> MutexGuard<'_, Nodes> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The nodes, once their version is not `seen`.
-    fn next(&self, seen: Option<u64>) -> (u64, Vec<Arc<Words>>) {
-        let mut nodes = self.nodes();
-        while seen == Some(nodes.version) {
-            nodes = self.changed.wait(nodes).unwrap_or_else(PoisonError::into_inner);
-        }
-        (nodes.version, nodes.words.values().filter_map(Weak::upgrade).collect())
-    }
-
-    fn change(&self, act: impl FnOnce(&mut Nodes)) {
-        let mut nodes = self.nodes();
-        act(&mut nodes);
-        nodes.version += 1;
-        self.changed.notify_all();
-    }
-}
-
-/// A node of this process has these words, as long as they are kept.
-pub(crate) fn add(words: &Arc<Words>) {
-    WATCHED.change(|nodes| {
-        nodes.words.retain(|_, words| words.strong_count() > 0);
-        nodes.words.insert(nodes.added, Arc::downgrade(words));
-        nodes.added += 1;
-    });
-}
-
-/// A node of this process would say something else from now on. The driver calls it: nothing takes long here.
-pub(crate) fn note_change() {
-    WATCHED.change(|_| ());
-}
 
 /// A running child, and the way to it.
 #[derive(Debug)]
@@ -191,11 +139,11 @@ impl Watcher {
         let listener = std::thread::Builder::new().name("watcher-end".into()).spawn(move || {
             // It says nothing: this returns when it has ended.
             while stream.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
-            note_change();
+            last_words::wake();
         })?;
         let (mut seen, mut first) = (None, true);
         while !listener.is_finished() {
-            let (version, nodes) = WATCHED.next(seen);
+            let (version, nodes) = last_words::next(seen);
             let words = nodes.iter().flat_map(|words| words.reaped()).collect();
             self.stream.write_all(&report::encode(&words))?;
             seen = Some(version);
@@ -219,6 +167,7 @@ fn keep(first: Watcher) {
     let mut pause = PAUSE;
     let mut next = Ok(first);
     loop {
+        let began = Instant::now();
         match next {
             Ok(mut watcher) => {
                 let _ = watcher.report();
@@ -230,7 +179,7 @@ fn keep(first: Watcher) {
             }
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause = if began.elapsed() > PAUSE_MAX * 2 { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
         next = Watcher::spawn();
     }
 }

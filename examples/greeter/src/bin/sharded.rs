@@ -15,15 +15,11 @@ use funk_greeter::pb::greeter_server::GreeterServer;
 
 #[tokio::main]
 async fn main() -> Result<Ended, Box<dyn std::error::Error>> {
-    // Without one a killed process is missed only when its lease is over.
     let _ = funk::watcher::start();
     let key = |message: &[u8]| Some(Key::from(GreetRequest::decode(message).ok()?.name.as_str()));
     let routes = Routes::new().by_message("/greet.Greeter/Greet", key);
-    let mut node = NodeBuilder::new("greetings".parse()?).interface([127, 0, 0, 1].into()).service(
-        "ep.greet",
-        routes,
-        |cluster| GreeterServer::new(MyGreeter(cluster.name().clone())),
-    );
+    let mut node = NodeBuilder::new("greetings".parse()?).interface([127, 0, 0, 1].into());
+    node = node.service("ep.greet", routes, |cluster| GreeterServer::new(MyGreeter(cluster.name().clone())));
     for argument in std::env::args().skip(1) {
         node = if argument == "--bootstrap" { node.bootstrap(true) } else { node.data_dir(argument) };
     }
