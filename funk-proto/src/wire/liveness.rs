@@ -259,7 +259,9 @@ pub fn open(bytes: &[u8], key_of: impl FnOnce(Addressed) -> Option<Key>) -> Resu
         return Err(Misbehaviour::Unauthentic);
     }
     let mut next = || varint::take(&mut rest).ok_or(WHAT);
-    let (counter, at) = (next()?, Timestamp::from_nanos(next()?.saturating_mul(1_000)));
+    let counter = next()?;
+    // In nanoseconds it has no room beyond 584 years.
+    let at = Timestamp::from_nanos(next()?.checked_mul(1_000).ok_or(WHAT)?);
     let body = match kind {
         1 | 2 => Body::Heartbeat {
             term: Term(next()?),
@@ -389,6 +391,21 @@ mod tests {
             let body = Body::Heartbeat { term, commit, lease, drift_ppm, grant: None };
             assert!(open(&seal(&key, &header(), &body), |_| Some(key)).is_err());
         }
+    }
+
+    #[test]
+    fn a_time_that_has_no_room_in_nanoseconds_is_refused() {
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
+        let sent_at = |micros| {
+            let bytes = seal(&key, &header(), &Body::Resign { term: Term(3) });
+            let mut signed = BytesMut::from(&bytes[..33]);
+            [header().counter, micros, 3].into_iter().for_each(|number| varint::put(&mut signed, number));
+            [&signed[..], &key.tag(&signed).to_be_bytes()].concat()
+        };
+        let most = u64::MAX / 1_000;
+        let (header, _) = open(&sent_at(most), |_| Some(key)).unwrap();
+        assert_eq!(header.at, Timestamp::from_nanos(most * 1_000));
+        assert!(open(&sent_at(most + 1), |_| Some(key)).is_err());
     }
 
     #[test]
