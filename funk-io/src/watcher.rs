@@ -12,7 +12,7 @@
 //!
 //! The watched process keeps its id, its signals and its parent, so a supervisor such as systemd notices no difference.
 //! The watcher is this program once more, holds no key (it is given whole datagrams, each sealed for one peer),
-//! opens no file and heeds no signal. When somebody ends it, another is started.
+//! opens no file and ignores the signals that stop a service. When somebody ends it, another is started.
 //!
 //! It cannot help where it dies with the process that it watches: when a whole control group is killed, and when the
 //! process is the first of its container. The peers wait for the lease then. What a process that forks does in the
@@ -141,15 +141,13 @@ impl Watcher {
             while stream.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
             last_words::wake();
         })?;
-        let (mut seen, mut first) = (None, true);
+        let mut seen = None;
         while !listener.is_finished() {
             let (version, nodes) = last_words::next(seen);
             let words = nodes.iter().flat_map(|words| words.reaped()).collect();
             self.stream.write_all(&report::encode(&words))?;
-            seen = Some(version);
-            if first {
+            if seen.replace(version).is_none() {
                 tracing::info!(pid = self.child.id(), "a watcher tells the others if this process is killed");
-                first = false;
             }
         }
         Ok(())

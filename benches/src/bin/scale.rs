@@ -1,6 +1,6 @@
-//! Many nodes on one machine: how long they take to be at one when all start at one moment, how often the leader
-//! changes meanwhile, and whether it stays afterwards. With `--busy`: the same beside programs that take every core,
-//! and once these have ended.
+//! Many nodes on one machine, started simultaneously: how long they take to agree, how often the leader changes
+//! meanwhile, and whether it stays afterwards. With `--busy`: the same beside threads that take every core, and once
+//! these have ended.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Time between two looks at all nodes: a look costs them as much as some of their own work.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Starts many nodes at one moment, again and again.
+/// Starts many nodes simultaneously, again and again.
 #[derive(Parser, Debug)]
 struct Arguments {
     /// Nodes of a cluster.
@@ -125,7 +125,8 @@ fn measure(arguments: &Arguments) -> Result<Outcome, String> {
     let patience = Duration::from_secs(arguments.patience);
     let term = wait_for("all nodes to be at one", patience, &mut look)?;
     let at_one = started.elapsed();
-    if busy.end() {
+    drop(busy);
+    if arguments.busy > 0 {
         let ended = Instant::now();
         wait_for("all nodes to be at one after the busy programs", patience, &mut look)?;
         let took = ended.elapsed();
@@ -134,10 +135,7 @@ fn measure(arguments: &Arguments) -> Result<Outcome, String> {
         }
     }
     let before = look()?;
-    let rested = Instant::now() + Duration::from_secs(arguments.rest);
-    while Instant::now() < rested {
-        std::thread::sleep(LOOK);
-    }
+    std::thread::sleep(Duration::from_secs(arguments.rest));
     let later = look()? - before;
     Ok(Outcome { starts: started - began, at_one, changes: term.saturating_sub(FIRST_TERM), later })
 }
@@ -155,18 +153,11 @@ impl Busy {
         let threads = (0..count).map(spin).collect();
         Self(goes_on, threads)
     }
-
-    /// Ends them; false if there were none.
-    fn end(mut self) -> bool {
-        self.0.store(false, Ordering::Relaxed);
-        let any = !self.1.is_empty();
-        self.1.drain(..).for_each(|thread| drop(thread.join()));
-        any
-    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
+        self.1.drain(..).for_each(|thread| drop(thread.join()));
     }
 }

@@ -39,6 +39,7 @@ mod linux {
     use std::sync::atomic::AtomicBool;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::retry_on_intr;
     use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -65,18 +66,15 @@ mod linux {
         while !is_ready(&stream, &parent)? {
             match report::read(&mut stream) {
                 Ok(latest) => words = latest,
-                Err(_) => return if has_ended(&parent)? { tell(&words) } else { Ok(()) },
+                Err(_) if has_ended(&parent)? => break,
+                Err(_) => return Ok(()),
             }
         }
         // What was written before the end is read first; the other end of the stream is closed.
         while let Ok(latest) = report::read(&mut stream) {
             words = latest;
         }
-        tell(&words)
-    }
-
-    fn tell(words: &Words) -> io::Result<()> {
-        tell_reaped(words);
+        tell_reaped(&words);
         Ok(())
     }
 
@@ -91,25 +89,14 @@ mod linux {
 
     /// Waits for a report or for the end of the process; true if it has ended.
     fn is_ready(stream: &UnixStream, parent: &OwnedFd) -> io::Result<bool> {
-        loop {
-            let mut fds = [PollFd::new(parent, PollFlags::IN), PollFd::new(stream, PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) => return Ok(!fds[0].revents().is_empty()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let mut fds = [PollFd::new(parent, PollFlags::IN), PollFd::new(stream, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut fds, None))?;
+        Ok(!fds[0].revents().is_empty())
     }
 
     /// Waits for the end of a process that has closed its end of the stream.
     fn has_ended(parent: &OwnedFd) -> io::Result<bool> {
-        loop {
-            let mut fds = [PollFd::new(parent, PollFlags::IN)];
-            match poll(&mut fds, Some(&END_MAX)) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let mut fds = [PollFd::new(parent, PollFlags::IN)];
+        Ok(retry_on_intr(|| poll(&mut fds, Some(&END_MAX)))? > 0)
     }
 }
