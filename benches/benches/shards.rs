@@ -12,7 +12,7 @@ use funk_proto::id::{BootId, ClusterId, Epoch, LogIndex, RaftId, ShardId};
 use funk_proto::rng::{Rng, Seed, Stream};
 use funk_proto::shards::assign::{Share, assign};
 use funk_proto::shards::{RouteNode, RouteTable};
-use funk_proto::state::seat::{Group, Seat};
+use funk_proto::state::owner_index::{Group, OwnerIndex};
 use funk_proto::state::{ClusterValues, State, set, snapshot};
 use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation, Transfer};
 use prost::Message;
@@ -33,10 +33,11 @@ fn spread(shards: u32, nodes: u64) -> Vec<usize> {
 }
 
 /// Owners as groups: each has got all of its shards at one time.
-fn grouped(owners: &[Seat], nodes: u64) -> (Vec<u32>, Vec<Group>) {
-    let group = |owner: usize| Group { owner: Seat::of(owner), since: 1, shards: 0 };
+fn grouped(owners: &[OwnerIndex], nodes: u64) -> (Vec<u32>, Vec<Group>) {
+    let group = |owner: usize| Group { owner: OwnerIndex::of(owner), since: 1, shards: 0 };
     let mut groups: Vec<Group> = (0..usize::try_from(nodes).expect("small")).map(group).collect();
-    let cells: Vec<u32> = owners.iter().map(|seat| u32::try_from(seat.get().expect("owned")).expect("small")).collect();
+    let cells: Vec<u32> =
+        owners.iter().map(|owner| u32::try_from(owner.get().expect("owned")).expect("small")).collect();
     cells.iter().for_each(|&cell| groups[cell as usize].shards += 1);
     (cells, groups)
 }
@@ -46,7 +47,7 @@ fn assignments(c: &mut Criterion) {
     for (shards, nodes) in SIZES {
         let equal: Vec<Share> = (0..nodes).map(|_| Share { weight: 1, capacity: None }).collect();
         let count = shards as usize;
-        let (cells, nobody) = (vec![0; count], [Group { owner: Seat::NOBODY, since: 0, shards: count }]);
+        let (cells, nobody) = (vec![0; count], [Group { owner: OwnerIndex::NOBODY, since: 0, shards: count }]);
         group.bench_function(BenchmarkId::new("from nothing", label(shards, nodes)), |b| {
             b.iter(|| assign(black_box(&cells), &nobody, &equal, &[]));
         });
@@ -58,12 +59,12 @@ fn assignments(c: &mut Criterion) {
             b.iter(|| assign(black_box(&cells), &groups, &more, &[]));
         });
         // The last member died: its shards go to the others.
-        groups.last_mut().expect("there are members").owner = Seat::NOBODY;
+        groups.last_mut().expect("there are members").owner = OwnerIndex::NOBODY;
         group.bench_function(BenchmarkId::new("one node lost", label(shards, nodes)), |b| {
             b.iter(|| assign(black_box(&cells), &groups, &equal[1..], &[]));
         });
         // As it is after a long life.
-        let mixed: Vec<Seat> = spread(shards, nodes).into_iter().map(Seat::of).collect();
+        let mixed: Vec<OwnerIndex> = spread(shards, nodes).into_iter().map(OwnerIndex::of).collect();
         let (cells, groups) = grouped(&mixed, nodes);
         group.bench_function(BenchmarkId::new("owners spread at random", label(shards, nodes)), |b| {
             b.iter(|| assign(black_box(&cells), &groups, &equal, &[]));

@@ -7,7 +7,7 @@ use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::{Input, Output, RequestError, RequestId};
 
 use crate::gate::Gate;
-use crate::hand_over::Asker;
+use crate::handover::HandoverThread;
 use crate::service::link::Link;
 use crate::service::mailbox::Stuck;
 use crate::state_machine::StateMachine;
@@ -22,7 +22,7 @@ pub(crate) enum Application {
         /// Builds the state from the log, on the driver's thread.
         state_machine: Option<Box<dyn StateMachine>>,
         /// Gives a moving shard's state, on a thread of its own.
-        hand_over: Option<Asker>,
+        handover: Option<HandoverThread>,
     },
 }
 
@@ -50,11 +50,11 @@ impl Application {
         gate: &Gate,
         echoes: &mut VecDeque<Input>,
     ) {
-        let Self::Parts { hand_over, .. } = self else { return };
+        let Self::Parts { handover, .. } = self else { return };
         for shard in shards {
             // What nobody took since it came goes on as it is; else the application is asked.
             let state = gate.untaken_state(shard);
-            let asked = state.is_none() && hand_over.as_ref().is_some_and(|asker| asker.ask(change, shard));
+            let asked = state.is_none() && handover.as_ref().is_some_and(|asker| asker.ask(change, shard));
             if !asked {
                 echoes.push_back(Input::StateGiven { change, shard, state });
             }

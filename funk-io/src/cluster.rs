@@ -290,13 +290,13 @@ impl Cluster {
     /// The endpoints of all live nodes: members of the cluster by the replicated
     /// table, others (a Serf agent with an `ep.*` tag, say) by gossip.
     pub fn all_endpoints(&self) -> Arc<EndpointSet> {
-        self.shared.board.set()
+        self.shared.endpoint_watchers.set()
     }
 
     /// Tells where the endpoint `name` is, or with `None` every endpoint, and
     /// what becomes of it: first those of [`Cluster::all_endpoints`], then each change.
     pub fn endpoints_watch(&self, name: Option<&str>) -> Endpoints {
-        Endpoints::new(&self.shared.board, name)
+        Endpoints::new(&self.shared.endpoint_watchers, name)
     }
 
     /// Whether the driver runs; once it has stopped it never runs again.

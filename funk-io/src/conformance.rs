@@ -6,7 +6,7 @@ mod discovery;
 mod durable;
 mod endpoints;
 mod fused;
-mod hand_over;
+mod handover;
 mod last_words;
 mod node;
 mod service;
@@ -31,7 +31,7 @@ pub use endpoints::{
     endpoints_are_followed, endpoints_of_a_foreign_agent_are_seen, more_endpoints_than_tags_hold_are_seen,
 };
 pub use fused::a_panic_closes_the_gate;
-pub use hand_over::a_moving_shard_takes_its_state_along;
+pub use handover::a_moving_shard_takes_its_state_along;
 pub use last_words::{
     a_panic_elsewhere_says_goodbye, nobody_says_goodbye_while_a_guard_is_valid, whoever_stops_says_goodbye,
 };

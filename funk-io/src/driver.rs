@@ -17,17 +17,17 @@
 //! | `hub` | who woke the driver |
 //! | `alarm` | the one timer |
 //! | `datagrams` | the two UDP sockets |
-//! | `door` | the two listeners |
+//! | `acceptor` | the two listeners |
 //! | `stream` | one stream |
 //! | `streams` | all of them |
 //! | `carry_out` | what is done with each output |
 //! | `counters` | what the driver counts |
 
+mod acceptor;
 mod alarm;
 mod carry_out;
 pub(crate) mod counters;
 mod datagrams;
-mod door;
 pub(crate) mod hub;
 pub(crate) mod parts;
 mod stream;

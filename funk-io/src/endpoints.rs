@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_listener::Event as Bell;
+use event_listener::Event as Notify;
 use funk_proto::{EndpointEvent, EndpointSet};
 
 use crate::error::Stopped;
@@ -17,16 +17,16 @@ use crate::error::Stopped;
 /// the endpoints that there are.
 #[derive(Debug)]
 pub struct Endpoints {
-    board: Arc<Board>,
+    watchers: Arc<EndpointWatchers>,
     name: Option<String>,
     seen: Arc<EndpointSet>,
     pending: VecDeque<EndpointEvent>,
 }
 
 impl Endpoints {
-    pub(crate) fn new(board: &Arc<Board>, name: Option<&str>) -> Self {
-        let (board, name) = (Arc::clone(board), name.map(Into::into));
-        Self { board, name, seen: Arc::default(), pending: VecDeque::new() }
+    pub(crate) fn new(watchers: &Arc<EndpointWatchers>, name: Option<&str>) -> Self {
+        let (watchers, name) = (Arc::clone(watchers), name.map(Into::into));
+        Self { watchers, name, seen: Arc::default(), pending: VecDeque::new() }
     }
 
     /// The next event. Dropping the future loses none.
@@ -35,7 +35,7 @@ impl Endpoints {
     /// [`Stopped`] when the driver has stopped and all events were read.
     pub async fn next(&mut self) -> Result<EndpointEvent, Stopped> {
         loop {
-            let changed = self.board.changed.listen();
+            let changed = self.watchers.changed.listen();
             if let Some(next) = self.try_next() {
                 return next;
             }
@@ -46,7 +46,7 @@ impl Endpoints {
     /// The next event if there is one already.
     pub fn try_next(&mut self) -> Option<Result<EndpointEvent, Stopped>> {
         if self.pending.is_empty() {
-            let (set, ended) = self.board.read();
+            let (set, ended) = self.watchers.read();
             let wanted = |name: &str| self.name.as_deref().is_none_or(|wanted| wanted == name);
             self.pending = set.changes_since(&self.seen, wanted).into();
             self.seen = set;
@@ -60,9 +60,9 @@ impl Endpoints {
 
 /// The latest picture, hung out by the driver.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct EndpointWatchers {
     shown: Mutex<Shown>,
-    changed: Bell,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ struct Shown {
     ended: bool,
 }
 
-impl Board {
+impl EndpointWatchers {
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::limits::EVENTS_BUFFERED_MAX;
-use event_listener::Event as Bell;
+use event_listener::Event as Notify;
 use funk_proto::Event as NodeEvent;
 
 /// Something that the application may want to know.
@@ -105,7 +105,7 @@ impl Events {
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    arrived: Bell,
+    arrived: Notify,
 }
 
 #[derive(Debug, Default)]

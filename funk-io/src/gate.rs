@@ -36,7 +36,7 @@ use std::task::Waker;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use event_listener::Event as Bell;
+use event_listener::Event as Notify;
 use funk_proto::Timestamp;
 use funk_proto::id::{Epoch, LogIndex, ShardId, WorkerId};
 use funk_proto::shards::{Place, RouteTable};
@@ -60,7 +60,7 @@ pub(crate) struct Gate {
     sealed_until: AtomicU64,
     /// Grows with each new table and each return of the lease.
     version: AtomicU64,
-    changed: Bell,
+    changed: Notify,
     /// Wakes the driver when a draining shard's last guard is dropped.
     drained: Waker,
     /// What former owners handed over and nobody took yet.
@@ -113,7 +113,7 @@ impl Gate {
             lease_until: AtomicU64::new(0),
             sealed_until: AtomicU64::new(OPEN),
             version: AtomicU64::new(0),
-            changed: Bell::new(),
+            changed: Notify::new(),
             drained,
             states: Mutex::default(),
         }
@@ -175,7 +175,7 @@ impl Gate {
     }
 
     /// Rings after each change of [`Gate::version`], and when the lease is over.
-    pub(crate) fn changed(&self) -> &Bell {
+    pub(crate) fn changed(&self) -> &Notify {
         &self.changed
     }
 

@@ -23,7 +23,7 @@
 //! | `discovery` | how nodes find each other: multicast DNS, DNS, addresses |
 //! | `store` | where the core's writes go |
 //! | `state_machine` | the application's own state on the log |
-//! | `hand_over` | what the application has of a shard, for the shard's next owner |
+//! | `handover` | what the application has of a shard, for the shard's next owner |
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
 //! | `seldom` | what happens all the time and is said once a second |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
@@ -39,7 +39,7 @@ mod endpoints;
 mod error;
 mod events;
 mod gate;
-mod hand_over;
+mod handover;
 mod last_words;
 pub mod limits;
 pub mod meters;
@@ -63,7 +63,7 @@ pub use endpoints::Endpoints;
 pub use error::{OperationError, ProposeError, StartError, StopReason, Stopped};
 pub use events::{DiscoveryEvent, Event, Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
-pub use hand_over::HandOver;
+pub use handover::Handover;
 pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
 pub use runtime::Runtime;

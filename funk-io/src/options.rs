@@ -4,7 +4,7 @@ use funk_proto::{NodeConfig, Seed};
 
 use crate::discovery::Discovery;
 use crate::error::StartError;
-use crate::hand_over::HandOver;
+use crate::handover::Handover;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::data_dir::DataDir;
@@ -29,14 +29,14 @@ pub struct Options {
     /// events, and those before a snapshot are not seen again after a restart.
     pub state_machine: Option<Box<dyn StateMachine>>,
     /// What gives a moving shard's state to the next owner; `None`: nothing does.
-    pub hand_over: Option<Box<dyn HandOver>>,
+    pub handover: Option<Box<dyn Handover>>,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
         let discovery = Discovery::default();
-        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, hand_over: None }
+        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, handover: None }
     }
 
     /// The same with a data directory.
@@ -47,15 +47,15 @@ impl Options {
 
     /// The same with something that gives a moving shard's state to the next owner.
     #[must_use]
-    pub fn with_hand_over(self, hand_over: impl HandOver + 'static) -> Self {
-        Self { hand_over: Some(Box::new(hand_over)), ..self }
+    pub fn with_handover(self, handover: impl Handover + 'static) -> Self {
+        Self { handover: Some(Box::new(handover)), ..self }
     }
 
     /// A service has the duties of both parts of an application.
     pub(crate) fn fits_a_service(&self) -> Result<(), StartError> {
-        match (&self.state_machine, &self.hand_over) {
+        match (&self.state_machine, &self.handover) {
             (Some(_), _) => Err(StartError::NotWithService("state_machine")),
-            (_, Some(_)) => Err(StartError::NotWithService("hand_over")),
+            (_, Some(_)) => Err(StartError::NotWithService("handover")),
             (None, None) => Ok(()),
         }
     }

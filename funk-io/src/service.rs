@@ -36,7 +36,7 @@ use crate::start::start_linked;
 /// Starts a node with `service` on it. The handle works as after [`start`](crate::start()); requests
 /// go through [`Requests`].
 ///
-/// The service takes the place of `state_machine` and `hand_over` in the
+/// The service takes the place of `state_machine` and `handover` in the
 /// options: with one of those the node does not start. Whether a moving shard's state goes along is
 /// said by `options.node.hands_over_state`. If the service panics, the node
 /// stops, and all requests end. A service that falls behind is asked nothing

@@ -16,7 +16,7 @@ use funk_proto::{Outcome, Request, RequestError};
 
 use crate::discovery::switch::Switch;
 use crate::driver::counters::Counters;
-use crate::endpoints::Board;
+use crate::endpoints::EndpointWatchers;
 use crate::error::{StopReason, Stopped};
 use crate::events::Bus;
 use crate::gate::Gate;
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) bus: Bus,
     /// The live nodes' endpoints.
-    pub(crate) board: Arc<Board>,
+    pub(crate) endpoint_watchers: Arc<EndpointWatchers>,
     /// What the peers are told when this process ends.
     pub(crate) words: Arc<Words>,
     pub(crate) inbox: Sender<Command>,
@@ -112,7 +112,7 @@ impl Shared {
             name,
             gate,
             bus: Bus::default(),
-            board: Arc::default(),
+            endpoint_watchers: Arc::default(),
             words: Arc::default(),
             inbox,
             leftovers,
@@ -134,7 +134,7 @@ impl Shared {
         // Their askers wait for an answer until the command is dropped.
         while self.leftovers.try_recv().is_ok() {}
         self.bus.end();
-        self.board.end();
+        self.endpoint_watchers.end();
         self.search.stop();
         self.stopped.notify(usize::MAX);
     }

@@ -23,7 +23,7 @@ use crate::driver::parts::Parts;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
-use crate::hand_over::{Asker, HandOver};
+use crate::handover::{Handover, HandoverThread};
 use crate::last_words::{self, LastWords};
 use crate::meters::Meters;
 use crate::options::Options;
@@ -49,7 +49,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     if service.is_some() {
         options.fits_a_service()?;
     }
-    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, hand_over } = options;
+    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover } = options;
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -59,7 +59,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let endpoints = config.endpoints.keys().cloned().collect();
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
-    config.hands_over_state |= hand_over.is_some();
+    config.hands_over_state |= handover.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
     config.former_boots = claimed.as_ref().map_or_else(Vec::new, |claimed| claimed.former.clone());
     let lock = claimed.as_ref().map(|claimed| Arc::clone(&claimed.lock));
@@ -80,7 +80,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     last_words::register(&shared.words);
     let application = match service {
         Some(link) => Application::Service(link),
-        None => parts_of_application(state_machine, hand_over, &shared)?,
+        None => parts_of_application(state_machine, handover, &shared)?,
     };
     let parts = Parts {
         clock,
@@ -116,12 +116,12 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
 
 fn parts_of_application(
     state_machine: Option<Box<dyn StateMachine>>,
-    hand_over: Option<Box<dyn HandOver>>,
+    handover: Option<Box<dyn Handover>>,
     shared: &Arc<Shared>,
 ) -> Result<Application, StartError> {
-    let hand_over = hand_over.map(|from| Asker::start(from, Arc::clone(shared))).transpose();
-    let hand_over = hand_over.map_err(|source| failed("starting the hand-over's thread", source))?;
-    Ok(Application::Parts { state_machine, hand_over })
+    let handover = handover.map(|from| HandoverThread::start(from, Arc::clone(shared))).transpose();
+    let handover = handover.map_err(|source| failed("starting the handover's thread", source))?;
+    Ok(Application::Parts { state_machine, handover })
 }
 
 fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<Store, StartError> {

@@ -303,7 +303,7 @@ impl Consensus {
             return Err(ProposeRefused::Invalid("leadership goes to another voter only"));
         }
         self.raw.transfer_leader(to.get());
-        self.election.hand_over();
+        self.election.handle_transfer();
         self.after_step();
         Ok(())
     }

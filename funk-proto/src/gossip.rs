@@ -482,7 +482,12 @@ impl Gossip {
 
     fn changed(&mut self, name: &Bytes) {
         self.changes += 1;
-        self.outputs.push_back(GossipOutput::Changed(String::from_utf8_lossy(name).into_owned()));
+        // No node has a name that is not UTF-8.
+        let Ok(text) = std::str::from_utf8(name) else { return };
+        self.outputs.push_back(match self.table.get(name) {
+            Some(member) => GossipOutput::Changed(member.shown(name)),
+            None => GossipOutput::Reaped(text.to_owned()),
+        });
     }
 
     fn report_dropped_tags(&mut self, dropped: Vec<String>) {

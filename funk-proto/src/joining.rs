@@ -24,7 +24,7 @@ const REJOIN: Duration = Duration::from_secs(2);
 const REPORT_FULL: Duration = Duration::from_secs(10);
 /// Time in which a node that will be no member learns that its name is in use.
 const NEW: Duration = Duration::from_secs(10);
-/// Doors that are tried at once when gossip shows many: each look goes through all members of gossip, and a peer
+/// Contacts that are tried at once when gossip shows many: each look goes through all members of gossip, and a peer
 /// decides how many those are.
 const DOORS_AT_ONCE: usize = 4;
 /// A member that has heard no leader for this long asks whether it is still in.
@@ -159,14 +159,14 @@ impl Joining {
         self.sightings = (self.sightings + 1).min(DOORS_AT_ONCE);
     }
 
-    /// How many doors are to be tried now for what gossip showed.
+    /// How many contacts are to be tried now for what gossip showed.
     pub(crate) fn take_sightings(&mut self) -> usize {
         std::mem::take(&mut self.sightings)
     }
 
-    /// Which of so many doors is asked next.
-    pub(crate) fn next_door(&mut self, doors: usize) -> usize {
-        self.asked = (self.asked + 1) % doors.max(1);
+    /// Which of so many contacts is asked next.
+    pub(crate) fn next_contact(&mut self, contacts: usize) -> usize {
+        self.asked = (self.asked + 1) % contacts.max(1);
         self.asked
     }
 
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(next(&mut joining, true), (at(0) + ASK_AGAIN, vec![JoiningOutput::AskToJoin]));
         joining.handle_timeout(at(0) + REJOIN);
         assert_eq!(outputs(&mut joining, at(0) + REJOIN, true), [JoiningOutput::Rejoin, JoiningOutput::AskToJoin]);
-        assert_eq!([joining.next_door(3), joining.next_door(3), joining.next_door(3)], [1, 2, 0]);
+        assert_eq!([joining.next_contact(3), joining.next_contact(3), joining.next_contact(3)], [1, 2, 0]);
     }
 
     #[test]

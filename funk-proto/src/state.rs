@@ -4,8 +4,8 @@
 mod cluster;
 mod map;
 mod members;
+pub mod owner_index;
 mod pins;
-pub mod seat;
 pub mod set;
 pub mod snapshot;
 mod workers;

@@ -16,8 +16,8 @@ use crate::{Cluster, Event, Events, EventsEnd};
 pub fn three_nodes_agree_and_outlive_one<R: Runtime>() {
     run::<R>(async {
         let first = node::node::<R>("first", |config| config.bootstrap = true);
-        let door = node::address(&first, "ep.serf").await;
-        let join = |name| node::node::<R>(name, |config| config.join = vec![door]);
+        let contact = node::address(&first, "ep.serf").await;
+        let join = |name| node::node::<R>(name, |config| config.join = vec![contact]);
         let mut nodes = vec![first, join("second"), join("third")];
         let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
         until_shared(&nodes, &mut events).await;

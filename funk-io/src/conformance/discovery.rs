@@ -44,7 +44,7 @@ impl Drop for Told {
 pub fn a_node_joins_through_what_its_sources_find<R: Runtime>() {
     run::<R>(async {
         let first = node::node::<R>("first", |config| config.bootstrap = true);
-        let door = node::address(&first, "ep.serf").await;
+        let contact = node::address(&first, "ep.serf").await;
         let (sender, findings) = async_channel::unbounded();
         let dropped = Arc::new(AtomicBool::new(false));
         let source = Told { findings, dropped: Arc::clone(&dropped) };
@@ -58,17 +58,17 @@ pub fn a_node_joins_through_what_its_sources_find<R: Runtime>() {
             |event| matches!(event, Event::Discovery(DiscoveryEvent::Failed { reason, .. }) if reason == "not yet"),
         )
         .await;
-        let nobody = SocketAddr::new(door.ip(), 1);
+        let nobody = SocketAddr::new(contact.ip(), 1);
         sender.try_send(up("wrong", nobody)).expect("the source listens");
         until(
             &mut events,
             |event| matches!(event, Event::Node(NodeEvent::JoinFailed { address, .. }) if *address == nobody),
         )
         .await;
-        sender.try_send(up("right", door)).expect("the source listens");
+        sender.try_send(up("right", contact)).expect("the source listens");
         until(
             &mut events,
-            |event| matches!(event, Event::Discovery(DiscoveryEvent::Found { addresses, .. }) if *addresses == [door]),
+            |event| matches!(event, Event::Discovery(DiscoveryEvent::Found { addresses, .. }) if *addresses == [contact]),
         )
         .await;
         node::serving_some(&second).await;

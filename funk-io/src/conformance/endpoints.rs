@@ -25,10 +25,10 @@ async fn next(endpoints: &mut Endpoints) -> EndpointEvent {
 pub fn endpoints_are_followed<R: Runtime>() {
     run::<R>(async {
         let first = node::node::<R>("first", |config| config.bootstrap = true);
-        let door = node::address(&first, "ep.serf").await;
+        let contact = node::address(&first, "ep.serf").await;
         let mut demo = first.endpoints_watch(Some("ep.demo"));
         let second = node::node::<R>("second", |config| {
-            config.join = vec![door];
+            config.join = vec![contact];
             // The first stays a majority without it.
             config.participation = Participation::NonVoting;
             config.endpoints = [("ep.demo".to_owned(), at(1))].into();
@@ -49,7 +49,7 @@ pub fn endpoints_are_followed<R: Runtime>() {
         assert_eq!(next(&mut demo).await, EndpointEvent::Removed { node: node(), name: name(), addr: at(3) });
         while !matches!(next(&mut all).await, EndpointEvent::Removed { .. }) {}
         assert_eq!(first.all_endpoints().get("second", "ep.demo"), None);
-        assert_eq!(first.all_endpoints().get("first", "ep.serf"), Some(door));
+        assert_eq!(first.all_endpoints().get("first", "ep.serf"), Some(contact));
         drop(first);
         assert_eq!(demo.next().await, Err(Stopped));
     });
@@ -59,8 +59,8 @@ pub fn endpoints_are_followed<R: Runtime>() {
 pub fn more_endpoints_than_tags_hold_are_seen<R: Runtime>() {
     run::<R>(async {
         let first = node::node::<R>("first", |config| config.bootstrap = true);
-        let door = node::address(&first, "ep.serf").await;
-        let second = node::node::<R>("second", |config| config.join = vec![door]);
+        let contact = node::address(&first, "ep.serf").await;
+        let second = node::node::<R>("second", |config| config.join = vec![contact]);
         let names: BTreeSet<String> = (0..limits::ENDPOINTS_MAX).map(|n| format!("ep.{n:0>40}")).collect();
         let mut seen = first.endpoints_watch(None);
         for name in &names {
@@ -82,13 +82,13 @@ pub fn more_endpoints_than_tags_hold_are_seen<R: Runtime>() {
 pub fn endpoints_of_a_foreign_agent_are_seen<R: Runtime>() {
     run::<R>(async {
         let cluster = node::alone::<R>();
-        let door = node::address(&cluster, "ep.serf").await;
+        let contact = node::address(&cluster, "ep.serf").await;
         let tags = [("ep.web", "127.0.0.1:80"), ("ep.odd", "no address"), ("role", "web")];
         let meta = encode_tags(&tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         let nodes = vec![NodeRecord::new(b"agent_1", at(9), meta, 1, NodeState::Alive)];
         let push_pull = PushPull { join: true, nodes, user_state: SerfState::default().encode() };
         let mut web = cluster.endpoints_watch(Some("ep.web"));
-        let mut stream = TcpStream::connect(door).expect("it listens");
+        let mut stream = TcpStream::connect(contact).expect("it listens");
         stream.write_all(&push_pull.encode()).expect("it reads");
         let added = EndpointEvent::Added { node: "agent_1".into(), name: "ep.web".into(), addr: at(80) };
         assert_eq!(next(&mut web).await, added);

@@ -77,8 +77,8 @@ impl Service for Recorder {
 pub fn a_service_takes_no_other_part_beside_it<R: Runtime>() {
     let quiet = || Recorder { name: "both", record: Arc::default(), outputs: VecDeque::new() };
     let refused = |options| start::<R>(options, quiet()).expect_err("two would have one duty").to_string();
-    let hand_over = options("both", None).with_hand_over(|_| None);
-    assert!(refused(hand_over).contains("hand_over"));
+    let handover = options("both", None).with_handover(|_| None);
+    assert!(refused(handover).contains("handover"));
     let machine = Options { state_machine: Some(Box::new(Idle)), ..options("both", None) };
     assert!(refused(machine).contains("state_machine"));
 }
@@ -121,8 +121,8 @@ pub fn a_service_is_handed_snapshots_and_states<R: Runtime>() {
         for n in 0..50_u32 {
             first.propose(format!("entry {n}").into()).await.expect("it leads");
         }
-        let door = node::address(&first, "ep.serf").await;
-        let (second, requests, read) = recorder::<R>("second", Some(door));
+        let contact = node::address(&first, "ep.serf").await;
+        let (second, requests, read) = recorder::<R>("second", Some(contact));
         node::serving_some(&second).await;
         second.propose("the last".into()).await.expect("a leader is known");
         while lock(&wrote).log.len() < 51 || lock(&read).log.len() < 51 {

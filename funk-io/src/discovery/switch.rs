@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use event_listener::Event as Bell;
+use event_listener::Event as Notify;
 
 /// Stops the search, and says when it has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Switch {
     stop: AtomicBool,
-    stopping: Bell,
+    stopping: Notify,
     runs: AtomicBool,
 }
 

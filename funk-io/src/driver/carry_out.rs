@@ -63,7 +63,7 @@ impl<R: Runtime> Driver<'_, R> {
         self.lease_watch.look(now, node.lease_until(), &self.shared.meters);
         drop(closing);
         self.shared.words.publish(node.last_words_version(), || node.last_words());
-        self.shared.board.publish(node.endpoints_version(), || node.endpoints());
+        self.shared.endpoint_watchers.publish(node.endpoints_version(), || node.endpoints());
         if let Some(silence) = self.node.take_silence() {
             self.failover_watch.detected(now, silence, &self.shared.meters);
         }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use funk_proto::id::ConnId;
 use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
 
+use super::acceptor::Acceptor;
 use super::counters::Counters;
-use super::door::Door;
 use super::hub::Hub;
 use super::stream::Stream;
 use crate::clock::Clock;
@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 const SCRATCH_BYTES: usize = 64 << 10;
 
 pub(super) struct Streams<R: Runtime> {
-    doors: [Door<R>; 2],
+    acceptors: [Acceptor<R>; 2],
     streams: BTreeMap<ConnId, Stream<R>>,
     accepted: u64,
     /// Where the next pass begins, when the last one had no time for all.
@@ -39,9 +39,9 @@ impl<R: Runtime> Streams<R> {
         clock: Clock,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        let doors = [Door::new(Channel::Cluster, cluster, hub)?, Door::new(Channel::Gossip, gossip, hub)?];
+        let acceptors = [Acceptor::new(Channel::Cluster, cluster, hub)?, Acceptor::new(Channel::Gossip, gossip, hub)?];
         let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
-        Ok(Self { doors, streams, accepted: 0, resume: None, scratch, hub: Arc::clone(hub), clock, counters })
+        Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub: Arc::clone(hub), clock, counters })
     }
 
     /// Hands in what those streams hold that woke the driver, until `deliver` wants no more in this pass, and closes
@@ -101,14 +101,14 @@ impl<R: Runtime> Streams<R> {
     }
 
     fn accept(&mut self, now: Timestamp) {
-        let Self { doors, streams, accepted, hub, counters, .. } = self;
-        for door in doors {
-            let channel = door.channel;
+        let Self { acceptors, streams, accepted, hub, counters, .. } = self;
+        for acceptor in acceptors {
+            let channel = acceptor.channel;
             let most = match channel {
                 Channel::Cluster => limits::CLUSTER_STREAMS_MAX,
                 Channel::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
             };
-            door.receive(|io| {
+            acceptor.receive(|io| {
                 let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();
                 if open >= most {
                     counters.streams_refused.add_one();

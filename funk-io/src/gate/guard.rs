@@ -60,7 +60,7 @@ impl ShardGuard {
     }
 
     /// What the shard's former owner handed over with it, to whoever asks
-    /// first. `None` if it gave nothing, or died: see [`HandOver`](crate::HandOver).
+    /// first. `None` if it gave nothing, or died: see [`Handover`](crate::Handover).
     pub fn take_state(&self) -> Option<Bytes> {
         self.gate.take_state(self.shard, self.epoch)
     }

@@ -65,7 +65,7 @@ pub(super) struct Election {
     /// When this node lost leadership, the latest last.
     losses: VecDeque<Timestamp>,
     /// It gave leadership away: that is no loss.
-    handed_over: bool,
+    transferred: bool,
 }
 
 impl Election {
@@ -79,7 +79,7 @@ impl Election {
             lease: PACE,
             made_way: false,
             losses: VecDeque::new(),
-            handed_over: false,
+            transferred: false,
         }
     }
 
@@ -96,7 +96,7 @@ impl Election {
     /// This node led until now, and there is no other leader yet. Nobody's silence would tell it that nobody
     /// came: a late word of a higher term may have come from a candidate that cannot win.
     pub(super) fn leave_to_others(&mut self, now: Timestamp) {
-        if !std::mem::take(&mut self.handed_over) {
+        if !std::mem::take(&mut self.transferred) {
             self.losses.push_back(now);
             if self.losses.len() > LOSSES {
                 self.losses.pop_front();
@@ -106,13 +106,13 @@ impl Election {
     }
 
     /// Another voter was asked to lead.
-    pub(super) fn hand_over(&mut self) {
-        self.handed_over = true;
+    pub(super) fn handle_transfer(&mut self) {
+        self.transferred = true;
     }
 
     /// This node leads now.
     pub(super) fn handle_lead(&mut self) {
-        self.handed_over = false;
+        self.transferred = false;
     }
 
     /// How long this node lets others go first because it did not keep leadership.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
+use crate::wire::gossip::GossipMember;
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
@@ -64,7 +65,9 @@ pub enum GossipOutput {
         conn: ConnId,
     },
     /// A member is new, or its address, tags or status changed.
-    Changed(String),
+    Changed(GossipMember),
+    /// A member was gone for so long that its record is dropped. Its name.
+    Reaped(String),
     /// A node is not taken in, since a live member at another address has its name. The tags that it shows.
     Namesake(BTreeMap<String, String>),
     /// A live node at another address has this node's name.

@@ -15,7 +15,7 @@ const DUTIES: [Duty; 6] = [
     Leader::enforce_moves,
     Leader::end_reached_operations,
     Leader::change_voters,
-    Leader::hand_over_leadership,
+    Leader::transfer_leadership,
     Leader::leave_last,
     Leader::write,
 ];

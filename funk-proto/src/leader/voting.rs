@@ -63,7 +63,7 @@ impl Leader {
     }
 
     /// A leader that leaves, that is asked to, or whose disk hangs hands leadership to a voter that stays.
-    pub(super) fn hand_over_leadership(&mut self, facts: &Facts<'_>) {
+    pub(super) fn transfer_leadership(&mut self, facts: &Facts<'_>) {
         let is_stalled = self.stalls_at(facts.oldest_write).is_some_and(|at| facts.now >= at);
         let Some(leading) = &mut self.leading else { return };
         let leaves = facts.own().is_some_and(|own| own.leaving);

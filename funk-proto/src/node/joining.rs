@@ -1,4 +1,4 @@
-//! The node's side of getting in: the doors that it knows, what it asks there, and what it shows of itself. When it
+//! The node's side of getting in: the contacts that it knows, what it asks there, and what it shows of itself. When it
 //! asks is [`crate::joining`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use crate::state::Member;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
 use crate::wire::cluster::{FrameBody, Place, REASON_IDENTITY, REASON_REMOVED, REASON_TABLE_FULL, Refused};
+use crate::wire::gossip::GossipMember;
 
 /// The tags that this node shows in gossip.
 pub(super) fn tags(config: &NodeConfig, me: Incarnation) -> BTreeMap<String, String> {
@@ -46,9 +47,8 @@ impl Node {
     }
 
     /// A gossip member is new or changed: it may be a cluster that a bootstrap
-    /// must not double, or a door to the cluster that a joiner looks for.
-    pub(super) fn handle_gossip_member(&mut self, now: Timestamp, name: &str) {
-        let Some(member) = self.gossip.member(name) else { return };
+    /// must not double, or a contact to the cluster that a joiner looks for.
+    pub(super) fn handle_gossip_member(&mut self, now: Timestamp, member: &GossipMember) {
         let tag = |name: &str| member.tags.get(name);
         if member.name == self.config.name.as_str()
             || tag("meta.clusterName").is_none_or(|name| name != self.config.cluster.as_str())
@@ -65,20 +65,20 @@ impl Node {
             let refusal = Refusal::ClusterExists { node: member.name.clone(), cluster: cluster.clone() };
             self.refuse(now, refusal);
         } else {
-            self.report_duplicate(&member, cluster);
+            self.report_duplicate(member, cluster);
             self.joining.handle_cluster_seen();
         }
     }
 
-    /// Asks to be let in if gossip showed nodes in a cluster: at a few doors, however many came together.
-    pub(super) fn try_doors(&mut self, now: Timestamp) {
-        let doors = self.joining.take_sightings();
-        if doors > 0 && !self.refuses_duplicates(now) {
-            (0..doors).for_each(|_| self.ask_to_join(now));
+    /// Asks to be let in if gossip showed nodes in a cluster: at a few contacts, however many came together.
+    pub(super) fn try_contacts(&mut self, now: Timestamp) {
+        let contacts = self.joining.take_sightings();
+        if contacts > 0 && !self.refuses_duplicates(now) {
+            (0..contacts).for_each(|_| self.ask_to_join(now));
         }
     }
 
-    /// Two live nodes have one name, and gossip lists the other: this one may be the door all the same.
+    /// Two live nodes have one name, and gossip lists the other: this one may be the contact all the same.
     pub(super) fn handle_namesake(&mut self, now: Timestamp, tags: &BTreeMap<String, String>) {
         let ours = tags.get("meta.clusterName").is_some_and(|name| name == self.config.cluster.as_str());
         let id = tags.get("funk.id").and_then(|id| parse_id(id)).filter(|_| ours);
@@ -118,15 +118,15 @@ impl Node {
 
     /// The nodes that may know the leader: those of the member table, and those
     /// that gossip shows in a cluster.
-    fn doors(&self) -> Vec<RaftId> {
+    fn contacts(&self) -> Vec<RaftId> {
         let table = self.state.iter().flat_map(|state| state.members.iter()).map(|member| member.id);
         let ours = self.peers.identity.cluster.map(|cluster| cluster.to_string());
         let is_ours = |cluster: &String| ours.as_ref().is_none_or(|ours| ours == cluster);
         let gossip = self.in_clusters().filter(|(_, cluster)| is_ours(cluster));
         let gossip = gossip.filter_map(|(member, _)| parse_id(member.tags.get("funk.id")?));
         let namesakes = self.joining.namesakes().filter(|(_, cluster)| is_ours(cluster)).map(|(id, _)| id);
-        let doors: BTreeSet<RaftId> = table.chain(gossip).chain(namesakes).filter(|&id| id != self.me.id).collect();
-        doors.into_iter().collect()
+        let contacts: BTreeSet<RaftId> = table.chain(gossip).chain(namesakes).filter(|&id| id != self.me.id).collect();
+        contacts.into_iter().collect()
     }
 
     /// A node that may know the leader has turned up: asks to be let in, if this node is out.
@@ -136,12 +136,12 @@ impl Node {
         self.settle_joining(now);
     }
 
-    /// Sends a join request to the next door that can be reached.
-    pub(super) fn ask_next_door(&mut self, now: Timestamp) {
-        let doors = self.doors();
-        for _ in 0..doors.len() {
+    /// Sends a join request to the next contact that can be reached.
+    pub(super) fn ask_next_contact(&mut self, now: Timestamp) {
+        let contacts = self.contacts();
+        for _ in 0..contacts.len() {
             let request = FrameBody::Join(self.join_request());
-            if self.peers.send(now, doors[self.joining.next_door(doors.len())], request) {
+            if self.peers.send(now, contacts[self.joining.next_contact(contacts.len())], request) {
                 return;
             }
         }
@@ -149,7 +149,7 @@ impl Node {
 
     /// A stream to this peer stands: it may be the way in.
     pub(super) fn ask_to_join_through(&mut self, now: Timestamp, peer: RaftId) {
-        if self.joining.asks_through(self.is_out(now)) && self.doors().contains(&peer) {
+        if self.joining.asks_through(self.is_out(now)) && self.contacts().contains(&peer) {
             let request = FrameBody::Join(self.join_request());
             self.peers.send(now, peer, request);
         }

@@ -53,7 +53,7 @@ impl Node {
                 quiet = false;
                 self.route_gossip(now, output);
             }
-            self.try_doors(now);
+            self.try_contacts(now);
             while let Some(news) = self.peers.poll_news() {
                 quiet = false;
                 self.route_peer_news(now, news);
@@ -238,7 +238,7 @@ impl Node {
                 // Members of this cluster may have moved, and in a large pool the repeated push/pull rarely meets one.
                 self.gossip.sync_with(now, "meta.clusterName", self.config.cluster.as_str());
             }
-            JoiningOutput::AskToJoin => self.ask_next_door(now),
+            JoiningOutput::AskToJoin => self.ask_next_contact(now),
             JoiningOutput::AnnounceLeave => self.gossip.announce_leave(now),
             // A leader without the frame's detour; a follower through whom it follows.
             JoiningOutput::AskToLeave => drop(self.handle_leave(now, self.me.into())),
@@ -268,10 +268,11 @@ impl Node {
             GossipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
-            GossipOutput::Changed(name) => {
-                self.handle_gossip_member(now, &name);
-                self.view.endpoints.node_changed(name);
+            GossipOutput::Changed(member) => {
+                self.handle_gossip_member(now, &member);
+                self.view.endpoints.node_changed(member.name);
             }
+            GossipOutput::Reaped(name) => self.view.endpoints.node_changed(name),
             GossipOutput::Namesake(tags) => self.handle_namesake(now, &tags),
             GossipOutput::NameHeld { address, tags } => self.handle_name_held(now, address, &tags),
             GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),

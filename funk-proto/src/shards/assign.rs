@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::state::seat::{Group, Seat};
+use crate::state::owner_index::{Group, OwnerIndex};
 
 /// A member that may own shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct Pinned {
 ///
 /// # Panics
 /// If an index or range is out of range, or a weight is zero.
-pub fn assign(cells: &[u32], groups: &[Group], shares: &[Share], pins: &[Pinned]) -> Vec<Seat> {
-    let mut result = vec![Seat::NOBODY; cells.len()];
+pub fn assign(cells: &[u32], groups: &[Group], shares: &[Share], pins: &[Pinned]) -> Vec<OwnerIndex> {
+    let mut result = vec![OwnerIndex::NOBODY; cells.len()];
     if shares.is_empty() {
         return result;
     }
@@ -57,19 +57,19 @@ pub fn assign(cells: &[u32], groups: &[Group], shares: &[Share], pins: &[Pinned]
         }
     }
     let quotas = quotas(cells.len(), shares, &pinned, &held);
-    let mut fates = fates(groups, &free, &held, &quotas);
+    let mut kept = kept(groups, &free, &held, &quotas);
     let room = quotas.iter().zip(&held).map(|(quota, held)| quota.saturating_sub(*held));
-    let mut takers = (0..).zip(room).flat_map(|(taker, room)| std::iter::repeat_n(Seat::of(taker), room));
+    let mut takers = (0..).zip(room).flat_map(|(taker, room)| std::iter::repeat_n(OwnerIndex::of(taker), room));
     for pin in &pins {
-        result[pin.shards.clone()].fill(Seat::of(pin.to));
+        result[pin.shards.clone()].fill(OwnerIndex::of(pin.to));
     }
     for gap in gaps(&pins, cells.len()) {
-        for (seat, &cell) in result[gap.clone()].iter_mut().zip(&cells[gap]) {
-            let fate = &mut fates[cell as usize];
-            *seat = match fate.all {
-                Seat::NOBODY => match fate.first.checked_sub(1) {
+        for (target, &cell) in result[gap.clone()].iter_mut().zip(&cells[gap]) {
+            let kept = &mut kept[cell as usize];
+            *target = match kept.all {
+                OwnerIndex::NOBODY => match kept.first.checked_sub(1) {
                     Some(left) => {
-                        fate.first = left;
+                        kept.first = left;
                         groups[cell as usize].owner
                     }
                     None => takers.next().expect("the quotas sum up to the shard count"),
@@ -94,19 +94,19 @@ fn free(cells: &[u32], groups: &[Group], pins: &[Pinned]) -> Vec<usize> {
 
 /// What becomes of the free shards of a group.
 #[derive(Clone, Copy, Debug)]
-struct Fate {
+struct Kept {
     /// Who keeps all of them; nobody if some go.
-    all: Seat,
+    all: OwnerIndex,
     /// Then its owner keeps the first so many.
     first: usize,
 }
 
 /// What becomes of each group when every owner gives what is over its quota, what came last first.
-fn fates(groups: &[Group], free: &[usize], held: &[usize], quotas: &[usize]) -> Vec<Fate> {
-    let mut fates: Vec<Fate> = groups.iter().map(|group| Fate { all: group.owner, first: 0 }).collect();
+fn kept(groups: &[Group], free: &[usize], held: &[usize], quotas: &[usize]) -> Vec<Kept> {
+    let mut kept: Vec<Kept> = groups.iter().map(|group| Kept { all: group.owner, first: 0 }).collect();
     let mut gives: Vec<usize> = held.iter().zip(quotas).map(|(held, quota)| held.saturating_sub(*quota)).collect();
     if gives.iter().all(|&gives| gives == 0) {
-        return fates;
+        return kept;
     }
     let over = |group: &usize| groups[*group].owner.get().is_some_and(|owner| gives[owner] > 0 && free[*group] > 0);
     let mut order: Vec<usize> = (0..groups.len()).filter(over).collect();
@@ -116,10 +116,10 @@ fn fates(groups: &[Group], free: &[usize], held: &[usize], quotas: &[usize]) -> 
         if *gives > 0 {
             let first = free[group].saturating_sub(*gives);
             *gives -= free[group] - first;
-            fates[group] = Fate { all: Seat::NOBODY, first };
+            kept[group] = Kept { all: OwnerIndex::NOBODY, first };
         }
     }
-    fates
+    kept
 }
 
 /// The pins without those that are over a member's capacity.
@@ -230,7 +230,7 @@ mod tests {
     fn assign_since(present: &[Option<usize>], since: &[u64], shares: &[Share], pins: &[Pinned]) -> Vec<Option<usize>> {
         let (mut groups, mut cells): (Vec<Group>, _) = (Vec::new(), Vec::new());
         for (owner, &since) in present.iter().zip(since) {
-            let owner = owner.map_or(Seat::NOBODY, Seat::of);
+            let owner = owner.map_or(OwnerIndex::NOBODY, OwnerIndex::of);
             let known = groups.iter().position(|group| (group.owner, group.since) == (owner, since));
             let at = known.unwrap_or_else(|| {
                 groups.push(Group { owner, since, shards: 0 });
@@ -239,7 +239,7 @@ mod tests {
             groups[at].shards += 1;
             cells.push(u32::try_from(at).unwrap());
         }
-        super::assign(&cells, &groups, shares, pins).into_iter().map(Seat::get).collect()
+        super::assign(&cells, &groups, shares, pins).into_iter().map(OwnerIndex::get).collect()
     }
 
     fn counts(assigned: &[Option<usize>], members: usize) -> Vec<usize> {

@@ -148,7 +148,7 @@ fn newcomer(state: &State, name: &NodeName, weight: u32, capacity: Option<NonZer
 }
 
 fn answer(before: &State, after: &State) -> DryRun {
-    let Targets { owners, seats } = targets(after, &|_| true);
+    let Targets { owners, targets } = targets(after, &|_| true);
     let name = |state: &State, owner: Incarnation| state.members.get(owner.id).map(|member| member.name.clone());
     let mut nodes: Vec<NodeName> = owners.iter().filter_map(|&owner| name(after, owner)).collect();
     nodes.extend(
@@ -157,10 +157,10 @@ fn answer(before: &State, after: &State) -> DryRun {
     nodes.sort();
     nodes.dedup();
     let index = |name: NodeName| u16::try_from(nodes.binary_search(&name).ok()?).ok();
-    let seat_nodes: Vec<Option<u16>> = owners.iter().map(|&owner| index(name(after, owner)?)).collect();
+    let target_nodes: Vec<Option<u16>> = owners.iter().map(|&owner| index(name(after, owner)?)).collect();
     let mut counts = BTreeMap::<(Option<Incarnation>, Option<Incarnation>), u32>::new();
-    for ((_, shard), seat) in before.map.iter().zip(&seats) {
-        let to = seat.get().map(|at| owners[at]);
+    for ((_, shard), target) in before.map.iter().zip(&targets) {
+        let to = target.get().map(|at| owners[at]);
         if shard.owner != to {
             *counts.entry((shard.owner, to)).or_default() += 1;
         }
@@ -170,7 +170,7 @@ fn answer(before: &State, after: &State) -> DryRun {
         let names = (from.and_then(|owner| name(before, owner)), to.and_then(|owner| name(after, owner)));
         *moves.entry(names).or_default() += shards;
     }
-    let owners = seats.iter().map(|seat| seat_nodes[seat.get()?]).collect();
+    let owners = targets.iter().map(|target| target_nodes[target.get()?]).collect();
     DryRun { owners, nodes, moves, over_capacity: after.over_capacity() }
 }
 

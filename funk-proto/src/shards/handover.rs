@@ -18,7 +18,7 @@ use crate::time::{Timestamp, earliest};
 /// Time after which an unanswered release is sent again.
 const RESEND: Duration = Duration::from_millis(50);
 
-/// What the hand-over wants done.
+/// What the handover wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandoverOutput {
     /// The gates of these shards are closed: tell when their guards are gone.
@@ -62,7 +62,7 @@ impl Closing {
     }
 }
 
-/// The hand-overs of one node, as the owner that gives up.
+/// The handovers of one node, as the owner that gives up.
 #[derive(Debug, Default)]
 pub struct Handover {
     /// Whether states are handed over.
@@ -72,7 +72,7 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Without hand-overs; `gives` tells whether states are to go along.
+    /// Without handovers; `gives` tells whether states are to go along.
     pub fn new(gives: bool) -> Self {
         Self { gives, ..Self::default() }
     }

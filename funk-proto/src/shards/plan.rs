@@ -14,7 +14,7 @@ use crate::id::{Incarnation, LogIndex, NodeName, RaftId, ShardId};
 use crate::limits::{PROPOSAL_BYTES_MAX, SHARDS_PER_OPERATION_MAX};
 use crate::mutate::{Mutant, planted};
 use crate::state::State;
-use crate::state::seat::Seat;
+use crate::state::owner_index::OwnerIndex;
 use crate::state::{Member, ShardState, set};
 use crate::time::{Timestamp, earliest};
 use crate::wire::cluster::{Op, Transfer};
@@ -122,14 +122,14 @@ pub fn plan(state: &State, releases: &Releases, waits: &Waits<'_>) -> Plan {
     };
     let busy = state.map.involved(stayed);
     let ready = |owner: Incarnation| owner == waits.me || busy.contains(&owner.id) || (waits.answers)(owner);
-    let Targets { owners, seats } = targets(state, &ready);
+    let Targets { owners, targets } = targets(state, &ready);
     let mut plan = Plan::default();
     if owners.is_empty() {
         return plan;
     }
     let mut gives = BTreeMap::<Incarnation, Vec<ShardId>>::new();
     let mut moves = BTreeMap::<Incarnation, Vec<ShardId>>::new();
-    for ((shard, now), target) in state.map.iter().zip(&seats) {
+    for ((shard, now), target) in state.map.iter().zip(&targets) {
         let target = owners[target.get().expect("there is somebody to own")];
         match step(state, &now, releases.covers(shard, &now), target, waits) {
             Step::Stay => {}
@@ -171,7 +171,7 @@ pub(super) struct Targets {
     /// The members that may own, by name.
     pub(super) owners: Vec<Incarnation>,
     /// For each shard the index of the one that should.
-    pub(super) seats: Vec<Seat>,
+    pub(super) targets: Vec<OwnerIndex>,
 }
 
 /// Who should own what in `state`. It depends on names, not on ids, so that it
@@ -193,15 +193,16 @@ pub(super) fn targets(state: &State, ready: &dyn Fn(Incarnation) -> bool) -> Tar
     let share = |member: &&Member| Share { weight: member.weight, capacity: member.capacity.map(NonZeroU32::get) };
     let shares: Vec<Share> = eligible.iter().map(share).collect();
     let index: BTreeMap<RaftId, usize> = owners.iter().map(|owner| owner.id).zip(0..).collect();
-    let (cells, groups) = state.map.groups(|owner| index.get(&owner.id).map_or(Seat::NOBODY, |&at| Seat::of(at)));
+    let (cells, groups) =
+        state.map.groups(|owner| index.get(&owner.id).map_or(OwnerIndex::NOBODY, |&at| OwnerIndex::of(at)));
     // A pin to a node that is down, drained or away waits for it, and its shards are free meanwhile.
     let pin = |(shards, node): (Range<u32>, &NodeName)| {
         let to = eligible.binary_search_by(|member| member.name.cmp(node)).ok()?;
         Some(Pinned { shards: shards.start as usize..shards.end as usize, to })
     };
     let pins: Vec<Pinned> = state.pins.iter().filter_map(pin).collect();
-    let seats = assign(cells, &groups, &shares, &pins);
-    Targets { owners, seats }
+    let targets = assign(cells, &groups, &shares, &pins);
+    Targets { owners, targets }
 }
 
 #[cfg(test)]

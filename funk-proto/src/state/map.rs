@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::seat::{Group, Seat};
+use super::owner_index::{Group, OwnerIndex};
 use crate::id::{Epoch, Incarnation, LogIndex, RaftId, ShardId};
 use crate::mutate::{Mutant, planted};
 
@@ -155,10 +155,10 @@ impl ShardMap {
     }
 
     /// For each shard the index of its group: those that whoever has them, or is about to, got at one time.
-    pub(crate) fn groups(&self, seat: impl Fn(Incarnation) -> Seat) -> (&[u32], Vec<Group>) {
+    pub(crate) fn groups(&self, target: impl Fn(Incarnation) -> OwnerIndex) -> (&[u32], Vec<Group>) {
         let group = |(kind, &uses): (&Kind, &u32)| {
             let slot = if kind.moving_to == NOBODY { kind.owner } else { kind.moving_to };
-            let owner = self.owner(slot).map_or(Seat::NOBODY, &seat);
+            let owner = self.owner(slot).map_or(OwnerIndex::NOBODY, &target);
             Group { owner, since: kind.change, shards: uses as usize }
         };
         (&self.cells, self.kinds.iter().zip(&self.uses).map(group).collect())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
-    Cluster, DataDir, Discovery, HandOver, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
+    Cluster, DataDir, Discovery, Handover, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
     start,
 };
 use funk_proto::id::{ClusterName, NodeName};
@@ -53,7 +53,7 @@ pub struct NodeBuilder<R> {
     page_names: Vec<String>,
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
-    hand_over: Option<Box<dyn HandOver>>,
+    handover: Option<Box<dyn Handover>>,
     application: Option<Start>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -85,7 +85,7 @@ impl<R: Runtime> NodeBuilder<R> {
             page_names: Vec::new(),
             services: Vec::new(),
             state_machine: None,
-            hand_over: None,
+            handover: None,
             application: None,
             runtime: PhantomData,
         }
@@ -189,13 +189,13 @@ impl<R: Runtime> NodeBuilder<R> {
     }
 
     /// What gives a moving shard's state to the shard's next owner.
-    pub fn hand_over(mut self, hand_over: impl HandOver + 'static) -> Self {
-        self.hand_over = Some(Box::new(hand_over));
+    pub fn handover(mut self, handover: impl Handover + 'static) -> Self {
+        self.handover = Some(Box::new(handover));
         self
     }
 
     /// Runs an application that is a value, as the simulator runs it too. [`Node::application`] hands it requests.
-    /// It has the duties of [`NodeBuilder::state_machine`] and [`NodeBuilder::hand_over`], which are refused beside it.
+    /// It has the duties of [`NodeBuilder::state_machine`] and [`NodeBuilder::handover`], which are refused beside it.
     pub fn application(mut self, application: impl Service + Send + 'static) -> Self {
         self.application = Some(Box::new(|options| service::start::<R>(options, application)));
         self
@@ -286,8 +286,8 @@ impl<R: Runtime> NodeBuilder<R> {
         config.endpoints.extend(told);
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
-        let (state_machine, hand_over) = (self.state_machine, self.hand_over);
-        let options = Options { data, discovery, state_machine, hand_over, ..Options::new(config, sockets) };
+        let (state_machine, handover) = (self.state_machine, self.handover);
+        let options = Options { data, discovery, state_machine, handover, ..Options::new(config, sockets) };
         let (cluster, application) = match self.application {
             Some(start) => start(options).map(|(cluster, requests)| (cluster, Some(requests)))?,
             None => (start::<R>(options)?, None),

@@ -45,7 +45,7 @@ fn the_stories_happen_as_they_are_written() {
 #[test]
 fn there_is_a_story_for_each_part_of_the_protocol() {
     let names: Vec<_> = stories().iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    for part in ["membership", "elections", "hand-over", "leases"] {
+    for part in ["membership", "elections", "handover", "leases"] {
         assert!(names.iter().any(|name| name.starts_with(part)), "no story about {part}: {names:?}");
     }
 }

@@ -155,9 +155,9 @@ impl Net {
                             node.handle_closed(self.now, conn, CloseReason::Ended);
                         }
                     }
-                    GossipOutput::Changed(name) => {
-                        self.record(from, &name);
-                        self.seen.push((from, GossipOutput::Changed(name)));
+                    GossipOutput::Changed(member) => {
+                        self.record(from, &member);
+                        self.seen.push((from, GossipOutput::Changed(member)));
                     }
                     other => self.seen.push((from, other)),
                 }
@@ -165,12 +165,9 @@ impl Net {
         }
     }
 
-    fn record(&mut self, observer: SocketAddr, name: &str) {
-        let Some(status) = self.nodes[&observer].members().find(|member| member.name == name).map(|m| m.status) else {
-            return;
-        };
-        if self.shown.insert((observer, name.into()), status) != Some(status) {
-            self.history.push((self.now, observer, name.into(), status));
+    fn record(&mut self, observer: SocketAddr, member: &GossipMember) {
+        if self.shown.insert((observer, member.name.clone()), member.status) != Some(member.status) {
+            self.history.push((self.now, observer, member.name.clone(), member.status));
         }
     }
 

@@ -180,7 +180,7 @@ impl Sender {
             let mut left: BTreeSet<ShardId> = std::mem::take(&mut at.waiting).into_keys().collect();
             left.extend(std::mem::take(&mut at.asked).into_keys());
             left.extend(std::mem::take(&mut at.sending).into_keys());
-            tracing::warn!(%change, shards = left.len(), "the states of shards are left out of their hand-over");
+            tracing::warn!(%change, shards = left.len(), "the states of shards are left out of their handover");
             self.given(change, left.into_iter().collect());
         }
         for (&change, at) in &mut self.moves {

@@ -21,32 +21,32 @@ use crate::shared::{Command, Shared};
 ///
 /// The next owner has it from [`ShardGuard::take_state`](crate::ShardGuard::take_state). The shards of a process that
 /// died come without: what must not be lost belongs into a store or the log.
-pub trait HandOver: Send {
+pub trait Handover: Send {
     /// What the next owner of `shard` is to have; `None`: nothing.
     fn give(&mut self, shard: ShardId) -> Option<Bytes>;
 }
 
-impl<F: FnMut(ShardId) -> Option<Bytes> + Send> HandOver for F {
+impl<F: FnMut(ShardId) -> Option<Bytes> + Send> Handover for F {
     fn give(&mut self, shard: ShardId) -> Option<Bytes> {
         self(shard)
     }
 }
 
-impl fmt::Debug for dyn HandOver {
+impl fmt::Debug for dyn Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HandOver")
+        f.write_str("Handover")
     }
 }
 
 /// The driver's end of the thread that asks the application. Dropping it ends the thread.
 #[derive(Debug)]
-pub(crate) struct Asker(Sender<(LogIndex, ShardId)>);
+pub(crate) struct HandoverThread(Sender<(LogIndex, ShardId)>);
 
-impl Asker {
+impl HandoverThread {
     /// Starts the thread.
-    pub(crate) fn start(mut from: Box<dyn HandOver>, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(mut from: Box<dyn Handover>, shared: Arc<Shared>) -> io::Result<Self> {
         let (sender, wanted) = channel();
-        let thread = std::thread::Builder::new().name(format!("funk-{}-hand-over", shared.name));
+        let thread = std::thread::Builder::new().name(format!("funk-{}-handover", shared.name));
         thread.spawn(move || {
             while let Ok((change, shard)) = wanted.recv() {
                 let state = from.give(shard);

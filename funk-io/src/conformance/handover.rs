@@ -13,9 +13,9 @@ use crate::{Cluster, Options, Sockets, start};
 pub fn a_moving_shard_takes_its_state_along<R: Runtime>() {
     run::<R>(async {
         let first = giving::<R>("first", |config| config.bootstrap = true);
-        let door = node::address(&first, "ep.serf").await;
+        let contact = node::address(&first, "ep.serf").await;
         node::serving(&first).await;
-        let second = giving::<R>("second", |config| config.join = vec![door]);
+        let second = giving::<R>("second", |config| config.join = vec![contact]);
         let shards = all_of(&second, 30).await;
 
         let (taken, left) = shards.split_at(shards.len() / 2);
@@ -43,7 +43,7 @@ fn giving<R: Runtime>(name: &'static str, change: impl FnOnce(&mut funk_proto::N
     node::be_patient(&mut config);
     change(&mut config);
     let sockets = Sockets::any(LOOPBACK).expect("loopback has free ports");
-    let options = Options::new(config, sockets).with_hand_over(move |shard| Some(state(name, shard)));
+    let options = Options::new(config, sockets).with_handover(move |shard| Some(state(name, shard)));
     start::<R>(options).expect("the node starts")
 }
 

@@ -2,9 +2,9 @@
 
 /// A member as an index into the shares, or nobody. Two bytes, since a map has up to a million of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat(u16);
+pub struct OwnerIndex(u16);
 
-impl Seat {
+impl OwnerIndex {
     /// Nobody.
     pub const NOBODY: Self = Self(u16::MAX);
 
@@ -27,7 +27,7 @@ impl Seat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Their owner, or nobody if they have none that may keep them.
-    pub owner: Seat,
+    pub owner: OwnerIndex,
     /// When they came to it, in any order that grows with time.
     pub since: u64,
     /// How many they are.

@@ -21,7 +21,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Accepting<S> = Pin<Box<dyn Future<Output = io::Result<(S, SocketAddr)>> + Send>>;
 
-pub(super) struct Door<R: Runtime> {
+pub(super) struct Acceptor<R: Runtime> {
     pub(super) channel: Channel,
     listener: Arc<R::Listener>,
     next: Accepting<R::Stream>,
@@ -30,7 +30,7 @@ pub(super) struct Door<R: Runtime> {
     failures: Seldom,
 }
 
-impl<R: Runtime> Door<R> {
+impl<R: Runtime> Acceptor<R> {
     pub(super) fn new(channel: Channel, listener: TcpListener, hub: &Arc<Hub>) -> io::Result<Self> {
         let listener = Arc::new(R::listen(listener)?);
         let next = accept::<R>(&listener);
@@ -39,7 +39,7 @@ impl<R: Runtime> Door<R> {
         Ok(Self { channel, listener, next, waker, source, failures: Seldom::default() })
     }
 
-    /// The connections that wait, if the door woke the driver.
+    /// The connections that wait, if the acceptor woke the driver.
     pub(super) fn receive(&mut self, mut take: impl FnMut(R::Stream)) {
         if !self.source.take() {
             return;
