@@ -40,7 +40,7 @@ use self::connection::Connection;
 pub(crate) use self::connection::Place;
 pub(crate) use self::exchange::AnswerBody;
 use crate::limits::{CONNECTION_STREAMS_MAX, NODE_CONNECTIONS_MAX, POOL_CONNECTIONS_MAX};
-use crate::net::within;
+use crate::net::AnyRuntime;
 
 /// Time to connect and to shake hands.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -216,7 +216,7 @@ impl<N: Runtime> Pool<N> {
 
     /// The same at a place that was found before.
     pub(crate) async fn exchange_at(place: Place, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
-        exchange::exchange::<N>(place, request).await
+        exchange::exchange(AnyRuntime::of::<N>(), place, request).await
     }
 
     /// Drops the connections to `address`; the next request dials anew.
@@ -247,7 +247,8 @@ impl<N: Runtime> Pool<N> {
                     state.dialling += 1;
                     let (slot, keep_alive) = (Arc::clone(&slot), self.keep_alive);
                     // A task of its own: the caller may give up, the dial serves all who wait.
-                    N::spawn(async move { dial_into::<N>(&slot, address, keep_alive).await });
+                    let runtime = AnyRuntime::of::<N>();
+                    runtime.spawn(async move { dial_into(runtime, &slot, address, keep_alive).await });
                 }
                 state.waiting += 1;
                 Waits(&slot)
@@ -266,8 +267,8 @@ impl Drop for Waits<'_> {
     }
 }
 
-async fn dial_into<N: Runtime>(slot: &Arc<Slot>, address: SocketAddr, keep_alive: Duration) {
-    let dialled = within::<N, _>(DIAL_TIMEOUT, connection::dial::<N>(address, keep_alive, &slot.open)).await;
+async fn dial_into(runtime: AnyRuntime, slot: &Arc<Slot>, address: SocketAddr, keep_alive: Duration) {
+    let dialled = runtime.within(DIAL_TIMEOUT, connection::dial(runtime, address, keep_alive, &slot.open)).await;
     let dialled = dialled.unwrap_or_else(|| Err(format!("no connection within {DIAL_TIMEOUT:?}")));
     let mut state = slot.lock();
     state.dialling -= 1;

@@ -31,14 +31,13 @@ use bytes::Bytes;
 use event_listener::Event;
 use funk_io::{Runtime, Seldom};
 use futures_lite::future;
-use http::{Request, Response, header};
+use http::{Request, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use smol_hyper::rt::FuturesIo;
 use tonic::Status;
 use tonic::body::Body;
-use tower_service::Service;
 
 use self::backlog::{Backlog, Share};
 use self::first_message::{FirstMessage, Unready};
@@ -49,7 +48,8 @@ use crate::limits::{
     CONNECTION_CANCELS_MAX, CONNECTION_WINDOW_BYTES, HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX, REQUEST_HEADER_BYTES_MAX,
     STREAM_WINDOW_BYTES,
 };
-use crate::net::{self, Exec, Timer, within};
+use crate::net::{self, AnyRuntime, Listener, Stream};
+use crate::services::{GrpcService, Handler, handler};
 
 /// Silence after which a client is asked for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -150,84 +150,83 @@ pub struct Peer(pub SocketAddr);
 pub fn serve<N, S>(listener: std::net::TcpListener, protocol: Protocol, service: S) -> io::Result<Server>
 where
     N: Runtime,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: GrpcService,
     S::Future: Send + 'static,
 {
     let address = listener.local_addr()?;
-    let listener = N::listen(listener)?;
+    let runtime = AnyRuntime::of::<N>();
+    let listener = runtime.listen(listener)?;
     let shared = Arc::new(Shared { guests: Arc::new(Guests::of_process()), ..Shared::default() });
     let server = Server { address, shared: Arc::clone(&shared) };
-    N::spawn(async move {
-        future::or(accept::<N, S>(&listener, protocol, service, &shared), shared.stopped()).await;
+    let serving = Serving { runtime, protocol, handler: handler(service), shared: Arc::clone(&shared) };
+    runtime.spawn(async move {
+        future::or(serving.accept(&*listener), shared.stopped()).await;
         drop(listener);
         shared.set(&shared.closed);
     });
     Ok(server)
 }
 
-async fn accept<N, S>(listener: &N::Listener, protocol: Protocol, service: S, shared: &Arc<Shared>)
-where
-    N: Runtime,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    let mut failures = Seldom::default();
-    loop {
-        let (stream, peer) = match net::accept::<N>(listener).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if let Some(times) = failures.count() {
-                    tracing::warn!(%error, times, "connections cannot be accepted");
-                }
-                N::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // The last descriptors are for what keeps the node in its cluster.
-        let is_last = net::is_among_last(&stream);
-        let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, is_last) else {
-            if let Some(times) = failures.count() {
-                tracing::warn!(times, "connections are turned away: there is no room, and nobody is idle");
-            }
-            continue;
-        };
-        let (service, shared) = (service.clone(), Arc::clone(shared));
-        N::spawn(async move {
-            let serving = connection::<N, S>((stream, Peer(peer)), protocol, service, &shared, &place.guest);
-            future::or(serving, place.guest.shown_out()).await;
-        });
-    }
+/// What the connections of a listener have in common.
+#[derive(Clone)]
+struct Serving {
+    runtime: AnyRuntime,
+    protocol: Protocol,
+    handler: Handler,
+    shared: Arc<Shared>,
 }
 
-async fn connection<N, S>(
-    (stream, peer): (N::Stream, Peer),
-    protocol: Protocol,
-    service: S,
-    shared: &Shared,
-    guest: &Arc<Guest>,
-) where
-    N: Runtime,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    let (arrived, share) = (Arc::<Arrived>::default(), Share::new(&shared.backlog));
-    let mut stream = Watched::<N>::new(stream, Arc::clone(&arrived), Arc::clone(&share));
-    let until = Instant::now() + HEAD_TIMEOUT;
-    let stopped = async {
-        shared.stopped().await;
-        false
-    };
-    if within::<N, _>(HEAD_TIMEOUT, future::or(stream.begun(), stopped)).await != Some(true) {
-        return;
+impl Serving {
+    async fn accept(self, listener: &dyn Listener) {
+        let Self { runtime, shared, .. } = &self;
+        let mut failures = Seldom::default();
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if let Some(times) = failures.count() {
+                        tracing::warn!(%error, times, "connections cannot be accepted");
+                    }
+                    runtime.sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // The last descriptors are for what keeps the node in its cluster.
+            let is_last = net::is_among_last(&*stream);
+            let Some(place) = shared.guests.enter(peer.ip(), HTTP_CONNECTIONS_MAX, is_last) else {
+                if let Some(times) = failures.count() {
+                    tracing::warn!(times, "connections are turned away: there is no room, and nobody is idle");
+                }
+                continue;
+            };
+            let serving = self.clone();
+            runtime.spawn(async move {
+                let connection = serving.connection((stream, Peer(peer)), &place.guest);
+                future::or(connection, place.guest.shown_out()).await;
+            });
+        }
     }
-    let begun = Begun { stream, peer, arrived, share, until };
-    // What is held for a connection that has begun is no part of the task before it has.
-    Box::pin(begun.serve(protocol, service, shared, guest)).await;
+
+    async fn connection(&self, (stream, peer): (Box<dyn Stream>, Peer), guest: &Arc<Guest>) {
+        let (arrived, share) = (Arc::<Arrived>::default(), Share::new(&self.shared.backlog));
+        let mut stream = Watched::new(stream, self.runtime, Arc::clone(&arrived), Arc::clone(&share));
+        let until = Instant::now() + HEAD_TIMEOUT;
+        let stopped = async {
+            self.shared.stopped().await;
+            false
+        };
+        if self.runtime.within(HEAD_TIMEOUT, future::or(stream.begun(), stopped)).await != Some(true) {
+            return;
+        }
+        let begun = Begun { stream, peer, arrived, share, until };
+        // What is held for a connection that has begun is no part of the task before it has.
+        Box::pin(begun.serve(self, guest)).await;
+    }
 }
 
 /// A connection whose client has said something.
-struct Begun<N: Runtime> {
-    stream: Watched<N>,
+struct Begun {
+    stream: Watched,
     peer: Peer,
     arrived: Arc<Arrived>,
     share: Arc<Share>,
@@ -235,58 +234,55 @@ struct Begun<N: Runtime> {
     until: Instant,
 }
 
-impl<N: Runtime> Begun<N> {
-    async fn serve<S>(self, protocol: Protocol, service: S, shared: &Shared, guest: &Arc<Guest>)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
+impl Begun {
+    async fn serve(self, serving: &Serving, guest: &Arc<Guest>) {
         let Self { stream, peer, arrived, share, until } = self;
+        let Serving { runtime, protocol, handler, shared } = serving;
+        let (runtime, handler) = (*runtime, Arc::clone(handler));
         let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let unbegun = share.add();
             request.extensions_mut().insert(peer);
             let counted = guests.request(&guest);
             let request = if is_grpc(&request) {
-                request.map(|body| Body::new(FirstMessage::<N>::new(body, &unready)))
+                request.map(|body| Body::new(FirstMessage::new(body, runtime, &unready)))
             } else {
                 request.map(Body::new)
             };
-            let mut service = service.clone();
+            let answer = handler(request);
             async move {
                 drop(unbegun);
-                std::future::poll_fn(|context| service.poll_ready(context)).await?;
-                let response = service.call(request).await?;
+                let response = answer.await?;
                 Ok::<_, Infallible>(response.map(|body| Body::new(Counted { body, _counted: counted })))
             }
         });
         let io = FuturesIo::new(stream);
-        match protocol {
+        match *protocol {
             Protocol::Http1 => {
                 let mut builder = hyper::server::conn::http1::Builder::new();
-                builder.timer(Timer::<N>::new()).header_read_timeout(HEAD_TIMEOUT);
+                builder.timer(runtime).header_read_timeout(HEAD_TIMEOUT);
                 let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-                in_turns(&arrived, drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared)).await;
+                in_turns(&arrived, drive(connection.as_mut(), |it| it.graceful_shutdown(), serving)).await;
             }
             Protocol::Http2 => {
-                let mut connection = std::pin::pin!(http2::<N>().serve_connection(io, service));
+                let mut connection = std::pin::pin!(http2(runtime).serve_connection(io, service));
                 let silent = async {
                     let left = until.saturating_duration_since(Instant::now());
-                    if within::<N, _>(left, arrived.at_least(PREFACE_BYTES)).await.is_some() {
+                    if runtime.within(left, arrived.at_least(PREFACE_BYTES)).await.is_some() {
                         future::pending::<()>().await;
                     }
                 };
-                let serving = drive::<N, _>(connection.as_mut(), |it| it.graceful_shutdown(), shared);
+                let serving = drive(connection.as_mut(), |it| it.graceful_shutdown(), serving);
                 in_turns(&arrived, future::or(serving, silent)).await;
             }
         }
     }
 }
 
-fn http2<N: Runtime>() -> hyper::server::conn::http2::Builder<Exec<N>> {
-    let mut builder = hyper::server::conn::http2::Builder::new(Exec::<N>::new());
+fn http2(runtime: AnyRuntime) -> hyper::server::conn::http2::Builder<AnyRuntime> {
+    let mut builder = hyper::server::conn::http2::Builder::new(runtime);
     builder
-        .timer(Timer::<N>::new())
+        .timer(runtime)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(HTTP_STREAMS_MAX)
@@ -309,12 +305,12 @@ async fn in_turns(arrived: &Arrived, serving: impl Future<Output = ()>) {
 }
 
 /// Runs a connection to its end, or to the end of its drain.
-async fn drive<N: Runtime, C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), shared: &Shared)
+async fn drive<C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), serving: &Serving)
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let ended = future::or(async { Some(connection.as_mut().await) }, async {
-        shared.stopped().await;
+        serving.shared.stopped().await;
         None
     })
     .await;
@@ -322,7 +318,7 @@ where
         Some(ended) => Some(ended),
         None => {
             drain(connection.as_mut());
-            within::<N, _>(DRAIN_TIMEOUT, connection).await
+            serving.runtime.within(DRAIN_TIMEOUT, connection).await
         }
     };
     if let Some(Err(error)) = ended {

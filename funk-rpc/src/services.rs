@@ -14,7 +14,23 @@ use tower_service::Service;
 
 use crate::net::BoxFuture;
 
-type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<Result<Response<Body>, Infallible>> + Send + Sync>;
+/// Any service: answers a request.
+pub(crate) type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<Result<Response<Body>, Infallible>> + Send + Sync>;
+
+/// `service` as a handler.
+pub(crate) fn handler<S>(service: S) -> Handler
+where
+    S: GrpcService,
+    S::Future: Send,
+{
+    Arc::new(move |request| {
+        let mut service = service.clone();
+        Box::pin(async move {
+            std::future::poll_fn(|context| service.poll_ready(context)).await?;
+            service.call(request).await
+        })
+    })
+}
 
 /// gRPC services behind one endpoint, told apart by the first part of the path (`/package.Service/Method`).
 ///
@@ -75,14 +91,7 @@ impl Services {
         S: GrpcService,
         S::Future: Send,
     {
-        let handler: Handler = Arc::new(move |request| {
-            let mut service = service.clone();
-            Box::pin(async move {
-                std::future::poll_fn(|context| service.poll_ready(context)).await?;
-                service.call(request).await
-            })
-        });
-        Arc::make_mut(&mut self.0).insert(name.to_owned(), handler);
+        Arc::make_mut(&mut self.0).insert(name.to_owned(), handler(service));
         self
     }
 }

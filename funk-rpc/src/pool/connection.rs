@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_io::Runtime;
 use futures_lite::future;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
@@ -16,7 +15,7 @@ use crate::limits::{
     ANSWER_HEADER_BYTES_MAX, CONNECTION_CANCELS_MAX, CONNECTION_STREAMS_MAX, CONNECTION_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 };
-use crate::net::{connect, within};
+use crate::net::AnyRuntime;
 
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
@@ -80,12 +79,13 @@ impl Drop for Open {
     }
 }
 
-pub(super) async fn dial<N: Runtime>(
+pub(super) async fn dial(
+    runtime: AnyRuntime,
     address: SocketAddr,
     keep_alive: Duration,
     open: &Arc<AtomicUsize>,
 ) -> Result<Arc<Connection>, String> {
-    let stream = connect::<N>(address).await.map_err(|error| error.to_string())?;
+    let stream = runtime.connect(address).await.map_err(|error| error.to_string())?;
     open.fetch_add(1, Ordering::AcqRel);
     let open = Open(Arc::clone(open));
     let (sender, mut running) = client::Builder::new()
@@ -109,10 +109,10 @@ pub(super) async fn dial<N: Runtime>(
     });
     let pings = running.ping_pong();
     let (weak, count) = (Arc::downgrade(&connection), Arc::clone(&open.0));
-    N::spawn(async move {
+    runtime.spawn(async move {
         let silent = async {
             match pings {
-                Some(pings) => watch::<N>(pings, keep_alive, &weak, &count).await,
+                Some(pings) => watch(runtime, pings, keep_alive, &weak, &count).await,
                 None => future::pending().await,
             }
         };
@@ -130,7 +130,8 @@ pub(super) async fn dial<N: Runtime>(
 
 /// Asks for signs of life while requests are under way; ends when none comes. A connection that nobody
 /// needed for a while, and that is not the only one, takes no more requests.
-async fn watch<N: Runtime>(
+async fn watch(
+    runtime: AnyRuntime,
     mut pings: PingPong,
     every: Duration,
     connection: &Weak<Connection>,
@@ -138,7 +139,7 @@ async fn watch<N: Runtime>(
 ) -> String {
     let mut idle = false;
     loop {
-        N::sleep(every).await;
+        runtime.sleep(every).await;
         // Once nobody holds it, its last stream ends it.
         let Some(connection) = connection.upgrade() else { return future::pending().await };
         let rests = connection.streams.load(Ordering::Acquire) == 0;
@@ -151,7 +152,7 @@ async fn watch<N: Runtime>(
         if rests {
             continue;
         }
-        match within::<N, _>(every, pings.ping(Ping::opaque())).await {
+        match runtime.within(every, pings.ping(Ping::opaque())).await {
             Some(Ok(_)) => {}
             Some(Err(error)) => return error.to_string(),
             None => return format!("no sign of life within {every:?}"),

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
-use funk_io::Runtime;
 use futures_lite::future;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, Request, Response, header};
@@ -18,6 +17,7 @@ use tonic::body::Body;
 
 use super::SendError;
 use super::connection::Place;
+use crate::net::AnyRuntime;
 
 /// Headers that are between two neighbours, and have no place in HTTP/2.
 const CONNECTION_HEADERS: [HeaderName; 5] = [
@@ -44,7 +44,8 @@ impl Drop for Caller {
 }
 
 /// Sends `request`; ends with the head of its answer.
-pub(super) async fn exchange<N: Runtime>(
+pub(super) async fn exchange(
+    runtime: AnyRuntime,
     place: Place,
     request: Request<Body>,
 ) -> Result<Response<AnswerBody>, SendError> {
@@ -67,7 +68,7 @@ pub(super) async fn exchange<N: Runtime>(
         });
         // Most requests are here as a whole.
         if future::poll_once(piping.as_mut()).await.is_none() {
-            N::spawn(piping);
+            runtime.spawn(piping);
         }
     }
     match answer.await {

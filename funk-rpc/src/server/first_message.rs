@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use funk_io::Runtime;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tonic::Status;
 
 use crate::limits::{FIRST_MESSAGE_MAX, UNREADY_BYTES_MAX, UNREADY_REQUESTS_MAX};
-use crate::net::BoxFuture;
+use crate::net::{AnyRuntime, BoxFuture};
 
 /// Compressed flag and length of a gRPC message.
 const HEADER_BYTES: usize = 5;
@@ -92,11 +91,11 @@ impl Unready {
 }
 
 /// A request's body, watched until its first message is here.
-pub(super) struct FirstMessage<R> {
+pub(super) struct FirstMessage {
     body: Incoming,
     /// `None` once the first message is here.
     watch: Option<Watch>,
-    runtime: std::marker::PhantomData<fn() -> R>,
+    runtime: AnyRuntime,
 }
 
 struct Watch {
@@ -129,15 +128,15 @@ impl Watch {
     }
 }
 
-impl<R: Runtime> FirstMessage<R> {
-    pub(super) fn new(body: Incoming, unready: &Arc<Unready>) -> Self {
+impl FirstMessage {
+    pub(super) fn new(body: Incoming, runtime: AnyRuntime, unready: &Arc<Unready>) -> Self {
         let watch = Watch { unready: Arc::clone(unready), number: None, late: None, head: Vec::new(), bytes: 0 };
         let watch = (!body.is_end_stream()).then_some(watch);
-        Self { body, watch, runtime: std::marker::PhantomData }
+        Self { body, watch, runtime }
     }
 }
 
-impl<R: Runtime> HttpBody for FirstMessage<R> {
+impl HttpBody for FirstMessage {
     type Data = Bytes;
     type Error = Status;
 
@@ -157,9 +156,10 @@ impl<R: Runtime> HttpBody for FirstMessage<R> {
             Poll::Ready(Some(Err(error))) => Some(Err(Status::cancelled(error.to_string()))),
             Poll::Ready(None) => None,
             Poll::Pending => {
+                let runtime = self.runtime;
                 let Some(watch) = &mut self.watch else { return Poll::Pending };
                 // Only who is waited for takes a place and a timer: nearly every request is here as a whole.
-                let late = watch.late.get_or_insert_with(|| Box::pin(R::sleep(FIRST_MESSAGE_MAX)));
+                let late = watch.late.get_or_insert_with(|| runtime.sleep(FIRST_MESSAGE_MAX));
                 let why = if late.as_mut().poll(context).is_ready() {
                     "the first message did not come in time"
                 } else if !watch.unready.note(&mut watch.number, watch.bytes, context.waker()) {

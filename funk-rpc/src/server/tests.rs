@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use funk_smol::Smol;
+use http::Response;
 use http_body_util::{BodyExt, Empty, Full};
+use tower_service::Service;
 
 use super::*;
 use crate::Pool;

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use event_listener::Event;
-use funk_io::Runtime;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::backlog::Share;
 use crate::limits::{READ_RUN_BYTES, WRITE_STALL_MAX};
-use crate::net::BoxFuture;
+use crate::net::{AnyRuntime, BoxFuture, Stream};
 
 /// What has come in so far.
 #[derive(Debug, Default)]
@@ -41,8 +40,9 @@ impl Arrived {
     }
 }
 
-pub(super) struct Watched<R: Runtime> {
-    stream: R::Stream,
+pub(super) struct Watched {
+    stream: Box<dyn Stream>,
+    runtime: AnyRuntime,
     arrived: Arc<Arrived>,
     backlog: Arc<Share>,
     /// The turn of the task that read last, and the bytes that were read in it.
@@ -53,9 +53,14 @@ pub(super) struct Watched<R: Runtime> {
     first: Option<u8>,
 }
 
-impl<R: Runtime> Watched<R> {
-    pub(super) fn new(stream: R::Stream, arrived: Arc<Arrived>, backlog: Arc<Share>) -> Self {
-        Self { stream, arrived, backlog, run: (0, 0), stalled: None, first: None }
+impl Watched {
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        runtime: AnyRuntime,
+        arrived: Arc<Arrived>,
+        backlog: Arc<Share>,
+    ) -> Self {
+        Self { stream, runtime, arrived, backlog, run: (0, 0), stalled: None, first: None }
     }
 
     /// Waits for the client to say anything at all; `false` if it hung up instead. Until then it costs a socket, and
@@ -73,7 +78,7 @@ impl<R: Runtime> Watched<R> {
             self.stalled = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(R::sleep(WRITE_STALL_MAX)));
+        let stalled = self.stalled.get_or_insert_with(|| self.runtime.sleep(WRITE_STALL_MAX));
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -81,7 +86,7 @@ impl<R: Runtime> Watched<R> {
     }
 }
 
-impl<R: Runtime> AsyncRead for Watched<R> {
+impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let turn = self.arrived.turn.load(Ordering::Relaxed);
         if self.run.0 != turn {
@@ -112,7 +117,7 @@ impl<R: Runtime> AsyncRead for Watched<R> {
     }
 }
 
-impl<R: Runtime> AsyncWrite for Watched<R> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(written, context)
