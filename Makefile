@@ -9,7 +9,7 @@ PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling hop idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -75,6 +75,10 @@ rolling: build
 # NODES nodes that start at one moment, RUNS times, then a minute at rest; SCALE="--busy 2" beside programs that take two cores.
 scale: build
 	@$(TOOL) scale -- --nodes $(or $(NODES),100) --runs $(or $(RUNS),1) $(SCALE)
+
+# What a hop through funk costs beside a plain tonic server, nginx and HAProxy, where these are installed; HOP="--callers 1" for a part.
+hop: build
+	@$(TOOL) hop -- --json "$(TARGET)/bench/hop.json" $(HOP)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build

@@ -8,6 +8,7 @@ pub mod history;
 pub mod ledger;
 mod lines;
 pub mod meter;
+pub mod neighbours;
 pub mod operator;
 pub mod ownership;
 pub mod report;

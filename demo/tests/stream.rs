@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use funk::client::{Client, Options, Picture, Seed};
+use funk::client::{Client, ClientOptions, ClusterView, Seed};
 use funk::discovery::JoinAddress;
 use funk::grpc::{BoxFuture, Pool};
 use funk::id::ShardId;
@@ -51,12 +51,12 @@ fn start(cluster: &str, number: usize, serf: SocketAddr, join: SocketAddr) -> No
     Node { name, child }
 }
 
-/// Ends when the client's picture is as wanted.
-async fn until(client: &Client<Tokio>, wanted: impl Fn(&Picture) -> bool) {
+/// Ends when the client's view is as wanted.
+async fn until(client: &Client<Tokio>, wanted: impl Fn(&ClusterView) -> bool) {
     let waiting = async {
         loop {
             let changed = client.changed();
-            if wanted(&client.picture()) {
+            if wanted(&client.view()) {
                 return;
             }
             changed.await;
@@ -65,12 +65,12 @@ async fn until(client: &Client<Tokio>, wanted: impl Fn(&Picture) -> bool) {
     tokio::time::timeout(GENEROUS, waiting).await.expect("the cluster gets there");
 }
 
-fn at_rest(picture: &Picture, nodes: usize) -> bool {
+fn at_rest(view: &ClusterView, nodes: usize) -> bool {
     let owned = |node: &str| {
-        let owner = |shard| picture.owner(ShardId(shard)).is_some_and(|owner| owner.name == node);
-        (0..picture.shards()).filter(|shard| owner(*shard)).count()
+        let owner = |shard| view.owner(ShardId(shard)).is_some_and(|owner| owner.name == node);
+        (0..view.shards()).filter(|shard| owner(*shard)).count()
     };
-    let shares: Vec<_> = picture.nodes().iter().map(|node| owned(&node.name)).collect();
+    let shares: Vec<_> = view.nodes().iter().map(|node| owned(&node.name)).collect();
     shares.len() == nodes && shares.iter().all(|share| *share > 0) && shares.iter().sum::<usize>() == 10_000
 }
 
@@ -132,12 +132,12 @@ async fn the_owner_is_killed() {
     let mut nodes: Vec<_> =
         addresses.iter().enumerate().map(|(number, at)| start(&cluster, number, *at, addresses[0])).collect();
     let seeds = addresses.iter().map(|at| Seed::Gossip(JoinAddress::Address(*at)));
-    let client = Client::<Tokio>::start(Options::new(&cluster, seeds.collect()));
-    until(&client, |picture| at_rest(picture, 3)).await;
+    let client = Client::<Tokio>::start(ClientOptions::new(&cluster, seeds.collect()));
+    until(&client, |view| at_rest(view, 3)).await;
 
-    let picture = client.picture();
-    let owner = picture.owner(ShardId(u32::try_from(ID).unwrap())).unwrap().name.clone();
-    let wrong = picture.serving("ep.demo").find(|(node, _)| node.name != owner).unwrap().1;
+    let view = client.view();
+    let owner = view.owner(ShardId(u32::try_from(ID).unwrap())).unwrap().name.clone();
+    let wrong = view.serving("ep.demo").find(|(node, _)| node.name != owner).unwrap().1;
     let through_wrong = Service::new(Pool::<Tokio>::new().at(wrong));
     let channel = client.channel("ep.demo").routed_by(routes()).idempotent("/demo.DemoService/Chat");
     let library = Service::with_origin(channel, Uri::from_static("http://funk"));

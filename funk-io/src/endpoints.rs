@@ -11,9 +11,9 @@ use crate::error::Stopped;
 /// Tells each endpoint of each live node, and what becomes of it.
 ///
 /// First come those that are there already, as added. From then on the events
-/// lead from one picture to a later one: a subscriber that is slow misses
+/// lead from one snapshot to a later one: a subscriber that is slow misses
 /// steps in between (an endpoint that came and went, two moves as one) but
-/// never ends up with a wrong picture, and what waits for it is bounded by
+/// never ends up with a wrong snapshot, and what waits for it is bounded by
 /// the endpoints that there are.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -58,7 +58,7 @@ impl Endpoints {
     }
 }
 
-/// The latest picture, hung out by the driver.
+/// The latest snapshot, hung out by the driver.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointWatchers {
     shown: Mutex<Shown>,
@@ -86,7 +86,7 @@ impl EndpointWatchers {
         self.read().0
     }
 
-    /// Shows a picture, if `version` is new.
+    /// Shows a snapshot, if `version` is new.
     pub(crate) fn publish(&self, version: u64, set: impl FnOnce() -> Arc<EndpointSet>) {
         let mut shown = self.shown();
         if shown.version != version {
@@ -97,7 +97,7 @@ impl EndpointWatchers {
         }
     }
 
-    /// No picture will follow.
+    /// No snapshot will follow.
     pub(crate) fn end(&self) {
         self.shown().ended = true;
         self.changed.notify(usize::MAX);

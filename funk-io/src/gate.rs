@@ -67,7 +67,7 @@ pub(crate) struct Gate {
     states: Mutex<BTreeMap<ShardId, (Epoch, Bytes)>>,
 }
 
-/// One consistent picture: it is replaced, never changed.
+/// One consistent snapshot: it is replaced, never changed.
 #[derive(Debug)]
 struct Published {
     table: Arc<RouteTable>,
@@ -186,7 +186,7 @@ impl Gate {
     }
 
     /// The table that is published now, the shard that `find` picks among that table's, and the right to serve
-    /// it, counted in. All three are of one picture.
+    /// it, counted in. All three are of one snapshot.
     pub(crate) fn enter_by(
         self: &Arc<Self>,
         find: impl FnOnce(u32) -> Option<ShardId>,

@@ -10,7 +10,7 @@
 //! | `runtime` | what the driver needs of an async runtime |
 //! | `sockets` | the four sockets of a node |
 //! | `clock` | the node's clock, which counts suspend |
-//! | `cluster` | the handle: requests in, pictures and events out |
+//! | `cluster` | the handle: requests in, snapshots and events out |
 //! | `shared` | what the handle and the driver share |
 //! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |

@@ -1,5 +1,5 @@
 //! What an operator measures of a driver. Whoever measures only adds to
-//! atomics; whoever reads gets a picture that may be torn between two of them.
+//! atomics; whoever reads gets a snapshot that may be torn between two of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -34,7 +34,7 @@ use crate::shared::{Command, Shared};
 use crate::start::start_linked;
 
 /// Starts a node with `service` on it. The handle works as after [`start`](crate::start()); requests
-/// go through [`Requests`].
+/// go through [`ServiceHandle`].
 ///
 /// The service takes the place of `state_machine` and `handover` in the
 /// options: with one of those the node does not start. Whether a moving shard's state goes along is
@@ -48,7 +48,7 @@ use crate::start::start_linked;
 pub fn start<R: Runtime>(
     options: Options,
     service: impl Service + Send + 'static,
-) -> Result<(Cluster, Requests), StartError> {
+) -> Result<(Cluster, ServiceHandle), StartError> {
     start_bounded::<R>(options, service, Bounds::default())
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn start_bounded<R: Runtime>(
     options: Options,
     service: impl Service + Send + 'static,
     bounds: Bounds,
-) -> Result<(Cluster, Requests), StartError> {
+) -> Result<(Cluster, ServiceHandle), StartError> {
     let mailbox = Arc::new(Mailbox::new(bounds));
     let link = Link::new(Arc::clone(&mailbox));
     let cluster = start_linked::<R>(options, Some(link))?;
@@ -72,16 +72,16 @@ pub(crate) fn start_bounded<R: Runtime>(
     let spawned = thread.spawn(move || worker.run());
     // If it fails, the handle goes, and the node with it.
     spawned.map_err(|source: io::Error| StartError::Io { what: "starting the service's thread".into(), source })?;
-    Ok((cluster, Requests { mailbox }))
+    Ok((cluster, ServiceHandle { mailbox }))
 }
 
 /// Hands requests to the service of this node. Clones are cheap; they do not keep the node running.
 #[derive(Clone, Debug)]
-pub struct Requests {
+pub struct ServiceHandle {
     mailbox: Arc<Mailbox>,
 }
 
-impl Requests {
+impl ServiceHandle {
     /// Asks this node's service, whether or not the shard is this node's: where
     /// it is, [`Cluster::routes`] says. Waits for the service as long as that takes.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::gate::Gate;
 
-/// Wakes when the picture of the cluster changes. It never wakes again once the driver has stopped.
+/// Wakes when the snapshot of the cluster changes. It never wakes again once the driver has stopped.
 #[derive(Clone, Debug)]
 pub struct Watch {
     gate: Arc<Gate>,

@@ -17,7 +17,7 @@ pub enum Participation {
     #[default]
     Full,
     /// Always a learner: owns shards, never votes (`--non-voting`).
-    NonVoting,
+    Learner,
     /// An observer, in gossip only: owns nothing, never votes (`--non-member`).
     NonMember,
 }

@@ -56,7 +56,7 @@ use crate::time::{Timestamp, earliest};
 use crate::wire::raft::{RaftKind, RaftMessage};
 
 use election::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK};
-pub use interface::{ConsensusConfig, ConsensusOutput, Role, Sender};
+pub use interface::{ConsensusConfig, ConsensusOutput, RaftRole, Sender};
 use mirror::Mirror;
 use ready::Outstanding;
 pub use recover::{BadRecord, RecoveredLog};
@@ -94,7 +94,7 @@ pub struct Consensus {
     snapshot_again: LogIndex,
     /// Term, and index of the entry with which this leader began it.
     own_start: Option<(u64, u64)>,
-    announced: (Role, Term, Option<RaftId>),
+    announced: (RaftRole, Term, Option<RaftId>),
     /// Index of the last entry or snapshot that left through `poll_output`.
     polled: LogIndex,
     outputs: VecDeque<ConsensusOutput>,
@@ -174,7 +174,7 @@ impl Consensus {
             snapshot_asked: false,
             snapshot_again: LogIndex(0),
             own_start: None,
-            announced: (Role::Follower, Term(0), None),
+            announced: (RaftRole::Follower, Term(0), None),
             polled: LogIndex(applied),
             outputs: VecDeque::new(),
         }
@@ -319,12 +319,12 @@ impl Consensus {
     }
 
     /// This node's part in the term.
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> RaftRole {
         match self.raw.raft.state {
-            StateRole::Follower => Role::Follower,
-            StateRole::PreCandidate => Role::PreCandidate,
-            StateRole::Candidate => Role::Candidate,
-            StateRole::Leader => Role::Leader,
+            StateRole::Follower => RaftRole::Follower,
+            StateRole::PreCandidate => RaftRole::PreCandidate,
+            StateRole::Candidate => RaftRole::Candidate,
+            StateRole::Leader => RaftRole::Leader,
         }
     }
 

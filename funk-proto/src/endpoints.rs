@@ -7,14 +7,14 @@ use std::sync::Arc;
 /// The endpoints of one node by name (`ep.*`).
 pub type NodeEndpoints = BTreeMap<String, SocketAddr>;
 
-/// An immutable picture of all live nodes' endpoints: members of the cluster,
+/// An immutable snapshot of all live nodes' endpoints: members of the cluster,
 /// and nodes that only gossip knows. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointSet {
     nodes: BTreeMap<Arc<str>, Arc<NodeEndpoints>>,
 }
 
-/// One difference between two pictures.
+/// One difference between two snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointEvent {

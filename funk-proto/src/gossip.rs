@@ -483,19 +483,10 @@ impl Gossip {
     fn changed(&mut self, name: &Bytes) {
         self.changes += 1;
         // No node has a name that is not UTF-8.
-        let Ok(text) = std::str::from_utf8(name) else { return };
-        self.outputs.push_back(match self.table.get(name) {
-            Some(member) => GossipOutput::Changed(member.shown(name)),
-            None => GossipOutput::Reaped(text.to_owned()),
-        });
-    }
-
-    fn report_dropped_tags(&mut self, dropped: Vec<String>) {
-        if dropped != self.tags_dropped {
-            self.tags_dropped.clone_from(&dropped);
-            if !dropped.is_empty() {
-                self.outputs.push_back(GossipOutput::TagsDropped(dropped));
-            }
+        if let Ok(text) = std::str::from_utf8(name) {
+            let reaped = || GossipOutput::Reaped(text.to_owned());
+            let changed = |member: &Member| GossipOutput::Changed(member.shown(name));
+            self.outputs.push_back(self.table.get(name).map_or_else(reaped, changed));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::id::{ConnId, Epoch, LogIndex, ShardId};
 
 /// Which protocol a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
+pub enum StreamKind {
     /// Length-prefixed cluster frames on `ep.raft`.
     Cluster,
     /// Serf's unframed stream messages on `ep.serf`.
@@ -70,7 +70,7 @@ pub enum Input {
         /// The stream.
         conn: ConnId,
         /// What the stream carries.
-        channel: Channel,
+        channel: StreamKind,
         /// The message: a frame's payload, or one gossip stream message.
         bytes: Bytes,
     },
@@ -137,7 +137,7 @@ pub enum Output {
         /// To where.
         to: SocketAddr,
         /// What it carries.
-        channel: Channel,
+        channel: StreamKind,
     },
     /// Send one message on a stream.
     Message {

@@ -29,7 +29,7 @@ use tracked::Tracked;
 
 use crate::error::{Misbehaviour, Refusal};
 use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
-use crate::io::{Channel, CloseReason};
+use crate::io::{CloseReason, StreamKind};
 use crate::limits::{CLUSTER_STREAMS_MAX, FRAMES_WAITING_BYTES_MAX, FRAMES_WAITING_MAX, PEERS_KNOWN_MAX};
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -52,7 +52,7 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PeersOutput {
-    Dial { conn: ConnId, to: SocketAddr, channel: Channel },
+    Dial { conn: ConnId, to: SocketAddr, channel: StreamKind },
     Message { conn: ConnId, bytes: Bytes },
     Reply { conn: ConnId, bytes: Bytes },
     Close { conn: ConnId },

@@ -9,7 +9,7 @@
 //! | [`moves`] | the moves of one node: `handover` and `transfer` together |
 //! | `handover` | the owner that gives up: close, drain, release |
 //! | `transfer` | what an owner has in memory, on its way to the next |
-//! | [`RouteTable`] | the picture that callers read |
+//! | [`RouteTable`] | the snapshot that callers read |
 
 pub mod assign;
 pub mod dry_run;

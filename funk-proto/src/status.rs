@@ -52,14 +52,21 @@ pub enum Role {
     /// The leader.
     Leader,
     /// A learner.
-    NonVoter,
+    Learner,
     /// In gossip only.
     NonMember,
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(match self {
+            Self::Unknown => "Unknown",
+            Self::Follower => "Follower",
+            Self::Leader => "Leader",
+            // The word of the status page.
+            Self::Learner => "NonVoter",
+            Self::NonMember => "NonMember",
+        })
     }
 }
 
@@ -101,7 +108,7 @@ pub enum RaftStatus {
     /// Votes.
     Voter,
     /// Learns.
-    Nonvoter,
+    Learner,
 }
 
 impl RaftStatus {
@@ -110,7 +117,7 @@ impl RaftStatus {
         match self {
             Self::None => "",
             Self::Voter => "Voter",
-            Self::Nonvoter => "Nonvoter",
+            Self::Learner => "Nonvoter",
         }
     }
 }

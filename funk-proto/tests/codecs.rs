@@ -32,7 +32,7 @@ fn boot_name() -> impl Strategy<Value = BootName> {
 fn record() -> impl Strategy<Value = MemberRecord> {
     let endpoints = prop::collection::btree_map("ep\\.[a-z]{1,9}", "[0-9.:]{0,12}", 0..4);
     (any::<[u64; 2]>(), any::<[String; 4]>(), endpoints, any::<([u32; 2], String, bool, bool, bool)>()).prop_map(
-        |([id, boot], [name, serf, raft, liveness], endpoints, (numbers, zone, non_voting, non_member, durable))| {
+        |([id, boot], [name, serf, raft, liveness], endpoints, (numbers, zone, never_votes, non_member, durable))| {
             MemberRecord {
                 id,
                 boot,
@@ -43,7 +43,7 @@ fn record() -> impl Strategy<Value = MemberRecord> {
                 endpoints,
                 weight: numbers[0],
                 zone,
-                non_voting,
+                never_votes,
                 non_member,
                 durable,
                 capacity: numbers[1],

@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! # async fn example<R: funk_io::Runtime>() -> Result<(), Box<dyn std::error::Error>> {
-//! use funk_rpc::client::{Client, Options, Seed};
+//! use funk_rpc::client::{Client, ClientOptions, Seed};
 //! use std::time::{Duration, Instant};
 //!
-//! let client = Client::<R>::start(Options::new("clusterfunk", vec![Seed::Gossip("10.0.0.5:7946".parse()?)]));
+//! let client = Client::<R>::start(ClientOptions::new("clusterfunk", vec![Seed::Gossip("10.0.0.5:7946".parse()?)]));
 //! client.wait_for_endpoint("ep.demo", Instant::now() + Duration::from_secs(5)).await?;
 //! let channel = client.channel("ep.demo");
 //! // `channel` goes into any client that tonic generates: DemoServiceClient::new(channel)
@@ -18,9 +18,9 @@
 //! |---|---|
 //! | `seeds` | where a first node may be |
 //! | `look` | whom a node knows, by gossip, without becoming one |
-//! | `picture` | the nodes, their endpoints, who owns what |
-//! | `map` | the picture as the messages of a watch draw it |
-//! | `follow` | keeps the picture up to date |
+//! | `view` | the nodes, their endpoints, who owns what |
+//! | `map` | the view as the messages of a watch draw it |
+//! | `follow` | keeps the view up to date |
 //! | `choose` | whom to call: the owner, else one after the other |
 //! | `channel` | one request: its tries and its end |
 //! | `budget` | how many tries all requests may cost |
@@ -32,9 +32,9 @@ mod choose;
 mod follow;
 mod look;
 mod map;
-mod picture;
 mod seeds;
 mod stats;
+mod view;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -48,9 +48,9 @@ use tonic::Status;
 
 pub use channel::{Channel, Idempotent, Target};
 pub use look::look;
-pub use picture::{Node, Picture};
 pub use seeds::{Seed, members};
 pub use stats::Stats;
+pub use view::{ClusterView, NodeView};
 
 use self::budget::Budget;
 use self::choose::{Choice, Failed};
@@ -64,7 +64,7 @@ use crate::pool::Pool;
 /// What a client is started with.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Options {
+pub struct ClientOptions {
     /// The cluster's name: nodes of others that gossip shows are passed over.
     pub cluster: String,
     /// Where a first node may be. All are tried again for as long as none answers.
@@ -73,7 +73,7 @@ pub struct Options {
     pub cluster_id: String,
 }
 
-impl Options {
+impl ClientOptions {
     /// A client of the cluster `cluster` that is found through `seeds`.
     pub fn new(cluster: impl Into<String>, seeds: Vec<Seed>) -> Self {
         Self { cluster: cluster.into(), seeds, cluster_id: String::new() }
@@ -124,7 +124,7 @@ impl<N> fmt::Debug for Client<N> {
 }
 
 struct Shared<N> {
-    options: Options,
+    options: ClientOptions,
     pool: Pool<N>,
     state: Mutex<State>,
     changed: Arc<Event>,
@@ -136,7 +136,7 @@ struct Shared<N> {
 }
 
 struct State {
-    picture: Arc<Picture>,
+    view: Arc<ClusterView>,
     /// Id of the cluster; empty until a node told it. From then on it stays.
     cluster_id: String,
     /// Where the watch is.
@@ -152,25 +152,25 @@ impl<N> Shared<N> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn picture(&self) -> Arc<Picture> {
-        Arc::clone(&self.lock().picture)
+    fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.lock().view)
     }
 
-    /// Takes in the picture of the cluster `id`, unless a later one is known, and wakes those who wait. True if
+    /// Takes in the view of the cluster `id`, unless a later one is known, and wakes those who wait. True if
     /// it shows anything new.
-    fn publish(&self, picture: Picture, id: &str) -> bool {
+    fn publish(&self, view: ClusterView, id: &str) -> bool {
         let mut state = self.lock();
         let other = !state.cluster_id.is_empty() && state.cluster_id != id;
-        if other || picture.epoch() < state.picture.epoch() {
+        if other || view.epoch() < state.view.epoch() {
             return false;
         }
         state.cluster_id = id.into();
-        let news = *state.picture != picture;
+        let news = *state.view != view;
         if news {
-            let picture = Arc::new(picture);
-            state.picture = Arc::clone(&picture);
+            let view = Arc::new(view);
+            state.view = Arc::clone(&view);
             drop(state);
-            self.pool.retain(|address| picture.at(*address).is_some());
+            self.pool.retain(|address| view.at(*address).is_some());
             self.changed.notify(usize::MAX);
         }
         news
@@ -180,7 +180,7 @@ impl<N> Shared<N> {
     fn did_not_answer(&self, choice: &Choice) {
         self.failed.note(choice.address);
         let mut state = self.lock();
-        let watched = state.watched.and_then(|at| state.picture.at(at));
+        let watched = state.watched.and_then(|at| state.view.at(at));
         if watched.is_some_and(|node| node.name == choice.node) {
             state.doubted = true;
             drop(state);
@@ -216,10 +216,10 @@ impl<N> Drop for Shared<N> {
 }
 
 impl<N: Runtime> Client<N> {
-    /// Begins to follow. The picture is empty until a node answered; see [`Client::wait_for_endpoint`].
-    pub fn start(options: Options) -> Self {
+    /// Begins to follow. The view is empty until a node answered; see [`Client::wait_for_endpoint`].
+    pub fn start(options: ClientOptions) -> Self {
         let state = State {
-            picture: Arc::default(),
+            view: Arc::default(),
             cluster_id: options.cluster_id.clone(),
             watched: None,
             doubted: false,
@@ -239,20 +239,20 @@ impl<N: Runtime> Client<N> {
         Self { shared }
     }
 
-    /// The latest picture of the cluster.
-    pub fn picture(&self) -> Arc<Picture> {
-        self.shared.picture()
+    /// The latest view of the cluster.
+    pub fn view(&self) -> Arc<ClusterView> {
+        self.shared.view()
     }
 
-    /// Rings at the next change of the picture. Listen first, then look.
+    /// Rings at the next change of the view. Listen first, then look.
     pub fn changed(&self) -> EventListener {
         self.shared.changed.listen()
     }
 
     /// The nodes that serve the endpoint `name` now.
     pub fn endpoints(&self, name: &str) -> Vec<(String, SocketAddr)> {
-        let picture = self.picture();
-        picture.serving(name).map(|(node, address)| (node.name.clone(), address)).collect()
+        let view = self.view();
+        view.serving(name).map(|(node, address)| (node.name.clone(), address)).collect()
     }
 
     /// Ends when some node serves the endpoint `name`, and gives all that do.
@@ -273,7 +273,7 @@ impl<N: Runtime> Client<N> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO || within::<N, _>(left, changed).await.is_none() {
                 let state = self.shared.lock();
-                let known = state.picture.nodes().len();
+                let known = state.view.nodes().len();
                 let why =
                     if known == 0 { state.why.clone() } else { format!("{known} nodes are known, none shows it") };
                 return Err(NotFound { endpoint: name.into(), why });

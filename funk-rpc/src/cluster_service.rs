@@ -1,11 +1,11 @@
 //! The cluster as a node sees it, for programs that are no node:
 //! `funk.cluster.v1.Cluster`.
 //!
-//! A watcher costs the picture that it was last sent and at most
+//! A watcher costs the snapshot that it was last sent and at most
 //! one batch of messages; changes that it did not take in time
 //! come as one, and a watcher that takes nothing for too long is cut.
 
-mod picture;
+mod snapshot;
 mod watchers;
 
 use std::fmt;

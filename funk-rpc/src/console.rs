@@ -9,7 +9,7 @@
 //! | `/metrics` | Prometheus' text format |
 //! | `/api/v1/status` | the node, its leader, the members |
 //! | `/api/v1/shards` | the owner of each shard, in shard order |
-//! | `/api/v1/shards/picture?cells=n` | the same in at most `n` cells (16,384 at most), as runs |
+//! | `/api/v1/shards/summary?cells=n` | the same in at most `n` cells (16,384 at most), as runs |
 //! | `/api/v1/events` | server-sent events from now on |
 //!
 //! # The event stream
@@ -38,9 +38,9 @@ mod exposition;
 mod host;
 mod hub;
 mod page;
-mod picture;
 mod ready;
 mod stream;
+mod summary;
 mod words;
 
 use std::convert::Infallible;
@@ -66,7 +66,7 @@ use self::hub::Hub;
 pub use self::ready::NotReady;
 use self::stream::Sleep;
 use crate::families::{self, Family};
-use crate::metrics::Requests;
+use crate::metrics::RequestMetrics;
 use crate::net::BoxFuture;
 use crate::server::{ListenerCounts, Server};
 
@@ -75,7 +75,7 @@ use crate::server::{ListenerCounts, Server};
 pub struct Console {
     view: Cluster,
     cluster: ClusterName,
-    requests: Requests,
+    requests: RequestMetrics,
     hub: Arc<Hub>,
     sleep: Sleep,
     hosts: Hosts,
@@ -94,7 +94,7 @@ impl fmt::Debug for Console {
 impl Console {
     /// Shows `view`, a node of `cluster`, and the counted `requests`. A task
     /// on `N` collects the node's events from now on and ends with the node.
-    pub fn new<N: Runtime>(view: Cluster, cluster: ClusterName, requests: Requests) -> Self {
+    pub fn new<N: Runtime>(view: Cluster, cluster: ClusterName, requests: RequestMetrics) -> Self {
         let hub = Hub::new();
         N::spawn(Arc::clone(&hub).follow(view.name().clone(), view.events()));
         let (hosts, listeners) = (Hosts::of_this_machine(), Arc::default());
@@ -135,9 +135,9 @@ impl Console {
         match request.uri().path() {
             "/healthz" => return text(StatusCode::OK, "ok\n".into()),
             "/api/v1/shards" => return json_answer(&self.shards()),
-            "/api/v1/shards/picture" => {
+            "/api/v1/shards/summary" => {
                 let cells = query(&request, "cells").and_then(|cells| cells.parse().ok());
-                return json_answer(&picture::picture(&self.view.routes(), cells.unwrap_or(picture::CELLS_MAX)));
+                return json_answer(&summary::summary(&self.view.routes(), cells.unwrap_or(summary::CELLS_MAX)));
             }
             "/api/v1/events" => return self.events(&request),
             "/readyz" | "/metrics" | "/api/v1/status" => {}

@@ -26,7 +26,7 @@ use tower_service::Service;
 
 use crate::key::Key;
 use crate::message::Replay;
-use crate::metrics::{Requests, Way};
+use crate::metrics::{RequestMetrics, Way};
 use crate::net::BoxFuture;
 use crate::pool::Pool;
 use crate::queue::{Queue, Ticket};
@@ -43,11 +43,11 @@ struct Shared<N, V> {
     queue: Arc<Queue>,
     /// For what another node passed on a moment too early: it takes nobody's place who waits here.
     hops: Arc<Queue>,
-    requests: Requests,
+    requests: RequestMetrics,
 }
 
 impl<N: Runtime, V: View> Shared<N, V> {
-    fn new(view: V, endpoint: &str, routes: Routes, requests: Requests, bounds: (usize, usize)) -> Arc<Self> {
+    fn new(view: V, endpoint: &str, routes: Routes, requests: RequestMetrics, bounds: (usize, usize)) -> Arc<Self> {
         let (requests_max, bytes_max) = bounds;
         let queue = Queue::new(requests_max, bytes_max);
         Arc::new(Self {
@@ -80,16 +80,16 @@ impl<N> fmt::Debug for RouteLayer<N> {
 impl<N: Runtime> RouteLayer<N> {
     /// Routes `routes` as `cluster` says; other nodes serve them at their endpoint named `endpoint`.
     pub fn new(cluster: Cluster, endpoint: &str, routes: Routes) -> Self {
-        Self::counted(cluster, endpoint, routes, Requests::default())
+        Self::counted(cluster, endpoint, routes, RequestMetrics::default())
     }
 
     /// The same, with its requests counted in `requests`, which several layers of one node may share.
-    pub fn counted(cluster: Cluster, endpoint: &str, routes: Routes, requests: Requests) -> Self {
+    pub fn counted(cluster: Cluster, endpoint: &str, routes: Routes, requests: RequestMetrics) -> Self {
         Self(Shared::new(cluster, endpoint, routes, requests, (QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)))
     }
 
     /// The counter of served requests.
-    pub fn requests(&self) -> Requests {
+    pub fn requests(&self) -> RequestMetrics {
         self.0.requests.clone()
     }
 }

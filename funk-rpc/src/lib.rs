@@ -52,7 +52,7 @@ pub use console::{Console, NotReady};
 pub use key::{Key, shard_of};
 pub use layer::{RouteLayer, RouteService};
 pub use management::{Management, ManagementError};
-pub use metrics::{Requests, Way};
+pub use metrics::{RequestMetrics, Way};
 pub use net::BoxFuture;
 pub use node::{Ended, Node, NodeBuilder};
 pub use one_node::OneNode;

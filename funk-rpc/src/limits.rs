@@ -73,7 +73,7 @@ pub const HTTP_CONNECTIONS_MAX: usize = CLUSTER_WATCHERS_MAX + 1_024;
 pub const HTTP_STREAMS_MAX: u32 = 4_096;
 /// Series of the request counter: names from outside cannot grow the table past it.
 pub const METRIC_SERIES_MAX: usize = 4_096;
-/// Programs that follow one node's picture of the cluster at once, at some 36 KiB each with their connections;
+/// Programs that follow one node's snapshot of the cluster at once, at some 36 KiB each with their connections;
 /// more are refused.
 pub const CLUSTER_WATCHERS_MAX: usize = 4_096;
 /// Shard ranges in one message to a watcher, at some 60 bytes each: far below

@@ -56,9 +56,9 @@ struct Counts {
 
 /// Requests by the node that served them and their method, and by their way, counted where they came in.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(Arc<Counts>);
+pub struct RequestMetrics(Arc<Counts>);
 
-impl Requests {
+impl RequestMetrics {
     /// The same counts, for one more layer whose requests wait in `queue`.
     pub(crate) fn and_of(self, queue: &Arc<Queue>) -> Self {
         self.0.queues.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(queue));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_names_of_nodes_are_counted_and_series_are_bounded() {
-        let requests = Requests::default();
+        let requests = RequestMetrics::default();
         requests.count("a", "/m");
         requests.count("a", "/m");
         requests.count("a\"} 1\nevil 1", "/m");

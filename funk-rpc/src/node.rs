@@ -64,7 +64,7 @@ struct Inner<R> {
     cluster: Cluster,
     management: Management<R>,
     console: Console,
-    application: Option<service::Requests>,
+    application: Option<service::ServiceHandle>,
     servers: Vec<Server>,
     /// Where each endpoint that this node serves is bound.
     addresses: BTreeMap<String, SocketAddr>,
@@ -110,7 +110,7 @@ impl<R: Runtime> Node<R> {
     }
 
     /// Hands requests to the application that [`NodeBuilder::application`] was given.
-    pub fn application(&self) -> Option<&service::Requests> {
+    pub fn application(&self) -> Option<&service::ServiceHandle> {
         self.inner.application.as_ref()
     }
 

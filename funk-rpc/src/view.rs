@@ -10,11 +10,11 @@ use funk_proto::shards::{Place, RouteNode, RouteTable};
 
 use crate::key::Key;
 
-/// A handle's picture of the cluster, read on the caller's own thread.
+/// A handle's snapshot of the cluster, read on the caller's own thread.
 pub(crate) trait View: Clone + Send + Sync + 'static {
     /// The right to serve one shard.
     type Guard: Guard;
-    /// Wakes when the picture changes.
+    /// Wakes when the snapshot changes.
     type Watch: Watch;
 
     /// This node's name.
@@ -77,7 +77,7 @@ pub(crate) trait Guard: Send + Sync + 'static {
     fn is_valid(&self) -> bool;
 }
 
-/// Wakes when the picture of the cluster changes.
+/// Wakes when the snapshot of the cluster changes.
 pub(crate) trait Watch: Clone + Send + 'static {
     /// Ends when a newer table was published than last seen, or the lease came back.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;

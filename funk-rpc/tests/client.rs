@@ -16,7 +16,7 @@ use bytes::Bytes;
 use funk_io::Runtime;
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::ShardId;
-use funk_rpc::client::{Channel, Client, Options, Picture, Seed, Target};
+use funk_rpc::client::{Channel, Client, ClientOptions, ClusterView, Seed, Target};
 use funk_rpc::{Body, BoxFuture, Node, NodeBuilder, Routes, Services};
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
@@ -63,14 +63,14 @@ fn node<R: Runtime>(cluster: &str, number: u8, first: Option<&Node<R>>) -> Node<
 
 fn client<R: Runtime>(cluster: &str, nodes: &[&Node<R>]) -> Client<R> {
     let seeds = nodes.iter().map(|node| Seed::Gossip(JoinAddress::Address(node.gossip())));
-    Client::start(Options::new(cluster, seeds.collect()))
+    Client::start(ClientOptions::new(cluster, seeds.collect()))
 }
 
-/// Waits until the client's picture is as wanted.
-async fn until<R: Runtime>(client: &Client<R>, wanted: impl Fn(&Picture) -> bool) {
+/// Waits until the client's view is as wanted.
+async fn until<R: Runtime>(client: &Client<R>, wanted: impl Fn(&ClusterView) -> bool) {
     loop {
         let changed = client.changed();
-        if wanted(&client.picture()) {
+        if wanted(&client.view()) {
             return;
         }
         changed.await;
@@ -78,11 +78,11 @@ async fn until<R: Runtime>(client: &Client<R>, wanted: impl Fn(&Picture) -> bool
 }
 
 /// All shards at rest, spread over exactly these nodes.
-fn rests_at(names: &[&str]) -> impl Fn(&Picture) -> bool {
-    move |picture| {
+fn rests_at(names: &[&str]) -> impl Fn(&ClusterView) -> bool {
+    move |view| {
         let owners: Option<std::collections::BTreeSet<_>> =
-            (0..picture.shards()).map(|shard| Some(picture.owner(ShardId(shard))?.name.as_str())).collect();
-        owners.is_some_and(|owners| owners.iter().eq(names)) && picture.nodes().len() == names.len()
+            (0..view.shards()).map(|shard| Some(view.owner(ShardId(shard))?.name.as_str())).collect();
+        owners.is_some_and(|owners| owners.iter().eq(names)) && view.nodes().len() == names.len()
     }
 }
 
@@ -108,7 +108,7 @@ async fn the_owner_is_called_directly_wherever_it_is<R: Runtime>() {
     let others = [node::<R>("direct", 2, Some(&first)), node::<R>("direct", 3, Some(&first))];
     until(&client, rests_at(&["n1", "n2", "n3"])).await;
     for shard in 0..SHARDS {
-        let owner = client.picture().owner(ShardId(shard)).unwrap().name.clone();
+        let owner = client.view().owner(ShardId(shard)).unwrap().name.clone();
         assert_eq!(ask(&channel, shard, true).await, (owner, false), "shard {shard}");
     }
     let mut turns = BTreeMap::new();
@@ -118,7 +118,7 @@ async fn the_owner_is_called_directly_wherever_it_is<R: Runtime>() {
     assert_eq!(turns.into_values().collect::<Vec<_>>(), [10, 10, 10], "requests for no shard go round");
     let listed = client.all_endpoints("ep.t", Instant::now() + LONG).await.unwrap();
     assert_eq!(listed.len(), 3, "{listed:?}");
-    let bound = 2 * client.picture().nodes().len();
+    let bound = 2 * client.view().nodes().len();
     assert!(client.connections() <= bound, "one an endpoint that was called, ep.t and ep.cluster");
 
     // Whichever node is watched: one after the other leaves, and the client follows.
@@ -171,10 +171,10 @@ async fn another_cluster_of_the_name_is_refused<R: Runtime>() {
     let client = client::<R>("twin", &[&ours]);
     until(&client, rests_at(&["n1"])).await;
     let id = client.cluster_id().unwrap();
-    let known = client.picture();
+    let known = client.view();
     ours.leave().await;
     let stranger = Client::<R>::start(
-        Options::new("twin", vec![Seed::Gossip(JoinAddress::Address(other.gossip()))]).expecting(&id),
+        ClientOptions::new("twin", vec![Seed::Gossip(JoinAddress::Address(other.gossip()))]).expecting(&id),
     );
     loop {
         let changed = stranger.changed();
@@ -186,7 +186,7 @@ async fn another_cluster_of_the_name_is_refused<R: Runtime>() {
     }
     let refused = stranger.wait_for_endpoint("ep.t", Instant::now()).await.unwrap_err();
     assert!(refused.why.contains("another cluster"), "{refused}");
-    assert_eq!(client.picture().epoch(), known.epoch());
+    assert_eq!(client.view().epoch(), known.epoch());
     assert_eq!(client.cluster_id(), Some(id));
 }
 
@@ -196,7 +196,7 @@ async fn waiting_for_an_endpoint_ends_with_an_error<R: Runtime>() {
     until(&client, rests_at(&["n1"])).await;
     let error = client.wait_for_endpoint("ep.none", Instant::now() + Duration::from_millis(50)).await.unwrap_err();
     assert_eq!(error.endpoint, "ep.none");
-    let nobody = Client::<R>::start(Options::new("waits", vec![]));
+    let nobody = Client::<R>::start(ClientOptions::new("waits", vec![]));
     let error = nobody.wait_for_endpoint("ep.t", Instant::now() + Duration::from_millis(50)).await.unwrap_err();
     assert!(!error.why.is_empty(), "{error}");
 }
@@ -209,10 +209,12 @@ fn unused() -> std::net::SocketAddr {
 async fn dead_seeds_are_named_and_asked_until_a_node_comes<R: Runtime>() {
     let (never, later) = (unused(), unused());
     let seeds = [never, later].map(|at| Seed::Gossip(JoinAddress::Address(at)));
-    let client = Client::<R>::start(Options::new("later", seeds.to_vec()));
+    let client = Client::<R>::start(ClientOptions::new("later", seeds.to_vec()));
     let service = unused();
-    let other =
-        Client::<R>::start(Options::new("later", vec![Seed::Cluster(JoinAddress::Address(service)), seeds[1].clone()]));
+    let other = Client::<R>::start(ClientOptions::new(
+        "later",
+        vec![Seed::Cluster(JoinAddress::Address(service)), seeds[1].clone()],
+    ));
     for (client, named) in [(&client, [never, later]), (&other, [service, later])] {
         loop {
             let changed = client.changed();
@@ -236,9 +238,9 @@ async fn a_cluster_service_alone_is_enough_to_begin<R: Runtime>() {
     let begin = client::<R>("nogossip", &[&first]);
     until(&begin, rests_at(&["n1"])).await;
     let at = begin.endpoints("ep.cluster")[0].1;
-    let client = Client::<R>::start(Options::new("nogossip", vec![Seed::Cluster(JoinAddress::Address(at))]));
+    let client = Client::<R>::start(ClientOptions::new("nogossip", vec![Seed::Cluster(JoinAddress::Address(at))]));
     until(&client, rests_at(&["n1"])).await;
-    let error = Client::<R>::start(Options::new("elsewhere", vec![Seed::Cluster(JoinAddress::Address(at))]));
+    let error = Client::<R>::start(ClientOptions::new("elsewhere", vec![Seed::Cluster(JoinAddress::Address(at))]));
     loop {
         let changed = error.changed();
         if error.trouble().is_some_and(|why| why.contains("nogossip") && why.contains("elsewhere")) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use funk_proto::id::{ConnId, ShardId};
-use funk_proto::{Channel, CloseReason, DatagramSocket, Input, Timestamp};
+use funk_proto::{CloseReason, DatagramSocket, Input, StreamKind, Timestamp};
 
 /// What is to happen, and to whom.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) enum Happening {
         to: usize,
         generation: u32,
         conn: ConnId,
-        channel: Channel,
+        channel: StreamKind,
         bytes: Bytes,
     },
     Closed {

@@ -6,12 +6,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::{BootId, ConnId, Epoch, LogIndex, RaftId, ShardId, Term};
 use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
 use funk_proto::wire::journal::Damaged;
-use funk_proto::{Channel, Event, Node, NodeConfig, Timestamp};
+use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -25,7 +25,7 @@ pub struct Facts {
     /// Its boot.
     pub boot: BootId,
     /// Its part in the term.
-    pub role: Role,
+    pub role: RaftRole,
     /// The newest term.
     pub term: Term,
     /// The leader that it knows.
@@ -89,7 +89,7 @@ pub(crate) struct End {
     /// Of the peer's process, when the stream was opened.
     pub(crate) generation: u32,
     pub(crate) conn: ConnId,
-    pub(crate) channel: Channel,
+    pub(crate) channel: StreamKind,
     /// When the last message that was sent arrives: none overtakes.
     pub(crate) last: Timestamp,
     /// Sent over a cut link: goes out when it is mended.
@@ -265,7 +265,7 @@ impl Host {
     }
 
     /// What a stream carries.
-    pub fn channel(&self, conn: ConnId) -> Option<Channel> {
+    pub fn channel(&self, conn: ConnId) -> Option<StreamKind> {
         self.streams.get(&conn).map(|end| end.channel)
     }
 

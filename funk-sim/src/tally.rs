@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use funk_proto::Event;
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::status::NodeState;
 use funk_proto::wire::cluster::FrameBody;
 use funk_proto::wire::raft::RaftKind;
@@ -73,12 +73,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn role(&mut self, role: Role) {
+    pub(crate) fn role(&mut self, role: RaftRole) {
         let word = match role {
-            Role::Follower => "Follower",
-            Role::PreCandidate => "PreCandidate",
-            Role::Candidate => "Candidate",
-            Role::Leader => "Leader",
+            RaftRole::Follower => "Follower",
+            RaftRole::PreCandidate => "PreCandidate",
+            RaftRole::Candidate => "Candidate",
+            RaftRole::Leader => "Leader",
         };
         *self.roles.entry(word).or_default() += 1;
     }

@@ -2,4 +2,4 @@
 //!
 //! Say the runtime once: `funk::tokio::Client`, `funk::smol::Client`.
 
-pub use funk_rpc::client::{Channel, Client, Idempotent, NotFound, Options, Picture, Seed, Stats, Target};
+pub use funk_rpc::client::{Channel, Client, ClientOptions, ClusterView, Idempotent, NotFound, Seed, Stats, Target};

@@ -20,4 +20,4 @@ mod prometheus;
 pub use self::prometheus::Measured;
 pub use funk_io::meters::Reading;
 pub use funk_rpc::families::{Family, Kind, Sample, Value, text};
-pub use funk_rpc::{Requests, Way};
+pub use funk_rpc::{RequestMetrics, Way};

@@ -149,7 +149,7 @@ impl Teller {
             for setting in settings {
                 match setting.split_once('=').unwrap_or((setting, "")) {
                     ("weight", value) => config.weight = number(value),
-                    ("nonvoting", "") => config.participation = Participation::NonVoting,
+                    ("nonvoting", "") => config.participation = Participation::Learner,
                     ("observer", "") => config.participation = Participation::NonMember,
                     _ => panic!("a node has no `{setting}`"),
                 }
@@ -202,7 +202,7 @@ impl Teller {
             rows.push([
                 name(at).to_string(),
                 format!("{:?}", status.state),
-                format!("{:?}", status.role),
+                status.role.to_string(),
                 status.term.to_string(),
                 status.epoch.to_string(),
                 status.shards_owned.to_string(),

@@ -19,7 +19,7 @@ use funk_benches::report::{losses, median, ms, write};
 use funk_benches::statistics::Sample;
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::ShardId;
-use funk_rpc::client::{Client, Options, Seed};
+use funk_rpc::client::{Client, ClientOptions, Seed};
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tests::blackbox::wait_for;
 use funk_tokio::Tokio;
@@ -96,7 +96,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     let cluster = DemoCluster::start_with("moves", arguments.nodes, &["--shards", &arguments.shards.to_string()])?;
     let seeds = cluster.nodes.iter().map(|node| Seed::Gossip(JoinAddress::Address(node.serf))).collect();
     let entered = runtime.enter();
-    let client = Client::<Tokio>::start(Options::new(cluster.name(), seeds));
+    let client = Client::<Tokio>::start(ClientOptions::new(cluster.name(), seeds));
     let historian = Historian::start(&client, cluster.nodes.iter().map(|node| node.id.clone()));
     let operator = Operator::new(&client);
     let flow = Flow::start(&client, arguments.shards, arguments.rate);

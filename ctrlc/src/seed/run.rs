@@ -8,7 +8,7 @@ use funk_cli::{Failure, Stop, close, leave, say, systemd};
 use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, random_name, start};
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
 use funk_proto::{NodeConfig, Participation, Refusal};
-use funk_rpc::{Console, Protocol, Requests, Server, serve};
+use funk_rpc::{Console, Protocol, RequestMetrics, Server, serve};
 use futures_lite::future;
 
 use super::flags::SeedFlags;
@@ -103,7 +103,7 @@ fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
     let discovery = Discovery { mdns: flags.uses_mdns(), join: flags.join.clone(), ..Discovery::default() };
     let options = Options { discovery, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
-    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), Requests::default());
+    let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), RequestMetrics::default());
     let page = match (http, page_at) {
         (Some(listener), Some(at)) => Some((
             serve::<R, _>(listener, Protocol::Http1, console.also_named(flags.http_host.iter().cloned()))

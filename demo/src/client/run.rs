@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use funk::Runtime;
-use funk::client::{Client, Options};
+use funk::client::{Client, ClientOptions};
 
 use super::call::{self, Failure, Service, liff};
 use super::flags::ClientFlags;
@@ -42,7 +42,7 @@ struct Shared<N> {
 /// # Errors
 /// A line for stderr: no node found.
 pub async fn run<N: Runtime>(flags: ClientFlags) -> Result<Report, String> {
-    let client = Client::<N>::start(Options::new(flags.cluster_name.as_str(), flags.seeds()));
+    let client = Client::<N>::start(ClientOptions::new(flags.cluster_name.as_str(), flags.seeds()));
     if let Err(why) = client.wait_for_endpoint("ep.demo", Instant::now() + FIND_MAX).await {
         let joins: Vec<_> = flags.join.iter().map(|join| format!("--join {join}")).collect();
         let place = if joins.is_empty() { "found by mDNS".into() } else { format!("at {}", joins.join(", ")) };

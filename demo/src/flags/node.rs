@@ -272,7 +272,7 @@ impl NodeFlags {
     pub fn participation(&self) -> Participation {
         match (self.non_voting, self.non_member) {
             (_, true) => Participation::NonMember,
-            (true, false) => Participation::NonVoting,
+            (true, false) => Participation::Learner,
             (false, false) => Participation::Full,
         }
     }

@@ -30,7 +30,7 @@ pub fn endpoints_are_followed<R: Runtime>() {
         let second = node::node::<R>("second", |config| {
             config.join = vec![contact];
             // The first stays a majority without it.
-            config.participation = Participation::NonVoting;
+            config.participation = Participation::Learner;
             config.endpoints = [("ep.demo".to_owned(), at(1))].into();
         });
         let (node, name) = (|| "second".into(), || "ep.demo".to_owned());

@@ -11,7 +11,7 @@ use funk_proto::{Event, Timestamp};
 
 use super::{LOOPBACK, node, run};
 use crate::runtime::Runtime;
-use crate::service::{AskError, Bounds, Requests, start, start_bounded};
+use crate::service::{AskError, Bounds, ServiceHandle, start, start_bounded};
 use crate::{Cluster, Options, Sockets, StateMachine, StopReason};
 
 /// What a [`Recorder`] has by now.
@@ -105,7 +105,7 @@ fn options(name: &str, join: Option<SocketAddr>) -> Options {
     Options::new(config, Sockets::any(LOOPBACK).expect("loopback has free ports"))
 }
 
-fn recorder<R: Runtime>(name: &'static str, join: Option<SocketAddr>) -> (Cluster, Requests, Arc<Mutex<Record>>) {
+fn recorder<R: Runtime>(name: &'static str, join: Option<SocketAddr>) -> (Cluster, ServiceHandle, Arc<Mutex<Record>>) {
     let record: Arc<Mutex<Record>> = Arc::default();
     let service = Recorder { name, record: Arc::clone(&record), outputs: VecDeque::new() };
     let (cluster, requests) = start::<R>(options(name, join), service).expect("the node starts");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use funk_proto::Channel;
+use funk_proto::StreamKind;
 
 use super::hub::{Hub, Source};
 use crate::runtime::Runtime;
@@ -22,7 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 type Accepting<S> = Pin<Box<dyn Future<Output = io::Result<(S, SocketAddr)>> + Send>>;
 
 pub(super) struct Acceptor<R: Runtime> {
-    pub(super) channel: Channel,
+    pub(super) channel: StreamKind,
     listener: Arc<R::Listener>,
     next: Accepting<R::Stream>,
     source: Arc<Source>,
@@ -31,7 +31,7 @@ pub(super) struct Acceptor<R: Runtime> {
 }
 
 impl<R: Runtime> Acceptor<R> {
-    pub(super) fn new(channel: Channel, listener: TcpListener, hub: &Arc<Hub>) -> io::Result<Self> {
+    pub(super) fn new(channel: StreamKind, listener: TcpListener, hub: &Arc<Hub>) -> io::Result<Self> {
         let listener = Arc::new(R::listen(listener)?);
         let next = accept::<R>(&listener);
         let source = Source::new(hub);
@@ -60,7 +60,7 @@ impl<R: Runtime> Acceptor<R> {
     }
 }
 
-fn tell_failure(failures: &mut Seldom, channel: Channel, error: &io::Error) {
+fn tell_failure(failures: &mut Seldom, channel: StreamKind, error: &io::Error) {
     if let Some(times) = failures.count() {
         tracing::warn!(?channel, %error, times, "accepting failed");
     }

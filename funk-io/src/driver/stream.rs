@@ -14,7 +14,7 @@ use funk_proto::id::ConnId;
 use funk_proto::time::earliest;
 use funk_proto::wire::frame;
 use funk_proto::wire::gossip::StreamDecoder;
-use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
+use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, TcpKeepalive};
 
@@ -41,7 +41,7 @@ enum Decoder {
 
 pub(super) struct Stream<R: Runtime> {
     conn: ConnId,
-    pub(super) channel: Channel,
+    pub(super) channel: StreamKind,
     transport: Transport<R::Stream>,
     decoder: Decoder,
     queue: Queue,
@@ -59,32 +59,32 @@ pub(super) struct Stream<R: Runtime> {
 }
 
 impl<R: Runtime> Stream<R> {
-    pub(super) fn dial(conn: ConnId, channel: Channel, to: SocketAddr, now: Timestamp, hub: &Arc<Hub>) -> Self {
+    pub(super) fn dial(conn: ConnId, channel: StreamKind, to: SocketAddr, now: Timestamp, hub: &Arc<Hub>) -> Self {
         let transport = Transport::Dialling(Box::pin(R::connect(to)));
         Self::new(conn, channel, transport, now + limits::DIAL_TIMEOUT, hub)
     }
 
-    pub(super) fn accepted(conn: ConnId, channel: Channel, io: R::Stream, now: Timestamp, hub: &Arc<Hub>) -> Self {
+    pub(super) fn accepted(conn: ConnId, channel: StreamKind, io: R::Stream, now: Timestamp, hub: &Arc<Hub>) -> Self {
         set_options(&io, channel);
         // A cluster stream introduces itself at once; a gossip stream is one exchange.
         let time = match channel {
-            Channel::Cluster => limits::DIAL_TIMEOUT,
-            Channel::Gossip => limits::GOSSIP_STREAM_TIMEOUT,
+            StreamKind::Cluster => limits::DIAL_TIMEOUT,
+            StreamKind::Gossip => limits::GOSSIP_STREAM_TIMEOUT,
         };
         Self::new(conn, channel, Transport::Open(io), now + time, hub)
     }
 
     fn new(
         conn: ConnId,
-        channel: Channel,
+        channel: StreamKind,
         transport: Transport<R::Stream>,
         deadline: Timestamp,
         hub: &Arc<Hub>,
     ) -> Self {
         let source = Source::new(hub);
         let decoder = match channel {
-            Channel::Cluster => Decoder::Frames(BytesMut::new()),
-            Channel::Gossip => Decoder::Gossip(Box::default()),
+            StreamKind::Cluster => Decoder::Frames(BytesMut::new()),
+            StreamKind::Gossip => Decoder::Gossip(Box::default()),
         };
         Self {
             conn,
@@ -143,7 +143,7 @@ impl<R: Runtime> Stream<R> {
                     set_options(&io, self.channel);
                     self.transport = Transport::Open(io);
                     let whole = now + limits::GOSSIP_STREAM_TIMEOUT;
-                    self.deadline = (self.channel == Channel::Gossip).then_some(whole);
+                    self.deadline = (self.channel == StreamKind::Gossip).then_some(whole);
                 }
             }
         }
@@ -174,7 +174,7 @@ impl<R: Runtime> Stream<R> {
             let Some(bytes) = self.decoder.next()? else { return Ok(()) };
             *budget -= 1;
             self.announced = true;
-            if self.channel == Channel::Cluster {
+            if self.channel == StreamKind::Cluster {
                 self.deadline = None;
             }
             if !deliver(Input::Message { conn: self.conn, channel: self.channel, bytes }) {
@@ -291,14 +291,14 @@ impl Queue {
         &self.bytes
     }
 
-    fn push(&mut self, channel: Channel, message: &Bytes) -> Result<(), CloseReason> {
+    fn push(&mut self, channel: StreamKind, message: &Bytes) -> Result<(), CloseReason> {
         let full = self.ends.len() >= crate::limits::STREAM_QUEUE_MESSAGES_MAX;
         if full || self.bytes.len() + message.len() > crate::limits::STREAM_QUEUE_BYTES_MAX {
             return Err(CloseReason::Overflow);
         }
         match channel {
-            Channel::Cluster => frame::encode(message, &mut self.bytes),
-            Channel::Gossip => self.bytes.extend_from_slice(message),
+            StreamKind::Cluster => frame::encode(message, &mut self.bytes),
+            StreamKind::Gossip => self.bytes.extend_from_slice(message),
         }
         self.ends.push_back(self.written + self.bytes.len() as u64);
         Ok(())
@@ -321,14 +321,14 @@ impl Queue {
 ///
 /// A stream at rest is probed after two seconds and then every second, so that some probes have to be lost before it is
 /// ended: where a user timeout is set, Linux does not count them, but ends a stream that is silent for so long (tcp(7)).
-fn set_options<S: std::os::fd::AsFd>(io: &S, channel: Channel) {
+fn set_options<S: std::os::fd::AsFd>(io: &S, channel: StreamKind) {
     let socket = SockRef::from(io);
     let _ = socket.set_tcp_nodelay(true);
     let (rest, interval) = (Duration::from_secs(2), Duration::from_secs(1));
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(rest).with_interval(interval).with_retries(3));
     // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
     #[cfg(target_os = "linux")]
-    if channel == Channel::Cluster {
+    if channel == StreamKind::Cluster {
         let _ = socket.set_tcp_user_timeout(Some(crate::limits::STREAM_STALL_MAX));
     }
 }
@@ -408,17 +408,17 @@ mod tests {
         let mut queue = Queue::default();
         let message = Bytes::from_static(b"x");
         for _ in 0..3 * crate::limits::STREAM_QUEUE_MESSAGES_MAX {
-            queue.push(Channel::Cluster, &message).unwrap();
-            queue.push(Channel::Cluster, &message).unwrap();
+            queue.push(StreamKind::Cluster, &message).unwrap();
+            queue.push(StreamKind::Cluster, &message).unwrap();
             queue.written(queue.bytes().len() - 1);
             queue.written(1);
         }
         for _ in 0..crate::limits::STREAM_QUEUE_MESSAGES_MAX {
-            queue.push(Channel::Gossip, &message).unwrap();
+            queue.push(StreamKind::Gossip, &message).unwrap();
         }
-        assert_eq!(queue.push(Channel::Gossip, &message), Err(CloseReason::Overflow));
+        assert_eq!(queue.push(StreamKind::Gossip, &message), Err(CloseReason::Overflow));
         queue.written(1);
-        queue.push(Channel::Gossip, &message).unwrap();
+        queue.push(StreamKind::Gossip, &message).unwrap();
     }
 
     #[test]
@@ -427,9 +427,9 @@ mod tests {
         let message = Bytes::from(vec![0; limits::FRAME_BYTES_MAX]);
         let whole = crate::limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
         for _ in 0..whole - 1 {
-            queue.push(Channel::Cluster, &message).unwrap();
+            queue.push(StreamKind::Cluster, &message).unwrap();
         }
-        let overflows = (0..2).any(|_| queue.push(Channel::Cluster, &message).is_err());
+        let overflows = (0..2).any(|_| queue.push(StreamKind::Cluster, &message).is_err());
         assert!(overflows);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use funk_proto::id::ConnId;
-use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
+use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
 
 use super::acceptor::Acceptor;
 use super::counters::Counters;
@@ -39,7 +39,8 @@ impl<R: Runtime> Streams<R> {
         clock: Clock,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        let acceptors = [Acceptor::new(Channel::Cluster, cluster, hub)?, Acceptor::new(Channel::Gossip, gossip, hub)?];
+        let acceptors =
+            [Acceptor::new(StreamKind::Cluster, cluster, hub)?, Acceptor::new(StreamKind::Gossip, gossip, hub)?];
         let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
         Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub: Arc::clone(hub), clock, counters })
     }
@@ -74,8 +75,8 @@ impl<R: Runtime> Streams<R> {
             false
         });
         for (channel, most) in [
-            (Channel::Cluster, crate::limits::CLUSTER_HELD_BYTES_MAX),
-            (Channel::Gossip, crate::limits::GOSSIP_HELD_BYTES_MAX),
+            (StreamKind::Cluster, crate::limits::CLUSTER_HELD_BYTES_MAX),
+            (StreamKind::Gossip, crate::limits::GOSSIP_HELD_BYTES_MAX),
         ] {
             self.make_room(channel, most, &mut deliver);
         }
@@ -84,7 +85,7 @@ impl<R: Runtime> Streams<R> {
 
     /// Closes the streams that hold the most of messages which are not here as a whole, until all together hold
     /// no more than `most` bytes.
-    fn make_room(&mut self, channel: Channel, most: usize, deliver: &mut impl FnMut(Input) -> bool) {
+    fn make_room(&mut self, channel: StreamKind, most: usize, deliver: &mut impl FnMut(Input) -> bool) {
         let of_channel = |(_, stream): &(&ConnId, &Stream<R>)| stream.channel == channel;
         let mut held: usize = self.streams.iter().filter(of_channel).map(|(_, stream)| stream.held()).sum();
         while held > most {
@@ -105,8 +106,8 @@ impl<R: Runtime> Streams<R> {
         for acceptor in acceptors {
             let channel = acceptor.channel;
             let most = match channel {
-                Channel::Cluster => limits::CLUSTER_STREAMS_MAX,
-                Channel::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
+                StreamKind::Cluster => limits::CLUSTER_STREAMS_MAX,
+                StreamKind::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
             };
             acceptor.receive(|io| {
                 let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();
@@ -127,7 +128,7 @@ impl<R: Runtime> Streams<R> {
         }
     }
 
-    pub(super) fn dial(&mut self, conn: ConnId, channel: Channel, to: SocketAddr) {
+    pub(super) fn dial(&mut self, conn: ConnId, channel: StreamKind, to: SocketAddr) {
         let stream = Stream::dial(conn, channel, to, self.clock.now(), &self.hub);
         self.streams.insert(conn, stream);
     }

@@ -132,7 +132,7 @@ impl Publisher {
         self.ring(true, false);
     }
 
-    /// Drops what nobody waits for from the next published picture. A picture
+    /// Drops what nobody waits for from the next published snapshot. A snapshot
     /// that still shows it does no harm, so none is made for this alone.
     fn forget_done(&mut self) {
         self.drains.retain(|waiting| !waiting.begun || !waiting.shards.is_empty());

@@ -23,7 +23,7 @@ pub struct ConsensusConfig {
 
 /// A node's part in the present term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum RaftRole {
     /// Follows a leader, or waits for one.
     Follower,
     /// Asks whether it would be elected.
@@ -76,7 +76,7 @@ pub enum ConsensusOutput {
     /// One of the three changed.
     Role {
         /// This node's part.
-        role: Role,
+        role: RaftRole,
         /// The newest term, perhaps not stable yet.
         term: Term,
         /// The leader in it, if known.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::{Gossip, GossipOutput};
 use crate::limits::TAG_BYTES_MAX;
 use crate::wire::gossip::encode_tags;
 
@@ -52,6 +53,17 @@ fn next_to_drop(tags: &BTreeMap<String, String>) -> Option<String> {
         .or_else(less_needed)
         .or_else(|| tags.keys().rev().find(|name| !needed(name)).cloned())
         .or_else(|| names.next().cloned())
+}
+
+impl Gossip {
+    pub(super) fn report_dropped_tags(&mut self, dropped: Vec<String>) {
+        if dropped != self.tags_dropped {
+            self.tags_dropped.clone_from(&dropped);
+            if !dropped.is_empty() {
+                self.outputs.push_back(GossipOutput::TagsDropped(dropped));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

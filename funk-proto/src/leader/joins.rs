@@ -187,7 +187,7 @@ pub(crate) fn duplicate_refused(listed: &Member, cluster: ClusterId, boot: BootI
 pub(super) fn heir_expires(facts: &Facts<'_>, joins: &BTreeMap<RaftId, PendingJoin>) -> Option<Timestamp> {
     let could_lead = |join: &&PendingJoin| {
         let member = &join.member;
-        let is_fit = !member.non_voting && !member.non_member && member.name != facts.config.name;
+        let is_fit = !member.never_votes && !member.non_member && member.name != facts.config.name;
         is_fit && !facts.config.durable && facts.now < join.expires
     };
     joins.values().filter(could_lead).map(|join| join.expires).max()

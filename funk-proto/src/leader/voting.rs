@@ -102,7 +102,7 @@ fn candidates(facts: &Facts<'_>, operations: &Operations, conduct: &Conduct) -> 
     let candidate = |member: &Member| {
         let alive = member.boot.is_some() && !facts.leases.is_silent(member.id);
         let removed = operations.removes(member.id);
-        let willing = !member.leaving && !removed && !member.non_voting && !member.non_member;
+        let willing = !member.leaving && !removed && !member.never_votes && !member.non_member;
         let caught_up = member.id == facts.me.id || has_caught_up(facts, member.id);
         Candidate {
             id: member.id,

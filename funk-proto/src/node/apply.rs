@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::Node;
 use crate::config::ClusterTiming;
-use crate::consensus::Role as RaftRole;
+use crate::consensus::RaftRole;
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::id::{Epoch, Incarnation, LogIndex, NodeName, RaftId, ShardId, Term};

@@ -49,7 +49,7 @@ impl Node {
         Arc::clone(&self.view.endpoints.set)
     }
 
-    /// Brings the picture up to date. `table_changed`: the replicated table may be new.
+    /// Brings the snapshot up to date. `table_changed`: the replicated table may be new.
     pub(super) fn refresh_endpoints(&mut self, table_changed: bool) {
         let mut stale = std::mem::take(&mut self.view.endpoints.stale);
         if table_changed {
@@ -62,7 +62,7 @@ impl Node {
         for name in stale {
             let endpoints = self.endpoints_of(&name);
             if !self.view.endpoints.set.has(&name, &endpoints) {
-                // Others may hold the picture that was shown: it is copied before it changes.
+                // Others may hold the snapshot that was shown: it is copied before it changes.
                 Arc::make_mut(&mut self.view.endpoints.set).set(&name, endpoints);
                 changed = true;
             }

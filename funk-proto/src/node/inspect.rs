@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Node;
-use crate::consensus::Role;
+use crate::consensus::RaftRole;
 use crate::gossip::GossipLife;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term, WorkerId};
 use crate::time::Timestamp;
@@ -33,7 +33,7 @@ impl<'a> Inspect<'a> {
     }
 
     /// Its part in the term.
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> RaftRole {
         self.0.consensus.role()
     }
 

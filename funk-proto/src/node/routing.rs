@@ -9,12 +9,12 @@ use prost::Message;
 
 use super::Node;
 use super::leading::warn_of_flapping;
-use crate::consensus::{ConsensusOutput, Role, Sender};
+use crate::consensus::{ConsensusOutput, RaftRole, Sender};
 use crate::error::Misbehaviour;
 use crate::event::Event;
 use crate::gossip::GossipOutput;
 use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
-use crate::io::{Channel, DatagramSocket, Output};
+use crate::io::{DatagramSocket, Output, StreamKind};
 use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
 use crate::liveness::{Ack, LivenessOutput, Word};
@@ -263,7 +263,7 @@ impl Node {
                 self.outputs.push_back(Output::Datagram { socket: DatagramSocket::Gossip, to, bytes });
             }
             GossipOutput::Dial { conn, to } => {
-                self.outputs.push_back(Output::Dial { conn, to, channel: Channel::Gossip });
+                self.outputs.push_back(Output::Dial { conn, to, channel: StreamKind::Gossip });
             }
             GossipOutput::Message { conn, bytes } => self.outputs.push_back(Output::Message { conn, bytes }),
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
@@ -308,8 +308,8 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: Channel, bytes: Bytes) {
-        if channel == Channel::Gossip {
+    pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: StreamKind, bytes: Bytes) {
+        if channel == StreamKind::Gossip {
             if let Err(what) = self.gossip.handle_message(now, conn, bytes) {
                 self.event(Event::PeerMisbehaved { what });
             }
@@ -376,7 +376,7 @@ impl Node {
 
     fn counts_vote(&self, from: RaftId, term: Term) -> bool {
         let votes = self.consensus.voters().contains(&from) || self.consensus.outgoing_voters().contains(&from);
-        votes && self.consensus.role() == Role::Candidate && term == self.consensus.term()
+        votes && self.consensus.role() == RaftRole::Candidate && term == self.consensus.term()
     }
 
     /// A node that was away may know none of the present voters. While it is

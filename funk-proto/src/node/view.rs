@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Node;
 use super::endpoints::EndpointView;
 use crate::config::Participation;
-use crate::consensus::Role as RaftRole;
+use crate::consensus::RaftRole;
 use crate::event::Event;
 use crate::id::{BootId, Epoch, Incarnation, NodeName, RaftId, Term, WorkerId};
 use crate::shards::{RouteNode, RouteTable};
@@ -209,7 +209,7 @@ impl Node {
         } else if self.consensus.voters().contains(&id) {
             Role::Follower
         } else if self.consensus.learners().contains(&id) {
-            Role::NonVoter
+            Role::Learner
         } else {
             Role::Unknown
         }
@@ -223,7 +223,7 @@ impl Node {
         let outgoing = self.consensus.outgoing_voters();
         let raft = |id: RaftId| match () {
             () if voters.contains(&id) && (outgoing.is_empty() || outgoing.contains(&id)) => RaftStatus::Voter,
-            () if [&voters, &outgoing, &learners].iter().any(|ids| ids.contains(&id)) => RaftStatus::Nonvoter,
+            () if [&voters, &outgoing, &learners].iter().any(|ids| ids.contains(&id)) => RaftStatus::Learner,
             () => RaftStatus::None,
         };
         let Some(state) = &self.state else { return Vec::new() };

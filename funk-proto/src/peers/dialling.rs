@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::stream::Stream;
 use super::{HELLO_TIMEOUT, MUTE_PATIENCE, PROBE_PAUSE, Peer, Peers, PeersOutput, Standing};
 use crate::id::{ConnId, Incarnation, RaftId};
-use crate::io::Channel;
+use crate::io::StreamKind;
 use crate::time::Timestamp;
 
 impl Peers {
@@ -103,7 +103,7 @@ impl Peers {
         let conn = self.dials.next();
         self.peers.entry(to).or_default().streams.insert(conn);
         self.streams.insert(conn, Stream::dialled(now, to, address));
-        self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: Channel::Cluster });
+        self.outputs.push_back(PeersOutput::Dial { conn, to: address, channel: StreamKind::Cluster });
         self.greet(conn);
     }
 

@@ -141,7 +141,7 @@ fn newcomer(state: &State, name: &NodeName, weight: u32, capacity: Option<NonZer
         weight,
         capacity,
         zone: String::new(),
-        non_voting: false,
+        never_votes: false,
         non_member: false,
         durable: false,
     })

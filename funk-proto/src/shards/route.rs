@@ -1,4 +1,4 @@
-//! The route table: an immutable picture of the applied map, published to
+//! The route table: an immutable snapshot of the applied map, published to
 //! every caller's own thread.
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ enum Course {
     Nowhere,
 }
 
-/// An immutable picture of the applied shard map.
+/// An immutable snapshot of the applied shard map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {
     epoch: Epoch,

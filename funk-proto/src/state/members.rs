@@ -41,7 +41,7 @@ pub struct Member {
     /// Its failure zone.
     pub zone: String,
     /// Never to be made a voter.
-    pub non_voting: bool,
+    pub never_votes: bool,
     /// Owns no shard.
     pub non_member: bool,
     /// Has a data directory: it stays a member while it is down.
@@ -66,7 +66,7 @@ impl Member {
             weight: config.weight,
             capacity: config.capacity,
             zone: config.zone.clone(),
-            non_voting: config.participation != Participation::Full,
+            never_votes: config.participation != Participation::Full,
             non_member: config.participation == Participation::NonMember,
             durable: config.durable,
         }
@@ -92,7 +92,7 @@ impl Member {
             weight: record.weight,
             capacity: NonZeroU32::new(record.capacity),
             zone: record.zone.clone(),
-            non_voting: record.non_voting,
+            never_votes: record.never_votes,
             non_member: record.non_member,
             durable: record.durable,
         };
@@ -119,7 +119,7 @@ impl Member {
             endpoints: self.endpoints.iter().map(|(name, address)| (name.clone(), address.to_string())).collect(),
             weight: self.weight,
             zone: self.zone.clone(),
-            non_voting: self.non_voting,
+            never_votes: self.never_votes,
             non_member: self.non_member,
             durable: self.durable,
             capacity: self.capacity.map_or(0, NonZeroU32::get),

@@ -240,7 +240,7 @@ pub struct MemberRecord {
     pub zone: String,
     /// Never to be made a voter.
     #[prost(bool, tag = "10")]
-    pub non_voting: bool,
+    pub never_votes: bool,
     /// Owns no shard.
     #[prost(bool, tag = "11")]
     pub non_member: bool,

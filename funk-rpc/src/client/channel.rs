@@ -174,15 +174,15 @@ impl<N: Runtime> Channel<N> {
     async fn try_again_and_again(&self, job: &Job, tries: &mut u32, counted: &mut Counted<'_>) -> Response<Body> {
         let mut last: Option<SocketAddr> = None;
         loop {
-            // Listening comes before the look: no picture can slip in between.
+            // Listening comes before the look: no view can slip in between.
             let changed = self.shared.changed.listen();
-            let picture = self.shared.picture();
+            let view = self.shared.view();
             let shard = match &job.target {
                 Some(Target::Shard(shard)) => Some(*shard),
-                Some(Target::Key(key)) => shard_of(key, picture.shards()),
+                Some(Target::Key(key)) => shard_of(key, view.shards()),
                 None => None,
             };
-            let Some(choice) = self.shared.failed.choose(&picture, &self.settings.endpoint, shard, last) else {
+            let Some(choice) = self.shared.failed.choose(&view, &self.settings.endpoint, shard, last) else {
                 changed.await;
                 continue;
             };
@@ -279,7 +279,7 @@ fn served_by(response: &Response<Body>, node: &str) -> bool {
 async fn gone<N: Runtime>(shared: Arc<Shared<N>>, choice: Choice) {
     loop {
         let changed = shared.changed.listen();
-        if !shared.picture().has(&choice.node, choice.boot) {
+        if !shared.view().has(&choice.node, choice.boot) {
             return;
         }
         changed.await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use funk_proto::id::ShardId;
 use funk_proto::limits::RAFT_MEMBERS_MAX;
 
-use super::picture::{Node, Picture};
+use super::view::{ClusterView, NodeView};
 
 /// Time for which a node that failed is passed over, when there are others.
 const PASS_OVER: Duration = Duration::from_secs(1);
@@ -54,21 +54,21 @@ impl Failed {
     /// serve `endpoint`. Who failed a moment ago, or is `not`, comes only when there is no other.
     pub(super) fn choose(
         &self,
-        picture: &Picture,
+        view: &ClusterView,
         endpoint: &str,
         shard: Option<ShardId>,
         not: Option<SocketAddr>,
     ) -> Option<Choice> {
-        let choice = |node: &Node, address| Choice { node: node.name.clone(), boot: node.boot, address };
+        let choice = |node: &NodeView, address| Choice { node: node.name.clone(), boot: node.boot, address };
         let fit = |address: SocketAddr| Some(address) != not && !self.recently(address);
-        let owner = shard.and_then(|shard| picture.owner(shard));
+        let owner = shard.and_then(|shard| view.owner(shard));
         if let Some(node) = owner
             && let Some(&address) = node.endpoints.get(endpoint)
             && fit(address)
         {
             return Some(choice(node, address));
         }
-        let all: Vec<_> = picture.serving(endpoint).collect();
+        let all: Vec<_> = view.serving(endpoint).collect();
         let good: Vec<_> = all.iter().filter(|(_, address)| fit(*address)).copied().collect();
         let from = if good.is_empty() { all } else { good };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Failed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::picture::tests::node;
+    use super::super::view::tests::node;
     use super::*;
 
     fn at(port: u16) -> SocketAddr {
@@ -88,9 +88,9 @@ mod tests {
 
     #[test]
     fn the_owner_is_called_directly_and_others_in_turn() {
-        let picture = Picture::new(1, vec![node(1), node(2), node(3)], [2, 1, 9]);
+        let view = ClusterView::new(1, vec![node(1), node(2), node(3)], [2, 1, 9]);
         let failed = Failed::default();
-        let choose = |shard: Option<u32>| failed.choose(&picture, "ep.x", shard.map(ShardId), None).unwrap().address;
+        let choose = |shard: Option<u32>| failed.choose(&view, "ep.x", shard.map(ShardId), None).unwrap().address;
         for _ in 0..3 {
             assert_eq!((choose(Some(0)), choose(Some(1))), (at(3), at(2)));
         }
@@ -100,14 +100,14 @@ mod tests {
         let mut turns: Vec<_> = (0..3).map(|_| choose(Some(2))).collect();
         turns.sort_unstable();
         assert_eq!(turns, [at(1), at(2), at(3)], "a shard on its way is asked of anybody");
-        assert_eq!(failed.choose(&picture, "ep.y", None, None), None);
+        assert_eq!(failed.choose(&view, "ep.y", None, None), None);
     }
 
     #[test]
     fn who_failed_is_passed_over_while_there_are_others() {
-        let picture = Picture::new(1, vec![node(1), node(2)], [0]);
+        let view = ClusterView::new(1, vec![node(1), node(2)], [0]);
         let failed = Failed::default();
-        let choose = |not| failed.choose(&picture, "ep.x", Some(ShardId(0)), not).unwrap().address;
+        let choose = |not| failed.choose(&view, "ep.x", Some(ShardId(0)), not).unwrap().address;
         assert_eq!(choose(None), at(1));
         assert_eq!(choose(Some(at(1))), at(2));
         failed.note(at(1));

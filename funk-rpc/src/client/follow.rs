@@ -1,4 +1,4 @@
-//! Keeps the picture up to date, for as long as somebody holds the client:
+//! Keeps the view up to date, for as long as somebody holds the client:
 //! follows one node's watch, and goes on at another node when it ends.
 //!
 //! What is known stays known in between. Nodes that do not serve the cluster
@@ -19,15 +19,15 @@ use tonic::Streaming;
 
 use super::Shared;
 use super::map::Map;
-use super::picture::Picture;
 use super::seeds::{Seed, members, services};
+use super::view::ClusterView;
 use crate::cluster_service::ENDPOINT;
 use crate::net::{BoxFuture, within};
 use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pb::cluster::{WatchRequest, WatchResponse};
 use crate::pool::Pool;
 
-/// Time for a node to send its first picture.
+/// Time for a node to send its first view.
 const FIRST_MAX: Duration = Duration::from_secs(1);
 /// Time for a node to send it before another one is asked beside it.
 const ASK_NEXT: Duration = Duration::from_millis(100);
@@ -108,8 +108,8 @@ impl<N: Runtime> Follower<N> {
     /// Cluster services of the nodes that are known, in a random order; the last one that was followed
     /// comes last. `None` once nobody holds the client.
     fn known(&mut self) -> Option<Vec<SocketAddr>> {
-        let picture = self.weak.upgrade()?.picture();
-        let mut known: Vec<_> = picture.serving(ENDPOINT).map(|(_, address)| address).collect();
+        let view = self.weak.upgrade()?.view();
+        let mut known: Vec<_> = view.serving(ENDPOINT).map(|(_, address)| address).collect();
         self.shuffle(&mut known);
         known.sort_by_key(|address| Some(*address) == self.last);
         Some(known)
@@ -149,7 +149,7 @@ impl<N: Runtime> Follower<N> {
     async fn search(&mut self, floor: bool) -> Result<Ended, ()> {
         let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
         let cluster = shared.options.cluster.clone();
-        let known = gossip(&shared.picture()).collect();
+        let known = gossip(&shared.view()).collect();
         let given = shared.options.seeds.clone();
         drop(shared);
         // Both come first in turn: many known nodes that are dead leave time for a seed, and the other way round.
@@ -162,12 +162,12 @@ impl<N: Runtime> Follower<N> {
         if seeds.iter().any(|seed| !matches!(seed, Seed::Cluster(_))) {
             match members::<N>(&cluster, &seeds).await {
                 Ok(members) => {
-                    let picture = Picture::of_members(&members, &cluster);
-                    if let Some(others) = names_of_others(&members).filter(|_| picture.nodes().is_empty()) {
+                    let view = ClusterView::of_members(&members, &cluster);
+                    if let Some(others) = names_of_others(&members).filter(|_| view.nodes().is_empty()) {
                         self.note(format!("the nodes there are of cluster {others}, not {cluster}"));
                     }
-                    found.extend(picture.serving(ENDPOINT).map(|(_, address)| address));
-                    shown = Some(picture);
+                    found.extend(view.serving(ENDPOINT).map(|(_, address)| address));
+                    shown = Some(view);
                 }
                 Err(why) => self.note(why),
             }
@@ -211,7 +211,7 @@ impl<N: Runtime> Follower<N> {
     /// The longest pause after so many rounds in vain: short as long as a first node may just be starting.
     fn longest(&self, rounds: u32) -> Duration {
         match self.weak.upgrade() {
-            Some(shared) if !shared.picture().nodes().is_empty() => {
+            Some(shared) if !shared.view().nodes().is_empty() => {
                 if shared.lock().cluster_id.is_empty() {
                     LOOK_EVERY
                 } else {
@@ -253,15 +253,15 @@ fn names_of_others(members: &[GossipMember]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-fn gossip(picture: &Picture) -> impl Iterator<Item = Seed> + '_ {
-    picture.serving("ep.serf").map(|(_, at)| Seed::Gossip(JoinAddress::Address(at)))
+fn gossip(view: &ClusterView) -> impl Iterator<Item = Seed> + '_ {
+    view.serving("ep.serf").map(|(_, at)| Seed::Gossip(JoinAddress::Address(at)))
 }
 
-/// A watch that has given its first picture.
+/// A watch that has given its first view.
 struct Begun {
     stream: Streaming<WatchResponse>,
     map: Map,
-    picture: Picture,
+    view: ClusterView,
 }
 
 /// The first of these that ends, taken out.
@@ -277,12 +277,12 @@ async fn first_of<T>(asked: &mut Vec<(SocketAddr, BoxFuture<T>)>) -> (SocketAddr
     .await
 }
 
-/// Asks the node whose cluster service is at `address` for its first picture.
+/// Asks the node whose cluster service is at `address` for its first view.
 async fn begin<N: Runtime>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Result<Begun, String> {
     let Some(shared) = weak.upgrade() else { return Err("nobody listens".into()) };
     let (known, id) = {
         let state = shared.lock();
-        (state.picture.epoch(), state.cluster_id.clone())
+        (state.view.epoch(), state.cluster_id.clone())
     };
     let mut map = Map::new(&shared.options.cluster, &id, known);
     drop(shared);
@@ -293,24 +293,24 @@ async fn begin<N: Runtime>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bo
         let mut stream = client.watch(WatchRequest { epoch }).await.map_err(|status| said(&status))?.into_inner();
         loop {
             let message = next(&mut stream).await?;
-            if let Some(picture) = map.take(message).map_err(|refused| refused.to_string())? {
-                return Ok((stream, picture));
+            if let Some(view) = map.take(message).map_err(|refused| refused.to_string())? {
+                return Ok((stream, view));
             }
         }
     });
-    let (stream, picture) = first.await.unwrap_or_else(|| Err(format!("no picture within {FIRST_MAX:?}")))?;
-    Ok(Begun { stream, map, picture })
+    let (stream, view) = first.await.unwrap_or_else(|| Err(format!("no view within {FIRST_MAX:?}")))?;
+    Ok(Begun { stream, map, view })
 }
 
 /// Follows a watch to its end.
 async fn follow<N: Runtime>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: Begun) -> Ended {
-    let Begun { mut stream, mut map, picture } = begun;
+    let Begun { mut stream, mut map, view } = begun;
     let began = Instant::now();
     let Some(shared) = weak.upgrade() else { return Ended::Dropped };
-    let member = picture.at(address).is_some();
-    // Whoever is woken by the picture finds that it is followed.
+    let member = view.at(address).is_some();
+    // Whoever is woken by the view finds that it is followed.
     shared.watches(Some(address));
-    let mut news = shared.publish(picture, map.id());
+    let mut news = shared.publish(view, map.id());
     let doubt = Arc::clone(&shared.doubt);
     drop(shared);
     let following = async {
@@ -321,9 +321,9 @@ async fn follow<N: Runtime>(weak: &Weak<Shared<N>>, address: SocketAddr, begun: 
             };
             let Some(shared) = weak.upgrade() else { return "nobody listens".to_owned() };
             match taken {
-                Ok(Some(picture)) => {
-                    let left = member && picture.at(address).is_none();
-                    news |= shared.publish(picture, map.id());
+                Ok(Some(view)) => {
+                    let left = member && view.at(address).is_none();
+                    news |= shared.publish(view, map.id());
                     if left {
                         // What happens after it left, it may never hear of.
                         return "the node left the cluster".to_owned();

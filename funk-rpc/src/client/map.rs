@@ -1,16 +1,16 @@
-//! The picture as the messages of one watch draw it.
+//! The view as the messages of one watch draw it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use funk_proto::limits::{RAFT_MEMBERS_MAX, SHARDS_MAX};
 
-use super::picture::{Node, Picture};
+use super::view::{ClusterView, NodeView};
 use crate::pb::cluster::{Member, ShardRange, WatchResponse};
 
 /// Index that stands for nobody.
 const NOBODY: u16 = u16::MAX;
-/// Names that owners may have had since the last whole picture.
+/// Names that owners may have had since the last whole view.
 const NAMES_MAX: usize = 16 * RAFT_MEMBERS_MAX;
 
 /// Why a watch cannot be gone on with.
@@ -41,13 +41,13 @@ pub(super) struct Map {
     cluster: String,
     /// Id of the cluster; empty while it is unknown.
     id: String,
-    /// The first picture has to be of this epoch or a later one.
+    /// The first view has to be of this epoch or a later one.
     floor: u64,
     epoch: u64,
     /// The message that is to be gone on with: whole or not, and its epoch.
     open: Option<(bool, u64)>,
     begun: bool,
-    members: BTreeMap<String, (bool, Node)>,
+    members: BTreeMap<String, (bool, NodeView)>,
     names: Vec<String>,
     /// By shard: its owner, an index into `names`.
     owners: Vec<u16>,
@@ -74,11 +74,11 @@ impl Map {
         &self.id
     }
 
-    /// Takes in a message; gives the picture that it completes.
-    pub(super) fn take(&mut self, message: WatchResponse) -> Result<Option<Picture>, Refused> {
+    /// Takes in a message; gives the view that it completes.
+    pub(super) fn take(&mut self, message: WatchResponse) -> Result<Option<ClusterView>, Refused> {
         let goes_on = self.open == Some((message.full, message.epoch));
         if self.open.is_some() && !goes_on {
-            return Err(Refused::Broken("a picture was not completed"));
+            return Err(Refused::Broken("a view was not completed"));
         }
         if message.full && !goes_on {
             self.begin(&message)?;
@@ -103,7 +103,7 @@ impl Map {
             return Ok(None);
         }
         (self.epoch, self.begun) = (message.epoch, true);
-        Ok(Some(self.picture()))
+        Ok(Some(self.view()))
     }
 
     fn begin(&mut self, message: &WatchResponse) -> Result<(), Refused> {
@@ -155,20 +155,20 @@ impl Map {
         Ok(u16::try_from(place).unwrap_or(NOBODY))
     }
 
-    fn picture(&self) -> Picture {
+    fn view(&self) -> ClusterView {
         let up = self.members.values().filter(|(up, _)| *up).map(|(_, node)| node.clone());
-        let nodes: Vec<Node> = up.collect();
+        let nodes: Vec<NodeView> = up.collect();
         let place = |name: &String| nodes.iter().position(|node| node.name == *name).unwrap_or(usize::MAX);
         let places: Vec<usize> = self.names.iter().map(place).collect();
         let owners = self.owners.iter().map(|owner| places.get(usize::from(*owner)).copied().unwrap_or(usize::MAX));
-        Picture::new(self.epoch, nodes.clone(), owners)
+        ClusterView::new(self.epoch, nodes.clone(), owners)
     }
 }
 
-fn node(member: Member) -> (bool, Node) {
+fn node(member: Member) -> (bool, NodeView) {
     let endpoints = member.endpoints.into_iter().filter_map(|(name, at)| Some((name, at.parse().ok()?)));
     let boot = u64::from_str_radix(&member.boot, 16).unwrap_or(0);
-    (member.up, Node { name: member.node_id, boot, endpoints: endpoints.collect() })
+    (member.up, NodeView { name: member.node_id, boot, endpoints: endpoints.collect() })
 }
 
 #[cfg(test)]
@@ -205,8 +205,8 @@ mod tests {
         WatchResponse { previous_epoch: previous, epoch, ..WatchResponse::default() }
     }
 
-    fn owners(picture: &Picture) -> Vec<&str> {
-        (0..picture.shards()).map(|shard| picture.owner(ShardId(shard)).map_or("-", |node| &node.name)).collect()
+    fn owners(view: &ClusterView) -> Vec<&str> {
+        (0..view.shards()).map(|shard| view.owner(ShardId(shard)).map_or("-", |node| &node.name)).collect()
     }
 
     fn begun() -> Map {
@@ -218,18 +218,18 @@ mod tests {
     #[test]
     fn a_picture_is_followed_change_by_change() {
         let mut map = Map::new("c", "", 0);
-        let picture = map.take(whole()).unwrap().unwrap();
-        assert_eq!((picture.epoch(), owners(&picture)), (5, vec!["a", "a", "a", "b"]));
-        assert_eq!(picture.nodes()[0].endpoints.len(), 1);
-        assert!(picture.has("a", 0x1f));
+        let view = map.take(whole()).unwrap().unwrap();
+        assert_eq!((view.epoch(), owners(&view)), (5, vec!["a", "a", "a", "b"]));
+        assert_eq!(view.nodes()[0].endpoints.len(), 1);
+        assert!(view.has("a", 0x1f));
         assert_eq!(map.id(), "00000000000000aa");
         let moving = ShardRange { moving: true, ..range(1, 1, "a") };
         let moved = WatchResponse { shards: vec![range(0, 0, "b"), moving], ..change(5, 7) };
-        let picture = map.take(moved).unwrap().unwrap();
-        assert_eq!((picture.epoch(), owners(&picture)), (7, vec!["b", "-", "a", "b"]));
+        let view = map.take(moved).unwrap().unwrap();
+        assert_eq!((view.epoch(), owners(&view)), (7, vec!["b", "-", "a", "b"]));
         let dead = WatchResponse { members: vec![member("b", false)], ..change(7, 7) };
-        let picture = map.take(dead).unwrap().unwrap();
-        assert_eq!((picture.nodes().len(), owners(&picture)), (1, vec!["-", "-", "a", "-"]));
+        let view = map.take(dead).unwrap().unwrap();
+        assert_eq!((view.nodes().len(), owners(&view)), (1, vec!["-", "-", "a", "-"]));
         let gone = WatchResponse { removed: vec!["a".into()], members: vec![member("b", true)], ..change(7, 8) };
         assert_eq!(owners(&map.take(gone).unwrap().unwrap()), ["b", "-", "-", "b"]);
     }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_found() {
-        assert!(matches!(Map::new("c", "", 0).take(change(0, 1)), Err(Refused::Broken(_))), "no whole picture");
+        assert!(matches!(Map::new("c", "", 0).take(change(0, 1)), Err(Refused::Broken(_))), "no whole view");
         assert!(matches!(begun().take(change(6, 7)), Err(Refused::Broken(_))));
         assert!(matches!(begun().take(change(5, 4)), Err(Refused::Broken(_))));
     }
@@ -327,6 +327,6 @@ mod tests {
                 assert!(map.owners.len() <= SHARDS_MAX as usize && map.names.len() <= NAMES_MAX);
             }
         }
-        assert!(whole > 300 && refused > 300, "{whole} pictures, {refused} refusals");
+        assert!(whole > 300 && refused > 300, "{whole} views, {refused} refusals");
     }
 }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::Code;
 use tower_service::Service;
 
-use super::picture::tests::node;
+use super::view::tests::node;
 use super::*;
 use crate::Body;
 use crate::limits::{
@@ -24,8 +24,8 @@ use crate::reply;
 
 /// A client that knows of one node, which serves `ep.x` at this address.
 fn client(at: SocketAddr) -> Client<Smol> {
-    let client = Client::<Smol>::start(Options::new("c", Vec::new()));
-    client.shared.publish(Picture::new(1, vec![node(at.port())], [0]), "1");
+    let client = Client::<Smol>::start(ClientOptions::new("c", Vec::new()));
+    client.shared.publish(ClusterView::new(1, vec![node(at.port())], [0]), "1");
     client
 }
 

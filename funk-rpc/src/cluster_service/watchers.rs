@@ -1,4 +1,4 @@
-//! Those who follow the picture: a bounded number, none of which can hold up another.
+//! Those who follow the snapshot: a bounded number, none of which can hold up another.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use funk_proto::shards::RouteTable;
 use futures_lite::{future, stream};
 use tonic::Status;
 
-use super::picture;
+use super::snapshot;
 use crate::net::within;
 use crate::pb::cluster::WatchResponse;
 
@@ -153,7 +153,7 @@ impl Watcher {
             Err(_) => return Status::unavailable("the node stops"),
         };
         let all = &self.slot.0.0;
-        let mut messages = all.whole.get((shown.clone(), id), |(table, id)| picture::whole(&table.0, &self.name, *id));
+        let mut messages = all.whole.get((shown.clone(), id), |(table, id)| snapshot::whole(&table.0, &self.name, *id));
         loop {
             for place in 0..messages.len() {
                 let due = Due { messages: Arc::clone(&messages), place };
@@ -163,7 +163,7 @@ impl Watcher {
             }
             watch.changed().await;
             let next = Table(self.cluster.routes());
-            messages = all.change.get((shown, next.clone()), |(from, to)| picture::change(&from.0, &to.0));
+            messages = all.change.get((shown, next.clone()), |(from, to)| snapshot::change(&from.0, &to.0));
             shown = next;
         }
     }

@@ -11,7 +11,7 @@ use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role, TimingStatus};
 
 use crate::families::{Family, Kind, Sample, Value};
-use crate::metrics::{Requests, Way};
+use crate::metrics::{RequestMetrics, Way};
 use crate::server::ListenerCounts;
 
 /// All states of a node, each a series, so that every one can be asked for.
@@ -27,7 +27,7 @@ const STATES: [NodeState; 8] = [
 ];
 
 /// All parts that a node may play, likewise.
-const ROLES: [Role; 5] = [Role::Unknown, Role::Follower, Role::Leader, Role::NonVoter, Role::NonMember];
+const ROLES: [Role; 5] = [Role::Unknown, Role::Follower, Role::Leader, Role::Learner, Role::NonMember];
 
 /// The gossip states of members that are told apart.
 const MEMBERS: [GossipStatus; 4] =
@@ -37,7 +37,7 @@ const MEMBERS: [GossipStatus; 4] =
 pub(super) fn families(
     view: &Cluster,
     status: &Status,
-    requests: &Requests,
+    requests: &RequestMetrics,
     listeners: &[(String, ListenerCounts)],
     may_serve: bool,
 ) -> Vec<Family> {
@@ -304,7 +304,7 @@ fn listeners(page: &mut Page<'_>, listeners: &[(String, ListenerCounts)]) {
     }
 }
 
-fn served(page: &mut Page<'_>, requests: &Requests) {
+fn served(page: &mut Page<'_>, requests: &RequestMetrics) {
     let name = "cf_cluster_requests";
     page.head(name, Kind::Counter, "Requests that came in here, by the node that served them.");
     for (destination, method, count) in requests.served() {

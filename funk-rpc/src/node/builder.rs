@@ -25,7 +25,7 @@ use crate::cluster_service::{self, ClusterService};
 use crate::console::Console;
 use crate::layer::RouteLayer;
 use crate::management::{self, Management};
-use crate::metrics::Requests;
+use crate::metrics::RequestMetrics;
 use crate::pb::cluster::cluster_server::ClusterServer;
 use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
 use crate::routes::Routes;
@@ -36,7 +36,7 @@ use crate::stop::Stop;
 /// A service of the user, once the node is there.
 type Build = Box<dyn FnOnce(&Cluster) -> Services + Send>;
 /// Starts a node with the application inside.
-type Start = Box<dyn FnOnce(Options) -> Result<(Cluster, service::Requests), StartError> + Send>;
+type Start = Box<dyn FnOnce(Options) -> Result<(Cluster, service::ServiceHandle), StartError> + Send>;
 
 /// Builds a [`Node`]. Everything has a default: a new node without a disk, which finds others and is found by
 /// multicast DNS, on ports that the system picks, and serves the status page, health, metrics and management.
@@ -293,7 +293,7 @@ impl<R: Runtime> NodeBuilder<R> {
             None => (start::<R>(options)?, None),
         };
 
-        let requests = Requests::default();
+        let requests = RequestMetrics::default();
         let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), requests.clone());
         let console = console.also_named(self.page_names);
         let management = Management::<R>::new(cluster.clone(), cluster_name.clone());

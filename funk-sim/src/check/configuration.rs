@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use funk_proto::Timestamp;
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::RaftId;
 
 use crate::checker::{Checker, Scene, Verdict};
@@ -39,7 +39,7 @@ impl Configuration {
     /// A leader without a vote hands leadership over, or takes its vote back.
     fn leads_with_a_vote(&mut self, scene: Scene<'_>, at: usize, votes: bool) -> Verdict {
         let host = &scene.hosts[at];
-        let leads = host.facts().is_some_and(|facts| facts.role == Role::Leader);
+        let leads = host.facts().is_some_and(|facts| facts.role == RaftRole::Leader);
         if !leads || votes {
             self.voteless.remove(&at);
             return Ok(());
@@ -68,7 +68,7 @@ impl Checker for Configuration {
     fn on_change(&mut self, scene: Scene<'_>, at: usize, before: Option<&Facts>) -> Verdict {
         let host = &scene.hosts[at];
         let (Some(facts), Some(node)) = (host.facts(), host.node()) else { return Ok(()) };
-        if facts.role == Role::Leader || self.voteless.contains_key(&at) {
+        if facts.role == RaftRole::Leader || self.voteless.contains_key(&at) {
             let look = node.inspect();
             let votes = look.voters().contains(&facts.id) || look.outgoing_voters().contains(&facts.id);
             self.leads_with_a_vote(scene, at, votes)?;

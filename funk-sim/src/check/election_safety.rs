@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::{BootId, Term};
 
 use crate::checker::{Checker, Scene, Verdict};
@@ -20,8 +20,8 @@ impl Checker for ElectionSafety {
     }
 
     fn on_change(&mut self, scene: Scene<'_>, at: usize, before: Option<&Facts>) -> Verdict {
-        let Some(facts) = scene.hosts[at].facts().filter(|facts| facts.role == Role::Leader) else { return Ok(()) };
-        if before.is_some_and(|before| before.role == Role::Leader && before.term == facts.term) {
+        let Some(facts) = scene.hosts[at].facts().filter(|facts| facts.role == RaftRole::Leader) else { return Ok(()) };
+        if before.is_some_and(|before| before.role == RaftRole::Leader && before.term == facts.term) {
             return Ok(());
         }
         let (boot, other) = *self.leaders.entry(facts.term).or_insert((facts.boot, at));

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::LogIndex;
 use funk_proto::status::NodeState;
 use funk_proto::{Event, Timestamp};
@@ -43,7 +43,7 @@ impl Checker for FalsePositives {
             // What is in it by now is of other times and leaders.
             log.push_back((before.map_or(facts.last_index, |before| before.last_index), Timestamp::ZERO));
         }
-        if facts.role == Role::Leader && log.back().is_none_or(|(last, _)| *last < facts.last_index) {
+        if facts.role == RaftRole::Leader && log.back().is_none_or(|(last, _)| *last < facts.last_index) {
             log.push_back((facts.last_index, scene.now));
         }
         while log.front().is_some_and(|(last, _)| *last <= facts.applied) {
@@ -57,7 +57,7 @@ impl Checker for FalsePositives {
         let host = &scene.hosts[at];
         // The entry that says so is behind those that were applied before this step.
         let decided = self.logs.get(at).and_then(|log| log.front()).map(|(_, when)| *when);
-        let Some(decided) = decided.filter(|_| host.facts().is_some_and(|facts| facts.role == Role::Leader)) else {
+        let Some(decided) = decided.filter(|_| host.facts().is_some_and(|facts| facts.role == RaftRole::Leader)) else {
             return Ok(());
         };
         let calm = |host: &Host| host.calm_for(scene.now) >= CALM + (scene.now - decided);

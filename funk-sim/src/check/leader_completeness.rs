@@ -1,6 +1,6 @@
 //! Leader completeness: whoever leads has every entry that was committed before.
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::LogIndex;
 
 use crate::checker::{Checker, Scene, Verdict};
@@ -23,8 +23,8 @@ impl Checker for LeaderCompleteness {
         let host = &scene.hosts[at];
         let (Some(facts), Some(node)) = (host.facts(), host.node()) else { return Ok(()) };
         let look = node.inspect();
-        let newly = before.is_none_or(|before| before.role != Role::Leader || before.term != facts.term);
-        if newly && facts.role == Role::Leader {
+        let newly = before.is_none_or(|before| before.role != RaftRole::Leader || before.term != facts.term);
+        if newly && facts.role == RaftRole::Leader {
             // What is below its snapshot it cannot show, and has.
             for (index, &(term, seen_in)) in self.committed.iter().enumerate().rev() {
                 let has = look.term_at(LogIndex(index as u64));

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::LogIndex;
 use funk_proto::{Persist, Token};
 
@@ -80,7 +80,7 @@ impl Checker for LogMatching {
             return Ok(());
         }
         let replaced = self.walk(scene, at)?;
-        let led = |facts: &Facts| facts.role == Role::Leader;
+        let led = |facts: &Facts| facts.role == RaftRole::Leader;
         let leads_on = before.is_some_and(|before| led(before) && led(facts) && before.term == facts.term);
         match replaced.filter(|_| leads_on) {
             Some(index) => Err(format!("{} leads and takes entry {index} back", scene.name(at))),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::RaftId;
 use funk_proto::{Persist, Timestamp, Token};
 
@@ -79,7 +79,7 @@ impl Checker for Promises {
                 ));
             }
         }
-        if facts.role != Role::Leader || !self.clocks.are_trusted(scene.now) {
+        if facts.role != RaftRole::Leader || !self.clocks.are_trusted(scene.now) {
             return Ok(());
         }
         let until = true_end(host, look.authority_until());

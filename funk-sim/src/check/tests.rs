@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::{Epoch, Term};
 use funk_proto::status::NodeState;
 use funk_proto::{DatagramSocket, Event, Request};
@@ -80,7 +80,7 @@ fn lie(world: &mut World, at: usize, event: &Event) {
 }
 
 fn leader(world: &World) -> usize {
-    let leads = |host: &Host| host.facts().is_some_and(|facts| facts.role == Role::Leader);
+    let leads = |host: &Host| host.facts().is_some_and(|facts| facts.role == RaftRole::Leader);
     world.hosts().iter().position(leads).expect("somebody leads")
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use funk_proto::wire::cluster::{BootName, Frame, FrameBody, Hello};
 use funk_proto::wire::gossip::{Accusation, NodeRecord, NodeState, Packet, PushPull, encode_tags};
-use funk_proto::{Channel, DatagramSocket};
+use funk_proto::{DatagramSocket, StreamKind};
 
 use super::Runner;
 use crate::world::World;
@@ -52,7 +52,7 @@ impl Runner<'_> {
             record.name = format!("z{:x}", said.id);
             frames.push(Frame::bytes(FrameBody::Join(record)));
         }
-        self.world.inject_messages(host, Channel::Cluster, frames);
+        self.world.inject_messages(host, StreamKind::Cluster, frames);
     }
 
     fn greet(&mut self, host: usize, count: u64) {
@@ -60,7 +60,7 @@ impl Runner<'_> {
             let about = self.draw(self.plan.nodes);
             let hello = if n % 2 == 0 { self.stranger_hello(host) } else { self.hello_of(about) };
             let Some(hello) = hello else { return };
-            self.world.inject_message(host, Channel::Cluster, Frame::bytes(FrameBody::Hello(hello)));
+            self.world.inject_message(host, StreamKind::Cluster, Frame::bytes(FrameBody::Hello(hello)));
         }
     }
 
@@ -74,7 +74,7 @@ impl Runner<'_> {
         let nodes = (0..count).map(record).collect();
         let message = PushPull { join: false, nodes, user_state: Bytes::new() }.encode();
         for &host in hosts {
-            self.world.inject_message(host, Channel::Gossip, message.clone());
+            self.world.inject_message(host, StreamKind::Gossip, message.clone());
         }
     }
 }

@@ -124,7 +124,7 @@ impl Runner<'_> {
                 continue;
             }
             // One that leads and hears nobody would still be heard: it may no longer change the voters.
-            let leads = |facts: &crate::Facts| facts.role == funk_proto::consensus::Role::Leader;
+            let leads = |facts: &crate::Facts| facts.role == funk_proto::consensus::RaftRole::Leader;
             let bound = if self.world.hosts()[at].facts().is_some_and(leads) { 5 } else { 6 };
             match self.rng.below(bound) {
                 0 | 1 => self.world.power_off(at),

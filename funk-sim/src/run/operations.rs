@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use funk_proto::config::Participation;
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::NodeName;
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::{NodeConfig, Request, Seed};
@@ -23,13 +23,13 @@ pub(super) fn mix(plan: &Plan, at: usize, config: &mut NodeConfig) {
     config.capacity = NonZeroU32::new(room).filter(|_| rng.below(4) == 0);
     config.zone = ["", "a", "b", "c"][usize::try_from(rng.below(4)).expect("small")].into();
     if plan.nodes >= 4 && at + 1 == plan.nodes && rng.below(3) == 0 {
-        config.participation = Participation::NonVoting;
+        config.participation = Participation::Learner;
     }
 }
 
 impl Runner<'_> {
     fn leader(&self) -> Option<usize> {
-        let leads = |&at: &usize| self.world.hosts()[at].facts().is_some_and(|facts| facts.role == Role::Leader);
+        let leads = |&at: &usize| self.world.hosts()[at].facts().is_some_and(|facts| facts.role == RaftRole::Leader);
         self.regular().into_iter().find(leads)
     }
 

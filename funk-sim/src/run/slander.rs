@@ -1,7 +1,7 @@
 //! A stranger that knows all about the cluster, and says what only members may, in their names.
 
 use bytes::Bytes;
-use funk_proto::Channel;
+use funk_proto::StreamKind;
 use funk_proto::id::{LogIndex, RaftId, ShardId};
 use funk_proto::state::set;
 use funk_proto::wire::cluster::{
@@ -29,7 +29,7 @@ impl Runner<'_> {
                 frames.extend(self.lie(kind, host, about));
             }
             let frames: Vec<Bytes> = frames.into_iter().map(Frame::bytes).collect();
-            self.world.inject_messages(host, Channel::Cluster, frames);
+            self.world.inject_messages(host, StreamKind::Cluster, frames);
         }
     }
 

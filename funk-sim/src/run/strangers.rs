@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::{Channel, DatagramSocket, Input, Request};
+use funk_proto::{DatagramSocket, Input, Request, StreamKind};
 
 use super::{Action, Runner};
 use crate::fault::Fault;
@@ -142,8 +142,8 @@ impl Runner<'_> {
             match self.rng.below(4) {
                 0 => self.world.inject_datagram(host, DatagramSocket::Liveness, from, bytes),
                 1 => self.world.inject_datagram(host, DatagramSocket::Gossip, from, bytes),
-                2 => self.world.inject_message(host, Channel::Cluster, bytes),
-                _ => self.world.inject_message(host, Channel::Gossip, bytes),
+                2 => self.world.inject_message(host, StreamKind::Cluster, bytes),
+                _ => self.world.inject_message(host, StreamKind::Gossip, bytes),
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use funk_proto::id::{ConnId, LogIndex, ShardId};
 use funk_proto::service::ServiceInput;
 use funk_proto::wire::cluster::Frame;
-use funk_proto::{Channel, DatagramSocket, Event, Input, Node, Outcome, Output, Persist};
+use funk_proto::{DatagramSocket, Event, Input, Node, Outcome, Output, Persist, StreamKind};
 
 use super::World;
 use crate::disk::Flush;
@@ -39,7 +39,7 @@ impl World {
             return;
         }
         self.tally.role(after.role);
-        if role.is_none_or(|(role, _)| role != after.role) && after.role == funk_proto::consensus::Role::Leader {
+        if role.is_none_or(|(role, _)| role != after.role) && after.role == funk_proto::consensus::RaftRole::Leader {
             self.tally.leader_changes += 1;
         }
         self.tell(Some(at), Topic::State, || format!("is {:?} in term {}", after.role, after.term));
@@ -89,7 +89,7 @@ impl World {
         self.tally.stream_messages += 1;
         self.keep_sample(&bytes);
         let channel = self.hosts[at].channel(conn);
-        if channel == Some(Channel::Cluster)
+        if channel == Some(StreamKind::Cluster)
             && let Ok(frame) = Frame::parse(&bytes)
         {
             let kind = crate::tally::frame_kind(&frame);
@@ -97,7 +97,7 @@ impl World {
             self.tell(Some(at), Topic::Stream, || format!("sends {} on {conn}", crate::tally::frame_words(&frame)));
             self.check_any(Some(at), |checker, scene| checker.on_frame(scene, at, &frame));
         }
-        let bytes = if channel == Some(Channel::Cluster) { self.as_later_version(at, conn, bytes) } else { bytes };
+        let bytes = if channel == Some(StreamKind::Cluster) { self.as_later_version(at, conn, bytes) } else { bytes };
         self.send(at, conn, bytes);
         if let Some(end) = self.hosts[at].streams.get_mut(&conn) {
             end.greeted = true;

@@ -1,6 +1,6 @@
 //! All that the nodes say, kept for those who want to read it.
 
-use funk_proto::{Channel, Output, Timestamp};
+use funk_proto::{Output, StreamKind, Timestamp};
 
 use super::World;
 
@@ -14,7 +14,7 @@ pub struct Said {
     /// The host that a message goes to, if one is at its address.
     pub to: Option<usize>,
     /// What the stream carries, for a message on one.
-    pub channel: Option<Channel>,
+    pub channel: Option<StreamKind>,
     /// The thing.
     pub output: Output,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::id::ConnId;
-use funk_proto::{Channel, CloseReason, Input, Timestamp, limits};
+use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
 
 use super::World;
 use crate::happening::Happening;
@@ -17,7 +17,7 @@ use crate::story::Topic;
 const GIVE_UP: Duration = Duration::from_secs(15);
 
 impl World {
-    pub(super) fn dial(&mut self, at: usize, conn: ConnId, to: SocketAddr, channel: Channel) {
+    pub(super) fn dial(&mut self, at: usize, conn: ConnId, to: SocketAddr, channel: StreamKind) {
         let peer = self.host_at(to);
         self.tell(Some(at), Topic::Stream, || format!("dials {to} for {channel:?} as {conn}"));
         let (generation, refused) = (self.hosts[at].generation, CloseReason::Refused);
@@ -44,7 +44,7 @@ impl World {
         self.connect(peer, accepted, at, conn, channel);
     }
 
-    fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: Channel) {
+    fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: StreamKind) {
         let (last, held_since) = (self.now, self.now);
         let generation = self.hosts[peer].generation;
         let end =
@@ -178,7 +178,7 @@ impl World {
         let stands = |end: &&End| {
             let far = receiver.streams.get(&end.conn);
             let is_met = end.greeted && far.is_some_and(|far| far.greeted);
-            end.peer == to && end.generation == receiver.generation && end.channel == Channel::Cluster && is_met
+            end.peer == to && end.generation == receiver.generation && end.channel == StreamKind::Cluster && is_met
         };
         let stream = sender.streams.values().find(stands).map(|end| end.conn);
         let Some(conn) = stream.filter(|_| sender.runs() && receiver.runs() && self.network.is_open(from, to)) else {
@@ -186,17 +186,17 @@ impl World {
         };
         self.tally.injected += 1;
         self.tell(Some(to), Topic::Stream, || format!("n{from} says on {conn} what is not its to say"));
-        self.feed(to, Input::Message { conn, channel: Channel::Cluster, bytes });
+        self.feed(to, Input::Message { conn, channel: StreamKind::Cluster, bytes });
         true
     }
 
     /// A stranger opens a stream to a host and says this.
-    pub fn inject_message(&mut self, to: usize, channel: Channel, bytes: Bytes) {
+    pub fn inject_message(&mut self, to: usize, channel: StreamKind, bytes: Bytes) {
         self.inject_messages(to, channel, vec![bytes]);
     }
 
     /// The same, with more than one message.
-    pub fn inject_messages(&mut self, to: usize, channel: Channel, messages: Vec<Bytes>) {
+    pub fn inject_messages(&mut self, to: usize, channel: StreamKind, messages: Vec<Bytes>) {
         let host = &mut self.hosts[to];
         if host.node.is_none() || !host.listening {
             return;

@@ -12,7 +12,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use funk_proto::id::{LogIndex, NodeName, ShardId};
 use funk_proto::{
-    Channel, CloseReason, DatagramSocket, Input, Node, NodeConfig, Output, Recovered, Request, Seed, Timestamp, Token,
+    CloseReason, DatagramSocket, Input, Node, NodeConfig, Output, Recovered, Request, Seed, StreamKind, Timestamp,
+    Token,
 };
 use peers::Peers;
 
@@ -137,7 +138,7 @@ impl Live {
                 Output::Message { conn, bytes } | Output::Reply { conn, bytes } => self.peers.hear(conn, &bytes),
                 Output::Datagram { socket: DatagramSocket::Liveness, bytes, .. } => self.peers.hear_datagram(&bytes),
                 Output::Close { conn } => self.peers.closed(conn),
-                Output::Dial { conn, to, channel: Channel::Cluster } => self.peers.dialled(conn, to),
+                Output::Dial { conn, to, channel: StreamKind::Cluster } => self.peers.dialled(conn, to),
                 _ => {}
             }
         }
@@ -229,7 +230,7 @@ impl Live {
             4 => Input::SnapshotTaken { index: LogIndex(u64::from(u8::arbitrary(u)?)), state: draw::small(u)? },
             5 => {
                 let conn = self.peers.some_stream(u, peer)?;
-                Input::Message { conn, channel: Channel::Cluster, bytes: draw::small(u)? }
+                Input::Message { conn, channel: StreamKind::Cluster, bytes: draw::small(u)? }
             }
             6 => {
                 let socket = *u.choose(&[DatagramSocket::Liveness, DatagramSocket::Gossip])?;
@@ -237,7 +238,7 @@ impl Live {
             }
             _ => Input::Message {
                 conn: self.peers.gossip_stream(),
-                channel: Channel::Gossip,
+                channel: StreamKind::Gossip,
                 bytes: Bytes::copy_from_slice(u.bytes(u.len().min(300))?),
             },
         };

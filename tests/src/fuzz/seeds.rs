@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use funk_proto::wire::cluster::{Frame, FrameBody};
 use funk_proto::wire::frame;
 use funk_proto::wire::raft::RaftKind;
-use funk_proto::{Channel, DatagramSocket, Output, Request};
+use funk_proto::{DatagramSocket, Output, Request, StreamKind};
 use prost::Message;
 
 use funk_sim::{Said, World};
@@ -32,8 +32,8 @@ pub fn write_seeds(corpus: &Path) -> io::Result<()> {
     let mut seen = BTreeSet::new();
     for said in &traffic {
         match (&said.output, said.channel) {
-            (Output::Message { bytes, .. }, Some(Channel::Cluster)) => cluster(corpus, bytes, &mut seen)?,
-            (Output::Message { bytes, .. } | Output::Reply { bytes, .. }, Some(Channel::Gossip)) => {
+            (Output::Message { bytes, .. }, Some(StreamKind::Cluster)) => cluster(corpus, bytes, &mut seen)?,
+            (Output::Message { bytes, .. } | Output::Reply { bytes, .. }, Some(StreamKind::Gossip)) => {
                 keep(corpus, "gossip_stream", bytes.len() as u64 / 64, &with_piece(bytes), &mut seen)?;
             }
             (Output::Datagram { socket: DatagramSocket::Liveness, bytes, .. }, _) => {
@@ -126,7 +126,7 @@ fn cluster(corpus: &Path, bytes: &Bytes, seen: &mut Seen) -> io::Result<()> {
 fn commands(corpus: &Path, traffic: &[Said], seen: &mut Seen) -> io::Result<()> {
     let mut run = Vec::new();
     for said in traffic {
-        let (Output::Message { bytes, .. }, Some(Channel::Cluster)) = (&said.output, said.channel) else { continue };
+        let (Output::Message { bytes, .. }, Some(StreamKind::Cluster)) = (&said.output, said.channel) else { continue };
         let Ok(FrameBody::Raft(message)) = Frame::parse(bytes) else { continue };
         for entry in message.entries.iter().filter(|entry| entry.kind == 0 && !entry.data.is_empty()) {
             let Ok(length) = u16::try_from(entry.data.len()) else { continue };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::wire::cluster::{Frame, FrameBody, MemberRecord, REASON_REMOVED, Refused, UserEntry};
 use funk_proto::wire::raft::{RaftEntry, RaftKind, RaftMessage};
@@ -151,7 +151,7 @@ fn promise_of(age: Duration) -> Option<String> {
         let leader = with_role(&world, funk_proto::status::Role::Leader);
         world.kill(leader);
         let campaigns = |world: &World| {
-            let asks = |&at: &usize| world.hosts()[at].facts().is_some_and(|facts| facts.role == Role::Candidate);
+            let asks = |&at: &usize| world.hosts()[at].facts().is_some_and(|facts| facts.role == RaftRole::Candidate);
             world.running().into_iter().find(asks)
         };
         world.run_until(2 * second, |world| campaigns(world).is_some())?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use funk_proto::Request;
-use funk_proto::consensus::Role;
+use funk_proto::consensus::RaftRole;
 use funk_proto::id::{BootId, LogIndex, RaftId, Term};
 use funk_proto::liveness::{Ack, Liveness, LivenessOutput, MemberView, Word};
 use funk_proto::wire::liveness::Grant;
@@ -203,7 +203,7 @@ pub(super) fn slow_votes() -> Option<String> {
 fn leader_of(world: &World) -> Option<(usize, Term)> {
     world.running().into_iter().find_map(|at| {
         let look = world.hosts()[at].node()?.inspect();
-        (look.role() == Role::Leader).then(|| (at, look.term()))
+        (look.role() == RaftRole::Leader).then(|| (at, look.term()))
     })
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use funk_proto::id::ConnId;
-use funk_proto::io::Channel;
+use funk_proto::io::StreamKind;
 use funk_proto::version::Versions;
 use funk_proto::wire::cluster::{
     BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Place, REASON_REMOVED, Refused, Release, UserEntry,
@@ -135,7 +135,7 @@ impl Stage {
     }
 
     pub(super) fn say(&mut self, conn: ConnId, body: FrameBody) -> Vec<Output> {
-        self.feed(Input::Message { conn, channel: Channel::Cluster, bytes: Frame::bytes(body) })
+        self.feed(Input::Message { conn, channel: StreamKind::Cluster, bytes: Frame::bytes(body) })
     }
 
     pub(super) fn accept(&mut self) -> ConnId {

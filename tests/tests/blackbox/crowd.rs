@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::ShardId;
-use funk_rpc::client::{Client, Options, Picture, Seed};
+use funk_rpc::client::{Client, ClientOptions, ClusterView, Seed};
 use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
 use funk_tokio::Tokio;
@@ -24,9 +24,9 @@ fn allow_many_files() {
 }
 
 /// Whether these nodes, and no others, own everything.
-fn rests_at(picture: &Picture, nodes: &BTreeSet<String>) -> bool {
+fn rests_at(view: &ClusterView, nodes: &BTreeSet<String>) -> bool {
     let owners: Option<BTreeSet<_>> =
-        (0..picture.shards()).map(|shard| Some(picture.owner(ShardId(shard))?.name.clone())).collect();
+        (0..view.shards()).map(|shard| Some(view.owner(ShardId(shard))?.name.clone())).collect();
     owners.is_some_and(|owners| owners == *nodes)
 }
 
@@ -34,12 +34,12 @@ async fn until_rests(client: &Client<Tokio>, nodes: &BTreeSet<String>) -> Result
     let deadline = Instant::now() + GENEROUS * 2;
     loop {
         let changed = client.changed();
-        if rests_at(&client.picture(), nodes) && client.trouble().is_none() {
+        if rests_at(&client.view(), nodes) && client.trouble().is_none() {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if tokio::time::timeout(left, changed).await.is_err() {
-            let seen: Vec<_> = client.picture().nodes().iter().map(|node| node.name.clone()).collect();
+            let seen: Vec<_> = client.view().nodes().iter().map(|node| node.name.clone()).collect();
             return Err(format!("{:?}, {seen:?}", client.trouble()));
         }
     }
@@ -50,7 +50,7 @@ async fn crowd(cluster: &DemoCluster, nodes: &BTreeSet<String>) -> Result<Vec<Cl
     let mut clients: Vec<Client<Tokio>> = Vec::new();
     while clients.len() < CLIENTS {
         let first = clients.len();
-        clients.extend((0..AT_ONCE).map(|_| Client::start(Options::new(cluster.name(), seeds.clone()))));
+        clients.extend((0..AT_ONCE).map(|_| Client::start(ClientOptions::new(cluster.name(), seeds.clone()))));
         for (number, client) in clients.iter().enumerate().skip(first) {
             until_rests(client, nodes).await.map_err(|error| format!("client {number}: {error}"))?;
         }

@@ -162,7 +162,7 @@ fn a_joiner_that_is_told_of_a_full_table_waits_and_is_let_in_later() {
 /// Whoever has the name and no identity, as an agent of Serf or an observer, has it for as long as it lives.
 #[test]
 fn a_name_that_a_live_observer_has_is_refused_to_whoever_comes_and_is_free_when_it_is_gone() {
-    for newcomer in [Participation::Full, Participation::NonVoting, Participation::NonMember] {
+    for newcomer in [Participation::Full, Participation::Learner, Participation::NonMember] {
         let mut world = TestWorld::new(4);
         for _ in 0..3 {
             world.start(SHARDS);

@@ -52,7 +52,7 @@ fn is_refused(world: &World, at: usize) -> bool {
 /// Another process of a dead member's name: one that shows an identity of its own, and one that shows none.
 #[test]
 fn a_dead_member_is_not_shown_as_alive_because_somebody_else_has_its_name() {
-    for participation in [Participation::NonMember, Participation::NonVoting] {
+    for participation in [Participation::NonMember, Participation::Learner] {
         let mut world = cluster(1, 3, false);
         let dead = if leader(&world) == 2 { 1 } else { 2 };
         world.kill(dead);

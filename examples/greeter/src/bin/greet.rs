@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use funk::client::{Options, Seed};
+use funk::client::{ClientOptions, Seed};
 use funk::grpc::http::Uri;
 use funk::grpc::prost::Message;
 use funk::{Client, Key, Routes};
@@ -18,7 +18,7 @@ use funk_greeter::pb::greeter_client::GreeterClient;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seeds = vec![Seed::Mdns(Ipv4Addr::LOCALHOST)];
-    let client = Client::start(Options::new("greetings", seeds));
+    let client = Client::start(ClientOptions::new("greetings", seeds));
     client.wait_for_endpoint("ep.greet", Instant::now() + Duration::from_secs(5)).await?;
     let key = |message: &[u8]| Some(Key::from(GreetRequest::decode(message).ok()?.name.as_str()));
     let routes = Routes::new().by_message("/greet.Greeter/Greet", key);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::network::{Net, id, ids};
-use crate::consensus::{ProposeRefused, Role, Sender};
+use crate::consensus::{ProposeRefused, RaftRole, Sender};
 use crate::id::{LogIndex, Term};
 
 /// Well before Raft's own timeout, which is a second.
@@ -93,7 +93,7 @@ fn a_leader_deposed_by_a_late_word_campaigns_when_nobody_else_can_win() {
     net.dead.remove(&2);
     let (then, term) = (net.now, net.machine(1).term());
     net.machine(1).handle_heartbeat_ack(then, id(2), Term(term.0 + 1));
-    assert_eq!(net.machine(1).role(), Role::Follower);
+    assert_eq!(net.machine(1).role(), RaftRole::Follower);
     net.drain(1);
     net.run(Duration::from_millis(10));
     let now = net.now;
@@ -190,7 +190,7 @@ fn leadership_moves_on_request() {
     net.drain(1);
     net.until("the successor", |net| net.leader() == Some(3));
     assert!(net.now - now < NO_FALLBACK);
-    assert_eq!(net.machine(1).role(), Role::Follower);
+    assert_eq!(net.machine(1).role(), RaftRole::Follower);
     net.change([2, 3], []);
     net.propose("y");
     net.converge([2, 3]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message as _;
 
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusOutput, Role};
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusOutput, RaftRole};
 use crate::id::{LogIndex, RaftId, Term};
 use crate::io::Token;
 use crate::limits::FRAME_BYTES_MAX;
@@ -155,7 +155,7 @@ impl Net {
 
     /// The live leader of the newest term.
     pub fn leader(&self) -> Option<u64> {
-        let leads = |(n, peer): &(&u64, &Peer)| !self.dead.contains(n) && peer.machine.role() == Role::Leader;
+        let leads = |(n, peer): &(&u64, &Peer)| !self.dead.contains(n) && peer.machine.role() == RaftRole::Leader;
         self.peers.iter().filter(leads).max_by_key(|(_, peer)| peer.machine.term()).map(|(n, _)| *n)
     }
 
@@ -293,7 +293,7 @@ impl Net {
         }
         let mut beats = Vec::new();
         for (&from, peer) in self.peers.iter().filter(|(n, _)| !self.dead.contains(n)) {
-            if peer.machine.role() != Role::Leader {
+            if peer.machine.role() != RaftRole::Leader {
                 continue;
             }
             let mut members = peer.machine.voters();
@@ -340,7 +340,7 @@ impl Net {
                 let index = peer.machine.applied();
                 peer.machine.provide_snapshot(now, index, state);
             }
-            ConsensusOutput::Role { role, .. } => peer.campaigns += usize::from(role == Role::Candidate),
+            ConsensusOutput::Role { role, .. } => peer.campaigns += usize::from(role == RaftRole::Candidate),
         }
     }
 

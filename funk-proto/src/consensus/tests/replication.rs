@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::network::{Net, id, ids};
-use crate::consensus::{ProposeRefused, Role};
+use crate::consensus::{ProposeRefused, RaftRole};
 use crate::limits::{PROPOSAL_BYTES_MAX, SNAPSHOT_AFTER_ENTRIES, SNAPSHOT_CHUNK_BYTES};
 use crate::wire::raft::RaftKind;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn an_empty_node_waits_and_joins_by_snapshot() {
     let mut net = Net::new(2, 2, &[Bytes::from_static(b"first")]);
     net.until("a leader", |net| net.leader() == Some(1));
     net.run(Duration::from_secs(5));
-    assert_eq!(net.machine(2).role(), Role::Follower);
+    assert_eq!(net.machine(2).role(), RaftRole::Follower);
     assert_eq!(net.machine(2).poll_timeout(), None);
     net.propose("second");
     net.change([1], [2]);

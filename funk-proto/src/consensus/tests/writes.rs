@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::network::{Net, id, ids};
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusOutput, Role};
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusOutput, RaftRole};
 use crate::rng::Seed;
 use crate::time::Timestamp;
 use crate::wire::raft::{RaftKind, RaftMessage, SnapshotChunk, SnapshotMeta};
@@ -18,13 +18,13 @@ fn a_bootstrap_does_nothing_before_its_first_write_is_stable() {
     for n in 1..100 {
         machine.handle_timeout(Timestamp::from_millis(n * 100));
         while let Some(output) = machine.poll_output() {
-            assert!(matches!(output, ConsensusOutput::Role { role: Role::Follower, .. }), "{output:?}");
+            assert!(matches!(output, ConsensusOutput::Role { role: RaftRole::Follower, .. }), "{output:?}");
         }
     }
-    assert_eq!(machine.role(), Role::Follower);
+    assert_eq!(machine.role(), RaftRole::Follower);
     machine.handle_persisted(Timestamp::from_millis(20_000), first.token);
     while machine.poll_output().is_some() {}
-    assert_eq!(machine.role(), Role::Leader);
+    assert_eq!(machine.role(), RaftRole::Leader);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn no_vote_is_given_or_asked_for_before_it_is_stable() {
     let given = sent(&net, voter, RaftKind::VoteResponse);
     net.run(Duration::from_millis(100));
     assert_eq!(sent(&net, voter, RaftKind::VoteResponse), given);
-    assert_ne!(net.machine(candidate).role(), Role::Leader);
+    assert_ne!(net.machine(candidate).role(), RaftRole::Leader);
     net.release(voter);
     net.until("a leader", |net| net.leader().is_some());
 }
@@ -81,11 +81,11 @@ fn a_new_leader_of_one_sends_nothing_before_its_vote_is_stable() {
     let newer = RaftMessage { kind: RaftKind::AppendResponse.into(), term: term + 1, ..RaftMessage::default() };
     net.machine(1).handle_message(now, id(2), newer).unwrap();
     net.drain(1);
-    assert_eq!(net.machine(1).role(), Role::Follower);
+    assert_eq!(net.machine(1).role(), RaftRole::Follower);
     net.until("the new term to be held", |net| net.peers[&1].held.len() == 1);
     net.release(1);
     net.stuck.insert(1);
-    assert_eq!(net.machine(1).role(), Role::Leader);
+    assert_eq!(net.machine(1).role(), RaftRole::Leader);
     let before = sent(&net, 1, RaftKind::Append);
     net.propose("x");
     net.run(Duration::from_millis(100));
@@ -105,12 +105,12 @@ fn a_vote_that_was_never_asked_for_makes_no_leader() {
         net.drain(n);
     }
     net.stuck.insert(2);
-    net.until("a candidate", |net| net.peers[&2].machine.role() == Role::Candidate);
+    net.until("a candidate", |net| net.peers[&2].machine.role() == RaftRole::Candidate);
     let (now, term) = (net.now, net.machine(2).term().0);
     let vote = RaftMessage { kind: RaftKind::VoteResponse.into(), term, ..RaftMessage::default() };
     net.machine(2).handle_message(now, id(3), vote).unwrap();
     net.drain(2);
-    assert_eq!(net.machine(2).role(), Role::Candidate);
+    assert_eq!(net.machine(2).role(), RaftRole::Candidate);
     net.release(2);
     net.until("a leader", |net| net.leader().is_some());
 }
@@ -139,11 +139,11 @@ fn nobody_campaigns_over_a_snapshot_that_is_not_stable() {
         let now = Timestamp::from_millis(round * 50);
         machine.forget_leader(now, &ids([2]));
         machine.handle_timeout(now);
-        assert_eq!(machine.role(), Role::Follower);
+        assert_eq!(machine.role(), RaftRole::Follower);
     }
     machine.handle_persisted(Timestamp::from_millis(10_000), *tokens.last().unwrap());
     machine.handle_timeout(Timestamp::from_millis(11_000));
-    assert_eq!(machine.role(), Role::PreCandidate);
+    assert_eq!(machine.role(), RaftRole::PreCandidate);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) struct SavedMember {
     #[prost(string, tag = "7")]
     zone: String,
     #[prost(bool, tag = "8")]
-    non_voting: bool,
+    never_votes: bool,
     #[prost(bool, tag = "9")]
     non_member: bool,
     #[prost(bool, tag = "10")]
@@ -68,7 +68,7 @@ impl SavedMember {
             endpoints: member.endpoints.iter().map(endpoint).collect(),
             weight: member.weight,
             zone: member.zone.clone(),
-            non_voting: member.non_voting,
+            never_votes: member.never_votes,
             non_member: member.non_member,
             durable: member.durable,
             up_index: member.up_index.0,
@@ -98,7 +98,7 @@ impl SavedMember {
             weight: self.weight,
             capacity: NonZeroU32::new(self.capacity),
             zone: self.zone,
-            non_voting: self.non_voting,
+            never_votes: self.never_votes,
             non_member: self.non_member,
             durable: self.durable,
         };

@@ -1,5 +1,5 @@
 // The page: what the node says, shown live. The event stream tells that
-// something changed; the status and the picture of the map tell what is.
+// something changed; the status and the summary of the map tell what is.
 
 import * as colours from './colours.js';
 import * as flow from './flow.js';
@@ -20,7 +20,7 @@ const STATES_SHOWN = 4;
 const PATIENCE = 4000;
 
 let status = null;
-let picture = null;
+let summary = null;
 let boot = null;
 let offset = 0;
 let answered = false;
@@ -83,10 +83,10 @@ const refresh = paced(async () => {
 
 const redraw = paced(async () => {
   try {
-    picture = await ask('/api/v1/shards/picture');
-    colours.assign(picture.nodes.filter(Boolean));
-    if (picture.cells) map.show(picture);
-    at('map').classList.toggle('empty', !picture.cells);
+    summary = await ask('/api/v1/shards/summary');
+    colours.assign(summary.nodes.filter(Boolean));
+    if (summary.cells) map.show(summary);
+    at('map').classList.toggle('empty', !summary.cells);
     describe();
   } catch { /* the next status tells that the node is gone, or asks again */ }
 }, SOON);
@@ -98,7 +98,7 @@ function accept(latest) {
   status = latest;
   const gone = new Set(status.members.filter(members.isGone).map(member => member.id));
   colours.assign(status.members.map(member => member.id).sort(new Intl.Collator('en', { numeric: true }).compare), gone);
-  if (picture?.epoch !== status.epoch) redraw();
+  if (summary?.epoch !== status.epoch) redraw();
   flow.add(status, performance.now());
   if (caughtUp) terms.mend(status, now());
   show();
@@ -108,7 +108,7 @@ function accept(latest) {
 
 function restarted() {
   terms.clear();
-  picture = null;
+  summary = null;
   note({ who: status.node_id, text: 'was restarted: it is a new run, with a memory of its own.', weight: 'plain' }, now());
 }
 
@@ -149,9 +149,9 @@ function balance() {
 
 function describe() {
   if (!status) return;
-  const waiting = picture ? picture.runs.reduce((sum, [, cells, moving]) => sum + (moving ? cells : 0), 0) : 0;
-  const rest = waiting && picture.cells
-    ? `${count(Math.round((waiting * picture.shards) / picture.cells))} on their way to an owner` : 'all at rest';
+  const waiting = summary ? summary.runs.reduce((sum, [, cells, moving]) => sum + (moving ? cells : 0), 0) : 0;
+  const rest = waiting && summary.cells
+    ? `${count(Math.round((waiting * summary.shards) / summary.cells))} on their way to an owner` : 'all at rest';
   set('map-note', status.shards_total ? `${plural(status.shards_total, 'shard')}, ${rest}` : 'no map yet');
   const text = map.describe(status.members);
   if (at('map-canvas').getAttribute('aria-label') !== text) at('map-canvas').setAttribute('aria-label', text);

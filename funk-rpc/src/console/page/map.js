@@ -33,7 +33,7 @@ export class ShardMap {
     this.tip = figure.querySelector('.tip');
     this.context = this.canvas.getContext('2d');
     this.small = document.createElement('canvas');
-    this.picture = null;
+    this.summary = null;
     this.ids = [];
     this.only = null;
     this.hover = hover;
@@ -44,15 +44,15 @@ export class ShardMap {
     figure.addEventListener('pointerleave', () => this.leave());
   }
 
-  // Takes a new picture and lets what changed ripple over.
-  show(picture) {
-    const same = this.picture?.cells === picture.cells;
-    this.picture = picture;
-    this.owner = new Int16Array(picture.cells).fill(-1);
-    this.moving = new Uint8Array(picture.cells);
+  // Takes a new summary and lets what changed ripple over.
+  show(summary) {
+    const same = this.summary?.cells === summary.cells;
+    this.summary = summary;
+    this.owner = new Int16Array(summary.cells).fill(-1);
+    this.moving = new Uint8Array(summary.cells);
     let cell = 0;
-    for (const [node, length, moving] of picture.runs) {
-      this.owner.fill(node < 0 ? -1 : this.number(picture.nodes[node]), cell, cell + length);
+    for (const [node, length, moving] of summary.runs) {
+      this.owner.fill(node < 0 ? -1 : this.number(summary.nodes[node]), cell, cell + length);
       if (moving) this.moving.fill(1, cell, cell + length);
       cell += length;
     }
@@ -81,7 +81,7 @@ export class ShardMap {
     if (this.only === id) return;
     this.only = id;
     this.dim();
-    if (this.picture) this.recolour(true, 180);
+    if (this.summary) this.recolour(true, 180);
   }
 
   fit() {
@@ -91,7 +91,7 @@ export class ShardMap {
     const scale = devicePixelRatio || 1;
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
-    const cells = this.picture?.cells ?? 0;
+    const cells = this.summary?.cells ?? 0;
     if (!cells) return;
     [this.columns, this.rows] = shape(cells, width / height);
     this.order = curve(this.columns, this.rows);
@@ -107,8 +107,8 @@ export class ShardMap {
 
   // Works out every cell's colour anew; `ripple` lets changes travel.
   recolour(ripple = false, length = RIPPLE) {
-    if (!this.picture) return;
-    const cells = this.picture.cells;
+    if (!this.summary) return;
+    const cells = this.summary.cells;
     const paper = rgb('var(--paper)');
     this.paper = paper;
     const palette = this.ids.map(id => rgb(colour(id)));
@@ -265,7 +265,7 @@ export class ShardMap {
     const y = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
     const i = x < 0 || y < 0 || x >= this.columns || y >= this.rows ? -1 : this.cell[y * this.columns + x];
     if (i < 0) return this.leave();
-    const { shards, cells } = this.picture;
+    const { shards, cells } = this.summary;
     const first = Math.floor(i * shards / cells);
     const last = Math.floor((i + 1) * shards / cells) - 1;
     const which = first === last ? `Shard ${count(first)}` : `Shards ${count(first)} to ${count(last)}`;
@@ -285,8 +285,8 @@ export class ShardMap {
 
   // What the map shows, for those who don't see it.
   describe(members) {
-    if (!this.picture?.shards) return 'The shard map is not known yet.';
+    if (!this.summary?.shards) return 'The shard map is not known yet.';
     const shares = members.filter(member => member.shards > 0).map(member => `${member.id} owns ${count(member.shards)}`);
-    return `Map of ${plural(this.picture.shards, 'shard')}: ${shares.join(', ') || 'nobody owns any'}.`;
+    return `Map of ${plural(this.summary.shards, 'shard')}: ${shares.join(', ') || 'nobody owns any'}.`;
   }
 }

@@ -1,4 +1,4 @@
-//! Nodes whose picture of the cluster is set by hand.
+//! Nodes whose snapshot of the cluster is set by hand.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use crate::layer::{Routing, Shared};
 use crate::net::BoxFuture;
 use crate::pool::odd::Held;
 use crate::view::{Guard, Routed, View, Watch};
-use crate::{Key, Pool, Protocol, Requests, Routes, serve};
+use crate::{Key, Pool, Protocol, RequestMetrics, Routes, serve};
 
 /// Places in a fake node's queue.
 pub(super) const QUEUE_MAX: usize = 8;
@@ -146,8 +146,13 @@ impl Node {
         let mut node = Self::at(name, listener.local_addr().unwrap());
         let key = |message: &[u8]| Some(Key::Unsigned(u64::from(*message.first()?)));
         let routes = Routes::new().by_message(PATH, key);
-        let shared =
-            Shared::<Smol, _>::new(node.view.clone(), "ep.test", routes, Requests::default(), (QUEUE_MAX, 1 << 20));
+        let shared = Shared::<Smol, _>::new(
+            node.view.clone(),
+            "ep.test",
+            routes,
+            RequestMetrics::default(),
+            (QUEUE_MAX, 1 << 20),
+        );
         node.pool = shared.pool.clone();
         let routing = Routing { shared, inner: Echo(node.clone()) };
         let service = Counted(routing, Arc::clone(&node.entered));

@@ -7,7 +7,7 @@ use funk_proto::id::ConnId;
 use funk_proto::wire::gossip::{
     Accusation, Alive, NodeRecord, NodeState, Packet, PushPull, SerfMessage, SerfState, VERSIONS, encode_tags, with_crc,
 };
-use funk_proto::{Channel, DatagramSocket, Input};
+use funk_proto::{DatagramSocket, Input, StreamKind};
 
 use super::peers::address;
 use crate::fuzz::draw;
@@ -87,5 +87,5 @@ pub(super) fn sync(u: &mut Unstructured<'_>, conn: ConnId) -> Result<Input> {
         }
     }
     let sync = PushPull { join: u.ratio(1, 2)?, nodes, user_state: state.encode() };
-    Ok(Input::Message { conn, channel: Channel::Gossip, bytes: sync.encode() })
+    Ok(Input::Message { conn, channel: StreamKind::Gossip, bytes: sync.encode() })
 }

@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{
 };
 use funk_proto::wire::liveness::{Body, Grant, Header, Key, LAST_COUNTER, open, seal};
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
-use funk_proto::{Channel, DatagramSocket, Input, Node, Timestamp};
+use funk_proto::{DatagramSocket, Input, Node, StreamKind, Timestamp};
 
 use crate::fuzz::draw::{self, Near};
 
@@ -117,7 +117,7 @@ impl Peers {
     }
 
     fn frame(&mut self, peer: usize, body: FrameBody) -> Input {
-        Input::Message { conn: self.stream(peer), channel: Channel::Cluster, bytes: Frame::bytes(body) }
+        Input::Message { conn: self.stream(peer), channel: StreamKind::Cluster, bytes: Frame::bytes(body) }
     }
 
     /// The peer's hello, on a stream of its own and on the one that the node dialled; it shows what it was told.
@@ -125,7 +125,7 @@ impl Peers {
         let proofs = self.peers[peer].token.clone().into_iter().collect();
         let hello = FrameBody::Hello(Hello { proofs, ..Self::hello(peer) });
         let dialled = self.peers[peer].dialled;
-        let answer = |conn| Input::Message { conn, channel: Channel::Cluster, bytes: Frame::bytes(hello.clone()) };
+        let answer = |conn| Input::Message { conn, channel: StreamKind::Cluster, bytes: Frame::bytes(hello.clone()) };
         let mut inputs: Vec<Input> = dialled.map(answer).into_iter().collect();
         inputs.extend([self.frame(peer, hello.clone()), self.frame(peer, hello)]);
         inputs
@@ -357,7 +357,7 @@ impl Peers {
                 let mut record = Self::record(about);
                 record.weight = u32::from(u8::arbitrary(u)?);
                 record.boot += u64::from(u.int_in_range(0..=2_u8)?);
-                (record.non_voting, record.non_member) = (u.ratio(1, 8)?, u.ratio(1, 8)?);
+                (record.never_votes, record.non_member) = (u.ratio(1, 8)?, u.ratio(1, 8)?);
                 if u.ratio(1, 8)? {
                     record.name = "n1".into();
                 }

@@ -5,7 +5,7 @@ use funk_proto::id::ShardId;
 use funk_proto::shards::{Place, RouteTable};
 use serde_json::{Value, json};
 
-/// Cells of a picture at most.
+/// Cells of a summary at most.
 pub(super) const CELLS_MAX: u32 = 16_384;
 
 /// What a cell shows.
@@ -24,7 +24,7 @@ struct Cell {
 /// `{"epoch", "shards", "cells", "nodes": [name...], "runs": [[node, cells]...]}`,
 /// where `node` is an index in `nodes` or -1 for nobody; a run whose shards
 /// wait for an owner that may serve has a third item, 1.
-pub(super) fn picture(table: &RouteTable, cells: u32) -> Value {
+pub(super) fn summary(table: &RouteTable, cells: u32) -> Value {
     let shards = table.shards();
     let cells = cells.clamp(1, CELLS_MAX).min(shards);
     let mut counts = vec![0_u32; table.nodes().len()];
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn every_shard_has_its_cell_while_there_are_few() {
         let table = table(vec![Some(0), Some(0), Some(1), None, Some(2)], &[2]);
-        let json = picture(&table, CELLS_MAX);
+        let json = summary(&table, CELLS_MAX);
         assert_eq!(json["cells"], 5);
         assert_eq!(json["nodes"], json!(["n1", "n2", "n3"]));
         let runs = json!([[0, 2], [1, 1, 1], [-1, 1, 1], [2, 1, 1]]);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn many_shards_share_cells_and_the_majority_gives_the_colour() {
         let owners = (0..1 << 20).map(|shard| Some(usize::from(shard % 8 > 2))).collect();
-        let json = picture(&table(owners, &[]), u32::MAX);
+        let json = summary(&table(owners, &[]), u32::MAX);
         assert_eq!(json["cells"], CELLS_MAX);
         assert_eq!(json["runs"], json!([[1, CELLS_MAX]]));
     }
@@ -119,14 +119,14 @@ mod tests {
     #[test]
     fn uneven_cells_cover_every_shard_once() {
         let owners = vec![Some(1); 10];
-        let json = picture(&table(owners, &[9]), 3);
+        let json = summary(&table(owners, &[9]), 3);
         assert_eq!(json["runs"], json!([[1, 2], [1, 1, 1]]));
         assert_eq!((first(0, 10, 3), first(1, 10, 3), first(2, 10, 3), first(3, 10, 3)), (0, 3, 6, 10));
     }
 
     #[test]
     fn a_node_without_a_map_draws_nothing() {
-        let json = picture(&RouteTable::default(), 100);
+        let json = summary(&RouteTable::default(), 100);
         assert_eq!((json["cells"].as_u64(), json["runs"].as_array().map(Vec::len)), (Some(0), Some(0)));
     }
 }

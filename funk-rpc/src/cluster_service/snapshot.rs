@@ -72,7 +72,7 @@ fn nodes(table: &RouteTable) -> BTreeMap<&str, &RouteNode> {
     nodes
 }
 
-/// The whole picture.
+/// The whole snapshot.
 pub(super) fn whole(table: &RouteTable, name: &ClusterName, id: Option<ClusterId>) -> Vec<pb::WatchResponse> {
     let mut messages = split(pb::WatchResponse {
         full: true,
@@ -89,7 +89,7 @@ pub(super) fn whole(table: &RouteTable, name: &ClusterName, id: Option<ClusterId
     messages
 }
 
-/// What leads from one picture to the next; nothing if a watcher sees no difference.
+/// What leads from one snapshot to the next; nothing if a watcher sees no difference.
 pub(super) fn change(before: &RouteTable, after: &RouteTable) -> Vec<pb::WatchResponse> {
     let (old, new) = (nodes(before), nodes(after));
     let same = |node: &RouteNode| {

@@ -10,7 +10,7 @@ use funk_proto::wire::gossip::GossipMember;
 /// A node that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Node {
+pub struct NodeView {
     /// Its name.
     pub name: String,
     /// Its boot: another one is another process. 0 for a node that shows none.
@@ -24,16 +24,16 @@ const NOBODY: u16 = u16::MAX;
 
 /// The live nodes, their endpoints, and the owner of each shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Picture {
+pub struct ClusterView {
     epoch: u64,
-    nodes: Vec<Node>,
+    nodes: Vec<NodeView>,
     owners: Vec<u16>,
 }
 
-impl Picture {
-    /// A picture of `owners.len()` shards. `owners[s]` indexes `nodes`; an index past
+impl ClusterView {
+    /// A view of `owners.len()` shards. `owners[s]` indexes `nodes`; an index past
     /// its end stands for a shard that nobody may serve now.
-    pub(super) fn new(epoch: u64, nodes: Vec<Node>, owners: impl IntoIterator<Item = usize>) -> Self {
+    pub(super) fn new(epoch: u64, nodes: Vec<NodeView>, owners: impl IntoIterator<Item = usize>) -> Self {
         let count = nodes.len();
         let slot = |owner: usize| u16::try_from(owner).ok().filter(|_| owner < count).unwrap_or(NOBODY);
         Self { epoch, owners: owners.into_iter().map(slot).collect(), nodes }
@@ -48,7 +48,7 @@ impl Picture {
         let node = |member: &GossipMember| {
             let endpoints = member.tags.iter().filter(|(name, _)| name.starts_with("ep."));
             let boot = member.tags.get("funk.boot").and_then(|boot| u64::from_str_radix(boot, 16).ok());
-            Node {
+            NodeView {
                 name: member.name.clone(),
                 boot: boot.unwrap_or(0),
                 endpoints: endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect(),
@@ -63,7 +63,7 @@ impl Picture {
     }
 
     /// The live nodes.
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[NodeView] {
         &self.nodes
     }
 
@@ -73,18 +73,18 @@ impl Picture {
     }
 
     /// The owner of a shard. `None`: the shard moves, or its owner is unknown.
-    pub fn owner(&self, shard: ShardId) -> Option<&Node> {
+    pub fn owner(&self, shard: ShardId) -> Option<&NodeView> {
         let owner = *self.owners.get(usize::try_from(shard.0).ok()?)?;
         self.nodes.get(usize::from(owner))
     }
 
     /// The nodes that serve the endpoint `name`, and where.
-    pub fn serving<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Node, SocketAddr)> + 'a {
+    pub fn serving<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a NodeView, SocketAddr)> + 'a {
         self.nodes.iter().filter_map(move |node| Some((node, *node.endpoints.get(name)?)))
     }
 
     /// The node that serves something at `address`.
-    pub(super) fn at(&self, address: SocketAddr) -> Option<&Node> {
+    pub(super) fn at(&self, address: SocketAddr) -> Option<&NodeView> {
         self.nodes.iter().find(|node| node.endpoints.values().any(|at| *at == address))
     }
 
@@ -98,18 +98,18 @@ impl Picture {
 pub(super) mod tests {
     use super::*;
 
-    pub(crate) fn node(number: u16) -> Node {
+    pub(crate) fn node(number: u16) -> NodeView {
         let at = SocketAddr::from(([127, 0, 0, 1], number));
-        Node { name: format!("n{number}"), boot: number.into(), endpoints: [("ep.x".to_owned(), at)].into() }
+        NodeView { name: format!("n{number}"), boot: number.into(), endpoints: [("ep.x".to_owned(), at)].into() }
     }
 
     #[test]
     fn owners_outside_of_the_nodes_are_nobody() {
-        let picture = Picture::new(7, vec![node(1), node(2)], [0, 1, 2, usize::MAX]);
-        let owner = |shard| picture.owner(ShardId(shard)).map(|node| node.name.as_str());
+        let view = ClusterView::new(7, vec![node(1), node(2)], [0, 1, 2, usize::MAX]);
+        let owner = |shard| view.owner(ShardId(shard)).map(|node| node.name.as_str());
         assert_eq!([owner(0), owner(1), owner(2), owner(3), owner(4)], [Some("n1"), Some("n2"), None, None, None]);
-        assert_eq!((picture.epoch(), picture.shards()), (7, 4));
-        assert!(picture.has("n1", 1) && !picture.has("n1", 2));
+        assert_eq!((view.epoch(), view.shards()), (7, 4));
+        assert!(view.has("n1", 1) && !view.has("n1", 2));
     }
 
     #[test]
@@ -131,11 +131,11 @@ pub(super) mod tests {
             member("c", None, GossipStatus::Alive),
             member("d", Some("c"), GossipStatus::Failed),
         ];
-        let picture = Picture::of_members(&members, "c");
-        let names: Vec<_> = picture.nodes().iter().map(|node| (node.name.as_str(), node.boot)).collect();
+        let view = ClusterView::of_members(&members, "c");
+        let names: Vec<_> = view.nodes().iter().map(|node| (node.name.as_str(), node.boot)).collect();
         assert_eq!(names, [("a", 0x1f), ("c", 0x1f)]);
-        assert_eq!(picture.nodes()[0].endpoints.len(), 1);
-        assert_eq!(picture.serving("ep.x").count(), 2);
-        assert_eq!(picture.owner(ShardId(0)), None);
+        assert_eq!(view.nodes()[0].endpoints.len(), 1);
+        assert_eq!(view.serving("ep.x").count(), 2);
+        assert_eq!(view.owner(ShardId(0)), None);
     }
 }
