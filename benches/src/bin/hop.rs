@@ -89,7 +89,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     let node = status.members.get(&status.node_id).and_then(|own| own.endpoints.get("ep.demo")).copied();
     let node = node.ok_or("the node shows no endpoint ep.demo")?;
     let ways = runtime.block_on(async {
-        let any: Vec<i64> = (0..1_000).collect();
+        let any: Vec<i64> = keys().collect();
         let here = connect(node).await?;
         let (own, others) = owners(&here, &cluster.nodes[0].id).await?;
         let mut ways = vec![
@@ -128,11 +128,16 @@ async fn connect(address: SocketAddr) -> Result<Channel, String> {
     endpoint.tcp_nodelay(true).connect().await.map_err(|error| format!("{address}: {error}"))
 }
 
+/// Keys all over the shards.
+fn keys() -> impl Iterator<Item = i64> {
+    (0..10_000).step_by(10)
+}
+
 /// Keys that the node itself owns, and keys of the others.
 async fn owners(channel: &Channel, own_id: &str) -> Result<(Vec<i64>, Vec<i64>), String> {
     let mut client = DemoServiceClient::new(channel.clone());
     let (mut own, mut others) = (Vec::new(), Vec::new());
-    for id in 0..1_000 {
+    for id in keys() {
         let answer = client.liff(LiffRequest { id }).await.map_err(|status| status.to_string())?;
         if answer.get_ref().node_id == own_id { own.push(id) } else { others.push(id) }
     }
