@@ -142,7 +142,7 @@ impl Joining {
     }
 
     /// A node that may know the leader has turned up, and this one `is_out`.
-    pub(crate) fn handle_door(&mut self, now: Timestamp, is_out: bool) {
+    pub(crate) fn handle_contact(&mut self, now: Timestamp, is_out: bool) {
         if self.asks() && !self.is_refused && is_out {
             self.ask_at = Some(now + ASK_AGAIN);
             self.outputs.push_back(JoiningOutput::AskToJoin);
@@ -262,7 +262,7 @@ impl Joining {
                 self.rejoin_at = now + REJOIN;
                 self.outputs.push_back(JoiningOutput::Rejoin);
             }
-            self.handle_door(now, is_out);
+            self.handle_contact(now, is_out);
         } else {
             self.ask_at = Some(now + CUT_OFF);
             self.namesakes.clear();
@@ -323,7 +323,7 @@ mod tests {
     fn a_bootstrap_looks_first_then_begins_a_cluster() {
         let mut joining = joining(true);
         assert!(joining.is_looking());
-        joining.handle_door(at(1), true);
+        joining.handle_contact(at(1), true);
         assert_eq!(joining.poll_output(), None, "it asks nobody to be let in");
         assert_eq!(next(&mut joining, true), (at(0) + BOOTSTRAP_PROBE, vec![JoiningOutput::Bootstrap]));
         assert!(!joining.is_looking());
@@ -353,7 +353,7 @@ mod tests {
     fn a_member_looks_after_its_record_and_asks_nobody() {
         let mut joining = joining(false);
         assert_eq!(next(&mut joining, false), (at(0), vec![JoiningOutput::CheckRecord]));
-        joining.handle_door(at(1), false);
+        joining.handle_contact(at(1), false);
         assert_eq!(joining.poll_output(), None);
         assert!(!joining.asks_through(false) && joining.asks_through(true));
     }

@@ -132,7 +132,7 @@ impl Node {
     /// A node that may know the leader has turned up: asks to be let in, if this node is out.
     pub(super) fn ask_to_join(&mut self, now: Timestamp) {
         let is_out = self.is_out(now);
-        self.joining.handle_door(now, is_out);
+        self.joining.handle_contact(now, is_out);
         self.settle_joining(now);
     }
 

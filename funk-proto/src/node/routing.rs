@@ -410,9 +410,8 @@ impl Node {
         }
         // What cannot be for this node costs no check of a seal.
         let ours = |addressed: &Addressed| {
-            let is_cluster = self.peers.identity.cluster.is_none_or(|cluster| cluster == addressed.cluster);
             let is_boot = self.peers.boot(addressed.from) == Some(addressed.boot);
-            addressed.to == self.me.id && is_cluster && (is_boot || planted(Mutant::GoodbyeOfAnyBoot))
+            addressed.is_for(self.me.id, self.peers.identity.cluster) && (is_boot || planted(Mutant::GoodbyeOfAnyBoot))
         };
         let key_of = |to: Addressed| ours(&to).then(|| self.peers.incoming_key(to.from, to.boot)).flatten();
         let opened = liveness::open(bytes, key_of);

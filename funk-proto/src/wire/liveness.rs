@@ -234,6 +234,13 @@ pub struct Addressed {
     pub to: RaftId,
 }
 
+impl Addressed {
+    /// Whether it is for the node `me` of this cluster; `None` for a node that knows of no cluster yet.
+    pub fn is_for(&self, me: RaftId, cluster: Option<ClusterId>) -> bool {
+        self.to == me && cluster.is_none_or(|cluster| cluster == self.cluster)
+    }
+}
+
 /// Decodes a datagram. `key_of` says under which key whoever sends it must
 /// have sealed it; it is asked, and the seal checked, for kinds that there are.
 pub fn open(bytes: &[u8], key_of: impl FnOnce(Addressed) -> Option<Key>) -> Result<(Header, Body), Misbehaviour> {
@@ -379,6 +386,21 @@ mod tests {
             let nobody = [1, 9, 17, 25].map(|at| [&bytes[..at], &[0; 8], &bytes[at + 8..]].concat());
             for bent in unknown.into_iter().chain(nobody) {
                 assert!(open(&bent, |_| panic!("it is looked for")).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_looked_for_where_another_node_or_another_cluster_is_addressed() {
+        let key = Key::derive(&[7; 16], header().from, header().boot, here());
+        let (other, elsewhere) = (header().from, ClusterId::new(header().cluster.get() ^ 2));
+        for body in bodies() {
+            let bytes = seal(&key, &header(), &body);
+            let opened = |me, cluster| open(&bytes, |to| to.is_for(me, cluster).then_some(key));
+            assert!(opened(header().to, Some(header().cluster)).is_ok() && opened(header().to, None).is_ok());
+            for (me, cluster) in [(other, None), (other, Some(header().cluster)), (header().to, elsewhere)] {
+                assert_eq!(opened(me, cluster), Err(Misbehaviour::Unauthentic));
+                assert!(open(&bytes, |to| to.is_for(me, cluster).then(|| panic!("it is looked for"))).is_err());
             }
         }
     }

@@ -259,19 +259,31 @@ fn what_panics_raft_is_refused() {
     assert!(net.machine(7).handle_message(now, id(1), empty).is_err(), "no log from its first entry");
 }
 
-/// A decoder that recursed into it would use up the stack of its thread.
+/// A decoder that recursed into a group, or believed a length, would use up the stack or the memory of its thread.
 #[test]
-fn a_change_of_voters_that_is_nested_as_deep_as_fits_changes_nothing() {
+fn a_change_of_voters_that_does_not_decode_changes_nothing() {
     /// The start of a group that no change has.
     const GROUP: u8 = 15 << 3 | 3;
+    /// The start of a group where the list of single changes is.
+    const CHANGES_AS_GROUP: u8 = 2 << 3 | 3;
+    /// The list of single changes, as messages.
+    const CHANGES: u8 = 2 << 3 | 2;
+    nothing_changes(vec![GROUP; PROPOSAL_BYTES_MAX]);
+    nothing_changes(vec![CHANGES_AS_GROUP; PROPOSAL_BYTES_MAX]);
+    nothing_changes(vec![0x80; PROPOSAL_BYTES_MAX]);
+    nothing_changes([CHANGES, 0xff, 0xff, 0xff, 0xff, 0x07].to_vec());
+    nothing_changes([CHANGES, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f].to_vec());
+}
+
+/// A follower commits a change of voters with this data.
+fn nothing_changes(data: Vec<u8>) {
     let mut net = Net::voters(3, 44);
     net.converge(1..=3);
     let leader = net.leader().unwrap();
     let follower = if leader == 2 { 3 } else { 2 };
     let (now, term) = (net.now, net.machine(follower).term().0);
     let last = net.machine(follower).last_index().0;
-    let data = vec![GROUP; PROPOSAL_BYTES_MAX].into();
-    let entry = RaftEntry { kind: RaftEntryKind::ConfChange.into(), term, index: last + 1, data };
+    let entry = RaftEntry { kind: RaftEntryKind::ConfChange.into(), term, index: last + 1, data: data.into() };
     let append = RaftMessage {
         kind: RaftKind::Append.into(),
         term,
