@@ -10,7 +10,7 @@ use std::time::Duration;
 use funk_demo::pb::demo_service_server::{DemoService, DemoServiceServer};
 use funk_demo::pb::{LiffRequest, LiffResponse};
 use funk_demo::words::definition;
-use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::process::{Process, installed};
 use funk_tests::blackbox::{ports, wait_for};
 use futures_lite::Stream;
 use tonic::{Request, Response, Status, Streaming};
@@ -114,11 +114,4 @@ impl Neighbour {
             .map_err(|error| format!("{error}\n{}", process.tail()))?;
         Ok(Self { address, _process: process })
     }
-}
-
-/// Where a program is, if it is installed; servers are not in everybody's path.
-fn installed(name: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    dirs.map(|dir| dir.join(name)).find(|program| program.is_file())
 }

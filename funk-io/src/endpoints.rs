@@ -58,7 +58,7 @@ impl Endpoints {
     }
 }
 
-/// The latest snapshot, hung out by the driver.
+/// The latest snapshot, published by the driver.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointWatchers {
     shown: Mutex<Shown>,

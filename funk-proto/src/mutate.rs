@@ -61,7 +61,7 @@ mutants! {
     VoteHidesPromise,
     /// A voter that voted has no promise left to report with the next vote.
     VoteClearsPromise,
-    /// A vote reports what was promised when the pre-vote was given.
+    /// A vote reports the promise as of the pre-vote.
     PromiseReadAtPreVote,
     /// A restarted voter forgets what its previous boot promised.
     RestartForgetsPromise,
@@ -155,11 +155,11 @@ mutants! {
     DivergenceUnnoticed,
     /// A member that is declared dead again and again is let in again at once.
     FlappingNotPaused,
-    /// Whoever was let in is made a voter at once.
+    /// A new member becomes a voter at once.
     VoterAtOnce,
-    /// A frame counts whoever sends it.
+    /// A frame is believed regardless of its sender.
     AnySenderBelieved,
-    /// Whoever claims to be a peer is believed, though it was not reached where the peer is.
+    /// A peer's claimed identity is believed without reaching it at the peer's address.
     ClaimBelieved,
     /// A peer that is found elsewhere than the member table says counts as one that was found there.
     ElsewhereBelieved,

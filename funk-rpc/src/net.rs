@@ -36,14 +36,19 @@ pub(crate) trait Listener: Send + Sync {
     fn accept(&self) -> Pin<Box<dyn Future<Output = io::Result<Accepted>> + Send + '_>>;
 }
 
+/// What is written on the stream leaves at once.
+fn without_delay(stream: impl Stream + 'static) -> io::Result<Box<dyn Stream>> {
+    socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
+    Ok(Box::new(stream))
+}
+
 struct ListenerOf<R: Runtime>(R::Listener);
 
 impl<R: Runtime> Listener for ListenerOf<R> {
     fn accept(&self) -> Pin<Box<dyn Future<Output = io::Result<Accepted>> + Send + '_>> {
         Box::pin(async move {
             let (stream, peer) = R::accept(&self.0).await?;
-            socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
-            Ok((Box::new(stream) as Box<dyn Stream>, peer))
+            Ok((without_delay(stream)?, peer))
         })
     }
 }
@@ -62,13 +67,7 @@ impl AnyRuntime {
     pub(crate) fn of<R: Runtime>() -> Self {
         Self {
             listen: |listener| Ok(Box::new(ListenerOf::<R>(R::listen(listener)?))),
-            connect: |address| {
-                Box::pin(async move {
-                    let stream = R::connect(address).await?;
-                    socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
-                    Ok(Box::new(stream) as Box<dyn Stream>)
-                })
-            },
+            connect: |address| Box::pin(async move { without_delay(R::connect(address).await?) }),
             spawn: |task| R::spawn(task),
             sleep: |length| Box::pin(R::sleep(length)),
         }
@@ -119,11 +118,7 @@ pub(crate) fn is_among_last(stream: &(impl AsFd + ?Sized)) -> bool {
 
 /// `future`'s value, or `None` when `length` went by first.
 pub(crate) async fn within<N: Runtime, T>(length: Duration, future: impl Future<Output = T>) -> Option<T> {
-    futures_lite::future::or(async { Some(future.await) }, async {
-        N::sleep(length).await;
-        None
-    })
-    .await
+    AnyRuntime::of::<N>().within(length, future).await
 }
 
 impl<F> hyper::rt::Executor<F> for AnyRuntime

@@ -5,12 +5,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::thread::LinkNameSpaceType;
 
 use super::Tested;
+use super::process::installed;
 
 /// Tools that hosts are made with.
 pub const TOOLS: [&str; 3] = ["ip", "unshare", "nsenter"];
@@ -24,9 +24,7 @@ const HOLD: &str = "ip link set lo up && echo ready && exec cat";
 /// # Errors
 /// The test's.
 pub fn with_tools(name: &str, tools: &[&str], test: impl FnOnce() -> Tested) -> Tested {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
-    let missing = tools.iter().find(|tool| !dirs.iter().any(|dir| Path::is_file(&dir.join(tool))));
+    let missing = tools.iter().find(|tool| installed(tool).is_none());
     let why = match missing {
         Some(tool) => format!("the program {tool} is missing"),
         None => match Holder::start(None) {

@@ -209,3 +209,10 @@ fn read_tail(path: &Path) -> std::io::Result<String> {
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_string())
 }
+
+/// Where a program of the system is, if it is installed; not everybody's path leads to all of them.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into(), "/sbin".into()]);
+    dirs.map(|dir| dir.join(name)).find(|program| program.is_file())
+}

@@ -220,7 +220,7 @@ fn kept_promises() -> Option<String> {
     voter.tell_promise(now, true);
     voter.handle_heartbeat(now, id(1), 1, Term(1), (timing.lease, timing.drift_ppm));
     if voter.tell_promise(now, false) < timing.lease {
-        return Some("a vote tells of the time before an ack".into());
+        return Some("a vote reports the state before an ack".into());
     }
     if voter.tell_promise(now, false) < timing.lease {
         return Some("a second vote tells nothing of an ack".into());
