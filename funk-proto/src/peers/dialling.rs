@@ -45,13 +45,17 @@ impl Peers {
         }
     }
 
-    /// Somebody turned up as the peer, so the network may work again: dials that have heard nothing for long are repeated.
-    pub(super) fn repeat_dials(&mut self, now: Timestamp, id: RaftId) {
+    /// Somebody turned up as the peer, at this address by its own word, so the network may work again: a dial that has
+    /// heard nothing for long is repeated, and one that waits for its time waits no longer.
+    pub(super) fn repeat_dials(&mut self, now: Timestamp, id: RaftId, raft: SocketAddr) {
+        let Some(peer) = self.peers.get(&id) else { return };
         let streams = || self.conns(id).filter_map(|conn| self.streams.get(&conn));
         let is_answered = |address| streams().any(|stream| stream.to == Some(address) && stream.said.is_some());
         let is_late = |stream: &&Stream| stream.said.is_none() && now >= stream.opened + MUTE_PATIENCE;
         let late = streams().filter(is_late).filter_map(|stream| stream.to).find(|&address| !is_answered(address));
-        late.into_iter().for_each(|address| self.probe(now, id, address));
+        let waiting = || self.dials(peer).into_iter().map(|(address, _)| address);
+        let address = late.or_else(|| waiting().find(|&address| address == raft)).or_else(|| waiting().next());
+        address.into_iter().for_each(|address| self.probe(now, id, address));
     }
 
     /// There is news of where a peer is: what its streams have proven may count for more or less now.

@@ -120,7 +120,7 @@ impl Peers {
         self.doubt(now, id, boot);
         self.redial(now, id);
         if conn.is_accepted() {
-            self.repeat_dials(now, id);
+            self.repeat_dials(now, id, raft);
         }
         Ok(())
     }

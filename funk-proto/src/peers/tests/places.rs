@@ -45,6 +45,32 @@ fn a_peer_that_turns_up_is_dialled_again_where_a_dial_has_heard_nothing_for_long
 }
 
 #[test]
+fn a_peer_that_turns_up_is_dialled_though_the_pause_after_failed_dials_is_not_over() {
+    let mut a = peers(1, "c");
+    a.learn_listed(at(0), id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    let mut now = at(0);
+    for _ in 0..12 {
+        let &[(conn, _)] = &dials(&mut a)[..] else { panic!("one dial") };
+        a.handle_closed(now, conn, CloseReason::Refused);
+        now = a.poll_timeout().unwrap();
+        a.handle_timeout(now);
+    }
+    let &[(conn, _)] = &dials(&mut a)[..] else { panic!("one dial") };
+    a.handle_closed(now, conn, CloseReason::Failed);
+    let turns_up = |a: &mut Peers, n: u64, now| {
+        a.handle_frame(now, ConnId::accepted(n), &hello_of(2, 102, Vec::new())).unwrap();
+        dials(a)
+    };
+    let &[(conn, to)] = &turns_up(&mut a, 1, now)[..] else { panic!("one dial") };
+    assert_eq!(to, address(2, 2), "where it is listed, not where it says");
+    assert_eq!(turns_up(&mut a, 2, now), [], "that one is under way");
+    a.handle_closed(now, conn, CloseReason::Refused);
+    assert_eq!(turns_up(&mut a, 3, now), [], "strangers cause no more than one dial in a pause");
+    assert_eq!(turns_up(&mut a, 4, now + PROBE_PAUSE).len(), 1);
+}
+
+#[test]
 fn however_many_nodes_are_shown_so_many_are_known_and_members_among_them() {
     let mut a = peers(1, "c");
     a.learn_listed(at(0), id(2), address(2, 2));
