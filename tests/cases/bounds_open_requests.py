@@ -15,8 +15,7 @@ CONNECTIONS, STREAMS = 30, 4000
 def run(trial):
     cluster = Cluster(trial)
     node = cluster.leader()
-    # What the requests held is free again, and in so many pieces that the allocator keeps much of it for the next ones.
-    beside = Beside(cluster, 20, grown_mb=60)
+    beside = Beside(cluster, 20)
     before = node.rss_mb()
     head = rpc.request_head(rpc.LIFF)
     held = []

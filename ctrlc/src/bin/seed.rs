@@ -6,6 +6,10 @@ use funk_cli::{Failure, complain, flush, parse_or_exit, stop_on_signals};
 use funk_ctrlc::seed::{SeedFlags, run};
 use funk_tokio::Tokio;
 
+/// Gives back what a flood of streams took: docs/decisions/allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let code = start();
     flush();

@@ -9,6 +9,10 @@ use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::node::run;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// Gives back what a flood of requests or connections took: docs/decisions/allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     watcher::run_if_started_as_one();
     let code = start();

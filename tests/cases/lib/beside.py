@@ -16,11 +16,10 @@ class Beside:
     """A client at 200 requests a second, from now until `end()`, which says what became of it and of the nodes.
 
     Nothing of the client is lost, the leader stays, and when the flood is over memory and descriptors come back to what they were.
-    `grown_mb`: where the allocator keeps more of what was freed.
     """
 
-    def __init__(self, cluster, seconds, grown_mb=RSS_GROWN_MB_MAX):
-        self.nodes, self.grown_mb = list(cluster.nodes), grown_mb
+    def __init__(self, cluster, seconds):
+        self.nodes = list(cluster.nodes)
         # Connections between nodes, and what a node needs once, are there before it is measured.
         cluster.client(2, rate=RATE).result()
         for node in self.nodes:
@@ -43,7 +42,7 @@ class Beside:
             wrong.append(f"{reigns - 1} leader changes; right: none")
 
         def back():
-            return all(node.rss_mb() - self.before[node.name][0] <= self.grown_mb and descriptors(node) <= self.before[node.name][1] for node in self.nodes)
+            return all(node.rss_mb() - self.before[node.name][0] <= RSS_GROWN_MB_MAX and descriptors(node) <= self.before[node.name][1] for node in self.nodes)
 
         until(back, BACK_SECONDS, 0.5)
         figures = []
@@ -51,8 +50,8 @@ class Beside:
             rss, had = self.before[node.name]
             grown, has = node.rss_mb() - rss, descriptors(node)
             figures.append(f"{node.name} {rss:.0f} MB, at most {monitor.rss_mb[node.name]:.0f}, then {rss + grown:.0f}, descriptors {had} then {has}")
-            if grown > self.grown_mb:
-                wrong.append(f"{node.name} holds {grown:.0f} MB more {BACK_SECONDS} s after it; right: {self.grown_mb} at most")
+            if grown > RSS_GROWN_MB_MAX:
+                wrong.append(f"{node.name} holds {grown:.0f} MB more {BACK_SECONDS} s after it; right: {RSS_GROWN_MB_MAX} at most")
             if has > had:
                 wrong.append(f"{node.name} holds {has} descriptors, before it {had}; right: no more than before")
         text = f"{result['answered']} answered, {result['lost']} lost, {result['retries']} retries, {reigns - 1} leader changes; " + "; ".join(figures)
