@@ -7,7 +7,10 @@ FUZZ_SECONDS ?= 600
 # Programs of this version, in the order of their use.
 PROGRAMS := demo client demo-cluster seed ctrlc
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TOOL = $(CARGO) run --release --locked --quiet -p funk-benches --bin
+# What a measurement runs: built for it, or taken from the directory BUILT, and tests of the package or workspace BLACKBOX.
+BLACKBOX ?= -p funk-tests
+tool = $(if $(BUILT),$(BUILT)/$(1),$(CARGO) run --release --locked --quiet -p funk-benches --bin $(1) --)
+simulator = $(if $(BUILT),$(BUILT)/sim,$(CARGO) run --profile $(1) --locked --quiet -p funk-sim --bin sim --)
 
 .PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling hop idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
 
@@ -41,48 +44,48 @@ check:
 # Kills and stops leaders and followers of real clusters: FAILOVER="--nodes 3 --fault kill" for a part of the cells,
 # FAILOVER="--discovery mdns" for nodes that find each other.
 failover: build
-	@$(TOOL) failover -- --trials $(TRIALS) $(FAILOVER)
+	@$(call tool,failover) --trials $(TRIALS) $(FAILOVER)
 
 # Times from a start to Operational, and ten nodes that start at one moment.
 startup: build
-	@$(TOOL) failover -- --startup --trials $(TRIALS) $(FAILOVER)
+	@$(call tool,failover) --startup --trials $(TRIALS) $(FAILOVER)
 
 # All nodes of a cluster with data directories are killed at once under load and started again, ROUNDS times.
 restart:
-	@$(TOOL) restart -- --rounds $(or $(ROUNDS),50) $(RESTART)
+	@$(call tool,restart) --rounds $(or $(ROUNDS),50) $(RESTART)
 
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
-	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked -p funk-tests --test blackbox -- --nocapture client::no_request
+	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked $(BLACKBOX) --test blackbox -- --nocapture client::no_request
 
 # Twelve nodes lose a voter every PAUSE seconds, eight times, and nobody is started again.
 attrition: build
-	@FUNK_PAUSE=$(or $(PAUSE),20) $(CARGO) test --locked -p funk-tests --test blackbox -- --nocapture attrition::
+	@FUNK_PAUSE=$(or $(PAUSE),20) $(CARGO) test --locked $(BLACKBOX) --test blackbox -- --nocapture attrition::
 
 # Owners that are stopped, cut off and killed while they write to a store that refuses stale epochs;
 # OWNERSHIP="--pause 5" for shorter rounds. Needs ip, unshare, nsenter and nft.
 ownership:
-	@$(TOOL) ownership -- --rounds $(or $(ROUNDS),100) $(OWNERSHIP)
+	@$(call tool,ownership) --rounds $(or $(ROUNDS),100) $(OWNERSHIP)
 
 # What clients of the other shards notice while 10 of 1,000 move, in PAIRS pairs of windows: MOVES="--seconds 2" for longer ones.
 moves: build
-	@$(TOOL) moves -- --pairs $(or $(PAIRS),10) --json "$(TARGET)/bench/moves.json" $(MOVES)
+	@$(call tool,moves) --pairs $(or $(PAIRS),10) --json "$(TARGET)/bench/moves.json" $(MOVES)
 
 # Five nodes with data directories are restarted one after the other under load, ROUNDS times; ROLLING="--nodes 3" for fewer.
 rolling: build
-	@$(TOOL) rolling -- --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
+	@$(call tool,rolling) --rounds $(or $(ROUNDS),3) --json "$(TARGET)/bench/rolling.json" $(ROLLING)
 
 # NODES nodes that start at one moment, RUNS times, then a minute at rest; SCALE="--busy 2" beside programs that take two cores.
 scale: build
-	@$(TOOL) scale -- --nodes $(or $(NODES),100) --runs $(or $(RUNS),1) $(SCALE)
+	@$(call tool,scale) --nodes $(or $(NODES),100) --runs $(or $(RUNS),1) $(SCALE)
 
 # What a hop through funk costs beside a plain tonic server, nginx and HAProxy, where these are installed; HOP="--callers 1" for a part.
 hop: build
-	@$(TOOL) hop -- --json "$(TARGET)/bench/hop.json" $(HOP)
+	@$(call tool,hop) --json "$(TARGET)/bench/hop.json" $(HOP)
 
 # Processor time, loopback traffic and gossip by node of five nodes at rest, in a network namespace of their own.
 idle: build
-	@$(TOOL) idle -- $(IDLE)
+	@$(call tool,idle) $(IDLE)
 
 # What production, and people who mean harm, do to a cluster: tests/cases/README.md. CASES="hop log-full-disk" chooses.
 # Needs root, for network namespaces.
@@ -105,20 +108,20 @@ fuzz:
 # One seed with its story (SEED=17, or any text, such as a commit's hash; NODE=n1,n2 and KIND=state,fault
 # choose lines), or as many as SEEDS says. PLAN=file replays a plan that was kept. SHRINK=1 makes a failing one smaller.
 sim:
-	@$(CARGO) run --release --locked --quiet -p funk-sim --bin sim -- \
+	@$(call simulator,release) \
 		$(if $(SEEDS),--seeds $(SEEDS) $(if $(SEED),--first $(SEED)),$(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),$(shell git rev-parse HEAD)))) \
 		$(if $(NODE),--node $(NODE)) $(if $(KIND),--kind $(KIND)) $(if $(SHRINK),--shrink)
 
 # Seeds on all cores for MINUTES, 60 simulated seconds each; SIM_PROFILE=release is built sooner and runs slower.
 sim-soak:
-	@$(CARGO) run --profile $(or $(SIM_PROFILE),sim) --locked --quiet -p funk-sim --bin sim -- --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
+	@$(call simulator,$(or $(SIM_PROFILE),sim)) --minutes $(or $(MINUTES),10) --first $(or $(SEED),0)
 
 # The criterion benches (BENCH="--warm-up-time 1 --measurement-time 2" makes them short), then fail-overs of real
 # clusters; ends with one table and target/bench/summary.json.
 bench: build
 	$(CARGO) bench --locked -p funk-benches -- $(BENCH)
-	$(TOOL) failover -- --trials $(or $(BENCH_TRIALS),10) --nodes 3 --settle 1 --json "$(TARGET)/bench/failover.json" $(FAILOVER)
-	@$(TOOL) summary -- "$(TARGET)"
+	$(call tool,failover) --trials $(or $(BENCH_TRIALS),10) --nodes 3 --settle 1 --json "$(TARGET)/bench/failover.json" $(FAILOVER)
+	@$(call tool,summary) "$(TARGET)"
 
 clean:
 	$(CARGO) clean
