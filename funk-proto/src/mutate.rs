@@ -153,6 +153,8 @@ mutants! {
     AnyCounterBelieved,
     /// A leader does not compare what its members have applied with what it has.
     DivergenceUnnoticed,
+    /// A leader that does not know its own hash after a member's last entry compares it with an older one.
+    OlderHashCompared,
     /// A member that is declared dead again and again is let in again at once.
     FlappingNotPaused,
     /// A new member becomes a voter at once.

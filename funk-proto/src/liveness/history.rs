@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::id::LogIndex;
 use crate::limits::HASHES_KEPT;
+use crate::mutate::{Mutant, planted};
 
 /// The hashes after the latest entries, ascending by index.
 #[derive(Clone, Debug, Default)]
@@ -29,14 +30,16 @@ impl History {
         self.0.push_back((index, hash));
     }
 
-    /// Whether whoever had this hash after `index` applied other entries than this node. `false` if this node has not
-    /// applied as much, or has forgotten, or if nothing was said: a hash of 0.
+    /// Whether whoever had this hash after `index` applied other entries than this node. `false` if this node does not
+    /// know its own hash after that entry, because it has not applied it, got it with a snapshot, or has forgotten, or
+    /// if nothing was said: a hash of 0.
     pub(super) fn differs(&self, index: LogIndex, hash: u64) -> bool {
         if hash == 0 || index > self.last().0 {
             return false;
         }
-        let after = self.0.partition_point(|&(known, _)| known <= index);
-        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|&(_, ours)| ours != hash)
+        let before = self.0.partition_point(|&(known, _)| known <= index).checked_sub(1);
+        let own = before.and_then(|at| self.0.get(at));
+        own.is_some_and(|&(known, ours)| ours != hash && (known == index || planted(Mutant::OlderHashCompared)))
     }
 }
 
@@ -56,6 +59,15 @@ mod tests {
         for (index, hash, differs) in [(3, 30, false), (3, 31, true), (4, 30, false), (6, 50, false), (5, 30, true)] {
             assert_eq!(history.differs(LogIndex(index), hash), differs, "{index} {hash}");
         }
+    }
+
+    #[test]
+    fn what_a_snapshot_passed_over_is_not_compared() {
+        let history = history([(49, 490), (50, 500), (87, 870), (88, 880)]);
+        for index in 51..87 {
+            assert!(!history.differs(LogIndex(index), 10 * index), "{index}");
+        }
+        assert!(history.differs(LogIndex(50), 501) && history.differs(LogIndex(87), 871));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! State machine safety: a committed index holds the same entry on every node,
-//! and equal indexes give equal states.
+//! equal indexes give equal states, and nobody is told otherwise.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use funk_proto::id::LogIndex;
+use funk_proto::{Event, Refusal};
 use siphasher::sip::SipHasher13;
 
 use crate::checker::{Checker, Scene, Verdict};
@@ -70,5 +71,11 @@ impl Checker for StateMachineSafety {
             }
         }
         Ok(())
+    }
+
+    fn on_event(&mut self, scene: Scene<'_>, at: usize, event: &Event) -> Verdict {
+        let Event::Refused(Refusal::Diverged { index }) = event else { return Ok(()) };
+        // A real difference would have been found here first.
+        Err(format!("{} is told that it applied other entries up to {index}", scene.name(at)))
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use funk_proto::consensus::RaftRole;
-use funk_proto::id::{Epoch, Term};
+use funk_proto::id::{Epoch, LogIndex, Term};
 use funk_proto::status::NodeState;
-use funk_proto::{DatagramSocket, Event, Request};
+use funk_proto::{DatagramSocket, Event, Refusal, Request};
 
 use crate::host::Host;
 use crate::world::World;
@@ -105,6 +105,14 @@ fn a_death_without_a_cause_breaks_false_positives() {
     world.request(leader, Request::Propose("another one".into())).expect("it leads");
     lie(&mut world, leader, &event);
     assert_eq!(property(&world), Some("false positives"));
+}
+
+#[test]
+fn a_divergence_that_is_none_breaks_state_machine_safety() {
+    let mut world = cluster(World::new(1).with_checkers(vec![Box::<super::StateMachineSafety>::default()]));
+    world.run(Duration::from_secs(3)).expect("nothing is broken yet");
+    lie(&mut world, 1, &Event::Refused(Refusal::Diverged { index: LogIndex(3) }));
+    assert_eq!(property(&world), Some("state machine safety"));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a grant says an hour", strangers::long_grant),
     ("a follower grants a lease", strangers::grant_of_a_follower),
     ("a member has applied other entries", strangers::diverged_member),
+    ("a member is behind the leader's snapshot", strangers::slower_member),
     ("a datagram's counter is far ahead", strangers::spent_counter),
     ("a stranger sends members' frames", strangers::forged_frames),
     ("a stranger sends a member's frames in its name", strangers::claimed_name),

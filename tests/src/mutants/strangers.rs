@@ -51,16 +51,26 @@ pub(crate) fn spent_counter() -> Option<String> {
     (!member.admit(id(1), boot, 2)).then(|| "after one datagram nothing is heard of its sender any more".into())
 }
 
-/// A member acks a hash that is not the leader's.
-pub(crate) fn diverged_member() -> Option<String> {
+/// The leader of a cluster with one member, which acks this hash; whether the leader takes it for diverged.
+fn is_diverged(own: &[(u64, u64)], told: (u64, u64)) -> bool {
     let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), Timing::default());
     leader.lead(NOW, Term(1));
     let boot = BootId::new(2).expect("not zero");
     let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
     leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());
-    leader.set_applied(LogIndex(5), 50);
-    leader.compare_applied(NOW, id(2), boot, (LogIndex(5), 51));
-    (!leader.differs(id(2))).then(|| "a member that applied other entries goes on".into())
+    own.iter().for_each(|&(index, hash)| leader.set_applied(LogIndex(index), hash));
+    leader.compare_applied(NOW, id(2), boot, (LogIndex(told.0), told.1));
+    leader.differs(id(2))
+}
+
+/// A member acks a hash that is not the leader's.
+pub(crate) fn diverged_member() -> Option<String> {
+    (!is_diverged(&[(5, 50)], (5, 51))).then(|| "a member that applied other entries goes on".into())
+}
+
+/// A member acks an entry that the leader's snapshot passed over.
+pub(crate) fn slower_member() -> Option<String> {
+    is_diverged(&[(5, 50), (9, 90)], (7, 70)).then(|| "a member that is behind is taken for diverged".into())
 }
 
 /// A stranger introduces itself and sends every kind of frame that is a member's to send.
