@@ -174,12 +174,13 @@ impl Node {
         }
     }
 
-    /// A node that was asked to let this one in says where the leader is: no more than where to look for it.
+    /// A node that was asked to let this one in says where the leader is: no more than where to look for it. A member that
+    /// is behind may not list that node yet.
     pub(super) fn handle_leader_at(&mut self, now: Timestamp, place: &Place) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("place of the leader");
         let id = RaftId::new(place.id).ok_or(WHAT)?;
         let raft = place.raft.parse().map_err(|_| WHAT)?;
-        if self.is_listed(id) && self.is_out(now) {
+        if self.state.is_some() && self.is_out(now) {
             self.peers.learn_another(now, id, raft);
         }
         Ok(())
