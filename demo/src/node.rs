@@ -1,6 +1,5 @@
 //! One node: its start, what it says, and its end.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use funk::grpc::{Node, NodeBuilder};
@@ -113,58 +112,22 @@ fn end_with_a_goodbye(cluster: &Cluster) {
     }));
 }
 
-/// Counts failed joins, so that an address that stays silent does not fill the log.
-#[derive(Debug, Default)]
-struct JoinFailures(BTreeMap<SocketAddr, (String, u32)>);
-
-/// Addresses whose failures are counted.
-const FAILURES_COUNTED_MAX: usize = 256;
-
-impl JoinFailures {
-    /// Logs the first failure for each reason, then each time that the count doubles.
-    fn tell(&mut self, address: SocketAddr, reason: &str) {
-        if self.0.len() >= FAILURES_COUNTED_MAX && !self.0.contains_key(&address) {
-            self.0.pop_first();
-        }
-        let (last, count) = self.0.entry(address).or_default();
-        if last != reason {
-            (*last, *count) = (reason.to_owned(), 0);
-        }
-        *count += 1;
-        if count.is_power_of_two() {
-            tracing::warn!(%address, reason, times = *count, "cannot join there, retrying");
-        }
-    }
-}
-
-/// Logs what happens, and says once when the node is Operational.
+/// Says once on stdout when the node is Operational.
 async fn follow(cluster: Cluster) {
     let mut events = cluster.events();
-    let mut said = false;
-    let mut failures = JoinFailures::default();
     let mut check = true;
     loop {
-        if check && !said {
+        if check {
             let Ok(status) = cluster.status().await else { return };
             if status.state == NodeState::Operational {
-                said = true;
                 say("operational");
                 systemd::ready();
+                return;
             }
         }
         check = match events.next().await {
-            Ok(Event::Node(NodeEvent::State(state))) => {
-                tracing::info!(%state, "state");
-                true
-            }
-            Ok(Event::Node(NodeEvent::Committed { .. })) => false,
-            Ok(event) => {
-                tracing::debug!(?event);
-                if let Event::Node(NodeEvent::JoinFailed { address, reason }) = &event {
-                    failures.tell(*address, reason);
-                }
-                false
-            }
+            Ok(Event::Node(event)) => matches!(event, NodeEvent::State(_)),
+            Ok(_) => false,
             Err(EventsEnd::Lagged(_)) => true,
             Err(EventsEnd::Stopped) => return,
         };

@@ -20,7 +20,7 @@ use tower_layer::Layer;
 
 use super::asked::{self, Asked};
 use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
-use super::{Inner, Node};
+use super::{Inner, Node, log};
 use crate::cluster_service::{self, ClusterService};
 use crate::console::Console;
 use crate::layer::RouteLayer;
@@ -286,6 +286,7 @@ impl<R: Runtime> NodeBuilder<R> {
         config.endpoints.extend(told);
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
+        let sought = sought(&discovery);
         let (state_machine, handover) = (self.state_machine, self.handover);
         let options = Options { data, discovery, state_machine, handover, ..Options::new(config, sockets) };
         let (cluster, application) = match self.application {
@@ -311,6 +312,8 @@ impl<R: Runtime> NodeBuilder<R> {
         let servers = servers.servers;
         let addresses = listeners.addresses;
         let dropped = Stop::new();
+        let (log, ended) = (log::write::<R>(cluster.clone(), sought), dropped.clone());
+        R::spawn(async move { future::or(log, ended.rung()).await });
         if !self.asked.is_nothing() {
             let (remark, dropped) = (self.asked.remark(cluster.clone()), dropped.clone());
             R::spawn(async move { future::or(remark, dropped.rung()).await });
@@ -372,6 +375,19 @@ impl Servers<'_> {
         self.console.watch(name, &server);
         self.servers.push(server);
         Ok(())
+    }
+}
+
+/// Where a node looks for others, for its log.
+fn sought(discovery: &Discovery) -> String {
+    let mdns = discovery.mdns.then(|| "mDNS".to_owned());
+    let given = discovery.join.iter().map(ToString::to_string);
+    let own = discovery.sources.iter().map(|source| source.name());
+    let places: Vec<String> = mdns.into_iter().chain(given).chain(own).collect();
+    if places.is_empty() {
+        "nowhere: neither mDNS nor an address to join through was given".into()
+    } else {
+        places.join(", ")
     }
 }
 
