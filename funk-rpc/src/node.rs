@@ -6,7 +6,7 @@
 //! | `builder` | what a node is built of, with a default for everything |
 //! | `asked` | settings that a cluster which is there already does not take |
 //! | `listeners` | the addresses it binds, and what others are told |
-//! | `log` | what its log tells of its life |
+//! | `log` | the lines that it logs |
 //! | `ended` | how it ended, and the exit code for that |
 //!
 //! ```no_run

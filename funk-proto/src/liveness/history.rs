@@ -30,9 +30,8 @@ impl History {
         self.0.push_back((index, hash));
     }
 
-    /// Whether whoever had this hash after `index` applied other entries than this node. `false` if this node does not
-    /// know its own hash after that entry, because it has not applied it, got it with a snapshot, or has forgotten, or
-    /// if nothing was said: a hash of 0.
+    /// Whether a node with this hash after `index` has applied other entries than this one. `false` if this node has no
+    /// hash of its own after that entry (not applied, covered by a snapshot, or forgotten), or if `hash` is 0: unknown.
     pub(super) fn differs(&self, index: LogIndex, hash: u64) -> bool {
         if hash == 0 || index > self.last().0 {
             return false;

@@ -1,4 +1,4 @@
-//! What a node's log tells of its life: who joins, leaves and dies, who leads, what it serves, and what it waits for.
+//! The lines that a node logs: members that join, leave and die, the leader, its shards, and what it waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ enum Line {
     JoinFailed { address: SocketAddr, reason: String, times: u32 },
 }
 
-/// What has been told, and what is to be told at its time.
+/// What was logged, and what is due.
 #[derive(Debug)]
 struct Log {
     own: NodeName,
@@ -56,8 +56,9 @@ struct Log {
     failures: BTreeMap<SocketAddr, (String, u32)>,
 }
 
-fn names<'a>(names: impl IntoIterator<Item = &'a NodeName>) -> String {
-    names.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
+/// Takes all names out of the set, for a line.
+fn take_names(names: &mut BTreeSet<NodeName>) -> String {
+    std::mem::take(names).iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl Log {
@@ -143,11 +144,15 @@ impl Log {
         times.is_power_of_two().then(line)
     }
 
-    /// When [`Log::handle_timeout`] has something to say next.
+    /// When a change of owners is told.
+    fn moves_due(&self) -> Option<Instant> {
+        self.moving.map(|(began, last)| (last + MAP_CALM).min(began + MAP_PATIENCE))
+    }
+
+    /// When [`Log::handle_timeout`] has something to log next.
     fn poll_timeout(&self) -> Option<Instant> {
-        let moved = self.moving.map(|(began, last)| (last + MAP_CALM).min(began + MAP_PATIENCE));
         let leader = self.leaderless.map(|(_, again)| again);
-        [self.search_at, leader, moved].into_iter().flatten().min()
+        [self.search_at, leader, self.moves_due()].into_iter().flatten().min()
     }
 
     /// What its time has come for, as the node is now.
@@ -165,7 +170,7 @@ impl Log {
             let Seen { term, voters, ref missing, .. } = *seen;
             lines.push(Line::NoLeader { since: now - since, term, voters, missing: missing.clone() });
         }
-        if self.moving.is_some_and(|(began, last)| now >= (last + MAP_CALM).min(began + MAP_PATIENCE)) {
+        if self.moves_due().is_some_and(|due| now >= due) {
             self.moving = None;
             lines.extend(self.shards(seen));
         }
@@ -176,7 +181,7 @@ impl Log {
     fn shards(&mut self, seen: &Seen) -> Option<Line> {
         let (gained, lost) = (seen.moved.0 - self.moved.0, seen.moved.1 - self.moved.1);
         self.moved = seen.moved;
-        let (from, to) = (names(&std::mem::take(&mut self.from)), names(&std::mem::take(&mut self.to)));
+        let (from, to) = (take_names(&mut self.from), take_names(&mut self.to));
         (gained + lost > 0).then_some(Line::Shards { gained, lost, owned: seen.owned, epoch: seen.epoch, from, to })
     }
 }

@@ -1,5 +1,5 @@
 //! Some seeds of the simulator, and the plans that once broke something. The
-//! many are run by `make sim SEEDS=300`, in an optimised build.
+//! many are run by `make sim SEEDS=300`.
 
 use std::path::PathBuf;
 
