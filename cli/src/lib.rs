@@ -7,12 +7,14 @@
 //! | `stop` | the signals that end a program |
 //! | `interfaces` | the addresses of this machine |
 //! | `lines` | lines on stdout and stderr, whatever became of these |
+//! | `memory` | how soon memory goes back to the machine |
 //! | `node` | the start and the end of a node |
 //! | `systemd` | what systemd is told of a node |
 
 mod interfaces;
 mod lines;
 mod logs;
+mod memory;
 mod node;
 mod parse;
 mod stop;
@@ -21,6 +23,7 @@ pub mod systemd;
 pub use interfaces::addresses;
 pub use lines::{complain, flush, print, say, show};
 pub use logs::{LogFlags, LogFormat};
+pub use memory::give_memory_back_soon;
 pub use node::{Failure, close, leave};
 pub use parse::{boolean, duration, parse_or_exit, usage_line};
 pub use stop::{Stop, stop_on_signals};

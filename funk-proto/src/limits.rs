@@ -32,6 +32,9 @@ pub const LIVENESS_DATAGRAM_BYTES_MAX: usize = 512;
 pub const GOSSIP_STREAM_BYTES_MAX: usize = 20 << 20;
 /// Gossip members held.
 pub const GOSSIP_MEMBERS_MAX: usize = 16_384;
+/// Of these, members that are dead or left: more than a cluster of the largest size loses in a day, and no more than
+/// some megabytes. A newcomer takes the place of the one gone longest.
+pub const GOSSIP_GONE_MAX: usize = 4_096;
 /// Node records announced by one push/pull (Serf's own limit); those beyond the members held are dropped.
 pub const GOSSIP_RECORDS_MAX: u64 = 1 << 20;
 /// Bytes of a gossip stream message after decompression (Serf's own limit).

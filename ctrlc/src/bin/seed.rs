@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use funk_cli::{Failure, complain, flush, parse_or_exit, stop_on_signals};
+use funk_cli::{Failure, complain, flush, give_memory_back_soon, parse_or_exit, stop_on_signals};
 use funk_ctrlc::seed::{SeedFlags, run};
 use funk_tokio::Tokio;
 
@@ -11,6 +11,7 @@ use funk_tokio::Tokio;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    give_memory_back_soon();
     let code = start();
     flush();
     code

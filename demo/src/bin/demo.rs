@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use funk::{Runtime, watcher};
-use funk_cli::{Failure, complain, flush, stop_on_signals};
+use funk_cli::{Failure, complain, flush, give_memory_back_soon, stop_on_signals};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::node::run;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,6 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     watcher::run_if_started_as_one();
+    give_memory_back_soon();
     let code = start();
     flush();
     code

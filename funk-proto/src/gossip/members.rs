@@ -76,7 +76,7 @@ impl Members {
     }
 
     /// Those that are gone, the one gone longest first.
-    pub(super) fn gone(&self) -> impl Iterator<Item = &Bytes> {
+    pub(super) fn gone(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.places.gone.iter().map(|(_, name)| name)
     }
 

@@ -11,7 +11,7 @@ use super::members::{Changing, Members};
 use super::news::News;
 use super::suspicion::Suspicions;
 use super::timing::GossipTiming;
-use crate::limits::GOSSIP_MEMBERS_MAX;
+use crate::limits::{GOSSIP_GONE_MAX, GOSSIP_MEMBERS_MAX};
 use crate::rng::Rng;
 use crate::status::GossipStatus;
 use crate::time::Timestamp;
@@ -207,13 +207,14 @@ impl Table {
     }
 
     /// Makes room for a newcomer, if need be by forgetting the member that is
-    /// gone longest. False if all are alive.
+    /// gone longest. False if the table is full and all are alive.
     pub(super) fn make_room(&mut self) -> bool {
-        if self.members.len() < GOSSIP_MEMBERS_MAX {
+        let has_room = self.members.len() < GOSSIP_MEMBERS_MAX;
+        if has_room && self.members.gone().len() < GOSSIP_GONE_MAX {
             return true;
         }
         let longest = self.members.gone().find(|name| **name != self.own).cloned();
-        longest.is_some_and(|name| self.members.remove(&name).is_some())
+        longest.is_some_and(|name| self.members.remove(&name).is_some()) || has_room
     }
 
     /// The status of a member that is known from now on: an intent may have come before it.

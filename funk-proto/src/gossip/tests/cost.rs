@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::net::{Net, at, config};
 use super::*;
 use crate::limits::{
-    GOSSIP_DECOMPRESSED_BYTES_MAX, GOSSIP_INTENTS_MAX, GOSSIP_MEMBERS_MAX, GOSSIP_MERGES_MAX, GOSSIP_QUEUE_MAX,
-    GOSSIP_SLICE_UNITS,
+    GOSSIP_DECOMPRESSED_BYTES_MAX, GOSSIP_GONE_MAX, GOSSIP_INTENTS_MAX, GOSSIP_MEMBERS_MAX, GOSSIP_MERGES_MAX,
+    GOSSIP_QUEUE_MAX, GOSSIP_SLICE_UNITS,
 };
 
 const MANY: u32 = 16_000;
@@ -199,7 +199,7 @@ fn nothing_stays_of_fifty_thousand_members_that_came_and_went() {
     }
     let node = net.node(1);
     node.table.members.check();
-    assert!(node.table.members.len() <= GOSSIP_MEMBERS_MAX);
+    assert!(node.table.members.len() <= GOSSIP_GONE_MAX + 1, "itself, and those that went last");
     assert!(node.table.intents.len() <= GOSSIP_INTENTS_MAX && node.broadcasts.len() <= 4 * GOSSIP_QUEUE_MAX);
     assert!(node.prober.len() <= GOSSIP_MEMBERS_MAX);
     // Once nobody asks about them any more, they are forgotten.
