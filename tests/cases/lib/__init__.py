@@ -7,6 +7,8 @@ rpc.py      gRPC calls and bare HTTP/2 frames
 wire.py     what nodes say to each other: hello, Raft and member frames, liveness datagrams
 gossip.py   Serf's messages: datagrams, push/pull, a member that answers pings
 stderr.py   what stderr may be: full, closed, blocked, gone
+network.py  hosts on a switch that delays, drops, reorders and corrupts
+switch.py   that switch
 trial.py    one case that runs: its folder, its processes, its verdict
 runner.py   `tests/cases/run`
 """

@@ -13,7 +13,7 @@ import time
 LIBRARY = os.path.dirname(os.path.abspath(__file__))
 PACKAGES = ["h2>=4.1,<5"]
 UNMET = "unmet.txt"
-KINDS = ["hop", "logs", "gossip", "authority", "bounds", "disk", "discovery", "operators", "page"]
+KINDS = ["hop", "logs", "gossip", "authority", "bounds", "disk", "discovery", "operators", "page", "network"]
 
 
 class Case:
