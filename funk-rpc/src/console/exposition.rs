@@ -185,8 +185,7 @@ fn counters(page: &mut Page<'_>, counters: &Counters) {
         ("funk_heartbeats_answered_total", "Heartbeats answered.", counters.heartbeats_answered),
         ("funk_datagrams_dropped_total", "Liveness datagrams dropped.", counters.datagrams_dropped),
         ("funk_frames_dropped_total", "Cluster frames dropped.", counters.frames_dropped),
-        ("funk_raft_refused_total", "Raft messages refused.", counters.raft_refused),
-        ("funk_gossip_dropped_total", "Gossip messages dropped.", counters.gossip_dropped),
+        ("funk_raft_messages_refused_total", "Raft messages refused.", counters.raft_refused),
         (
             "funk_members_declared_dead_total",
             "Members that this node declared dead as leader.",
@@ -204,7 +203,7 @@ fn counters(page: &mut Page<'_>, counters: &Counters) {
 /// What gossip did, and by what reason it dropped messages.
 fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
     let health = "Local health score as in memberlist: 0 healthy, 7 worst.";
-    page.gauge("funk_gossip_health", health, gossip.health);
+    page.gauge("funk_gossip_health_score", health, gossip.health);
     page.gauge("funk_gossip_queued", "Messages that wait to be told to everybody.", gossip.queued);
     for (name, help, value) in [
         ("datagrams_received", "Gossip datagrams received.", gossip.datagrams_received),
@@ -219,16 +218,22 @@ fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
         ("push_pulls", "Complete push/pulls.", gossip.push_pulls),
         ("user_events", "User events heard.", gossip.user_events),
         ("queries", "Queries heard.", gossip.queries),
-        ("dropped_malformed", "Gossip dropped: does not decode.", gossip.malformed),
-        ("dropped_oversized", "Gossip dropped: over a limit.", gossip.oversized),
-        ("dropped_checksum", "Gossip dropped: wrong checksum.", gossip.checksum),
-        ("dropped_vetoed", "Gossip dropped: nodes of another cluster.", gossip.vetoed),
-        ("dropped_unusable", "Gossip dropped: decodes, but cannot be used.", gossip.unusable),
-        ("dropped_no_room", "Gossip dropped: a table or queue is full.", gossip.no_room),
-        ("dropped_conflicts", "Gossip dropped: a live member's name at another address.", gossip.conflicts),
-        ("dropped_unexpected", "Gossip dropped: nothing here waits for it.", gossip.unexpected),
     ] {
         page.counter(format!("funk_gossip_{name}_total"), help, value);
+    }
+    page.head("funk_gossip_dropped_total", Kind::Counter, "Gossip dropped, by the reason.");
+    for (reason, value) in [
+        ("malformed", gossip.malformed),
+        ("oversized", gossip.oversized),
+        ("checksum", gossip.checksum),
+        ("encrypted", gossip.encrypted),
+        ("vetoed", gossip.vetoed),
+        ("unusable", gossip.unusable),
+        ("no_room", gossip.no_room),
+        ("conflict", gossip.conflicts),
+        ("unexpected", gossip.unexpected),
+    ] {
+        page.line(&[("reason", reason)], value);
     }
 }
 

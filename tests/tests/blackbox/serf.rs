@@ -287,7 +287,7 @@ fn a_network_cut_that_all_noticed_heals_by_itself() -> Tested {
 fn dropped(metrics: SocketAddr) -> Result<u64, String> {
     let answer = http::get(metrics, "/metrics", Duration::from_secs(5)).map_err(|error| error.to_string())?;
     let text = answer.text();
-    let lines = text.lines().filter(|line| line.starts_with("funk_gossip_dropped_"));
+    let lines = text.lines().filter(|line| line.starts_with("funk_gossip_dropped_total{"));
     Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
