@@ -193,7 +193,7 @@ impl Console {
 
     fn families(&self, status: &Status) -> Vec<Family> {
         let ready = self.ready(status).is_ok();
-        exposition::families(&self.view, status, &self.requests, &self.listeners(), ready)
+        exposition::families(&self.view, &self.cluster, status, &self.requests, &self.listeners(), ready)
     }
 
     fn ready(&self, status: &Status) -> Result<(), NotReady> {

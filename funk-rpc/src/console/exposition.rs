@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use funk_io::meters::{Meters, PHASES, Reading, STEPS};
 use funk_io::{Cluster, IoCounters};
-use funk_proto::Status;
-use funk_proto::id::ShardId;
+use funk_proto::id::{ClusterName, ShardId};
 use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role, TimingStatus};
+use funk_proto::{Status, Timestamp};
 
 use crate::families::{Family, Kind, Sample, Value};
 use crate::metrics::{RequestMetrics, Way};
@@ -36,6 +36,7 @@ const MEMBERS: [GossipStatus; 4] =
 /// All that the node measures.
 pub(super) fn families(
     view: &Cluster,
+    cluster: &ClusterName,
     status: &Status,
     requests: &RequestMetrics,
     listeners: &[(String, ListenerCounts)],
@@ -43,11 +44,8 @@ pub(super) fn families(
 ) -> Vec<Family> {
     let mut page = Page { node: status.name.as_str(), families: Vec::new() };
     let now = view.now();
-    let up = status.members.iter().filter(|member| member.boot.is_some()).count();
-    page.gauge("cf_cluster_cluster_size", "Members that are up.", up);
-    page.gauge("cf_cluster_shard_count", "Shards that this node owns.", status.shards_owned);
-    page.gauge("cf_cluster_log_index", "Applied index of the replicated log.", status.applied_index.0);
-    page.gauge("cf_cluster_uptime", "Nanoseconds since the start.", now.as_nanos());
+    fixed(&mut page, status, now);
+    identity(&mut page, cluster, status);
     let left = Duration::from_nanos(status.lease_until.as_nanos().saturating_sub(now.as_nanos()));
     page.gauge("funk_may_serve", "1 while the node may serve.", u8::from(may_serve));
     page.gauge("funk_lease_remaining_seconds", "What is left of the lease.", left.as_secs_f64());
@@ -58,10 +56,7 @@ pub(super) fn families(
     page.gauge("funk_lease_max_seconds", "The longest that the lease may be.", timing(|timing| timing.lease_max));
     state(&mut page, status);
     members(&mut page, status);
-    let table = view.routes();
-    let pending = |shard: &u32| matches!(table.place(ShardId(*shard)), Place::Pending);
-    let moving = (0..table.shards()).filter(pending).count();
-    page.gauge("funk_shards_moving", "Shards that nobody serves: they move, or their owner is dead.", moving);
+    shards(&mut page, view, status);
     counters(&mut page, &status.counters);
     gossip(&mut page, &status.counters.gossip);
     driver(&mut page, view.meters(), view.commands_queued());
@@ -147,6 +142,29 @@ impl Number for usize {
     }
 }
 
+/// Names that others rely on, and that do not follow Prometheus' customs. Each is measured under a name of funk's
+/// own, too; `cf_cluster_requests` is in [`served`].
+fn fixed(page: &mut Page<'_>, status: &Status, now: Timestamp) {
+    page.gauge("cf_cluster_cluster_size", "The same as funk_members_up.", members_up(status));
+    page.gauge("cf_cluster_shard_count", "The same as funk_shards_owned.", status.shards_owned);
+    page.gauge("cf_cluster_log_index", "The same as funk_applied_index.", status.applied_index.0);
+    page.gauge("cf_cluster_uptime", "Nanoseconds since the start.", now.as_nanos());
+}
+
+/// What the labels say; the value is 1.
+fn identity(page: &mut Page<'_>, cluster: &ClusterName, status: &Status) {
+    page.head("funk_build_info", Kind::Gauge, "The version of funk that the node runs.");
+    page.line(&[("version", env!("CARGO_PKG_VERSION"))], 1_u8);
+    page.head("funk_cluster_info", Kind::Gauge, "The cluster that the node is in, or waits for.");
+    let id = status.cluster.map_or_else(String::new, |id| id.to_string());
+    let generation = status.generation.to_string();
+    page.line(&[("cluster", cluster.as_str()), ("id", &id), ("generation", &generation)], 1_u8);
+}
+
+fn members_up(status: &Status) -> usize {
+    status.members.iter().filter(|member| member.boot.is_some()).count()
+}
+
 fn state(page: &mut Page<'_>, status: &Status) {
     page.head("funk_state", Kind::Gauge, "1 for the state that the node is in, 0 for the others.");
     for state in STATES {
@@ -160,9 +178,30 @@ fn state(page: &mut Page<'_>, status: &Status) {
     let leads = status.leader.as_ref() == Some(&status.name);
     page.gauge("funk_is_leader", "1 while the node leads.", u8::from(leads));
     page.gauge("funk_term", "Raft term.", status.term.0);
+    page.gauge("funk_applied_index", "Applied index of the replicated log.", status.applied_index.0);
     page.gauge("funk_commit_index", "Highest committed index of the replicated log.", status.commit_index.0);
     page.gauge("funk_map_epoch", "Epoch of the shard map.", status.epoch.0);
+    let own = status.members.iter().find(|member| member.name == status.name.as_str());
+    let drained = own.is_some_and(|own| own.drained);
+    page.gauge("funk_drained", "1 while the node is drained: it gets no shards until it restarts.", u8::from(drained));
+}
+
+fn shards(page: &mut Page<'_>, view: &Cluster, status: &Status) {
     page.gauge("funk_shards", "Shards of the cluster.", status.shards_total);
+    page.gauge("funk_shards_owned", "Shards that this node owns.", status.shards_owned);
+    let table = view.routes();
+    let pending = |shard: &u32| matches!(table.place(ShardId(*shard)), Place::Pending);
+    let moving = (0..table.shards()).filter(pending).count();
+    page.gauge("funk_shards_moving", "Shards that nobody serves: they move, or their owner is dead.", moving);
+    let help = "Shards beyond the capacity of all members.";
+    page.gauge("funk_shards_over_capacity", help, status.over_capacity);
+    let help = "Shards that are pinned, by whether their node may own them.";
+    page.head("funk_shards_pinned", Kind::Gauge, help);
+    for honoured in [true, false] {
+        let pins = status.pins.iter().filter(|pin| pin.honoured == honoured);
+        let count: usize = pins.map(|pin| pin.shards.len()).sum();
+        page.line(&[("honoured", &honoured.to_string())], count);
+    }
 }
 
 fn members(page: &mut Page<'_>, status: &Status) {
@@ -171,6 +210,7 @@ fn members(page: &mut Page<'_>, status: &Status) {
         let count = status.members.iter().filter(|member| member.gossip == state).count();
         page.line(&[("status", state.as_str())], count);
     }
+    page.gauge("funk_members_up", "Members that the cluster considers up.", members_up(status));
     let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
     page.gauge("funk_voters", "Voters.", voters().count());
     let up = voters().filter(|voter| voter.boot.is_some()).count();
@@ -310,10 +350,13 @@ fn listeners(page: &mut Page<'_>, listeners: &[(String, ListenerCounts)]) {
 }
 
 fn served(page: &mut Page<'_>, requests: &RequestMetrics) {
-    let name = "cf_cluster_requests";
-    page.head(name, Kind::Counter, "Requests that came in here, by the node that served them.");
-    for (destination, method, count) in requests.served() {
-        page.line(&[("destination", &destination), ("method", &method)], count);
+    let served = requests.served();
+    let help = "Requests that came in here, by the node that served them.";
+    for (name, help) in [("cf_cluster_requests", "The same as funk_requests_total."), ("funk_requests_total", help)] {
+        page.head(name, Kind::Counter, help);
+        for (destination, method, count) in &served {
+            page.line(&[("destination", destination), ("method", method)], *count);
+        }
     }
     let name = "funk_request_duration_seconds";
     page.head(name, Kind::Histogram, "Requests by their way, until their answer began.");
