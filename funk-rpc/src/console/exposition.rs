@@ -1,16 +1,19 @@
 //! What a node measures. docs/metrics.md lists it.
 
+mod page;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funk_io::meters::{Meters, PHASES, Reading, STEPS};
+use funk_io::meters::{Meters, PHASES, STEPS};
 use funk_io::{Cluster, IoCounters};
 use funk_proto::id::{ClusterName, ShardId};
 use funk_proto::shards::Place;
 use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, RaftStatus, Role, TimingStatus};
 use funk_proto::{Status, Timestamp};
 
-use crate::families::{Family, Kind, Sample, Value};
+use self::page::Page;
+use crate::families::{Family, Kind};
 use crate::metrics::{RequestMetrics, Way};
 use crate::server::ListenerCounts;
 
@@ -42,7 +45,7 @@ pub(super) fn families(
     listeners: &[(String, ListenerCounts)],
     may_serve: bool,
 ) -> Vec<Family> {
-    let mut page = Page { node: status.name.as_str(), families: Vec::new() };
+    let mut page = Page::new(status.name.as_str());
     let now = view.now();
     fixed(&mut page, status, now);
     identity(&mut page, cluster, status);
@@ -64,82 +67,6 @@ pub(super) fn families(
     self::listeners(&mut page, listeners);
     served(&mut page, requests);
     page.families
-}
-
-struct Page<'a> {
-    /// The value of the label `node`, which every series has.
-    node: &'a str,
-    families: Vec<Family>,
-}
-
-/// A label of a series.
-type Label<'a> = (&'static str, &'a str);
-
-impl Page<'_> {
-    /// What follows is of this family.
-    fn head(&mut self, name: impl Into<String>, kind: Kind, help: &'static str) {
-        self.families.push(Family::new(name, kind, help));
-    }
-
-    fn sample(&mut self, labels: &[Label<'_>], value: Value) {
-        let mut all = vec![("node", self.node.to_owned())];
-        all.extend(labels.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let family = self.families.last_mut().expect("a head comes first");
-        family.samples.push(Sample { labels: all, value });
-    }
-
-    fn line(&mut self, labels: &[Label<'_>], value: impl Number) {
-        self.sample(labels, Value::Number(value.number()));
-    }
-
-    fn histogram(&mut self, labels: &[Label<'_>], reading: Reading) {
-        self.sample(labels, Value::Durations(reading));
-    }
-
-    fn gauge(&mut self, name: impl Into<String>, help: &'static str, value: impl Number) {
-        self.head(name, Kind::Gauge, help);
-        self.line(&[], value);
-    }
-
-    fn counter(&mut self, name: impl Into<String>, help: &'static str, value: u64) {
-        self.head(name, Kind::Counter, help);
-        self.line(&[], value);
-    }
-}
-
-/// A number as registries take it; above 2^53 it is rounded.
-trait Number {
-    fn number(self) -> f64;
-}
-
-impl Number for f64 {
-    fn number(self) -> f64 {
-        self
-    }
-}
-
-impl Number for u8 {
-    fn number(self) -> f64 {
-        self.into()
-    }
-}
-
-impl Number for u32 {
-    fn number(self) -> f64 {
-        self.into()
-    }
-}
-
-impl Number for u64 {
-    fn number(self) -> f64 {
-        self as f64
-    }
-}
-
-impl Number for usize {
-    fn number(self) -> f64 {
-        self as f64
-    }
 }
 
 /// Names that others rely on, and that do not follow Prometheus' customs. Each is measured under a name of funk's
