@@ -156,7 +156,9 @@ impl Console {
             },
             "/metrics" => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                content(StatusCode::OK, kind, families::text(&self.families(&status)))
+                let mut families = self.families(&status);
+                families.extend(exposition::process(status.name.as_str()));
+                content(StatusCode::OK, kind, families::text(&families))
             }
             _ => json_answer(&self.status_json(&status)),
         }
@@ -183,7 +185,8 @@ impl Console {
         self.ready(&status)
     }
 
-    /// What the node measures now, for a registry or an exporter of your own. It is what `/metrics` shows.
+    /// What the node measures now, for a registry or an exporter of your own. It is what `/metrics` shows, but for
+    /// `process_*`: a program with a registry has those from elsewhere.
     ///
     /// # Errors
     /// [`Stopped`] if the node has stopped.

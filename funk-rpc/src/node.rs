@@ -140,7 +140,7 @@ impl<R: Runtime> Node<R> {
     }
 
     /// What the node measures now, for a registry or an exporter of your own; [`families::text`](crate::families::text)
-    /// makes Prometheus' text of it. No other node is asked.
+    /// makes Prometheus' text of it. No other node is asked. `/metrics` shows the same, and `process_*`.
     ///
     /// # Errors
     /// [`Stopped`] if the node has stopped.

@@ -1,6 +1,7 @@
 //! What a node measures. docs/metrics.md lists it.
 
 mod page;
+mod process;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -66,6 +67,13 @@ pub(super) fn families(
     sockets(&mut page, &view.io_counters());
     self::listeners(&mut page, listeners);
     served(&mut page, requests);
+    page.families
+}
+
+/// What the process takes of its machine, of which the node named `node` is a part.
+pub(super) fn process(node: &str) -> Vec<Family> {
+    let mut page = Page::new(node);
+    process::process(&mut page);
     page.families
 }
 
