@@ -11,6 +11,7 @@
 //! | `/api/v1/shards` | the owner of each shard, in shard order |
 //! | `/api/v1/shards/summary?cells=n` | the same in at most `n` cells (16,384 at most), as runs |
 //! | `/api/v1/events` | server-sent events from now on |
+//! | `/sd` | the addresses of all nodes' metrics, for Prometheus' discovery by HTTP |
 //!
 //! # The event stream
 //!
@@ -39,6 +40,7 @@ mod host;
 mod hub;
 mod page;
 mod ready;
+mod sd;
 mod stream;
 mod summary;
 mod words;
@@ -70,7 +72,7 @@ use crate::metrics::RequestMetrics;
 use crate::net::BoxFuture;
 use crate::server::{ListenerCounts, Server};
 
-/// Serves the status page, its JSON and its event stream, `/healthz`, `/readyz` and `/metrics`.
+/// Serves the status page, its JSON and its event stream, `/healthz`, `/readyz`, `/metrics` and `/sd`.
 #[derive(Clone)]
 pub struct Console {
     view: Cluster,
@@ -140,7 +142,7 @@ impl Console {
                 return json_answer(&summary::summary(&self.view.routes(), cells.unwrap_or(summary::CELLS_MAX)));
             }
             "/api/v1/events" => return self.events(&request),
-            "/readyz" | "/metrics" | "/api/v1/status" => {}
+            "/readyz" | "/metrics" | "/sd" | "/api/v1/status" => {}
             path => {
                 let missing = || text(StatusCode::NOT_FOUND, "no such page\n".into());
                 return page::asset(path).unwrap_or_else(missing);
@@ -160,6 +162,7 @@ impl Console {
                 families.extend(exposition::process(status.name.as_str()));
                 content(StatusCode::OK, kind, families::text(&families))
             }
+            "/sd" => json_answer(&sd::groups(&self.cluster, &status.members)),
             _ => json_answer(&self.status_json(&status)),
         }
     }

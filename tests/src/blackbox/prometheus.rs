@@ -74,14 +74,24 @@ impl Prometheus {
     /// # Errors
     /// When it does not come up.
     pub fn start(dir: &Path, targets: &[SocketAddr], rules: &Path) -> Result<Self, String> {
+        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
+        let found = format!("static_configs: [{{targets: [{}]}}]", targets.join(", "));
+        Self::run(dir, &found, &format!("rule_files: ['{}']", rules.display()))
+    }
+
+    /// Starts one that asks the node whose page is at `page` what to scrape as the job `funk`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn asking(dir: &Path, page: SocketAddr) -> Result<Self, String> {
+        Self::run(dir, &format!("http_sd_configs: [{{url: 'http://{page}/sd', refresh_interval: 1s}}]"), "")
+    }
+
+    fn run(dir: &Path, found: &str, rules: &str) -> Result<Self, String> {
         let dir = dir.join("prometheus");
         std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
-        let text = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n- job_name: funk\n  static_configs: [{{targets: [{}]}}]\n",
-            rules.display(),
-            targets.join(", ")
-        );
+        let times = "global: {scrape_interval: 1s, evaluation_interval: 1s}";
+        let text = format!("{times}\n{rules}\nscrape_configs:\n- job_name: funk\n  {found}\n");
         let file = dir.join("prometheus.yml");
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         let address = ports::free()?;

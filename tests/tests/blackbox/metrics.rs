@@ -11,7 +11,7 @@ use funk_tests::blackbox::load::Load;
 use funk_tests::blackbox::prometheus::{Prometheus, check, test_rules, with_prometheus};
 use funk_tests::blackbox::{Tested, http, scratch, wait_for, workspace};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Names that the contract fixes against the customs of Prometheus.
 const FIXED: &str = "cf_cluster_";
@@ -115,9 +115,12 @@ fn metrics_are_as_prometheus_wants_them_and_as_the_docs_list_them() -> Tested {
 fn promtool_accepts_the_rules_and_the_configurations() -> Tested {
     with_prometheus("promtool_accepts_the_rules_and_the_configurations", || {
         let deploy = workspace().join("deploy/prometheus");
-        for (kind, file) in
-            [("rules", "funk.rules.yml"), ("config", "prometheus.yml"), ("config", "prometheus.dns.yml")]
-        {
+        for (kind, file) in [
+            ("rules", "funk.rules.yml"),
+            ("config", "prometheus.yml"),
+            ("config", "prometheus.dns.yml"),
+            ("config", "prometheus.http.yml"),
+        ] {
             check(&[kind, &deploy.join(file).display().to_string()], "")?;
         }
         Ok(())
@@ -140,6 +143,37 @@ fn a_node_s_metrics_tell_the_part_that_it_plays() -> Tested {
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn any_node_lists_the_metrics_of_all_and_a_prometheus_follows() -> Tested {
+    let mut cluster = DemoCluster::start("metrics-sd", 2)?;
+    let mut metrics = Vec::new();
+    for node in cluster.live() {
+        metrics.push((cluster.nodes[node].id.clone(), metrics_of(&mut cluster, node)?));
+    }
+    let groups = metrics.iter().map(|(id, at)| {
+        let labels = json!({ "__meta_funk_cluster": cluster.name(), "__meta_funk_node": id });
+        json!({ "targets": [at.to_string()], "labels": labels })
+    });
+    let groups = Value::Array(groups.collect());
+    for at in [cluster.page(0)?, cluster.page(1)?, metrics[0].1] {
+        let answer = http::get(at, "/sd", Duration::from_secs(5))?;
+        assert_eq!((answer.code, serde_json::from_slice::<Value>(&answer.body)?), (200, groups.clone()));
+    }
+    with_prometheus("any_node_lists_the_metrics_of_all_and_a_prometheus_follows", || {
+        let page = cluster.page(0)?;
+        let prometheus = Prometheus::asking(cluster.dir(), page)?;
+        let scraped = |count: usize| {
+            wait_for(&format!("{count} nodes to be scraped"), GENEROUS, || {
+                let up = prometheus.query("up{job=\"funk\"} == 1")?.len();
+                if up == count { Ok(()) } else { Err(format!("{up} are")) }
+            })
+        };
+        scraped(2)?;
+        cluster.join()?;
+        Ok(scraped(3)?)
+    })
 }
 
 /// A member and an observer that do not serve; only the first is a reason to call somebody.
