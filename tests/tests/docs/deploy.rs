@@ -6,12 +6,14 @@ use std::process::Command;
 use funk_tests::blackbox::namespaces::skip;
 use funk_tests::blackbox::{Tested, scratch, workspace};
 use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
-use funk_tests::pages::{files, from_root, has_extension, read};
+use funk_tests::pages::{anchors, files, from_root, has_extension, read};
 use serde_json::Value;
 
 const COMPOSE: &str = "deploy/docker/compose.yaml";
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
 const KUBERNETES: &str = "deploy/kubernetes/funk.yaml";
+const RULES: &str = "deploy/prometheus/funk.rules.yml";
+const RULE_TESTS: &str = "deploy/prometheus/funk.rules.test.yml";
 
 fn with_yaml(name: &str, test: impl FnOnce() -> Tested) -> Tested {
     if yaml_can_be_read() { test() } else { skip(name, "Python's module yaml is missing") }
@@ -211,6 +213,42 @@ fn nodes_that_were_removed_stay_away_and_those_that_failed_are_started_again() -
         assert!(set["spec"]["template"]["spec"]["restartPolicy"].is_null());
         let page = read(&root.join("docs/operations.md"));
         assert!(page.contains("exits 0 too") && page.contains("Kubernetes restarts it whatever its exit code"));
+        Ok(())
+    })
+}
+
+/// The alerts that a question to the rules' tests expects to fire.
+fn firing(question: &Value) -> Vec<&str> {
+    let labels =
+        question["exp_samples"].as_array().into_iter().flatten().filter_map(|sample| sample["labels"].as_str());
+    labels.filter_map(|labels| labels.split_once("alertname=\"")?.1.split('"').next()).collect()
+}
+
+#[test]
+fn every_alert_is_tested_and_says_what_to_do_and_where_to_read_on() -> Tested {
+    with_yaml("every_alert_is_tested_and_says_what_to_do_and_where_to_read_on", || {
+        let (rules, tests) = (yaml(RULES)?.remove(0), yaml(RULE_TESTS)?.remove(0));
+        let tests = tests["tests"].as_array().ok_or("no tests")?;
+        let runbook = anchors(&read(&workspace().join("docs/troubleshooting.md")));
+        let groups = rules["groups"].as_array().ok_or("no groups")?;
+        let rules: Vec<_> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+        assert!(rules.len() >= 17, "{rules:?}");
+        for rule in rules {
+            let alert = rule["alert"].as_str().ok_or("a rule without a name")?;
+            for annotation in ["summary", "description", "action", "runbook_url"] {
+                assert!(rule["annotations"][annotation].is_string(), "{alert} has no {annotation}");
+            }
+            let url = rule["annotations"]["runbook_url"].as_str().unwrap_or_default();
+            let (page, anchor) = url.rsplit_once('#').ok_or_else(|| format!("{alert} leads to {url}"))?;
+            assert!(page.ends_with("/docs/troubleshooting.md") && runbook.contains(anchor), "{alert} leads to {url}");
+            // Silent first, then firing.
+            let covered = tests.iter().any(|test| {
+                let questions = test["promql_expr_test"].as_array().into_iter().flatten();
+                let fires: Vec<_> = questions.map(|question| firing(question).contains(&alert)).collect();
+                fires.windows(2).any(|pair| pair == [false, true])
+            });
+            assert!(covered, "{RULE_TESTS} does not ask when {alert} fires");
+        }
         Ok(())
     })
 }
