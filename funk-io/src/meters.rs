@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use funk_proto::id::Term;
 use funk_proto::{Event, Timestamp};
 
 /// A number that only grows.
@@ -211,6 +212,8 @@ const FAILOVER_MAX: Duration = Duration::from_secs(10);
 /// Follows failovers by the events that the node tells.
 #[derive(Debug, Default)]
 pub(crate) struct FailoverWatch {
+    /// The term of the last event about leaders.
+    term: Option<Term>,
     /// Since when there is no leader.
     leaderless: Option<Timestamp>,
     /// Since when there is a leader that can strike the silent one from the map.
@@ -230,10 +233,16 @@ impl FailoverWatch {
     pub(crate) fn tell(&mut self, now: Timestamp, me: &str, event: &Event, meters: &Meters) {
         let recent = |at: &Timestamp| now.since(*at) < FAILOVER_MAX;
         match event {
-            Event::Leader { leader: None, .. } => {
-                self.leaderless.get_or_insert(now);
+            Event::Leader { leader: None, term } => {
+                // Nobody is lost at the start. A node that joins is told of no leader while it does not know the name
+                // of the one it has: when it is told so in the same term again, it has lost that one.
+                let last = self.term.replace(*term);
+                if last == Some(*term) || (last.is_some() && self.leaderless.is_none()) {
+                    self.leaderless = Some(now);
+                }
             }
-            Event::Leader { leader: Some(_), .. } => {
+            Event::Leader { leader: Some(_), term } => {
+                self.term = Some(*term);
                 if let Some(since) = self.leaderless.take() {
                     meters.failover[ELECT].observe(now.since(since));
                     self.able = Some(now);
@@ -320,6 +329,7 @@ mod tests {
         let owned = Event::Owned { epoch: Epoch(9), owner: name.clone(), shards: vec![ShardId(1), ShardId(2)] };
         watch.detected(at(79), Duration::from_millis(81), &meters);
         let events = [
+            (1, Event::Leader { leader: Some(name.clone()), term: Term(1) }),
             (80, Event::Leader { leader: None, term: Term(2) }),
             (100, Event::Leader { leader: Some(name.clone()), term: Term(2) }),
             (103, Event::MemberFailed { name: name.clone(), id }),
@@ -333,5 +343,26 @@ mod tests {
         assert_eq!(sums, [81, 20, 3, 47]);
         assert_eq!(meters.failover[SERVE].read().count, 1, "what comes later is no part of it");
         assert_eq!(meters.shards_assigned.read(), 4);
+    }
+
+    #[test]
+    fn the_time_before_the_first_leader_is_part_of_no_failover() {
+        let meters = Meters::default();
+        let mut watch = FailoverWatch::default();
+        let leader = |name: &str| Some(name.parse().unwrap());
+        let events = [
+            // It joins, and does not know its leader's name.
+            (10, Event::Leader { leader: None, term: Term(2) }),
+            // It loses it; the first election brings nobody.
+            (5_000, Event::Leader { leader: None, term: Term(2) }),
+            (5_020, Event::Leader { leader: None, term: Term(3) }),
+            (5_030, Event::Leader { leader: leader("b"), term: Term(4) }),
+            (6_000, Event::Leader { leader: leader("c"), term: Term(5) }),
+        ];
+        for (millis, event) in events {
+            watch.tell(at(millis), "a", &event, &meters);
+        }
+        let elect = meters.failover[ELECT].read();
+        assert_eq!((elect.count, elect.sum), (1, Duration::from_millis(30)));
     }
 }
