@@ -183,27 +183,60 @@ fn the_alerts_fire_when_they_must_and_are_silent_otherwise() -> Tested {
     })
 }
 
-/// All queries of the dashboard, with the names of their panels.
-fn panels() -> Result<Vec<(String, String)>, String> {
+fn dashboard() -> Result<Value, String> {
     let text = std::fs::read_to_string(workspace().join("deploy/grafana/funk.json")).map_err(|e| e.to_string())?;
-    let dashboard: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// The panels of the dashboard, those in collapsed rows too.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let top = dashboard["panels"].as_array().into_iter().flatten();
+    top.flat_map(|panel| std::iter::once(panel).chain(panel["panels"].as_array().into_iter().flatten()))
+}
+
+/// A query without variables, which Grafana replaces, longest names first.
+fn replaced(query: &str) -> Result<String, String> {
+    let variables = [("$__rate_interval", "10s"), ("$__range", "60s"), ("$job", "funk"), ("$node", ".*")];
+    let query = variables.iter().fold(query.to_owned(), |query, (variable, value)| query.replace(variable, value));
+    if query.contains('$') { Err(format!("nobody replaces the variable in {query}")) } else { Ok(query) }
+}
+
+/// What the dashboard asks, with who asks it: the queries of its panels, and the series of its annotations, which are
+/// events that need not have happened.
+fn dashboard_queries() -> Result<Vec<(String, String)>, String> {
+    let dashboard = dashboard()?;
     let mut queries = Vec::new();
-    for panel in dashboard["panels"].as_array().ok_or("the dashboard has no panels")? {
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().ok_or("a panel has no title")?;
         for target in panel["targets"].as_array().into_iter().flatten() {
-            let title = panel["title"].as_str().ok_or("a panel has no title")?;
             let query = target["expr"].as_str().ok_or_else(|| format!("`{title}` has a target without a query"))?;
-            let mut query = query.to_owned();
-            // As Grafana does, longest names first.
-            for (variable, value) in
-                [("$__rate_interval", "10s"), ("$__range", "60s"), ("$job", "funk"), ("$node", ".*")]
-            {
-                query = query.replace(variable, value);
-            }
-            assert!(!query.contains('$'), "`{title}` has a variable that nobody replaces: {query}");
-            queries.push((title.to_owned(), query));
+            queries.push((title.to_owned(), replaced(query)?));
         }
     }
+    for annotation in dashboard["annotations"]["list"].as_array().into_iter().flatten() {
+        let name = annotation["name"].as_str().ok_or("an annotation has no name")?;
+        let query = replaced(annotation["expr"].as_str().ok_or("an annotation has no query")?)?;
+        queries.extend(selectors(&query).into_iter().map(|selector| (name.to_owned(), selector)));
+    }
     Ok(queries)
+}
+
+#[test]
+fn the_dashboard_can_be_imported_beside_others_and_explains_itself() -> Tested {
+    let dashboard = dashboard()?;
+    assert!(dashboard["uid"].is_null(), "Grafana makes one up: a fixed one replaces whatever has it");
+    let mut ids = BTreeSet::new();
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().ok_or("a panel has no title")?;
+        assert!(ids.insert(panel["id"].as_u64().ok_or("no id")?), "`{title}` has the id of another panel");
+        assert!(panel["type"] == "row" || panel["description"].is_string(), "`{title}` has no description");
+        // Only series that keep the label lead to a node's page.
+        let link = panel["fieldConfig"]["defaults"]["links"][0]["url"].as_str();
+        assert!(link.is_none_or(|url| url == "http://${__field.labels.instance}/"), "`{title}` leads to {link:?}");
+    }
+    let annotations = dashboard["annotations"]["list"].as_array().map(Vec::len);
+    assert!(ids.len() > 50 && annotations == Some(2), "{ids:?} {annotations:?}");
+    Ok(())
 }
 
 /// The series that an expression looks at: names of metrics with their label matchers.
@@ -249,7 +282,7 @@ fn a_prometheus_gets_data_for_every_panel_and_every_alert() -> Tested {
 
         let alerts = prometheus.alerts()?;
         assert!(alerts.len() >= 17, "{alerts:?}");
-        let mut wanted = panels()?;
+        let mut wanted = dashboard_queries()?;
         for (alert, expression) in alerts {
             let selectors = selectors(&expression);
             assert!(!selectors.is_empty(), "{alert} looks at nothing: {expression}");
