@@ -13,7 +13,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, kind and text of each part.
-const ASSETS: [(&str, &str, &str); 14] = [
+const ASSETS: [(&str, &str, &str); 17] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page/style.css", CSS, include_str!("page/style.css")),
     ("/page/icon.svg", SVG, include_str!("page/icon.svg")),
@@ -28,6 +28,9 @@ const ASSETS: [(&str, &str, &str); 14] = [
     ("/page/members.js", SCRIPT, include_str!("page/members.js")),
     ("/page/terms.js", SCRIPT, include_str!("page/terms.js")),
     ("/page/flow.js", SCRIPT, include_str!("page/flow.js")),
+    ("/page/incidents.js", SCRIPT, include_str!("page/incidents.js")),
+    ("/page/ledger.js", SCRIPT, include_str!("page/ledger.js")),
+    ("/page/verdict.js", SCRIPT, include_str!("page/verdict.js")),
 ];
 
 /// The part of the page at `path`.

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Instant;
 
 use funk_tests::blackbox::Tested;
 use funk_tests::blackbox::browser::Browser;
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS};
-use funk_tests::blackbox::ports;
+use funk_tests::blackbox::{ports, workspace};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -107,6 +108,18 @@ fn the_page_comes_back_by_itself_when_its_node_does() -> Tested {
     let said = browser.console()?;
     let other: Vec<_> = said.iter().filter(|line| !line.contains(&address) || !line.contains("net::ERR_")).collect();
     assert!(other.is_empty(), "the console says more: {other:#?}");
+    Ok(())
+}
+
+/// What is said of a cluster, and how events become a story, is tested without a browser.
+#[test]
+fn the_pages_pure_parts_pass_their_own_tests() -> Tested {
+    let tests = workspace().join("funk-rpc/src/console/page/tests.mjs");
+    let Ok(output) = Command::new("node").arg("--test").arg(tests).output() else {
+        println!("SKIPPED the_pages_pure_parts_pass_their_own_tests: Node.js is missing");
+        return Ok(());
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }
 

@@ -85,3 +85,21 @@ function distances(of, columns, rows, side, down) {
   }
   return room;
 }
+
+// How many cells of its territory stand in a row around a place, in every one of
+// the rows that a name of `lines` rows covers: { left, right } of the place.
+export function reach({ of, columns, rows }, territory, x, y, lines) {
+  let [left, right] = [x, columns - 1 - x];
+  const half = Math.max(0, Math.ceil((lines - 1) / 2));
+  for (let row = Math.max(0, y - half); row <= Math.min(rows - 1, y + half); row += 1) {
+    const start = row * columns + x;
+    const run = (step, most) => {
+      let n = 0;
+      while (n < most && of[start + step * (n + 1)] === territory) n += 1;
+      return of[start] === territory ? n : -1;
+    };
+    left = Math.min(left, run(-1, x));
+    right = Math.min(right, run(1, columns - 1 - x));
+  }
+  return { left, right };
+}

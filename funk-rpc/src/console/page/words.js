@@ -5,6 +5,12 @@ const numbers = new Intl.NumberFormat('en');
 export const count = n => numbers.format(n);
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
+// Names in a row: a, b and c.
+export function list(items, last = 'and') {
+  if (items.length < 2) return items.join('');
+  return `${items.slice(0, -1).join(', ')} ${last} ${items.at(-1)}`;
+}
+
 // A long name with its middle left out; names made by chance differ at both ends.
 export const short = id => (id.length > 12 ? `${id.slice(0, 4)}…${id.slice(-4)}` : id);
 
@@ -21,6 +27,9 @@ export function span(ms) {
   const rest = Math.floor((s % size) / size2);
   return rest ? `${Math.floor(s / size)} ${name} ${rest} ${name2}` : `${Math.floor(s / size)} ${name}`;
 }
+
+// A length of time where tenths of milliseconds matter.
+export const exact = ms => (ms > 0 && ms < 10 ? `${ms.toFixed(1)} ms` : span(ms));
 
 export function clock(ms) {
   return new Date(ms).toLocaleTimeString('en-GB');
