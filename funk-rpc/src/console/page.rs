@@ -3,9 +3,11 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use tonic::body::Body;
 
-/// Everything comes from the node itself, and nothing may embed the page.
-const POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+/// Everything comes from the node itself, and nothing may embed the page. It may only knock at other members'
+/// pages, whose answers it cannot read, to see where to go on when its node is gone; where they are changes. The
+/// icon of an alarm is data: a node that is gone serves none.
+const POLICY: &str = "default-src 'self'; img-src 'self' data:; connect-src 'self' http:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -13,24 +15,38 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, kind and text of each part.
-const ASSETS: [(&str, &str, &str); 17] = [
+const ASSETS: [(&str, &str, &str); 31] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page/style.css", CSS, include_str!("page/style.css")),
     ("/page/icon.svg", SVG, include_str!("page/icon.svg")),
+    ("/page/alarm.svg", SVG, include_str!("page/alarm.svg")),
     ("/page/theme.js", SCRIPT, include_str!("page/theme.js")),
     ("/page/app.js", SCRIPT, include_str!("page/app.js")),
-    ("/page/live.js", SCRIPT, include_str!("page/live.js")),
+    ("/page/alarm.js", SCRIPT, include_str!("page/alarm.js")),
+    ("/page/card.js", SCRIPT, include_str!("page/card.js")),
     ("/page/colours.js", SCRIPT, include_str!("page/colours.js")),
-    ("/page/words.js", SCRIPT, include_str!("page/words.js")),
-    ("/page/map.js", SCRIPT, include_str!("page/map.js")),
     ("/page/curve.js", SCRIPT, include_str!("page/curve.js")),
-    ("/page/territories.js", SCRIPT, include_str!("page/territories.js")),
-    ("/page/members.js", SCRIPT, include_str!("page/members.js")),
-    ("/page/terms.js", SCRIPT, include_str!("page/terms.js")),
+    ("/page/dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("/page/facts.js", SCRIPT, include_str!("page/facts.js")),
+    ("/page/feed.js", SCRIPT, include_str!("page/feed.js")),
     ("/page/flow.js", SCRIPT, include_str!("page/flow.js")),
+    ("/page/fragment.js", SCRIPT, include_str!("page/fragment.js")),
+    ("/page/glossary.js", SCRIPT, include_str!("page/glossary.js")),
+    ("/page/hatch.js", SCRIPT, include_str!("page/hatch.js")),
     ("/page/incidents.js", SCRIPT, include_str!("page/incidents.js")),
+    ("/page/labels.js", SCRIPT, include_str!("page/labels.js")),
     ("/page/ledger.js", SCRIPT, include_str!("page/ledger.js")),
+    ("/page/lens.js", SCRIPT, include_str!("page/lens.js")),
+    ("/page/live.js", SCRIPT, include_str!("page/live.js")),
+    ("/page/map.js", SCRIPT, include_str!("page/map.js")),
+    ("/page/members.js", SCRIPT, include_str!("page/members.js")),
+    ("/page/move.js", SCRIPT, include_str!("page/move.js")),
+    ("/page/peers.js", SCRIPT, include_str!("page/peers.js")),
+    ("/page/poll.js", SCRIPT, include_str!("page/poll.js")),
+    ("/page/terms.js", SCRIPT, include_str!("page/terms.js")),
+    ("/page/territories.js", SCRIPT, include_str!("page/territories.js")),
     ("/page/verdict.js", SCRIPT, include_str!("page/verdict.js")),
+    ("/page/words.js", SCRIPT, include_str!("page/words.js")),
 ];
 
 /// The part of the page at `path`.

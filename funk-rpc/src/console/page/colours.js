@@ -2,15 +2,11 @@
 // keeps apart under the common kinds of colour blindness, and no colour ever
 // stands without a name beside it.
 
-const SLOTS = 10;
-const slots = new Map();
+import * as handed from './fragment.js';
 
-// Pages of one cluster hand their colours on in the fragment of a link.
-for (const pair of decodeURIComponent(location.hash.replace(/^#colours=/, '')).split(',')) {
-  const [id, slot] = pair.split(':');
-  if (id && /^\d+$/.test(slot)) slots.set(id, Number(slot));
-}
-if (location.hash.startsWith('#colours=')) history.replaceState(null, '', location.pathname);
+const SLOTS = 10;
+// Pages of one cluster hand their colours on.
+const slots = new Map(handed.colours);
 
 // Gives every id a slot; those that are gone give theirs up when all are taken.
 export function assign(ids, gone = new Set()) {
@@ -39,10 +35,8 @@ export function colour(id) {
   return `light-dark(hsl(${hue} 45% 48%), hsl(${hue} 50% 66%))`;
 }
 
-// What a link to another page of the cluster carries.
-export function fragment() {
-  return '#colours=' + encodeURIComponent([...slots].map(([id, slot]) => `${id}:${slot}`).join(','));
-}
+// What a link to another page of the cluster carries; `gone` is the node that is left.
+export const fragment = gone => handed.fragment(slots, gone);
 
 const probe = document.createElement('span');
 

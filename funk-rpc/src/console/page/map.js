@@ -3,14 +3,14 @@
 
 import { colour, rgb } from './colours.js';
 import { curve } from './curve.js';
-import { roomiest, survey } from './territories.js';
-import { count, plural, short } from './words.js';
+import { Hatch } from './hatch.js';
+import { Labels } from './labels.js';
+import { isDark } from './verdict.js';
+import { count, plural } from './words.js';
 
 const RIPPLE = 700;
 const FADE = 550;
 const BORDERS_MAX = 9000;
-// Pixels from a name's middle to the end of its territory, at least.
-const ROOM = 12;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 // Columns and rows for so many cells: near the wanted shape, with few left over.
@@ -26,10 +26,12 @@ function shape(cells, aspect) {
 }
 
 export class ShardMap {
-  constructor(figure, { hover }) {
+  constructor(figure, { hover, look }) {
     this.figure = figure;
     this.canvas = figure.querySelector('canvas');
-    this.labels = figure.querySelector('.labels');
+    this.labels = new Labels(figure.querySelector('.labels'));
+    this.hatch = new Hatch();
+    this.outage = { all: false, gone: new Set() };
     this.tip = figure.querySelector('.tip');
     this.context = this.canvas.getContext('2d');
     this.small = document.createElement('canvas');
@@ -37,11 +39,35 @@ export class ShardMap {
     this.ids = [];
     this.only = null;
     this.hover = hover;
+    this.look = look;
     this.pending = 0;
     new ResizeObserver(() => this.fit()).observe(figure);
     addEventListener('themechange', () => this.recolour());
     figure.addEventListener('pointermove', event => this.point(event));
     figure.addEventListener('pointerleave', () => this.leave());
+    figure.addEventListener('click', event => this.look(this.cellAt(event)));
+  }
+
+  // Who serves nothing: everybody, or the nodes that are gone.
+  serves(all, gone) {
+    if (this.outage.all === all && [...gone].join() === [...this.outage.gone].join()) return;
+    this.outage = { all, gone };
+    this.figure.classList.toggle('nobody', all);
+    if (!this.summary) return;
+    this.darken();
+    this.recolour(true, 180);
+  }
+
+  // Marks the cells that nobody serves.
+  darken() {
+    const { all, gone } = this.outage;
+    this.dark = new Uint8Array(this.owner.length);
+    const dead = this.ids.map(id => isDark(id, gone));
+    for (let i = 0; i < this.dark.length; i += 1) {
+      const dark = all || (this.moving[i] && (this.owner[i] < 0 || dead[this.owner[i]]));
+      this.dark[i] = dark ? 1 : 0;
+    }
+    if (this.cell) this.hatch.set(this.cell.map(i => (i < 0 ? 0 : this.dark[i])), this.columns, this.rows);
   }
 
   // Takes a new summary and lets what changed ripple over.
@@ -50,6 +76,7 @@ export class ShardMap {
     this.summary = summary;
     this.owner = new Int16Array(summary.cells).fill(-1);
     this.moving = new Uint8Array(summary.cells);
+    this.dark = new Uint8Array(summary.cells);
     let cell = 0;
     for (const [node, length, moving] of summary.runs) {
       this.owner.fill(node < 0 ? -1 : this.number(summary.nodes[node]), cell, cell + length);
@@ -73,14 +100,16 @@ export class ShardMap {
     this.own = new Int16Array(this.columns * this.rows).fill(-1);
     for (let i = 0; i < this.owner.length; i += 1) this.own[this.order[i]] = this.owner[i];
     this.borders = this.findBorders();
-    this.label();
+    this.darken();
+    this.labels.show(this);
+    this.labels.dim(this.only);
   }
 
   // Shows one node's shards and dims the others; null shows all.
   highlight(id) {
     if (this.only === id) return;
     this.only = id;
-    this.dim();
+    this.labels.dim(id);
     if (this.summary) this.recolour(true, 180);
   }
 
@@ -116,7 +145,7 @@ export class ShardMap {
     const only = this.only === null ? -1 : this.ids.indexOf(this.only);
     const goal = new Float32Array(cells * 3);
     for (let i = 0; i < cells; i += 1) {
-      const fade = this.only !== null && this.owner[i] !== only ? 0.82 : this.moving[i] ? 0.5 : 0;
+      const fade = this.only !== null && this.owner[i] !== only ? 0.82 : this.dark[i] ? 0.5 : this.moving[i] ? 0.5 : 0;
       const grain = 1 + ((Math.imul(i, 2654435761) >>> 24) / 255 - 0.5) * 0.07;
       const from = palette[this.owner[i]] ?? nobody;
       for (let c = 0; c < 3; c += 1) goal[i * 3 + c] = Math.min(255, from[c] * grain) * (1 - fade) + paper[c] * fade;
@@ -177,10 +206,14 @@ export class ShardMap {
     const { context, canvas, columns, rows } = this;
     const [cw, ch] = [canvas.width / columns, canvas.height / rows];
     context.clearRect(0, 0, canvas.width, canvas.height);
-    if (Math.min(cw, ch) >= 10 * (devicePixelRatio || 1)) {
-      this.drawTiles(colours, cw, ch);
-      return;
-    }
+    if (Math.min(cw, ch) >= 10 * (devicePixelRatio || 1)) this.drawTiles(colours, cw, ch);
+    else this.drawCells(colours, cw, ch);
+    this.hatch.draw(canvas, this.paper);
+  }
+
+  // So many that they merge into areas.
+  drawCells(colours, cw, ch) {
+    const { context, canvas } = this;
     const data = this.pixels.data;
     for (let at = 0; at < this.cell.length; at += 1) {
       const i = this.cell[at];
@@ -230,52 +263,36 @@ export class ShardMap {
     return lines;
   }
 
-  // Writes each owner's name where its territories have most room for it.
-  label() {
-    const [cw, ch] = [this.figure.clientWidth / this.columns, this.figure.clientHeight / this.rows];
-    const found = survey(this.own, this.columns, this.rows);
-    const old = new Map([...this.labels.children].map(label => [label.dataset.key, label]));
-    const nth = new Map();
-    for (const { territory, x, y } of roomiest(found, cw, ch, ROOM)) {
-      const id = this.ids[found.owners[territory]];
-      nth.set(id, (nth.get(id) ?? 0) + 1);
-      const key = `${id}/${nth.get(id)}`;
-      const label = old.get(key) ?? document.createElement('span');
-      old.delete(key);
-      if (!label.isConnected) {
-        Object.assign(label.dataset, { id, key });
-        label.textContent = short(id);
-        this.labels.append(label);
-      }
-      label.style.left = `${(x + 0.5) * cw}px`;
-      label.style.top = `${(y + 0.5) * ch}px`;
-    }
-    for (const label of old.values()) label.remove();
-    this.dim();
-  }
-
-  dim() {
-    for (const label of this.labels.children) label.classList.toggle('dim', this.only !== null && this.only !== label.dataset.id);
-  }
-
-  point(event) {
-    if (!this.cell) return;
+  // The cell under a pointer, -1 where there is none.
+  cellAt(event) {
+    if (!this.cell) return -1;
     const box = this.figure.getBoundingClientRect();
     const x = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
     const y = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
-    const i = x < 0 || y < 0 || x >= this.columns || y >= this.rows ? -1 : this.cell[y * this.columns + x];
-    if (i < 0) return this.leave();
+    return x < 0 || y < 0 || x >= this.columns || y >= this.rows ? -1 : this.cell[y * this.columns + x];
+  }
+
+  // What a cell stands for: { first, last, owner, moving, dark }.
+  about(cell) {
     const { shards, cells } = this.summary;
-    const first = Math.floor(i * shards / cells);
-    const last = Math.floor((i + 1) * shards / cells) - 1;
+    const first = Math.floor(cell * shards / cells);
+    const last = Math.floor((cell + 1) * shards / cells) - 1;
+    const owner = this.ids[this.owner[cell]] ?? null;
+    return { first, last, owner, moving: this.moving[cell] === 1, dark: this.dark[cell] === 1 };
+  }
+
+  point(event) {
+    const cell = this.cellAt(event);
+    if (cell < 0) return this.leave();
+    const { first, last, owner, moving, dark } = this.about(cell);
     const which = first === last ? `Shard ${count(first)}` : `Shards ${count(first)} to ${count(last)}`;
-    const id = this.ids[this.owner[i]] ?? null;
-    this.tip.textContent = `${which} · ${id ?? 'nobody'}${this.moving[i] ? ', waiting' : ''}`;
+    this.tip.textContent = `${which} · ${owner ?? 'nobody'}${dark ? ', not served' : moving ? ', waiting' : ''}`;
     this.tip.hidden = false;
+    const box = this.figure.getBoundingClientRect();
     const left = Math.min(Math.max(event.clientX - box.left, 70), box.width - 70);
     this.tip.style.left = `${left}px`;
     this.tip.style.top = `${event.clientY - box.top}px`;
-    this.hover(id);
+    this.hover(owner);
   }
 
   leave() {
@@ -287,6 +304,7 @@ export class ShardMap {
   describe(members) {
     if (!this.summary?.shards) return 'The shard map is not known yet.';
     const shares = members.filter(member => member.shards > 0).map(member => `${member.id} owns ${count(member.shards)}`);
-    return `Map of ${plural(this.summary.shards, 'shard')}: ${shares.join(', ') || 'nobody owns any'}.`;
+    const served = this.outage.all ? ' Nobody may serve them now.' : '';
+    return `Map of ${plural(this.summary.shards, 'shard')}: ${shares.join(', ') || 'nobody owns any'}.${served}`;
   }
 }

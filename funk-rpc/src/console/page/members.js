@@ -2,24 +2,25 @@
 // stays where it is and bars grow instead of jumping.
 
 import { colour, fragment } from './colours.js';
-import { count } from './words.js';
+import { make, set } from './dom.js';
+import { isGone, isObserver } from './verdict.js';
+import { count, plural } from './words.js';
 
 const GONE_SHOWN = 3;
 const order = new Intl.Collator('en', { numeric: true });
 const rows = new Map();
 
-export const isGone = member => member.serf === 'left' || member.serf === 'failed';
-
-const make = (tag, name, ...children) => {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  element.append(...children);
-  return element;
-};
+// A member's part, as far as the node that is asked knows it.
+function role(member, status) {
+  if (member.raft) return { Voter: 'Voter', Nonvoter: 'Learner' }[member.raft] ?? member.raft;
+  if (isGone(member)) return '–';
+  if (!member.endpoints['ep.raft']) return 'Observer';
+  return isObserver(status) || !status.funk_cluster ? 'Node' : 'Waiting';
+}
 
 // Shows the members of `status`. `pick(id)` is called when a reader asks for
-// one node's shards on the map (again: for all).
-export function show(body, note, status, pick) {
+// one node's shards on the map (again: for all), `silent` are those whose pages no longer answer.
+export function show(body, note, status, silent, pick) {
   const sorted = [...status.members].sort((a, b) => isGone(a) - isGone(b) || order.compare(a.id, b.id));
   const here = sorted.filter(member => !isGone(member));
   const shown = sorted.slice(0, here.length + GONE_SHOWN);
@@ -36,11 +37,12 @@ export function show(body, note, status, pick) {
     const row = rows.get(member.id) ?? create(member.id, pick);
     rows.set(member.id, row);
     if (body.children[at] !== row.row) body.insertBefore(row.row, body.children[at] ?? null);
-    update(row, member, status, scale);
+    update(row, member, status, silent.has(member.id), scale);
   });
   const hidden = sorted.length - shown.length;
-  const text = `${count(here.length)} here` + (hidden ? `, ${count(hidden)} more gone` : '');
-  if (note.textContent !== text) note.textContent = text;
+  const observers = here.filter(member => !member.raft && !member.endpoints['ep.raft']).length;
+  const text = `${count(here.length - observers)} up` + (observers ? `, ${plural(observers, 'observer')}` : '') + (hidden ? `, ${count(hidden)} more gone` : '');
+  set(note, text);
 }
 
 // Marks the rows whose shards the map shows alone.
@@ -72,9 +74,7 @@ function create(id, pick) {
   return { row, swatch, link, badge, raft, serf, shards, share, fill: bar.firstChild };
 }
 
-const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-
-function update(row, member, status, scale) {
+function update(row, member, status, silent, scale) {
   const me = member.id === status.node_id;
   const page = member.endpoints['ep.httpConsole'];
   row.row.classList.toggle('gone', isGone(member));
@@ -82,8 +82,11 @@ function update(row, member, status, scale) {
   row.row.dataset.serf = member.serf;
   if (page && !me && !isGone(member)) row.link.href = `http://${page}/${fragment()}`;
   else row.link.removeAttribute('href');
-  set(row.badge, [member.leader && 'leader', member.funk_drained && 'drained', me && 'this node'].filter(Boolean).join(', '));
-  set(row.raft, { Voter: 'Voter', Nonvoter: 'Learner' }[member.raft] ?? 'Not in Raft');
+  row.row.classList.toggle('drained', member.funk_drained);
+  set(row.badge, [
+    member.leader && 'leader', member.funk_drained && 'drained: no shards until it restarts', me && 'this node', silent && !isGone(member) && 'its page does not answer',
+  ].filter(Boolean).join(', '));
+  set(row.raft, role(member, status));
   row.raft.classList.toggle('faint', !member.raft);
   set(row.serf, member.serf === 'none' ? 'Unseen' : member.serf[0].toUpperCase() + member.serf.slice(1));
   row.serf.className = `serf ${member.serf}`;

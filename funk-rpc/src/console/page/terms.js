@@ -31,12 +31,15 @@ export function clear() {
   story = [];
 }
 
+// When the leader was lost, in the node's milliseconds; 0 while there is one, or none was ever known.
+export const since = () => (story.length && !story.at(-1).leader ? story.at(-1).at : 0);
+
 let odd = '';
 
-// Mends what the events leave open, by what two statuses in a row say: the
+// Completes what the events leave open, by what two statuses in a row say: the
 // present is where a story without a beginning begins, and a node that just
 // joined hears of a leader before it knows the leader's name.
-export function mend(status, now) {
+export function complete(status, now) {
   const last = story.at(-1);
   const fits = !status.leader || (last && last.leader === status.leader && last.term === status.term);
   const seen = `${status.term}/${status.leader}`;

@@ -59,28 +59,12 @@ export function sentence(status) {
     return others ? 'Observing. It watches the cluster and owns nothing.' : 'Observing. It owns nothing, and sees no other node yet.';
   }
   return {
-    Starting: 'Starting. It looks round before it begins.',
-    Joining: 'Joining. It looks for a cluster that takes it in.',
+    Starting: 'Starting. It checks for a cluster of its name.',
+    Joining: 'Joining. It looks for a cluster that admits it.',
     Stopping: 'Stopping. It has said goodbye.',
-    Draining: `Draining. It hands its shards over before it leaves.`,
+    Draining: 'Draining. It hands its shards over before it leaves.',
     Voting: `Voting. ${part}`,
     Resharding: `Resharding. ${part}`,
     Operational: `Operational. ${part}`,
   }[status.state] ?? `${status.state}. ${part}`;
-}
-
-// An event as { who, text, weight }, or null for those that others tell already.
-export function tell(event) {
-  switch (event.kind) {
-    case 'member_joined': return { who: event.node, text: 'joined the cluster.', weight: 'good' };
-    case 'member_left': return { who: event.node, text: 'left in good order.', weight: 'plain' };
-    case 'member_failed': return { who: event.node, text: 'failed. The cluster has declared it dead.', weight: 'bad' };
-    case 'leader': return event.leader
-      ? { who: event.leader, text: `leads, in term ${count(event.term)}.`, weight: 'good' }
-      : { who: '', text: `No leader is known in term ${count(event.term)}. The voters elect one.`, weight: 'bad' };
-    case 'state': return { who: event.node, text: `is now ${event.state}.`, state: event.state, weight: 'plain' };
-    case 'moving': return { who: event.from, text: 'hands', to: event.to, shards: event.shards, weight: 'plain' };
-    case 'owned': return { who: event.owner, text: `took over ${plural(event.shards, 'shard')}.`, weight: 'plain' };
-    default: return null;
-  }
 }
