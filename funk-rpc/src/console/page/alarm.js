@@ -11,8 +11,8 @@ fetch(ALARM).then(answer => answer.text()).then(text => { alarmIcon = `data:imag
 
 const at = id => document.getElementById(id);
 
-// Shows what `alarm` says, or nothing for null. `links`: pages of other
-// members that still answer this browser, as [id, address].
+// Shows what `alarm` says, or nothing for null. `links`: pages of
+// missing voters that answer this browser all the same, as [id, href].
 export function show(alarm, links = []) {
   const bar = at('alarm');
   bar.hidden = !alarm;
@@ -32,7 +32,7 @@ export function show(alarm, links = []) {
   others.hidden = !links.length;
   if (others.dataset.ids === text) return;
   others.dataset.ids = text;
-  others.replaceChildren('These pages still answer this browser, so look there too: ', ...links.flatMap(([id, href], i) => {
+  others.replaceChildren('Their pages: ', ...links.flatMap(([id, href], i) => {
     const link = make('a', '', id);
     link.href = href;
     return i ? [', ', link] : [link];

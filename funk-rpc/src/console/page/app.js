@@ -145,13 +145,14 @@ function show() {
 // The verdict on the cluster, and the alarm where there is reason for one. With a leader it is
 // believed only if it lasts: the status and the map are answers of two moments.
 function judge() {
-  const said = verdict({ status, summary, now: now(), since: terms.since(), silent: peers.silent() });
+  const answering = alarmed ? peers.answering(alarmed) : new Map();
+  const said = verdict({ status, summary, now: now(), since: terms.since(), silent: peers.silent(), answering });
   alarmed = said.alarm ? alarmed || performance.now() : 0;
   if (said.alarm && status.leader && performance.now() - alarmed < LASTING) Object.assign(said, { level: 'warn', alarm: null });
   root.dataset.level = said.level;
   set('verdict-word', said.word);
   set('verdict-text', said.text);
-  alarm.show(said.alarm, said.alarm ? peers.answering(said.alarm.missing) : []);
+  alarm.show(said.alarm, [...answering].filter(([id]) => said.alarm?.missing.includes(id)));
   const head = said.alarm ? `✕ ${said.alarm.kind}` : said.word.replace('.', '');
   alarm.tab(`${head} · ${status.cluster} · ${status.node_id}`, Boolean(said.alarm));
   // Whether others answer this browser says more than what gossip still believes.

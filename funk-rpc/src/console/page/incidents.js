@@ -154,7 +154,7 @@ export function story(group) {
   if (led) out.push(group.lost.length > 1 ? { who: group.before } : 'It', ' led the cluster. ');
   if (group.leader && group.leader !== group.before) out.push({ who: group.leader }, ` leads now, in term ${count(group.term)}. `);
   else if (group.leader && group.gap) out.push({ who: group.leader }, ` leads again, in term ${count(group.term)}. `);
-  else if (isOpen(group)) out.push('The voters elect another leader. ');
+  else if (isOpen(group)) out.push('There is no other leader yet. ');
   if (group.gap > group.lease && group.lost.length) out.push(`There was no leader for ${span(group.gap)}, and no shard was served. `);
   if (group.lost.length && group.taken.size) {
     out.push(...parts([...group.taken.keys()]), ` took ${group.lost.length > 1 ? 'their' : 'its'} shards. `);

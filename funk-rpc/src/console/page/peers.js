@@ -60,8 +60,11 @@ export async function check() {
 // The ids of those whose page answered this browser and no longer does.
 export const silent = () => new Set([...pages].filter(([, page]) => page.answered && !page.answers).map(([id]) => id));
 
-// The pages of these that answer this browser all the same, as [id, href].
-export const answering = ids => ids.filter(id => pages.get(id)?.answers).map(id => [id, `http://${pages.get(id).address}/`]);
+// The pages that answered this browser after `since`, as id to href.
+export function answering(since) {
+  const found = [...pages].filter(([, page]) => page.answers && page.asked >= since);
+  return new Map(found.map(([id, page]) => [id, `http://${page.address}/`]));
+}
 
 // The first page that answers now, as { id, address }; null if none does.
 export async function next() {

@@ -67,6 +67,15 @@ test('without a majority the alarm has the numbers, and pages that went silent c
   assert.deepEqual(alarm.missing, ['b', 'c']);
 });
 
+test('voters that run but do not answer are cut off, and nobody is told to recover', () => {
+  const members = [member('a', { shards: 50 }), member('b', { serf: 'failed' }), member('c', { serf: 'failed' })];
+  const status = cluster(members, { leader: '', state: 'Voting', may_serve: false });
+  const { alarm } = verdict({ status, summary: whole, now: 42_000, since: 1000, answering: new Map([['b', 'x'], ['c', 'y']]) });
+  assert.equal(alarm.title, 'NO MAJORITY: 1 of 3 voters answers a; it serves no shard');
+  assert.match(alarm.advice.text, /^b and c run, and may serve without a/);
+  assert.equal(alarm.advice.command, 'ctrlc diag');
+});
+
 test('an observer is not asked for what it cannot know', () => {
   const { level, word, alarm } = verdict({ status: cluster(five, { role: 'NonMember', leader: '', funk_cluster: null }), summary: null, now: 0 });
   assert.deepEqual([level, word, alarm], ['wait', 'Observed.', null]);

@@ -37,15 +37,16 @@ export function quorum(status, silent = new Set()) {
 
 // `{ level, word, text, alarm }`; `level` is good, warn, alarm or wait, and
 // `alarm` is null or what the bar says. `since`: when the leader was lost, in
-// `now`'s milliseconds; 0 while there is one.
-export function verdict({ status, summary, now, since = 0, silent = new Set() }) {
+// `now`'s milliseconds; 0 while there is one. `silent` and `answering`: the ids whose
+// pages no longer answer this browser, and those whose pages do.
+export function verdict({ status, summary, now, since = 0, silent = new Set(), answering = new Map() }) {
   if (isObserver(status)) return observed(status);
   const owned = status.members.reduce((sum, member) => sum + member.shards, 0);
   if (!status.funk_cluster || !status.shards_total) {
     return { level: 'wait', word: 'Waiting.', text: `${status.node_id} is in no cluster yet.`, alarm: null };
   }
   const votes = quorum(status, status.leader ? new Set() : silent);
-  if (!status.leader) return leaderless(status, votes, now, since);
+  if (!status.leader) return leaderless(status, votes, answering, since ? Math.max(0, now - since) : 0);
   const { dark, moving } = waiting(status, summary);
   const served = Math.max(0, owned ? status.shards_total - dark - moving : 0);
   const shards = `${count(served)} of ${plural(status.shards_total, 'shard')} served`;
@@ -62,26 +63,42 @@ function observed(status) {
   return { level: 'wait', word: 'Observed.', text, alarm: null };
 }
 
-function leaderless(status, votes, now, since) {
-  const length = since ? Math.max(0, now - since) : 0;
+function leaderless(status, votes, answering, length) {
   if (length <= Math.max(ELECTION, status.funk_timing?.lease_ms ?? 0)) {
     return { level: 'warn', word: 'Electing.', text: `No leader for ${span(length)}: the voters elect one.`, alarm: null };
   }
   const few = votes.up < votes.needed;
-  const title = few ? `NO MAJORITY: ${votes.up} of ${plural(votes.voters, 'voter')} ${votes.up === 1 ? 'answers' : 'answer'}; no shard is served`
-    : 'NO LEADER: the voters elect none; no shard is served';
-  const names = votes.missing.map(member => member.id);
-  const detail = few
-    ? `${count(votes.needed)} are needed. ${absences(votes.missing)}.`
-    : `${count(votes.up)} of ${plural(votes.voters, 'voter')} are up, as gossip tells, and ${count(votes.needed)} are needed. `
-      + 'They cannot reach each other, or are too slow for the timing.';
-  const advice = few && names.length
-    ? { text: `Start ${list(names, 'or')} again. If ${names.length > 1 ? 'they are' : 'it is'} lost for good:`, command: `ctrlc recover --from ${status.node_id}` }
-    : { text: 'What each node says of it:', command: 'ctrlc diag' };
   return {
     level: 'alarm', word: few ? 'No majority.' : 'No leader.',
     text: `0 of ${plural(status.shards_total, 'shard')} served, as ${status.node_id} sees it.`,
-    alarm: { kind: few ? 'No majority' : 'No leader', title, detail, advice, length, missing: names },
+    alarm: { ...(few ? minority(status, votes, answering) : undecided(votes)), length, missing: votes.missing.map(member => member.id) },
+  };
+}
+
+// Fewer than a majority of the voters answer. Those that run all the same are cut off, and may serve without this node.
+function minority(status, votes, answering) {
+  const names = votes.missing.map(member => member.id);
+  const running = names.filter(id => answering.has(id));
+  const me = status.node_id;
+  const answers = votes.up === 1 ? 'answers' : 'answer';
+  const title = running.length ? `NO MAJORITY: ${votes.up} of ${plural(votes.voters, 'voter')} ${answers} ${me}; it serves no shard`
+    : `NO MAJORITY: ${votes.up} of ${plural(votes.voters, 'voter')} ${answers}; no shard is served`;
+  const advice = running.length
+    ? {
+      text: `${list(running)} ${running.length > 1 ? 'run' : 'runs'}, and may serve without ${me}: repair the network between them. What each node sees:`,
+      command: 'ctrlc diag',
+    }
+    : { text: `Start ${list(names, 'or')} again. If ${names.length > 1 ? 'they are' : 'it is'} lost for good:`, command: `ctrlc recover --from ${me}` };
+  return { kind: 'No majority', title, detail: `${count(votes.needed)} are needed. ${absences(votes.missing)}.`, advice };
+}
+
+// Enough voters are up, and yet none leads.
+function undecided(votes) {
+  return {
+    kind: 'No leader', title: 'NO LEADER: the voters elect none; no shard is served',
+    detail: `${count(votes.up)} of ${plural(votes.voters, 'voter')} are up, as gossip tells, and ${count(votes.needed)} are needed. `
+      + 'They cannot reach each other, or are too slow for the timing.',
+    advice: { text: 'What each node sees:', command: 'ctrlc diag' },
   };
 }
 
