@@ -338,7 +338,10 @@ mod tests {
         assert_eq!(log.handle(at(1), &leader(None, 3)), None);
         let known = Seen { leader: Some(name("n2")), ..seen() };
         let told = log.handle_known(at(2), &known);
-        assert!(matches!(told, Some(Line::Leader { ref leader, term: Term(3), .. }) if *leader == name("n2")), "{told:?}");
+        assert!(
+            matches!(told, Some(Line::Leader { ref leader, term: Term(3), .. }) if *leader == name("n2")),
+            "{told:?}"
+        );
         assert_eq!(log.handle_known(at(3), &known), None, "that is known");
         // Its lease was over for a moment.
         log.handle(at(50), &NodeEvent::State(NodeState::Operational));
