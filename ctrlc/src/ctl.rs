@@ -11,20 +11,25 @@
 //! | `commands` | what each command asks and shows |
 //! | `shards` | who owns how many, what a change would move, pins |
 //! | `change` | a change to shards as it is typed |
-//! | `diag` | every node's view, and where they differ |
-//! | `table` | text that fits a terminal |
+//! | `verdict` | whether the cluster serves, in one sentence |
+//! | `doctor` | every node's view, and where they differ |
+//! | `tls` | certificates for development |
+//! | `table`, `screen` | text that fits where it is shown |
 
 mod answer;
 mod asked;
 mod change;
 mod commands;
-mod diag;
+mod doctor;
 mod find;
 mod flags;
 mod node;
+mod screen;
 mod shards;
 mod stage;
 mod table;
+mod tls;
+mod verdict;
 
 use std::fmt;
 use std::time::Instant;
@@ -33,7 +38,9 @@ use clap::CommandFactory;
 use futures_lite::future;
 use serde_json::Value;
 
-pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat};
+pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat, TlsCommand};
+pub use screen::{ColorChoice, Screen};
+pub use table::Text;
 
 /// How to bring a cluster back that lost its majority for good.
 const RECOVER: &str = include_str!("ctl/recover.txt");
@@ -43,13 +50,26 @@ const RECOVER: &str = include_str!("ctl/recover.txt");
 pub enum Failure {
     /// The cluster said no, or a request failed.
     Refused(String),
+    /// `doctor` found nobody to ask.
+    Unknown(String),
     /// The command line cannot work.
     Usage(String),
 }
 
+impl Failure {
+    /// The exit code.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unknown(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Refused(why) | Self::Usage(why)) = self;
+        let (Self::Refused(why) | Self::Unknown(why) | Self::Usage(why)) = self;
         // A message of the cluster may have line ends of its own.
         let words: Vec<_> = why.split_whitespace().collect();
         f.write_str(&words.join(" "))
@@ -62,31 +82,35 @@ pub struct Answer {
     /// For programs.
     pub json: Value,
     /// For people.
-    pub text: String,
-    /// Whether all is well; `diag` says no when it found something.
-    pub good: bool,
+    pub text: Text,
+    /// The exit code: 0 if all is well, as far as the command says.
+    pub code: u8,
     /// A line for stderr: whoever was asked is in no cluster.
     pub note: Option<String>,
 }
 
 impl Answer {
     /// The answer in the format asked for, with a line end.
-    pub fn show(&self, format: OutputFormat) -> String {
+    pub fn show(&self, format: OutputFormat, screen: Screen) -> String {
         match format {
             OutputFormat::Json => format!("{:#}\n", self.json),
-            OutputFormat::Text => self.text.clone(),
+            OutputFormat::Text => self.text.on(screen),
         }
     }
 }
 
 /// What needs no cluster: text for stdout, or `None` where the command needs one.
-pub fn offline(flags: &CtrlFlags) -> Option<String> {
+///
+/// # Errors
+/// [`Failure`]: a line for stderr.
+pub fn offline(flags: &CtrlFlags) -> Option<Result<String, Failure>> {
     match &flags.command {
-        Command::Recover { from: None } => Some(RECOVER.into()),
+        Command::Recover { from: None } => Some(Ok(RECOVER.into())),
+        Command::Tls(command) => Some(tls::run(command, &flags.cluster())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CtrlFlags::command(), "ctrlc", &mut script);
-            Some(String::from_utf8_lossy(&script).into_owned())
+            Some(Ok(String::from_utf8_lossy(&script).into_owned()))
         }
         _ => None,
     }
@@ -98,10 +122,14 @@ pub fn offline(flags: &CtrlFlags) -> Option<String> {
 /// [`Failure`]: a line for stderr.
 pub async fn run(flags: &CtrlFlags) -> Result<Answer, Failure> {
     let stage = stage::Stage::default();
-    future::or(commands::run(flags, &stage, Instant::now() + flags.timeout), async {
+    let done = future::or(commands::run(flags, &stage, Instant::now() + flags.timeout), async {
         tokio::time::sleep(flags.timeout).await;
         let hint = stage.doubt().unwrap_or_else(|| flags.where_else().into());
         Err(Failure::Refused(format!("{} within {:?}: {hint}", stage.silent(), flags.timeout)))
     })
-    .await
+    .await;
+    match (done, &flags.command) {
+        (Err(Failure::Refused(why)), Command::Doctor) => Err(Failure::Unknown(why)),
+        (done, _) => done,
+    }
 }

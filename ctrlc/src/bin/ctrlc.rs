@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use funk_cli::{complain, flush, parse_or_exit, print};
-use funk_ctrlc::ctl::{CtrlFlags, Failure, offline, run};
+use funk_ctrlc::ctl::{CtrlFlags, Failure, Screen, offline, run};
 
 fn main() -> ExitCode {
     let code = start();
@@ -17,9 +17,14 @@ fn start() -> ExitCode {
         complain(&why);
         return ExitCode::from(2);
     }
-    if let Some(text) = offline(&flags) {
-        print(&text);
-        return ExitCode::SUCCESS;
+    if let Some(done) = offline(&flags) {
+        return match done {
+            Ok(text) => {
+                print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(failure) => failed(&failure),
+        };
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -36,15 +41,14 @@ fn start() -> ExitCode {
             if let Some(note) = &answer.note {
                 complain(note);
             }
-            print(&answer.show(flags.output));
-            if answer.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            print(&answer.show(flags.output, Screen::stdout(flags.color)));
+            ExitCode::from(answer.code)
         }
-        Err(failure) => {
-            complain(&failure.to_string());
-            match failure {
-                Failure::Refused(_) => ExitCode::FAILURE,
-                Failure::Usage(_) => ExitCode::from(2),
-            }
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    complain(&failure.to_string());
+    ExitCode::from(failure.code())
 }

@@ -4,7 +4,7 @@ use funk_rpc::pb::managepb as pb;
 use serde_json::Value;
 
 use super::asked::Asked;
-use super::table::table;
+use super::table::{Table, Text};
 use super::{Answer, Failure, node};
 
 /// An error in an answer is a refusal.
@@ -16,8 +16,8 @@ pub(super) fn no_error(what: &str, error: Option<&pb::Error>) -> Result<(), Fail
 }
 
 /// An answer with nothing to remark.
-pub(super) fn good(json: Value, text: String) -> Answer {
-    Answer { json, text, good: true, note: None }
+pub(super) fn good(json: Value, text: Text) -> Answer {
+    Answer { json, text, code: 0, note: None }
 }
 
 /// Every endpoint by node: (node, name, address), sorted.
@@ -32,7 +32,7 @@ pub(super) async fn all_endpoints(asked: &Asked<'_>) -> Result<Vec<(String, Stri
 }
 
 /// A table of nodes with a column more if any is drained.
-pub(super) fn marked(heads: &[&str], mut rows: Vec<Vec<String>>, drained: impl Iterator<Item = bool>) -> String {
+pub(super) fn marked(heads: &[&'static str], mut rows: Vec<Vec<String>>, drained: impl Iterator<Item = bool>) -> Table {
     let drained: Vec<bool> = drained.collect();
     let mut heads = heads.to_vec();
     if drained.contains(&true) {
@@ -42,19 +42,23 @@ pub(super) fn marked(heads: &[&str], mut rows: Vec<Vec<String>>, drained: impl I
             row.push(if is { "drained".into() } else { String::new() });
         }
     }
-    table(&heads, &rows)
+    Table::new(&heads).rows(rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::screen::Screen;
 
     #[test]
     fn a_drained_node_is_marked_and_others_cost_no_column() {
         let rows = || vec![vec!["a".to_owned()], vec!["b".to_owned()]];
-        let text = marked(&["NODE"], rows(), [false, true].into_iter());
+        let shown = |drained: [bool; 2]| {
+            Text::default().table(marked(&["NODE"], rows(), drained.into_iter())).on(Screen::PLAIN)
+        };
+        let text = shown([false, true]);
         assert!(text.lines().any(|line| line.starts_with('b') && line.ends_with("drained")), "{text}");
         assert!(!text.lines().any(|line| line.starts_with('a') && line.contains("drained")), "{text}");
-        assert_eq!(marked(&["NODE"], rows(), [false, false].into_iter()), table(&["NODE"], &rows()));
+        assert_eq!(shown([false, false]), "NODE\na\nb\n");
     }
 }

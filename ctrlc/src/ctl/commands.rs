@@ -13,8 +13,8 @@ use super::change::{Pin, Shards};
 use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
-use super::table::{date, pairs, table};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, diag, shards};
+use super::table::{Table, Text, date, number};
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, shards, verdict};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let found = find(flags, stage).await?;
@@ -70,7 +70,7 @@ async fn of_cluster<'a>(asked: Asked<'a>, name: &ClusterName) -> Result<Asked<'a
 async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failure> {
     match command {
         Command::Status => status(asked).await,
-        Command::Nodes => nodes(asked).await,
+        Command::Nodes => with_majority(asked, nodes(asked).await?).await,
         Command::Endpoints { filter } => endpoints(asked, filter.as_deref()).await,
         Command::Node(NodeCommand::Add { id }) => add(asked, id).await,
         Command::Node(NodeCommand::Rm { id }) => remove(asked, id).await,
@@ -78,20 +78,26 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         Command::Shards { plan: Some(change), .. } => shards::plan(asked, change).await,
         Command::Shards { pin: Some(Pin { shards, node }), .. } => shards::pin(asked, shards, Some(node)).await,
         Command::Shards { unpin: Some(Shards(shards)), .. } => shards::pin(asked, shards, None).await,
-        Command::Shards { .. } => shards::owned(asked).await,
+        Command::Shards { .. } => with_majority(asked, shards::owned(asked).await?).await,
+        Command::Plan { change } => shards::plan(asked, change).await,
+        Command::Pin { shards: Shards(shards), id } => shards::pin(asked, shards, Some(id)).await,
+        Command::Unpin { shards: Shards(shards) } => shards::pin(asked, shards, None).await,
         Command::StepDown => step_down(asked).await,
-        Command::Diag => diag::run(asked).await,
+        Command::Doctor => doctor::run(asked).await,
         Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,
-        Command::Recover { from: None } | Command::Completions { .. } => {
+        Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) => {
             Err(Failure::Usage("this command needs no cluster".into()))
         }
     }
 }
 
 async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let (_, status) = asked.call(pb::GetStatusRequest {}, async |node, request| node.get_status(request).await).await?;
+    let status = verdict::status(asked).await?;
     no_error("status", status.error.as_ref())?;
+    let verdict = verdict::of(asked, &status).await?;
     let json = json!({
+        "serves": verdict.as_ref().map(|verdict| verdict.code() == 0),
+        "verdict": verdict.as_ref().map(|verdict| &verdict.text),
         "cluster": status.cluster_name,
         "node": status.local_node_id,
         "role": status.local_role,
@@ -104,16 +110,28 @@ async fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
         "your_ip": status.your_ip,
     });
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-    let text = pairs(&[
+    let mut text = Text::default();
+    if let Some(verdict) = &verdict {
+        text = text.toned(verdict.tone, &verdict.text);
+    }
+    let text = text.pairs(vec![
         ("cluster", status.cluster_name.clone()),
         ("leader", or_none(&status.leader_node_id)),
         ("members", format!("{} in Raft, {} in gossip", status.raft_node_count, status.serf_node_count)),
-        ("shards", status.shard_count.to_string()),
+        ("shards", number(status.shard_count)),
         ("created", if status.created == 0 { "unknown".into() } else { date(status.created) }),
         ("asked", format!("{} ({}, {})", status.local_node_id, status.local_role, status.local_state)),
         ("you", or_none(&status.your_ip)),
     ]);
-    Ok(Answer { note: no_member(&status), ..good(json, text) })
+    let code = verdict.map_or(0, |verdict| verdict.code());
+    Ok(Answer { note: no_member(&status), code, ..good(json, text) })
+}
+
+/// The same with a verdict before it while nothing is served, which what is shown does not tell.
+async fn with_majority(asked: &Asked<'_>, answer: Answer) -> Result<Answer, Failure> {
+    let Some(verdict) = verdict::lost(asked).await? else { return Ok(answer) };
+    let text = Text::default().toned(verdict.tone, &verdict.text).then(answer.text);
+    Ok(Answer { text, code: verdict.code(), ..answer })
 }
 
 async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
@@ -132,7 +150,7 @@ async fn nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
     };
     let rows: Vec<_> = list.nodes.iter().map(row).collect();
     let drained = list.nodes.iter().map(|node| node.drained);
-    Ok(good(json, marked(&["NODE", "RAFT", "SERF", "LEADER"], rows, drained)))
+    Ok(good(json, Text::default().table(marked(&["NODE", "RAFT", "SERF", "LEADER"], rows, drained))))
 }
 
 async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Failure> {
@@ -144,7 +162,7 @@ async fn endpoints(asked: &Asked<'_>, filter: Option<&str>) -> Result<Answer, Fa
         |(node, name, address): &(String, String, String)| json!({ "node": node, "name": name, "address": address });
     let json = json!({ "endpoints": all.iter().map(entry).collect::<Vec<_>>() });
     let rows: Vec<_> = all.into_iter().map(|(node, name, address)| vec![node, name, address]).collect();
-    Ok(good(json, table(&["NODE", "NAME", "ADDRESS"], &rows)))
+    Ok(good(json, Text::default().table(Table::new(&["NODE", "NAME", "ADDRESS"]).rows(rows))))
 }
 
 async fn add(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
@@ -169,7 +187,7 @@ async fn drain(asked: &Asked<'_>, id: &NodeName) -> Result<Answer, Failure> {
 }
 
 fn changed(what: &str, id: &NodeName) -> Answer {
-    good(json!({ "done": what, "node": id.as_str() }), format!("{id} {what}\n"))
+    good(json!({ "done": what, "node": id.as_str() }), Text::default().line(format!("{id} {what}")))
 }
 
 /// Only the survivor itself can do it, so it is looked up first.
@@ -179,7 +197,8 @@ async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failu
     let done = survivor.change(pb::RecoverRequest {}, "status", call).await?;
     no_error("recover", done.error.as_ref())?;
     let json = json!({ "done": "recovered", "node": done.node_id, "generation": done.generation });
-    Ok(good(json, format!("{} goes on alone, as generation {}\n", done.node_id, done.generation)))
+    let text = format!("{} goes on alone, as generation {}", done.node_id, done.generation);
+    Ok(good(json, Text::default().line(text)))
 }
 
 /// Where the survivor listens now. Without a leader the others' lists show it where it listened before it was
@@ -190,7 +209,7 @@ async fn survivor_at(asked: &Asked<'_>, survivor: &NodeName) -> Result<SocketAdd
     let listed: Vec<SocketAddr> = managed.filter_map(|(_, _, address)| address.parse().ok()).collect();
     let mut silent = Vec::new();
     for &address in asked.addresses.iter().chain(&listed) {
-        match diag::ask(address).await.status {
+        match doctor::ask(address).await.status {
             Ok(status) if status.local_node_id == survivor.as_str() => return Ok(address),
             Ok(_) => {}
             Err(why) if listed.contains(&address) => silent.push(why),
@@ -208,5 +227,5 @@ async fn step_down(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let done = asked.change(pb::StepDownRequest {}, "status", call).await?;
     no_error("step-down", done.error.as_ref())?;
     let json = json!({ "done": "stepped down", "node": done.node_id });
-    Ok(good(json, format!("{} steps down\n", done.node_id)))
+    Ok(good(json, Text::default().line(format!("{} steps down", done.node_id))))
 }

@@ -8,8 +8,10 @@ use clap_complete::Shell;
 use funk_cli::{boolean, duration};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
+use funk_tls::{Role, TrustDomain};
 
 use super::change::{Change, Pin, Shards};
+use super::screen::ColorChoice;
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,31 +27,71 @@ pub enum OutputFormat {
 #[command(name = "ctrlc", version, arg_required_else_help = false)]
 pub struct CtrlFlags {
     /// Name of the cluster [default: clusterfunk]
-    #[arg(short = 'n', long, global = true, env = "FUNK_CLUSTER_NAME", value_name = "NAME")]
+    #[arg(
+        short = 'n',
+        long,
+        global = true,
+        help_heading = "Finding the cluster",
+        env = "FUNK_CLUSTER_NAME",
+        value_name = "NAME"
+    )]
     pub cluster_name: Option<ClusterName>,
     /// Look for a node by mDNS if there is neither --endpoint nor --join
-    #[arg(short = 'z', long, global = true, env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1,
+    #[arg(short = 'z', long, global = true, help_heading = "Finding the cluster", env = "FUNK_ZEROCONF", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set,
         value_parser = boolean())]
     pub zeroconf: bool,
     /// Management endpoint of a node
-    #[arg(short = 'e', long, global = true, env = "FUNK_ENDPOINT", value_name = "HOST:PORT")]
+    #[arg(
+        short = 'e',
+        long,
+        global = true,
+        help_heading = "Finding the cluster",
+        env = "FUNK_ENDPOINT",
+        value_name = "HOST:PORT"
+    )]
     pub endpoint: Option<JoinAddress>,
     /// Serf address of a node, which is asked for a management endpoint; repeatable
-    #[arg(long, global = true, env = "FUNK_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Finding the cluster",
+        env = "FUNK_JOIN",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     pub join: Vec<JoinAddress>,
     /// Use TLS; not available in this version
-    #[arg(short = 'T', long, global = true, env = "FUNK_TLS", value_parser = boolean())]
+    #[arg(short = 'T', long, global = true, help_heading = "TLS", env = "FUNK_TLS", value_parser = boolean())]
     pub tls: bool,
     /// Certificate to trust; not available in this version
-    #[arg(short = 'C', long, global = true, env = "FUNK_CERT_FILE", value_name = "FILE")]
+    #[arg(short = 'C', long, global = true, help_heading = "TLS", env = "FUNK_CERT_FILE", value_name = "FILE")]
     pub cert_file: Option<PathBuf>,
     /// Name that the node's certificate must have; not available in this version
-    #[arg(short = 'H', long, global = true, env = "FUNK_HOSTNAME_OVERRIDE", value_name = "NAME")]
+    #[arg(short = 'H', long, global = true, help_heading = "TLS", env = "FUNK_HOSTNAME_OVERRIDE", value_name = "NAME")]
     pub hostname_override: Option<String>,
     /// text or json
-    #[arg(long, global = true, env = "FUNK_OUTPUT", value_enum, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Output",
+        env = "FUNK_OUTPUT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub output: OutputFormat,
+    /// When text has colors
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Output",
+        env = "FUNK_COLOR",
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: ColorChoice,
     /// Overall time limit, at most 60s
     #[arg(long, global = true, env = "FUNK_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
@@ -61,9 +103,9 @@ pub struct CtrlFlags {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The cluster as the asked node sees it
+    /// Whether the cluster serves, and what the asked node sees; exits with 1 while there is no majority
     Status,
-    /// The nodes, in Raft and in gossip
+    /// The nodes, in Raft and in gossip; exits with 1 while there is no majority
     Nodes,
     /// The endpoints of all live nodes
     Endpoints {
@@ -73,7 +115,7 @@ pub enum Command {
     /// Add, remove or drain a node
     #[command(subcommand, arg_required_else_help = false)]
     Node(NodeCommand),
-    /// How many shards each node owns, or would own; and pins
+    /// How many shards each node owns, or would own; and pins. Exits with 1 while there is no majority
     Shards {
         /// Say what this change would move, and change nothing: drain=ID, remove=ID, add=ID or add=ID,WEIGHT, weight=ID,N,
         /// pin=0-99,ID, unpin=0-99 or none
@@ -86,6 +128,23 @@ pub enum Command {
         #[arg(long, value_name = "SHARDS")]
         unpin: Option<Shards>,
     },
+    /// Say what a change would move, and change nothing; as `shards --plan`
+    Plan {
+        /// drain=ID, remove=ID, add=ID or add=ID,WEIGHT, weight=ID,N, pin=0-99,ID, unpin=0-99 or none
+        change: Change,
+    },
+    /// Pin shards to a node; as `shards --pin`
+    Pin {
+        /// 7, or 0-99
+        shards: Shards,
+        /// The node's id
+        id: NodeName,
+    },
+    /// Free pinned shards; as `shards --unpin`
+    Unpin {
+        /// 7, or 0-99
+        shards: Shards,
+    },
     /// Make another voter lead
     StepDown,
     /// How to bring back a cluster that lost its majority; with --from, do it
@@ -94,8 +153,12 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         from: Option<NodeName>,
     },
-    /// Ask every node and say where they differ; ends with 1 if something is wrong
-    Diag,
+    /// Ask every node and say what is wrong; exits with 0 for green, 1 for yellow, 2 for red, 3 if it could not tell
+    #[command(visible_alias = "diag")]
+    Doctor,
+    /// Make certificates for development
+    #[command(subcommand, arg_required_else_help = false)]
+    Tls(TlsCommand),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -123,6 +186,35 @@ pub enum NodeCommand {
     },
 }
 
+/// What to do about certificates.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TlsCommand {
+    /// Make an authority: DIR/ca.pem and DIR/ca-key.pem
+    Init {
+        /// Where to; it is made if it is missing
+        dir: PathBuf,
+        /// The trust domain of all its certificates
+        #[arg(long, value_name = "DOMAIN", default_value = "funk.local")]
+        trust_domain: TrustDomain,
+        /// Days until it expires
+        #[arg(long, value_name = "DAYS", default_value = "3650", value_parser = clap::value_parser!(u32).range(1..=36500))]
+        days: u32,
+    },
+    /// Make a certificate: DIR/NAME.pem and DIR/NAME-key.pem
+    Issue {
+        /// node, operator, observer or client
+        role: Role,
+        /// The node's id, or the name of a person or program
+        name: NodeName,
+        /// Where the authority is, and where the files go
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+        /// Days until it expires
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=36500))]
+        days: u32,
+    },
+}
+
 impl CtrlFlags {
     /// Refuses what is not built yet, and what cannot work.
     ///
@@ -137,7 +229,8 @@ impl CtrlFlags {
         if let Some((flag, _)) = later.iter().find(|(_, given)| *given) {
             return Err(format!("{flag} is not available in this version"));
         }
-        let offline = matches!(self.command, Command::Recover { from: None } | Command::Completions { .. });
+        let offline =
+            matches!(self.command, Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_));
         if !offline && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
             return Err("--zeroconf=false leaves no way to find a node: give --endpoint or --join HOST:PORT".into());
         }
@@ -207,6 +300,10 @@ mod tests {
             ("status --output xml", "--output"),
             ("status -z=false", "--zeroconf"),
             ("completions cobol", "cobol"),
+            ("pin 0-9", "<ID>"),
+            ("plan drain=", "<CHANGE>"),
+            ("tls issue admin eve", "admin"),
+            ("tls init d --trust-domain A", "--trust-domain"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::answer::{good, marked, no_error};
 use super::asked::Asked;
 use super::change::Change;
-use super::table::table;
+use super::screen::Tone;
+use super::table::{Table, Text, number};
 use super::{Answer, Failure};
 
 pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
@@ -21,11 +22,11 @@ pub(super) async fn owned(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let entry = |(node, &(count, drained)): (&String, &(i32, bool))| json!({ "node": node, "shards": count, "drained": drained });
     let json = json!({ "total": list.total_shards, "nodes": owned.iter().map(entry).collect::<Vec<_>>() });
     let share = |count: i32| format!("{:.1} %", 100.0 * f64::from(count) / f64::from(list.total_shards.max(1)));
-    let row = |(node, &(count, _)): (&String, &(i32, bool))| vec![node.clone(), count.to_string(), share(count)];
+    let row = |(node, &(count, _)): (&String, &(i32, bool))| vec![node.clone(), number(count), share(count)];
     let mut rows: Vec<_> = owned.iter().map(row).collect();
-    rows.push(vec!["all".into(), list.total_shards.to_string(), String::new()]);
+    rows.push(vec!["all".into(), number(list.total_shards), String::new()]);
     let drained = owned.values().map(|(_, drained)| *drained);
-    Ok(good(json, marked(&["NODE", "SHARDS", "SHARE"], rows, drained)))
+    Ok(good(json, Text::default().table(marked(&["NODE", ">SHARDS", ">SHARE"], rows, drained))))
 }
 
 /// What a change would move; nothing is changed.
@@ -49,18 +50,15 @@ pub(super) async fn plan(asked: &Asked<'_>, change: &Change) -> Result<Answer, F
         "over_capacity": told.over_capacity,
     });
     let or_nobody = |node: &str| if node.is_empty() { "(nobody)".to_owned() } else { node.to_owned() };
-    let mut rows: Vec<_> = told
-        .moves
-        .iter()
-        .map(|part| vec![or_nobody(&part.from), or_nobody(&part.to), part.shards.to_string()])
-        .collect();
-    rows.push(vec!["all".into(), String::new(), moved.to_string()]);
-    let mut text = table(&["FROM", "TO", "SHARDS"], &rows);
-    let after: Vec<_> = told.nodes.iter().map(|it| vec![it.node_id.clone(), it.shard_count.to_string()]).collect();
-    text.push('\n');
-    text.push_str(&table(&["NODE", "THEN OWNS"], &after));
+    let mut rows: Vec<_> =
+        told.moves.iter().map(|part| vec![or_nobody(&part.from), or_nobody(&part.to), number(part.shards)]).collect();
+    rows.push(vec!["all".into(), String::new(), number(moved)]);
+    let after = told.nodes.iter().map(|it| vec![it.node_id.clone(), number(it.shard_count)]);
+    let mut text = Text::default().table(Table::new(&["FROM", "TO", ">SHARDS"]).rows(rows));
+    text = text.line("").table(Table::new(&["NODE", ">THEN OWNS"]).rows(after));
     if told.over_capacity > 0 {
-        text.push_str(&format!("\n{} shards are over the capacity of all nodes\n", told.over_capacity));
+        let over = format!("{} shards are over the capacity of all nodes", number(told.over_capacity));
+        text = text.line("").toned(Tone::Warn, over);
     }
     let target = match change.message() {
         Some(plan_shards_request::Change::Pin(pin)) => pin.pinned_to,
@@ -96,5 +94,5 @@ pub(super) async fn pin(asked: &Asked<'_>, shards: &Range<u32>, node: Option<&No
     let place = node.map_or_else(String::new, |node| format!(" to {node}"));
     let json = json!({ "done": what, "first": first, "count": count, "node": &pinned_to });
     let note = idle_target(asked, &pinned_to).await;
-    Ok(Answer { note, ..good(json, format!("shards {first} to {last} {what}{place}\n")) })
+    Ok(Answer { note, ..good(json, Text::default().line(format!("shards {first} to {last} {what}{place}"))) })
 }

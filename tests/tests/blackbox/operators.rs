@@ -369,19 +369,25 @@ fn a_survivor_is_found_where_it_listens_now_and_recovered_only_if_its_cluster_is
         cluster.lose_all_but_the_first()?;
         if ids.len() == 1 {
             whole(cluster)?;
-            let output = cluster.ctrlc(&["diag"])?;
+            let output = cluster.ctrlc(&["doctor"])?;
             assert_eq!(output.status.code(), Some(0), "{}", said(&output));
             return Ok(());
         }
-        let lost = wait_for("diag to say what is wrong", GENEROUS, || {
-            let output = cluster.ctrlc(&["diag"])?;
-            if output.status.code() == Some(1) && said(&output).contains(&ids[0]) {
+        let lost = wait_for("doctor to say what is wrong", GENEROUS, || {
+            let output = cluster.ctrlc(&["doctor"])?;
+            if output.status.code() == Some(2) && said(&output).contains(&ids[0]) {
                 Ok(output)
             } else {
                 Err(said(&output))
             }
         })?;
         assert!(!lost.stdout.is_empty());
+        for command in ["status", "nodes", "shards"] {
+            let output = cluster.ctrlc(&[command])?;
+            let first = said(&output).lines().next().unwrap_or_default().to_owned();
+            let lost = format!("NO MAJORITY: 1 of {} voters answer; no shard is served", ids.len());
+            assert_eq!((output.status.code(), first), (Some(1), lost), "{command}");
+        }
         let done = wait_for("the survivor to be recovered", GENEROUS, || {
             let output = cluster.ctrlc(&["recover", "--from", &ids[0]])?;
             if output.status.success() { Ok(output) } else { Err(said(&output)) }

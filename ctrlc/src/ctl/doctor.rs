@@ -1,4 +1,4 @@
-//! Every node's view of the cluster, and where they differ.
+//! Every node's view of the cluster, where they differ, and how bad that is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use super::answer::{all_endpoints, no_error};
 use super::asked::Asked;
 use super::find::MANAGEMENT;
-use super::table::{item, table};
+use super::screen::Tone;
+use super::table::{Table, Text};
+use super::verdict::Voters;
 use super::{Answer, Failure, node};
 
 /// Time for one node to answer.
@@ -23,14 +25,58 @@ pub(super) struct View {
     took: Duration,
 }
 
+/// What the nodes say, all asked at the same time.
+pub(super) struct Views {
+    nodes: Vec<pb::NodeInfo>,
+    pub(super) shards: pb::ListShardsResponse,
+    by_name: BTreeMap<String, View>,
+}
+
+impl Views {
+    /// The voters, and those of them that answer.
+    pub(super) fn voters(&self) -> Voters {
+        let is_voter = |node: &&pb::NodeInfo| node.raft_state == "Voter";
+        let answers = |node: &&pb::NodeInfo| self.by_name.get(&node.node_id).is_some_and(|view| view.status.is_ok());
+        let members = || self.nodes.iter().filter(|node| !node.raft_state.is_empty());
+        Voters {
+            all: self.nodes.iter().filter(is_voter).count(),
+            answer: self.nodes.iter().filter(is_voter).filter(answers).count(),
+            up: members().filter(|node| node.serf_state == "alive").filter(answers).count(),
+            members: members().count(),
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    /// `Warn`: it works, for now. `Bad`: it does not.
+    tone: Tone,
+    text: String,
+}
+
+fn warn(text: impl Into<String>) -> Finding {
+    Finding { tone: Tone::Warn, text: text.into() }
+}
+
+fn bad(text: impl Into<String>) -> Finding {
+    Finding { tone: Tone::Bad, text: text.into() }
+}
+
 pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let views = views(asked).await?;
+    let findings = findings(&views.nodes, &views.shards, &views.by_name);
+    Ok(show(&views.nodes, &views.by_name, &findings))
+}
+
+/// Asks for all nodes, and then each of them.
+pub(super) async fn views(asked: &Asked<'_>) -> Result<Views, Failure> {
     let (_, nodes) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
-    no_error("diag", nodes.error.as_ref())?;
+    no_error("nodes", nodes.error.as_ref())?;
     let endpoints = all_endpoints(asked).await?;
     let (_, shards) =
         asked.call(pb::ListShardsRequest {}, async |node, request| node.list_shards(request).await).await?;
-    no_error("diag", shards.error.as_ref())?;
-
+    no_error("shards", shards.error.as_ref())?;
     let mut asking = JoinSet::new();
     for (name, _, address) in endpoints.iter().filter(|(_, kind, _)| kind == MANAGEMENT) {
         if let Ok(address) = address.parse::<SocketAddr>() {
@@ -38,13 +84,12 @@ pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
             asking.spawn(async move { (name, ask(address).await) });
         }
     }
-    let mut views = BTreeMap::new();
+    let mut by_name = BTreeMap::new();
     while let Some(answered) = asking.join_next().await {
         // A task that panicked shows as a node without an answer.
-        views.extend(answered.ok());
+        by_name.extend(answered.ok());
     }
-    let problems = problems(&nodes.nodes, &shards, &views);
-    Ok(show(&nodes.nodes, &views, &problems))
+    Ok(Views { nodes: nodes.nodes, shards, by_name })
 }
 
 pub(super) async fn ask(address: SocketAddr) -> View {
@@ -59,39 +104,42 @@ pub(super) async fn ask(address: SocketAddr) -> View {
 }
 
 /// What is wrong, a line each.
-fn problems(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTreeMap<String, View>) -> Vec<String> {
+fn findings(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTreeMap<String, View>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut leaders = BTreeSet::new();
     for node in nodes.iter().filter(|node| !node.raft_state.is_empty()) {
         let id = &node.node_id;
         if node.serf_state != "alive" {
-            found.push(format!(
-                "{id} is a member, but {} in gossip: start it, or `ctrlc node rm {id}`",
-                node.serf_state
-            ));
+            let state = &node.serf_state;
+            found.push(warn(format!("{id} is a member, but {state} in gossip: start it, or `ctrlc node rm {id}`")));
             continue;
         }
         match views.get(id).map(|view| &view.status) {
-            None => found.push(format!("{id} shows no {MANAGEMENT}")),
-            Some(Err(why)) => found.push(format!("{id}: {why}")),
+            None => found.push(warn(format!("{id} shows no {MANAGEMENT}"))),
+            Some(Err(why)) => found.push(warn(format!("{id}: {why}"))),
             Some(Ok(status)) => {
                 leaders.insert(status.leader_node_id.as_str());
                 if !matches!(status.local_state.as_str(), "Operational" | "Resharding" | "Draining") {
-                    found.push(format!("{id} is {}", status.local_state));
+                    found.push(warn(format!("{id} is {}", status.local_state)));
                 }
             }
         }
     }
     if leaders.contains("") {
-        found.push("some node knows no leader".into());
+        let all = leaders.len() == 1;
+        found.push(if all {
+            bad("no node knows a leader: no shard is served")
+        } else {
+            warn("some node knows no leader")
+        });
     }
     if leaders.len() > 1 {
         let leaders: Vec<_> = leaders.iter().map(|&leader| if leader.is_empty() { "none" } else { leader }).collect();
-        found.push(format!("nodes follow different leaders: {}", leaders.join(", ")));
+        found.push(bad(format!("nodes follow different leaders: {}", leaders.join(", "))));
     }
     let owned: i64 = shards.shards.iter().map(|info| i64::from(info.shard_count)).sum();
     if owned != i64::from(shards.total_shards) {
-        found.push(format!("{owned} of {} shards have an owner", shards.total_shards));
+        found.push(bad(format!("{owned} of {} shards have an owner", shards.total_shards)));
     }
     leaders.remove("");
     found.extend(foreign(nodes, views, &leaders));
@@ -100,7 +148,7 @@ fn problems(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTr
 }
 
 /// Nodes that gossip shows beside ours, and that follow none of our leaders: another cluster has this one's name.
-fn foreign(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leaders: &BTreeSet<&str>) -> Vec<String> {
+fn foreign(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leaders: &BTreeSet<&str>) -> Vec<Finding> {
     let others = nodes.iter().filter(|node| node.raft_state.is_empty());
     let follows = |node: &pb::NodeInfo| {
         let status = views.get(&node.node_id)?.status.as_ref().ok()?;
@@ -113,31 +161,33 @@ fn foreign(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leaders: &BTr
         found.entry(leader).or_default().push(node);
     }
     let said = |(leader, nodes): (String, Vec<String>)| {
-        format!("{leader} leads another cluster of this name, with {}", nodes.join(", "))
+        bad(format!("{leader} leads another cluster of this name, with {}", nodes.join(", ")))
     };
     found.into_iter().map(said).collect()
 }
 
 /// What is wrong with the number of voters. Gossip learns late of one that is gone, so those count that
 /// answered; `leader` is whom they follow.
-fn majority(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leader: Option<&str>) -> Option<String> {
+fn majority(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, leader: Option<&str>) -> Option<Finding> {
     let voters: Vec<_> = nodes.iter().filter(|node| node.raft_state == "Voter").collect();
     let answered = |node: &&&pb::NodeInfo| views.get(&node.node_id).is_some_and(|view| view.status.is_ok());
     let (all, answer) = (voters.len(), voters.iter().filter(answered).count());
     let said = format!("{answer} of {all} voters answer");
     match leader {
-        _ if all == 0 => Some("whoever was asked knows no voters: it is in no cluster".into()),
-        None if answer * 2 <= all => Some(format!("{said}: no majority; see `ctrlc recover`")),
+        _ if all == 0 => Some(bad("the asked node knows no voters: it is in no cluster")),
+        None if answer * 2 <= all => Some(bad(format!("{said}: no majority; see `ctrlc recover`"))),
         // Their word for a leader is no older than a lease: others are there that do not answer here.
         Some(leader) if answer * 2 <= all => {
-            Some(format!("{said}, but {leader} leads: is {MANAGEMENT} of the others open from here?"))
+            Some(warn(format!("{said}, but {leader} leads: is {MANAGEMENT} of the others open from here?")))
         }
-        _ if all > 1 && (answer - 1) * 2 <= all => Some(format!("{said}: the loss of one more stops the cluster")),
+        _ if all > 1 && (answer - 1) * 2 <= all => {
+            Some(warn(format!("{said}: the loss of one more stops the cluster")))
+        }
         _ => None,
     }
 }
 
-fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, problems: &[String]) -> Answer {
+fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, findings: &[Finding]) -> Answer {
     let mut rows = Vec::new();
     let mut entries = Vec::new();
     for info in nodes {
@@ -161,21 +211,39 @@ fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, problems: &[Stri
             "took_ms": took,
         }));
     }
-    let mut text = table(&["NODE", "SERF", "STATE", "ROLE", "FOLLOWS", "ANSWERED"], &rows);
-    text.push('\n');
-    for problem in problems {
-        text.push_str(&item("! ", problem));
+    let worst = findings.iter().map(|finding| finding.tone).max().unwrap_or(Tone::Good);
+    let (severity, code) = match worst {
+        Tone::Bad => ("red", 2),
+        Tone::Warn => ("yellow", 1),
+        Tone::Good | Tone::Plain | Tone::Head => ("green", 0),
+    };
+    let verdict = match worst {
+        Tone::Bad => "RED: this does not work",
+        Tone::Warn => "YELLOW: it works, and somebody should look",
+        Tone::Good | Tone::Plain | Tone::Head => "GREEN: nothing is wrong",
+    };
+    let mut text = Text::default().toned(worst, verdict);
+    for finding in findings {
+        text = text.item(finding.tone, &finding.text);
     }
-    if problems.is_empty() {
-        text.push_str("nothing is wrong\n");
-    }
-    let good = problems.is_empty();
-    Answer { json: json!({ "nodes": entries, "problems": problems, "good": good }), text, good, note: None }
+    let table = Table::new(&["NODE", "SERF", "STATE", "ROLE", "FOLLOWS", ">ANSWERED"]).rows(rows);
+    let problems: Vec<_> = findings.iter().map(|finding| &finding.text).collect();
+    let severity_of = |finding: &Finding| if finding.tone == Tone::Bad { "red" } else { "yellow" };
+    let told = |finding: &Finding| json!({ "severity": severity_of(finding), "text": finding.text });
+    let json = json!({
+        "nodes": entries,
+        "problems": problems,
+        "findings": findings.iter().map(told).collect::<Vec<_>>(),
+        "severity": severity,
+        "good": findings.is_empty(),
+    });
+    Answer { json, text: text.line("").table(table), code, note: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::screen::Screen;
 
     fn node(id: &str, serf: &str) -> pb::NodeInfo {
         pb::NodeInfo {
@@ -202,8 +270,9 @@ mod tests {
     fn a_healthy_cluster_has_no_problems() {
         let nodes = ["a", "b", "c"].map(|id| node(id, "alive"));
         let views = ["a", "b", "c"].map(|id| (id.to_owned(), view("a", "Operational"))).into();
-        assert!(problems(&nodes, &shards(10), &views).is_empty());
-        assert!(show(&nodes, &views, &[]).good);
+        assert!(findings(&nodes, &shards(10), &views).is_empty());
+        let shown = show(&nodes, &views, &[]);
+        assert_eq!((shown.code, &shown.json["severity"]), (0, &json!("green")));
     }
 
     #[test]
@@ -214,13 +283,17 @@ mod tests {
             let nodes: Vec<_> = ours.iter().cloned().chain(others.iter().map(|(id, _)| outside(id))).collect();
             let seen = ours.iter().map(|node| (node.node_id.clone(), view("a", "Operational")));
             let others = others.iter().map(|(id, leader)| ((*id).to_owned(), view(leader, "Operational")));
-            problems(&nodes, &shards(10), &seen.chain(others).collect()).join("\n")
+            texts(&findings(&nodes, &shards(10), &seen.chain(others).collect()))
         };
         // It leads itself; and a follower of one that gossip does not show.
         assert!(said(&[("x", "x")]).contains("x leads another cluster of this name, with x"));
         assert!(said(&[("y", "x"), ("z", "x")]).contains("x leads another cluster of this name, with y, z"));
         // Observers follow our leader, and those that wait to be let in, none.
         assert!(!said(&[("o", "a"), ("w", "")]).contains("another cluster"));
+    }
+
+    fn texts(findings: &[Finding]) -> String {
+        findings.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("\n")
     }
 
     fn silent() -> View {
@@ -236,13 +309,17 @@ mod tests {
             ("d".to_owned(), silent()),
         ];
         let views = views.into();
-        let problems = problems(&nodes, &shards(9), &views);
-        let found = problems.join("\n");
+        let all = findings(&nodes, &shards(9), &views);
+        let found = texts(&all);
         for said in ["c is a member", "d: no answer", "b is Voting", "no leader", "a", "9 of 10", "2 of 4 voters"] {
             assert!(found.contains(said), "{said}: {found}");
         }
-        let text = show(&nodes, &views, &problems).text;
+        let shown = show(&nodes, &views, &all);
+        let text = shown.text.on(Screen { width: Some(80), colors: false });
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.starts_with("RED: ") && shown.code == 2, "{text}");
+        let mild: Vec<_> = all.into_iter().filter(|finding| finding.tone == Tone::Warn).collect();
+        assert_eq!(show(&nodes, &views, &mild).code, 1);
     }
 
     #[test]
@@ -250,7 +327,7 @@ mod tests {
         let nodes = ["a", "b", "c"].map(|id| node(id, "alive"));
         let said = |views: [View; 3], leader| {
             let views = ["a", "b", "c"].map(str::to_owned).into_iter().zip(views).collect();
-            majority(&nodes, &views, leader).unwrap_or_default()
+            majority(&nodes, &views, leader).map(|finding| finding.text).unwrap_or_default()
         };
         let fine = || view("a", "Operational");
         assert_eq!(said([fine(), fine(), fine()], Some("a")), "");
@@ -259,6 +336,6 @@ mod tests {
         let lost = "1 of 3 voters answer: no majority; see `ctrlc recover`";
         assert_eq!(said([view("", "Voting"), silent(), silent()], None), lost);
         assert!(said([fine(), silent(), silent()], Some("a")).contains("but a leads"));
-        assert!(majority(&[], &BTreeMap::new(), None).is_some_and(|said| said.contains("in no cluster")));
+        assert!(majority(&[], &BTreeMap::new(), None).is_some_and(|said| said.text.contains("in no cluster")));
     }
 }
