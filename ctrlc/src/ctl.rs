@@ -12,7 +12,8 @@
 //! | `shards` | who owns how many, what a change would move, pins |
 //! | `change` | a change to shards as it is typed |
 //! | `verdict` | whether the cluster serves, in one sentence |
-//! | `doctor` | every node's view, and where they differ |
+//! | `views` | what every node says of itself and the cluster |
+//! | `doctor` | where they differ, and how bad that is |
 //! | `tls` | certificates for development |
 //! | `table`, `screen` | text that fits where it is shown |
 
@@ -30,6 +31,7 @@ mod stage;
 mod table;
 mod tls;
 mod verdict;
+mod views;
 
 use std::fmt;
 use std::time::Instant;

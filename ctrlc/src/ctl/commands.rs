@@ -14,7 +14,7 @@ use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
 use super::table::{Table, Text, date, number};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, shards, verdict};
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, shards, verdict, views};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let found = find(flags, stage).await?;
@@ -209,7 +209,7 @@ async fn survivor_at(asked: &Asked<'_>, survivor: &NodeName) -> Result<SocketAdd
     let listed: Vec<SocketAddr> = managed.filter_map(|(_, _, address)| address.parse().ok()).collect();
     let mut silent = Vec::new();
     for &address in asked.addresses.iter().chain(&listed) {
-        match doctor::ask(address).await.status {
+        match views::ask(address).await.status {
             Ok(status) if status.local_node_id == survivor.as_str() => return Ok(address),
             Ok(_) => {}
             Err(why) if listed.contains(&address) => silent.push(why),

@@ -1,51 +1,16 @@
-//! Every node's view of the cluster, where they differ, and how bad that is.
+//! Where the nodes' views of the cluster differ, and how bad that is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use funk_rpc::pb::managepb as pb;
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::answer::{all_endpoints, no_error};
 use super::asked::Asked;
 use super::find::MANAGEMENT;
 use super::screen::Tone;
 use super::table::{Table, Text};
-use super::verdict::Voters;
-use super::{Answer, Failure, node};
-
-/// Time for one node to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
-
-/// What one node said, and how long it took.
-pub(super) struct View {
-    pub(super) status: Result<pb::GetStatusResponse, String>,
-    took: Duration,
-}
-
-/// What the nodes say, all asked at the same time.
-pub(super) struct Views {
-    nodes: Vec<pb::NodeInfo>,
-    pub(super) shards: pb::ListShardsResponse,
-    by_name: BTreeMap<String, View>,
-}
-
-impl Views {
-    /// The voters, and those of them that answer.
-    pub(super) fn voters(&self) -> Voters {
-        let is_voter = |node: &&pb::NodeInfo| node.raft_state == "Voter";
-        let answers = |node: &&pb::NodeInfo| self.by_name.get(&node.node_id).is_some_and(|view| view.status.is_ok());
-        let members = || self.nodes.iter().filter(|node| !node.raft_state.is_empty());
-        Voters {
-            all: self.nodes.iter().filter(is_voter).count(),
-            answer: self.nodes.iter().filter(is_voter).filter(answers).count(),
-            up: members().filter(|node| node.serf_state == "alive").filter(answers).count(),
-            members: members().count(),
-        }
-    }
-}
+use super::views::{View, views};
+use super::{Answer, Failure};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,40 +32,6 @@ pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let views = views(asked).await?;
     let findings = findings(&views.nodes, &views.shards, &views.by_name);
     Ok(show(&views.nodes, &views.by_name, &findings))
-}
-
-/// Asks for all nodes, and then each of them.
-pub(super) async fn views(asked: &Asked<'_>) -> Result<Views, Failure> {
-    let (_, nodes) = asked.call(pb::ListNodesRequest {}, async |node, request| node.list_nodes(request).await).await?;
-    no_error("nodes", nodes.error.as_ref())?;
-    let endpoints = all_endpoints(asked).await?;
-    let (_, shards) =
-        asked.call(pb::ListShardsRequest {}, async |node, request| node.list_shards(request).await).await?;
-    no_error("shards", shards.error.as_ref())?;
-    let mut asking = JoinSet::new();
-    for (name, _, address) in endpoints.iter().filter(|(_, kind, _)| kind == MANAGEMENT) {
-        if let Ok(address) = address.parse::<SocketAddr>() {
-            let name = name.clone();
-            asking.spawn(async move { (name, ask(address).await) });
-        }
-    }
-    let mut by_name = BTreeMap::new();
-    while let Some(answered) = asking.join_next().await {
-        // A task that panicked shows as a node without an answer.
-        by_name.extend(answered.ok());
-    }
-    Ok(Views { nodes: nodes.nodes, shards, by_name })
-}
-
-pub(super) async fn ask(address: SocketAddr) -> View {
-    let began = Instant::now();
-    let answered = tokio::time::timeout(ANSWER_MAX, node::at(address).get_status(pb::GetStatusRequest {})).await;
-    let status = match answered {
-        Err(_) => Err(format!("no answer from {address} within {ANSWER_MAX:?}")),
-        Ok(Err(status)) => Err(node::failed(address, &status, None).to_string()),
-        Ok(Ok(response)) => Ok(response.into_inner()),
-    };
-    View { status, took: began.elapsed() }
 }
 
 /// What is wrong, a line each.
@@ -242,6 +173,8 @@ fn show(nodes: &[pb::NodeInfo], views: &BTreeMap<String, View>, findings: &[Find
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ctl::screen::Screen;
 

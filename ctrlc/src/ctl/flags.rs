@@ -103,9 +103,13 @@ pub struct CtrlFlags {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Whether the cluster serves, and what the asked node sees; exits with 1 while there is no majority
+    /// Whether the cluster serves, and what the asked node sees
+    ///
+    /// Exits with 1 while there is no majority.
     Status,
-    /// The nodes, in Raft and in gossip; exits with 1 while there is no majority
+    /// The nodes, in Raft and in gossip
+    ///
+    /// Exits with 1 while there is no majority.
     Nodes,
     /// The endpoints of all live nodes
     Endpoints {
@@ -115,7 +119,9 @@ pub enum Command {
     /// Add, remove or drain a node
     #[command(subcommand, arg_required_else_help = false)]
     Node(NodeCommand),
-    /// How many shards each node owns, or would own; and pins. Exits with 1 while there is no majority
+    /// How many shards each node owns, or would own; and pins
+    ///
+    /// Exits with 1 while there is no majority.
     Shards {
         /// Say what this change would move, and change nothing: drain=ID, remove=ID, add=ID or add=ID,WEIGHT, weight=ID,N,
         /// pin=0-99,ID, unpin=0-99 or none
@@ -153,7 +159,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         from: Option<NodeName>,
     },
-    /// Ask every node and say what is wrong; exits with 0 for green, 1 for yellow, 2 for red, 3 if it could not tell
+    /// Ask every node, and say what is wrong
+    ///
+    /// Exits with 0 for green, 1 for yellow, 2 for red, 3 if it could not tell.
     #[command(visible_alias = "diag")]
     Doctor,
     /// Make certificates for development

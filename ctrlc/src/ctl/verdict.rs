@@ -6,9 +6,9 @@ use funk_rpc::pb::managepb as pb;
 
 use super::Failure;
 use super::asked::Asked;
-use super::doctor;
 use super::screen::Tone;
 use super::table::number;
+use super::views::{Voters, views};
 
 /// Time for a leader that is just being elected.
 const ELECTION_MAX: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub(super) async fn of(asked: &Asked<'_>, status: &pb::GetStatusResponse) -> Res
     if status.raft_node_count == 0 {
         return Ok(None);
     }
-    let views = doctor::views(asked).await?;
+    let views = views(asked).await?;
     let owned = views.shards.shards.iter().map(|info| i64::from(info.shard_count)).sum();
     Ok(Some(judge(&views.voters(), !status.leader_node_id.is_empty(), owned, views.shards.total_shards.into())))
 }
@@ -60,16 +60,6 @@ pub(super) async fn lost(asked: &Asked<'_>) -> Result<Option<Verdict>, Failure> 
         return Ok(None);
     }
     of(asked, &status).await
-}
-
-/// How many voters there are, and how many of them answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Voters {
-    pub(super) all: usize,
-    pub(super) answer: usize,
-    /// Members, voters or not, that are up in gossip.
-    pub(super) up: usize,
-    pub(super) members: usize,
 }
 
 fn judge(voters: &Voters, led: bool, owned: i64, shards: i64) -> Verdict {

@@ -145,7 +145,14 @@ fn the_table_of_times_has_the_defaults_of_the_flags() -> Tested {
 fn commands_of(help: &str) -> BTreeSet<String> {
     let list = help.split("Commands:\n").nth(1).unwrap_or_default();
     let lines = list.lines().take_while(|line| !line.trim().is_empty());
-    lines.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+    // A description may go on in further lines, which begin below its first word.
+    let begins = |line: &&str| line.len() - line.trim_start().len() == 2;
+    lines
+        .filter(begins)
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
