@@ -34,7 +34,7 @@ pub(super) async fn run(asked: &Asked<'_>) -> Result<Answer, Failure> {
     Ok(show(&views.nodes, &views.by_name, &findings))
 }
 
-/// What is wrong, a line each.
+/// What is wrong, the worst first.
 fn findings(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTreeMap<String, View>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut leaders = BTreeSet::new();
@@ -75,6 +75,7 @@ fn findings(nodes: &[pb::NodeInfo], shards: &pb::ListShardsResponse, views: &BTr
     leaders.remove("");
     found.extend(foreign(nodes, views, &leaders));
     found.extend(majority(nodes, views, leaders.first().copied()));
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.tone));
     found
 }
 
@@ -250,7 +251,7 @@ mod tests {
         let shown = show(&nodes, &views, &all);
         let text = shown.text.on(Screen { width: Some(80), colors: false });
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.starts_with("RED: ") && shown.code == 2, "{text}");
+        assert!(text.starts_with("RED: this does not work\n! ") && shown.code == 2, "{text}");
         let mild: Vec<_> = all.into_iter().filter(|finding| finding.tone == Tone::Warn).collect();
         assert_eq!(show(&nodes, &views, &mild).code, 1);
     }
