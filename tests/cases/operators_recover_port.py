@@ -17,7 +17,7 @@ def run(trial):
         extra = ["--serf-endpoint", f"127.0.0.1:3750{number}", "--http-endpoint", f"127.0.0.1:{20000 + 1000 * number + 7}"] + (["--bootstrap"] if number == 1 else [])
         node = Node(trial, number, extra, name=f"r{number}", data=trial.path("data", str(number), ""), joins=["127.0.0.1:37501"], ports=False)
         if not node.wait_ready():
-            raise RuntimeError(f"{node.name} does not come up")
+            raise RuntimeError(f"{node.name} does not come up: {node.alive()}, {node.log()[-400:]}")
         nodes.append(node)
     if not until(lambda: nodes[0].status()["shards_owned"] < 4000, 15):
         raise RuntimeError("the shards do not spread")
