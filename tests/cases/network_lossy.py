@@ -3,10 +3,7 @@
 From: own review; bad cables, full queues.
 Smallest input: three hosts on a switch that drops 10 % of all packets; 60 s.
 """
-import time
-
-from lib import Cluster
-from lib.network import LOSSY, SETTLE_SECONDS, Network, assert_steady
+from lib.network import LOSSY, steady_on
 
 KIND = "network"
 HOSTS = 3
@@ -14,8 +11,4 @@ SECONDS = 150
 
 
 def run(trial):
-    network = Network(trial)
-    cluster = Cluster(trial, hosts=trial.hosts, calm=False)
-    network.set(LOSSY)
-    time.sleep(SETTLE_SECONDS)
-    return f"{assert_steady(cluster)}; {network.figures()}"
+    return steady_on(trial, LOSSY)

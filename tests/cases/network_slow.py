@@ -3,10 +3,7 @@
 From: own review; nodes in regions that are far apart, links that are full.
 Smallest input: three hosts on a switch that delays each packet by 100 +- 40 ms, so that packets overtake each other; 60 s.
 """
-import time
-
-from lib import Cluster
-from lib.network import SETTLE_SECONDS, SLOW, Network, assert_steady
+from lib.network import SLOW, steady_on
 
 KIND = "network"
 HOSTS = 3
@@ -14,8 +11,4 @@ SECONDS = 150
 
 
 def run(trial):
-    network = Network(trial)
-    cluster = Cluster(trial, hosts=trial.hosts, calm=False)
-    network.set(SLOW)
-    time.sleep(SETTLE_SECONDS)
-    return f"{assert_steady(cluster)}; {network.figures()}"
+    return steady_on(trial, SLOW)

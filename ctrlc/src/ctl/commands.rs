@@ -40,7 +40,13 @@ pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Res
 
 /// Whether a command shows the cluster, and changes nothing.
 fn shows(command: &Command) -> bool {
-    matches!(command, Command::Nodes | Command::Endpoints { .. } | Command::Shards { pin: None, unpin: None, .. })
+    matches!(
+        command,
+        Command::Nodes
+            | Command::Endpoints { .. }
+            | Command::Plan { .. }
+            | Command::Shards { pin: None, unpin: None, .. }
+    )
 }
 
 /// A remark if the node that was asked is in no cluster: it speaks for none.
@@ -75,13 +81,14 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         Command::Node(NodeCommand::Add { id }) => add(asked, id).await,
         Command::Node(NodeCommand::Rm { id }) => remove(asked, id).await,
         Command::Node(NodeCommand::Drain { id }) => drain(asked, id).await,
-        Command::Shards { plan: Some(change), .. } => shards::plan(asked, change).await,
-        Command::Shards { pin: Some(Pin { shards, node }), .. } => shards::pin(asked, shards, Some(node)).await,
-        Command::Shards { unpin: Some(Shards(shards)), .. } => shards::pin(asked, shards, None).await,
+        Command::Plan { change } | Command::Shards { plan: Some(change), .. } => shards::plan(asked, change).await,
+        Command::Pin { shards: Shards(shards), id: node } | Command::Shards { pin: Some(Pin { shards, node }), .. } => {
+            shards::pin(asked, shards, Some(node)).await
+        }
+        Command::Unpin { shards: Shards(shards) } | Command::Shards { unpin: Some(Shards(shards)), .. } => {
+            shards::pin(asked, shards, None).await
+        }
         Command::Shards { .. } => with_majority(asked, shards::owned(asked).await?).await,
-        Command::Plan { change } => shards::plan(asked, change).await,
-        Command::Pin { shards: Shards(shards), id } => shards::pin(asked, shards, Some(id)).await,
-        Command::Unpin { shards: Shards(shards) } => shards::pin(asked, shards, None).await,
         Command::StepDown => step_down(asked).await,
         Command::Doctor => doctor::run(asked).await,
         Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,

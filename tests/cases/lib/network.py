@@ -7,7 +7,7 @@ import sys
 import time
 
 from lib import rpc
-from lib.cluster import Monitor
+from lib.cluster import Cluster, Monitor
 from lib.switch import DEVICE
 from lib.trial import Fault, Skip, until
 
@@ -99,6 +99,15 @@ def assert_sound(nodes):
             raise Fault(f"{node.name} logs {len(lines)} errors, the first {lines[0][:300]!r}; right: none")
         if not node.alive():
             raise Fault(f"{node.name} ended with {node.process.returncode}: {node.log()[-300:]!r}; right: it runs")
+
+
+def steady_on(trial, *weather):
+    """Three nodes on a network that is like this for as long as the lease gets to fit, and then while the leader must not change."""
+    network = Network(trial)
+    cluster = Cluster(trial, hosts=trial.hosts, calm=False)
+    network.set(*weather)
+    time.sleep(SETTLE_SECONDS)
+    return f"{assert_steady(cluster)}; {network.figures()}"
 
 
 def assert_steady(cluster, seconds=STEADY_SECONDS):

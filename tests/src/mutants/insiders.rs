@@ -32,7 +32,7 @@ pub(super) fn guest() -> Option<String> {
         });
         forged.or_else(|| {
             let proposed = stage.say(called, FrameBody::Propose(entry(3, 103, 1)));
-            is_committed(&proposed).then(|| "a node that is no member appends an entry".to_owned())
+            is_committed(&proposed).then(|| "a non-member appends an entry".to_owned())
         })
     })
 }

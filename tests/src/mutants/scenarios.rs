@@ -56,7 +56,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a stranger sends members' frames", strangers::forged_frames),
     ("a stranger sends a member's frames in its name", strangers::claimed_name),
     ("a stranger answers elsewhere in a member's name", strangers::claimed_place),
-    ("a node that is no member sends what members may", insiders::guest),
+    ("a non-member sends members' frames", insiders::guest),
     ("a member sends what others may", insiders::member),
     ("a member sends a log of its own", insiders::second_leader),
     ("a member refuses what it was not asked", insiders::refused_proposal),
