@@ -12,7 +12,7 @@ BLACKBOX ?= -p funk-tests
 tool = $(if $(BUILT),$(BUILT)/$(1),$(CARGO) run --release --locked --quiet -p funk-benches --bin $(1) --)
 simulator = $(if $(BUILT),$(BUILT)/sim,$(CARGO) run --profile $(1) --locked --quiet -p funk-sim --bin sim --)
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn moves rolling hop idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn stories moves rolling hop idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -57,6 +57,10 @@ restart:
 # REQUESTS through bin/client while nodes are killed, drained and added.
 churn: build
 	@FUNK_REQUESTS=$(or $(REQUESTS),10000) $(CARGO) test --locked $(BLACKBOX) --test blackbox -- --nocapture client::no_request
+
+# The stories in tests/transcripts, told anew, and what that changed.
+stories:
+	@FUNK_REWRITE=1 $(CARGO) test --locked $(BLACKBOX) --test core transcripts && git diff tests/transcripts
 
 # Twelve nodes lose a voter every PAUSE seconds, eight times, and nobody is started again.
 attrition: build
