@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use funk_proto::id::Term;
 use funk_proto::{Event, Timestamp};
 
 /// A number that only grows.
@@ -212,8 +211,6 @@ const FAILOVER_MAX: Duration = Duration::from_secs(10);
 /// Follows failovers by the events that the node tells.
 #[derive(Debug, Default)]
 pub(crate) struct FailoverWatch {
-    /// The term of the last event about leaders.
-    term: Option<Term>,
     /// Since when there is no leader.
     leaderless: Option<Timestamp>,
     /// Since when there is a leader that can strike the silent one from the map.
@@ -233,16 +230,8 @@ impl FailoverWatch {
     pub(crate) fn tell(&mut self, now: Timestamp, me: &str, event: &Event, meters: &Meters) {
         let recent = |at: &Timestamp| now.since(*at) < FAILOVER_MAX;
         match event {
-            Event::Leader { leader: None, term } => {
-                // Nobody is lost at the start. A node that joins is told of no leader while it does not know the name
-                // of the one it has: when it is told so in the same term again, it has lost that one.
-                let last = self.term.replace(*term);
-                if last == Some(*term) || (last.is_some() && self.leaderless.is_none()) {
-                    self.leaderless = Some(now);
-                }
-            }
-            Event::Leader { leader: Some(_), term } => {
-                self.term = Some(*term);
+            Event::Leader { leader: None, .. } => self.leaderless = Some(now),
+            Event::Leader { leader: Some(_), .. } => {
                 if let Some(since) = self.leaderless.take() {
                     meters.failover[ELECT].observe(now.since(since));
                     self.able = Some(now);
@@ -351,11 +340,8 @@ mod tests {
         let mut watch = FailoverWatch::default();
         let leader = |name: &str| Some(name.parse().unwrap());
         let events = [
-            // It joins, and does not know its leader's name.
-            (10, Event::Leader { leader: None, term: Term(2) }),
-            // It loses it; the first election brings nobody.
+            (10, Event::Leader { leader: leader("a"), term: Term(2) }),
             (5_000, Event::Leader { leader: None, term: Term(2) }),
-            (5_020, Event::Leader { leader: None, term: Term(3) }),
             (5_030, Event::Leader { leader: leader("b"), term: Term(4) }),
             (6_000, Event::Leader { leader: leader("c"), term: Term(5) }),
         ];

@@ -204,6 +204,7 @@ impl Consensus {
             RaftKind::Snapshot => self.take_chunk(from, message),
             RaftKind::SnapshotAck => self.take_chunk_ack(from, &message),
             RaftKind::Vote | RaftKind::PreVote => self.step_request_for_vote(from, message),
+            RaftKind::PreVoteResponse if self.comes_too_late(&message) => {}
             _ => {
                 let known = self.is_voter(from.get());
                 self.count_twice(from, &message);
@@ -415,6 +416,9 @@ impl Consensus {
     /// What must hold after every call into Raft.
     fn after_step(&mut self) {
         let (term, leads) = (self.raw.raft.term, self.raw.raft.state == StateRole::Leader);
+        if self.raw.raft.state == StateRole::Candidate {
+            self.election.handle_stand(self.now, term);
+        }
         if !leads {
             let led = self.own_start.take().is_some();
             self.outgoing.clear();

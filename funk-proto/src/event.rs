@@ -15,7 +15,7 @@ pub enum Event {
     State(NodeState),
     /// The leader, as this node knows it, changed.
     Leader {
-        /// Its name; `None` while there is none.
+        /// Its name; `None` while there is none. A node that joins tells of its leader when it knows the name.
         leader: Option<NodeName>,
         /// The term.
         term: Term,

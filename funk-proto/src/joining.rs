@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::config::{NodeConfig, Participation};
 use crate::error::Refusal;
 use crate::id::{BootId, ClusterId, RaftId};
-use crate::limits::{BOOTSTRAP_PROBE, NAMESAKES_MAX, TWIN_CLUSTERS_MAX};
+use crate::limits::{BOOTSTRAP_PROBE, BOOTSTRAP_PROBE_MAX, NAMESAKES_MAX, TWIN_CLUSTERS_MAX};
+use crate::mutate::{Mutant, planted};
 use crate::time::Timestamp;
 
 /// Pause between two requests.
@@ -33,6 +34,9 @@ pub(crate) const CUT_OFF: Duration = Duration::from_millis(500);
 /// What joining and leaving want done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JoiningOutput {
+    /// It is time to begin a cluster: see whether a source has not answered yet, and call
+    /// [`Joining::handle_look`] with the answer.
+    CheckLook,
     /// No cluster of this name was found: begin one.
     Bootstrap,
     /// Call at the configured addresses again.
@@ -58,6 +62,8 @@ pub(crate) enum JoiningOutput {
 #[derive(Debug)]
 pub(crate) struct Joining {
     look_until: Option<Timestamp>,
+    /// Until then a look waits for an answer that is on its way.
+    look_max: Timestamp,
     ask_at: Option<Timestamp>,
     asked: usize,
     rejoin_at: Timestamp,
@@ -86,10 +92,12 @@ pub(crate) struct Joining {
 
 impl Joining {
     pub(crate) fn new(config: &NodeConfig, now: Timestamp) -> Self {
-        let pause = if config.join.is_empty() && !config.discovery { Duration::ZERO } else { BOOTSTRAP_PROBE };
+        let has_source = !config.join.is_empty() || config.discovery;
+        let (pause, longest) = if has_source { (BOOTSTRAP_PROBE, BOOTSTRAP_PROBE_MAX) } else { Default::default() };
         let asks = !config.bootstrap && config.participation != Participation::NonMember;
         Self {
             look_until: config.bootstrap.then(|| now + pause),
+            look_max: now + longest,
             ask_at: asks.then_some(now),
             asked: 0,
             rejoin_at: now + REJOIN,
@@ -244,14 +252,30 @@ impl Joining {
         }
         if let Some(until) = self.look_until {
             if now >= until {
-                self.look_until = None;
-                self.ask_at = Some(now + CUT_OFF);
-                self.outputs.push_back(JoiningOutput::Bootstrap);
+                self.outputs.push_back(JoiningOutput::CheckLook);
             }
         } else if self.is_leaving {
             self.ask_to_leave(now);
         } else {
             self.outputs.push_back(JoiningOutput::CheckStanding);
+        }
+    }
+
+    /// A look is over unless a source that was asked has not answered yet.
+    pub(crate) fn handle_look(&mut self, now: Timestamp, waits: bool) {
+        if waits && now < self.look_max && !planted(Mutant::BootstrapWaitsForNobody) {
+            self.look_until = Some(self.look_max);
+            return;
+        }
+        self.look_until = None;
+        self.ask_at = Some(now + CUT_OFF);
+        self.outputs.push_back(JoiningOutput::Bootstrap);
+    }
+
+    /// A source has answered, or does not. The last one ends a look that waited for it.
+    pub(crate) fn handle_source(&mut self, now: Timestamp, waits: bool) {
+        if self.look_until == Some(self.look_max) && !waits {
+            self.look_until = Some(now);
         }
     }
 
@@ -301,11 +325,35 @@ mod tests {
         Joining::new(&config, at(0))
     }
 
+    #[test]
+    fn a_look_goes_on_while_an_answer_is_on_its_way_and_no_longer_than_a_second() {
+        let looks = |joining: &mut Joining, ms| {
+            joining.handle_timeout(at(ms));
+            joining.poll_output() == Some(JoiningOutput::CheckLook)
+        };
+        let mut joining = joining(true);
+        assert!(!looks(&mut joining, 299) && looks(&mut joining, 300));
+        joining.handle_look(at(300), true);
+        joining.handle_source(at(400), true);
+        assert!(!looks(&mut joining, 400) && joining.is_looking());
+        joining.handle_source(at(450), false);
+        assert!(looks(&mut joining, 450));
+        joining.handle_look(at(450), false);
+        assert_eq!(joining.poll_output(), Some(JoiningOutput::Bootstrap));
+        let mut joining = self::joining(true);
+        assert!(looks(&mut joining, 300));
+        joining.handle_look(at(300), true);
+        assert!(!looks(&mut joining, 999) && looks(&mut joining, 1000));
+        joining.handle_look(at(1000), true);
+        assert_eq!(joining.poll_output(), Some(JoiningOutput::Bootstrap));
+    }
+
     fn outputs(joining: &mut Joining, now: Timestamp, is_out: bool) -> Vec<JoiningOutput> {
         let mut outputs = Vec::new();
         while let Some(output) = joining.poll_output() {
             match output {
                 JoiningOutput::CheckStanding => joining.handle_standing(now, is_out),
+                JoiningOutput::CheckLook => joining.handle_look(now, false),
                 other => outputs.push(other),
             }
         }

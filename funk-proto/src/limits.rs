@@ -139,6 +139,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.
 pub const BOOTSTRAP_PROBE: Duration = Duration::from_millis(300);
+/// The same, while a source has not answered yet: twice the way there and back between the two ends of the world.
+pub const BOOTSTRAP_PROBE_MAX: Duration = Duration::from_millis(1_000);
 /// Time that a survivor looks for a majority before it goes on without: twice the longest pause between two
 /// dials, and one dial's time.
 pub const RECOVERY_PROBE: Duration = Duration::from_secs(3);

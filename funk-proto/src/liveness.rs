@@ -17,17 +17,19 @@
 //! | `promise` | the voter: what it promised, and tells with its vote |
 //! | `member` | the member: its answers, and its lease |
 //! | `strain` | the leader: answers that come late |
-//! | `lateness` | how late this process runs itself |
+//! | `patience` | how long others may be silent |
+//! | `fading` | delays that were measured |
 //! | this file | roles and timers |
 
 mod authority;
 mod divergence;
+mod fading;
 mod followed;
 mod history;
 mod interface;
-mod lateness;
 mod link;
 mod member;
+mod patience;
 mod peer_clock;
 mod promise;
 mod quorum;
@@ -41,10 +43,10 @@ use std::time::Duration;
 
 use authority::Authority;
 pub use authority::MemberView;
+use fading::Fading;
 use followed::Followed;
 use history::History;
 pub use interface::{Ack, LivenessOutput, Word};
-use lateness::Lateness;
 use link::Link;
 pub use strain::LateAnswer;
 use strain::Strain;
@@ -74,7 +76,10 @@ pub struct Liveness {
     lease_to_keep: Duration,
     /// Leases on their way to the disk.
     leases_in_flight: u32,
-    lateness: Lateness,
+    /// How late timers of this process fired.
+    lateness: Fading,
+    /// How long the leader took to answer, while this node followed.
+    to_leader: Fading,
     strain: Strain,
     counter: u64,
     history: History,
@@ -109,7 +114,8 @@ impl Liveness {
             kept_lease: Duration::MAX,
             lease_to_keep: Duration::MAX,
             leases_in_flight: 0,
-            lateness: Lateness::default(),
+            lateness: Fading::default(),
+            to_leader: Fading::default(),
             strain: Strain::default(),
             counter: 0,
             history: History::default(),
@@ -135,11 +141,6 @@ impl Liveness {
         (self.lease_min, self.lease_max) = (lease_min, lease_max);
         self.timing_is_replicated = true;
         self.timing
-    }
-
-    /// A timer of this process fired so late.
-    pub fn note_lateness(&mut self, now: Timestamp, late: Duration) {
-        self.lateness.note(now, late, self.timing.lease);
     }
 
     /// Whether a datagram is new: of the newest boot of its sender, and with a
@@ -208,19 +209,25 @@ impl Liveness {
         }
     }
 
-    /// This node leads now. It inherits the promises of its voters and its own.
-    pub fn lead(&mut self, now: Timestamp, term: Term) {
+    /// This node leads now, since a majority answered within `elected_in`. It inherits the promises of its voters and
+    /// its own.
+    pub fn lead(&mut self, now: Timestamp, term: Term, elected_in: Duration) {
         let voted = if self.votes.0 == term { self.votes.1 } else { Timestamp::ZERO };
         let voted = if planted(Mutant::PromisesNotInherited) { Timestamp::ZERO } else { voted };
         let own = if planted(Mutant::OwnPromiseLeftOut) { Timestamp::ZERO } else { self.promise_until };
-        self.authority = Some(Authority::new(term, voted.max(own), now));
+        // The answers to its first heartbeats will take as long as the votes did.
+        let first_answer = if planted(Mutant::RoundTripsIgnored) { Duration::ZERO } else { elected_in };
+        let first_answer = now + first_answer.min(self.timing.lease_cap());
+        self.authority = Some(Authority::new(term, voted.max(own), now, first_answer));
         self.strain.clear();
     }
 
     /// This node follows, or has no leader. Its lease and promise keep their ends.
     pub fn follow(&mut self, now: Timestamp, leader: Option<RaftId>) {
-        if self.authority.take().is_some() {
-            self.followed = None;
+        if self.authority.is_some() {
+            let round_trip = self.round_trip();
+            (self.authority, self.followed) = (None, None);
+            self.to_leader.note(now, round_trip, self.timing.lease_cap());
         }
         let Some(leader) = leader else { return };
         // One that was given up and is found again, by a message that was long on its way, may fall silent again.
@@ -272,6 +279,8 @@ impl Liveness {
         let Some(sent) = self.links.get(&from).and_then(|link| link.sent.get(echo)) else { return };
         let Some(authority) = &mut self.authority else { return };
         authority.contact.hear(now, from);
+        self.note_round_trip(now, from, now.since(sent.at));
+        let Some(authority) = &mut self.authority else { return };
         let from_when = if planted(Mutant::AuthorityFromReceipt) { now } else { sent.at };
         // The answer is worth the lease that the heartbeat said, or less if its sender could not promise as much.
         let mut worth = promise.map_or(sent.lease, |promise| promise.min(sent.lease));
@@ -421,15 +430,6 @@ impl Liveness {
             let leader = followed.leader;
             self.outputs.push_back(LivenessOutput::LeaderSilent { leader });
         }
-    }
-
-    /// Silence after which this node declares a member dead, if it leads: longer while it runs late itself.
-    pub fn member_patience(&self) -> Duration {
-        self.timing.member_timeout() + self.lateness.allowance()
-    }
-
-    fn quorum_patience(&self) -> Duration {
-        self.timing.leader_timeout + self.lateness.allowance()
     }
 
     fn lead_timeout(&mut self, now: Timestamp) {

@@ -57,6 +57,14 @@ mutants! {
     LeaseNeverLonger,
     /// A candidate that fails tries again as soon as ever.
     ElectionsNotBackedOff,
+    /// A bootstrap begins a cluster though a source that it asked has not answered yet.
+    BootstrapWaitsForNobody,
+    /// Of two candidates that ask at the same time neither lets the other go first.
+    CandidatesNeverYield,
+    /// A leader that has ended leads again when a word arrives that it said before.
+    LateWordsBelieved,
+    /// Nobody waits longer where answers take long.
+    RoundTripsIgnored,
     /// A voter hides in its vote what it promised to the previous leader.
     VoteHidesPromise,
     /// A voter that voted has no promise left to report with the next vote.

@@ -141,6 +141,9 @@ pub struct MemberStatus {
     pub raft: RaftStatus,
     /// Whether it leads.
     pub leader: bool,
+    /// Whether this node has a stream to it on which both have said who they are, or is it. A voter that is not reached
+    /// is down, or cut off from here.
+    pub reached: bool,
     /// Shards that it owns in the applied map.
     pub shards: u32,
     /// Whether an operator moved its shards away: it gets none until it is started again.

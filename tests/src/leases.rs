@@ -98,7 +98,7 @@ impl World {
         let now = clocks[0].show(truth);
         let views: Vec<_> =
             (1..=NODES).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(1) }).collect();
-        nodes[0].lead(now, Term(1));
+        nodes[0].lead(now, Term(1), Duration::ZERO);
         nodes[0].set_members(now, &views, (1..=VOTERS).map(id).collect(), BTreeSet::new());
         for node in &mut nodes {
             node.set_applied(LogIndex(1), 0);
@@ -170,7 +170,7 @@ impl World {
         match packet.word {
             Word::Beat { term, lease, drift_ppm, grant } => {
                 if let Some(grant) = grant {
-                    node.handle_grant(from, grant);
+                    node.handle_grant(now, from, grant);
                 }
                 node.handle_heartbeat(now, from, packet.counter, term, (lease, drift_ppm));
             }
@@ -178,7 +178,7 @@ impl World {
                 let ack = Ack { counter: packet.counter, echo, applied, promise };
                 node.handle_ack(now, from, boot(packet.from), ack);
             }
-            Word::Grant(grant) => node.handle_grant(from, grant),
+            Word::Grant(grant) => node.handle_grant(now, from, grant),
             Word::Resign { .. } | Word::Differs { .. } => {}
         }
         self.learn_lease(at);

@@ -8,5 +8,6 @@ pub mod fuzz;
 pub mod leases;
 pub mod mutants;
 pub mod pages;
+pub mod slow;
 pub mod transcript;
 pub mod world;

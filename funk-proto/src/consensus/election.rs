@@ -15,7 +15,7 @@ use crate::id::RaftId;
 use crate::mutate::{Mutant, planted};
 use crate::rng::{Rng, Seed};
 use crate::time::Timestamp;
-use crate::wire::raft::RaftMessage;
+use crate::wire::raft::{RaftKind, RaftMessage};
 
 /// Raft's tick. Coarse, since ticks only drive fallbacks.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -60,8 +60,14 @@ pub(super) struct Election {
     campaigns: u32,
     /// The cluster's lease.
     lease: Duration,
-    /// This node let another go first since the leader was forgotten.
+    /// Time in which a majority answers, as far as it was measured: zero on a near network.
+    round_trip: Duration,
+    /// The term of the last election in which this node stood, and since when.
+    stood: (u64, Timestamp),
+    /// This node let another go first since its last campaign.
     made_way: bool,
+    /// It asked whether it would be elected, and lets one of those that ask at the same time go first.
+    yields: bool,
     /// When this node lost leadership, the latest last.
     losses: VecDeque<Timestamp>,
     /// It gave leadership away: that is no loss.
@@ -77,7 +83,10 @@ impl Election {
             campaigned: Timestamp::ZERO,
             campaigns: 0,
             lease: PACE,
+            round_trip: Duration::ZERO,
+            stood: (0, Timestamp::ZERO),
             made_way: false,
+            yields: false,
             losses: VecDeque::new(),
             transferred: false,
         }
@@ -90,7 +99,7 @@ impl Election {
     pub(super) fn leader_found(&mut self) {
         self.campaign_at = None;
         self.campaigns = 0;
-        self.made_way = false;
+        (self.made_way, self.yields) = (false, false);
     }
 
     /// This node led until now, and there is no other leader yet. Nobody's silence would tell it that nobody
@@ -102,7 +111,7 @@ impl Election {
                 self.losses.pop_front();
             }
         }
-        self.campaign_at = Some(now + self.paced(CANDIDATE_PATIENCE) + self.stand_back(now));
+        self.campaign_at = Some(now + self.paced(CANDIDATE_PATIENCE) + self.election_time() + self.stand_back(now));
     }
 
     /// Another voter was asked to lead.
@@ -132,9 +141,28 @@ impl Election {
         if planted(Mutant::ElectionsNotBackedOff) { wait } else { self.paced(wait) * (1 << failures) }
     }
 
-    fn retry(&mut self, now: Timestamp) {
-        let (least, most) = (self.backed_off(RETRY_MIN), self.backed_off(RETRY_MAX));
+    /// How long the messages of an election are on their way: asking, and being voted for.
+    fn election_time(&self) -> Duration {
+        self.round_trip * 2
+    }
+
+    /// The next campaign begins after `time`, in which its messages are on their way, or up to twice as late:
+    /// candidates that are so far apart hear of each other.
+    fn retry(&mut self, now: Timestamp, time: Duration) {
+        let (least, most) = (self.backed_off(RETRY_MIN) + time, self.backed_off(RETRY_MAX) + time * 2);
         self.campaign_at = Some(now + self.rng.between(least, most));
+    }
+
+    /// This node stands for election.
+    pub(super) fn handle_stand(&mut self, now: Timestamp, term: u64) {
+        if self.stood.0 < term {
+            self.stood = (term, now);
+        }
+    }
+
+    /// How long it took a majority to vote for this node, which now leads.
+    fn elected_in(&self, now: Timestamp, term: u64) -> Duration {
+        if self.stood.0 == term { now.since(self.stood.1) } else { Duration::ZERO }
     }
 
     /// Raft's random timeout made a pure function, so that a run repeats from its seed.
@@ -168,7 +196,8 @@ impl Consensus {
         let voters = self.voters();
         let before = unsuspected.iter().filter(|&&id| id < self.id && voters.contains(&id)).count();
         let rank = u32::try_from(before).unwrap_or(u32::MAX);
-        let wait = self.election.paced(RANK_DELAY).saturating_mul(rank) + self.election.stand_back(self.now);
+        let apart = self.election.paced(RANK_DELAY) + self.election.round_trip;
+        let wait = apart.saturating_mul(rank) + self.election.stand_back(self.now);
         self.election.campaign_at = Some(self.now + wait);
         if wait.is_zero() {
             self.campaign_again();
@@ -178,6 +207,17 @@ impl Consensus {
     /// The cluster's lease: elections keep its pace.
     pub fn set_lease(&mut self, lease: Duration) {
         self.election.lease = lease;
+    }
+
+    /// How long a majority takes to answer, as far as it was measured: candidates wait for their votes, and make way
+    /// for others, that much longer.
+    pub fn set_round_trip(&mut self, round_trip: Duration) {
+        self.election.round_trip = round_trip;
+    }
+
+    /// How long it took a majority to vote for this node, if it leads.
+    pub fn elected_in(&self) -> Duration {
+        self.election.elected_in(self.now, self.raw.raft.term)
     }
 
     /// This leader is heard by nobody, or hears nobody: it leads no more. It
@@ -198,16 +238,22 @@ impl Consensus {
             self.election.leader_found();
             return;
         }
-        let patience = self.election.backed_off(CANDIDATE_PATIENCE);
-        let patient = raft.state == StateRole::Candidate && self.now.since(self.election.campaigned) < patience;
-        self.election.retry(self.now);
-        if !patient && self.may_campaign() {
+        let patience = self.election.backed_off(CANDIDATE_PATIENCE) + self.election.election_time();
+        let until = self.election.campaigned + patience;
+        if raft.state == StateRole::Candidate && self.now < until {
+            self.election.retry(until, Duration::ZERO);
+            return;
+        }
+        // Asking again costs nothing while nobody stands.
+        self.election.retry(self.now, self.election.round_trip);
+        if self.may_campaign() {
             self.campaign();
         }
     }
 
     fn campaign(&mut self) {
         self.election.campaigned = self.now;
+        (self.election.made_way, self.election.yields) = (false, false);
         self.election.campaigns = self.election.campaigns.saturating_add(1);
         if planted(Mutant::ForcedByOneWitness) {
             let mut order = Message { from: self.id.get(), to: self.id.get(), ..Message::default() };
@@ -221,9 +267,12 @@ impl Consensus {
 
     /// A peer asks for a vote. Who grants it makes way: two candidates of one
     /// term may leave an even number of survivors without a majority for either.
-    /// It does so once: a candidate that cannot win must not hold it up for ever.
+    /// It does so once between two campaigns: a candidate that cannot win must not hold it up for ever.
+    ///
+    /// Of two that ask at the same time, and grant it to each other, the one with the smaller id stands.
     pub(super) fn step_request_for_vote(&mut self, from: RaftId, message: RaftMessage) {
         let known = self.is_voter(from.get());
+        let asks_too = self.raw.raft.state == StateRole::PreCandidate && message.kind() == RaftKind::PreVote;
         self.step(convert::to_raft(message, from.get(), known));
         let granted = |answer: &Message| {
             let kind = answer.get_msg_type();
@@ -231,11 +280,18 @@ impl Consensus {
                 matches!(kind, MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse);
             is_answer && !answer.reject && answer.to == from.get()
         };
-        let waits = self.election.campaign_at.is_some() && !self.election.made_way;
-        if waits && self.raw.raft.msgs.iter().any(granted) {
-            self.election.made_way = true;
-            self.election.retry(self.now);
+        if self.election.campaign_at.is_none() || !self.raw.raft.msgs.iter().any(granted) {
+            return;
         }
+        self.election.yields |= asks_too && from < self.id && !planted(Mutant::CandidatesNeverYield);
+        if !std::mem::replace(&mut self.election.made_way, true) {
+            self.election.retry(self.now, self.election.election_time());
+        }
+    }
+
+    /// Whether this says that the node would be elected, which has let another go first.
+    pub(super) fn comes_too_late(&self, message: &RaftMessage) -> bool {
+        self.election.yields && message.is_granted_pre_vote()
     }
 
     /// Nothing, unless a bug is planted: then a vote counts for a second voter.

@@ -55,6 +55,11 @@ impl Gossip {
         }
     }
 
+    /// Whether a join address was called at and has not answered yet.
+    pub fn awaits_answer(&self) -> bool {
+        self.exchanges.values().any(|exchange| exchange.purpose == Purpose::Join)
+    }
+
     /// Takes a stream message that is no push/pull.
     pub(super) fn take_short(&mut self, now: Timestamp, side: Side, message: &[u8]) -> Result<(), BadMessage> {
         match side {

@@ -74,7 +74,8 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    pub(super) fn new(term: Term, inherited_until: Timestamp, now: Timestamp) -> Self {
+    /// It leads from `now` on, and the first answers may come from `first_answer` on.
+    pub(super) fn new(term: Term, inherited_until: Timestamp, now: Timestamp, first_answer: Timestamp) -> Self {
         Self {
             term,
             ready: false,
@@ -86,7 +87,7 @@ impl Authority {
             covered: BTreeMap::new(),
             longest_lease: Duration::ZERO,
             grant_end: BTreeMap::new(),
-            contact: QuorumContact::since(now),
+            contact: QuorumContact::since(first_answer),
         }
     }
 
@@ -276,7 +277,7 @@ mod tests {
     }
 
     fn three() -> Authority {
-        let mut authority = Authority::new(Term(1), Timestamp::ZERO, at(0));
+        let mut authority = Authority::new(Term(1), Timestamp::ZERO, at(0), at(0));
         authority.set_voters(at(0), (1..=3).map(id).collect(), BTreeSet::new());
         let views: Vec<_> =
             (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(5) }).collect();

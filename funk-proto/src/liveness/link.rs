@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fading::Fading;
 use super::peer_clock::PeerClock;
 use super::sent::SentTimes;
 use crate::id::BootId;
@@ -16,6 +17,8 @@ pub(super) struct Link {
     pub(super) sent: SentTimes,
     /// Of these, what acknowledged a leader's heartbeat: the only ones that a grant may answer.
     pub(super) asked: SentTimes,
+    /// How long answers of this peer took.
+    pub(super) round_trip: Fading,
     peer_clock: PeerClock,
     boot: Option<BootId>,
     received: u64,

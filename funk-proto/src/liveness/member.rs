@@ -43,13 +43,16 @@ impl Liveness {
 
     /// A grant, from a leader of any term: it counts from the sending of the ack that it answers. Who never led this
     /// node has none to answer.
-    pub fn handle_grant(&mut self, from: RaftId, grant: Grant) {
+    pub fn handle_grant(&mut self, now: Timestamp, from: RaftId, grant: Grant) {
         let sent = self.links.get(&from).and_then(|link| {
             let asked = if planted(Mutant::GrantOfAnyPeer) { &link.sent } else { &link.asked };
             let answered = asked.get(grant.echo).map(|sent| sent.at);
             if planted(Mutant::LeaseFromNewestAsk) { asked.newest() } else { answered }
         });
         if let Some(sent) = sent {
+            // The leader may have waited for its next heartbeat.
+            let took = now.since(sent).saturating_sub(self.timing.liveness_interval);
+            self.note_round_trip(now, from, took);
             let mut length = grant.length.min(self.timing.lease);
             if planted(Mutant::GrantNotCut) {
                 length = grant.length;
@@ -83,12 +86,5 @@ impl Liveness {
     /// Whether the followed leader is silent.
     pub fn leader_is_silent(&self) -> bool {
         self.followed.is_some_and(|followed| followed.silent)
-    }
-
-    /// How long a leader may be silent before this node gives it up. It said which lease it keeps its pace by; this
-    /// node may not have applied that yet.
-    pub(super) fn leader_patience(&self, followed: &Followed) -> Duration {
-        let longer = self.timing.stretched(followed.lease.max(self.timing.lease));
-        longer.leader_timeout + self.lateness.allowance()
     }
 }

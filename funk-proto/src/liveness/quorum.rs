@@ -1,5 +1,6 @@
 //! What a quorum has reached.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::id::RaftId;
@@ -11,7 +12,16 @@ pub(super) fn nth_newest(
     count: usize,
     time: impl Fn(RaftId) -> Option<Timestamp>,
 ) -> Option<Timestamp> {
-    let mut times: Vec<Timestamp> = members.iter().filter_map(|&id| time(id)).collect();
-    times.sort_unstable_by(|a, b| b.cmp(a));
-    times.get(count.checked_sub(1)?).copied()
+    nth_smallest(members, count, |id| time(id).map(Reverse)).map(|Reverse(time)| time)
+}
+
+/// The smallest value that `count` of these members do not exceed; a member without a value exceeds all.
+pub(super) fn nth_smallest<T: Ord>(
+    members: &BTreeSet<RaftId>,
+    count: usize,
+    value: impl Fn(RaftId) -> Option<T>,
+) -> Option<T> {
+    let mut values: Vec<T> = members.iter().filter_map(|&id| value(id)).collect();
+    values.sort_unstable();
+    values.into_iter().nth(count.checked_sub(1)?)
 }

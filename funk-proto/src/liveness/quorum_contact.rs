@@ -22,13 +22,13 @@ pub(super) struct QuorumContact {
 }
 
 impl QuorumContact {
-    pub(super) fn since(now: Timestamp) -> Self {
-        Self { heard: BTreeMap::new(), since: now, told: false }
+    pub(super) fn since(first_answer: Timestamp) -> Self {
+        Self { heard: BTreeMap::new(), since: first_answer, told: false }
     }
 
     /// Starts counting again: others can be heard from now on.
     pub(super) fn restart(&mut self, now: Timestamp) {
-        self.since = now;
+        self.since = self.since.max(now);
     }
 
     /// A member answered one of this leader's heartbeats.

@@ -24,7 +24,7 @@ fn drain(machine: &mut Liveness) -> Vec<LivenessOutput> {
 
 fn leader() -> Liveness {
     let mut leader = machine(1);
-    leader.lead(at(1000), Term(2));
+    leader.lead(at(1000), Term(2), Duration::ZERO);
     let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
     leader.set_members(at(1000), &views, (1..=3).map(id).collect(), BTreeSet::new());
     leader
@@ -63,7 +63,7 @@ fn a_member_counts_its_lease_from_its_own_ack() {
     let [LivenessOutput::Send { word: Word::Grant(grant), .. }] = drain(&mut leader)[..] else {
         panic!("a member without a lease is granted at once")
     };
-    member.handle_grant(id(1), grant);
+    member.handle_grant(at(54), id(1), grant);
     assert_eq!(grant.length, Duration::from_millis(147), "the authority counts from the heartbeat's send");
     assert_eq!(member.lease_until(), at(50 + 147));
     assert!(leader.grant_end(id(2), boot(2)) >= at(1003 + 147));
@@ -73,7 +73,7 @@ fn a_member_counts_its_lease_from_its_own_ack() {
 #[test]
 fn a_grant_that_echoes_nothing_of_ours_gives_nothing() {
     let mut member = machine(2);
-    member.handle_grant(id(1), Grant { echo: 4, length: Duration::from_secs(9) });
+    member.handle_grant(at(1000), id(1), Grant { echo: 4, length: Duration::from_secs(9) });
     assert_eq!(member.lease_until(), Timestamp::ZERO);
 }
 
@@ -83,13 +83,13 @@ fn a_grant_of_a_member_that_never_led_gives_nothing() {
     node.set_ready(at(1000));
     let (member, heartbeat, _) = sends(&mut node)[0];
     // A follower says it, to its leader and to a leader of earlier.
-    node.handle_grant(member, Grant { echo: heartbeat, length: timing().0 });
+    node.handle_grant(at(1010), member, Grant { echo: heartbeat, length: timing().0 });
     node.follow(at(1010), Some(id(3)));
-    node.handle_grant(member, Grant { echo: heartbeat, length: timing().0 });
+    node.handle_grant(at(1010), member, Grant { echo: heartbeat, length: timing().0 });
     // Nor does it become a leader by a heartbeat that is refused.
     node.handle_stale_heartbeat(at(1020), member, Term(3));
     let (_, refusal, _) = sends(&mut node)[0];
-    node.handle_grant(member, Grant { echo: refusal, length: timing().0 });
+    node.handle_grant(at(1020), member, Grant { echo: refusal, length: timing().0 });
     assert_eq!(node.lease_until(), Timestamp::ZERO);
 }
 
@@ -112,7 +112,7 @@ fn a_grant_is_cut_to_the_clusters_lease_whoever_says_more() {
             LivenessOutput::Send { counter, word: Word::Ack { .. }, .. } => Some(counter),
             _ => None,
         });
-        member.handle_grant(id(1), Grant { echo: asked.unwrap(), length: granted });
+        member.handle_grant(at(1000), id(1), Grant { echo: asked.unwrap(), length: granted });
         assert_eq!(member.lease_until(), at(1000) + lease, "{said:?} and {granted:?}");
         assert!(member.promise_remaining(at(1000)) < lease * 2, "the promise is one for the cluster's lease, too");
     }
@@ -139,13 +139,13 @@ fn a_new_leader_inherits_the_latest_promise_of_its_voters_and_its_own() {
     let own = candidate.promise_remaining(at(1000));
     assert!(own > Duration::from_millis(150));
     candidate.handle_vote(at(1010), Term(2), Duration::from_millis(30));
-    candidate.lead(at(1010), Term(2));
+    candidate.lead(at(1010), Term(2), Duration::ZERO);
     assert_eq!(candidate.inherited_until(), at(1000) + own, "its own is the latest");
     let mut candidate = machine(1);
     candidate.handle_vote(at(1000), Term(2), Duration::from_millis(120));
     candidate.handle_vote(at(1005), Term(3), Duration::from_millis(20));
     candidate.handle_vote(at(1006), Term(2), Duration::from_millis(500));
-    candidate.lead(at(1010), Term(3));
+    candidate.lead(at(1010), Term(3), Duration::ZERO);
     assert_eq!(candidate.inherited_until(), at(1025), "votes of another term do not count");
 }
 
@@ -155,7 +155,7 @@ fn a_promise_is_never_shortened() {
     voter.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
     let until = at(1000) + voter.promise_remaining(at(1000));
     voter.follow(at(1001), None);
-    voter.lead(at(1002), Term(5));
+    voter.lead(at(1002), Term(5), Duration::ZERO);
     voter.follow(at(1003), Some(id(3)));
     assert_eq!(at(1010) + voter.promise_remaining(at(1010)), until);
 }
@@ -194,7 +194,7 @@ fn the_former_leader_is_silent_since_it_was_last_heard() {
     let mut voter = machine(1);
     voter.handle_heartbeat(at(1000), id(3), 1, Term(1), timing());
     voter.follow(at(1085), None);
-    voter.lead(at(1090), Term(2));
+    voter.lead(at(1090), Term(2), Duration::ZERO);
     let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
     voter.set_members(at(1090), &views, (1..=3).map(id).collect(), BTreeSet::new());
     drain(&mut voter);
@@ -214,7 +214,7 @@ fn a_former_leader_that_still_says_something_is_not_silent() {
     voter.follow(at(1085), None);
     voter.handle_frame(at(2300), id(3));
     voter.handle_frame(at(2350), id(2));
-    voter.lead(at(2310), Term(2));
+    voter.lead(at(2310), Term(2), Duration::ZERO);
     let views: Vec<_> = (1..=3).map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) }).collect();
     voter.set_members(at(2310), &views, (1..=3).map(id).collect(), BTreeSet::new());
     voter.handle_timeout(at(2449));
@@ -237,12 +237,12 @@ fn a_clock_gap_drops_the_lease_and_what_was_asked_for() {
     let mut member = machine(2);
     member.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
     drain(&mut member);
-    member.handle_grant(id(1), Grant { echo: 1, length: Duration::from_millis(150) });
+    member.handle_grant(at(1000), id(1), Grant { echo: 1, length: Duration::from_millis(150) });
     assert_eq!(member.lease_until(), at(1150));
     let promised = member.promise_remaining(at(1000));
     member.handle_clock_gap(at(1100), Duration::from_millis(100));
     assert_eq!(member.lease_until(), Timestamp::ZERO);
-    member.handle_grant(id(1), Grant { echo: 1, length: Duration::from_millis(150) });
+    member.handle_grant(at(1100), id(1), Grant { echo: 1, length: Duration::from_millis(150) });
     assert_eq!(member.lease_until(), Timestamp::ZERO, "an ack of before the gap renews nothing");
     assert_eq!(member.promise_remaining(at(1100)), promised);
 }
@@ -290,6 +290,44 @@ fn a_leader_that_did_not_run_or_has_new_voters_hears_them_first() {
     alone.set_members(at(1000), &[], [id(1)].into(), BTreeSet::new());
     alone.handle_timeout(at(9000));
     assert!(!unheard(&mut alone), "a sole voter hears itself");
+}
+
+#[test]
+fn a_leader_whose_votes_came_late_waits_as_long_for_its_first_answers() {
+    let (elected_in, timeout) = (Duration::from_millis(200), Timing::default().leader_timeout);
+    let mut leader = machine(1);
+    leader.lead(at(1000), Term(2), elected_in);
+    leader.set_members(at(1000), &[], (1..=3).map(id).collect(), BTreeSet::new());
+    let due = at(1000) + elected_in + timeout;
+    leader.handle_timeout(at(1000) + elected_in);
+    assert!(!drain(&mut leader).contains(&LivenessOutput::QuorumLost));
+    leader.handle_timeout(due);
+    assert!(drain(&mut leader).contains(&LivenessOutput::QuorumLost));
+}
+
+#[test]
+fn who_hears_over_a_slow_network_waits_that_much_longer() {
+    let (way, timeout) = (Duration::from_millis(100), Timing::default().leader_timeout);
+    let mut leader = leader();
+    leader.set_ready(at(1000));
+    let mut counters = [0; 2];
+    for (to, counter, _) in sends(&mut leader) {
+        counters[usize::try_from(to.get()).unwrap() - 2] = counter;
+    }
+    // One answers at once and one late: the faster of the two makes a majority.
+    let ack = |echo| Ack { counter: 1, echo, applied: LogIndex(0), promise: None };
+    leader.handle_ack(at(1001), id(2), boot(2), ack(counters[0]));
+    assert_eq!(leader.round_trip(), Duration::ZERO);
+    leader.handle_ack(at(1000) + 2 * way, id(3), boot(3), ack(counters[1]));
+    assert_eq!(leader.round_trip(), Duration::ZERO);
+    // A member: its leader's grant answers an ack that it sent so long ago.
+    let mut member = machine(2);
+    member.handle_heartbeat(at(1000), id(1), 1, Term(1), timing());
+    drain(&mut member);
+    let interval = Timing::default().liveness_interval;
+    member.handle_grant(at(1000) + 2 * way + interval, id(1), Grant { echo: 1, length: timing().0 });
+    assert_eq!(member.round_trip(), 2 * way);
+    assert_eq!(member.poll_timeout(), Some(at(1000) + timeout + 2 * way));
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Node {
         }
         self.peers.set_wanted(now, wanted);
         self.view.routes_changed();
+        self.announce_unnamed_leader();
     }
 
     pub(super) fn name_of(&self, id: RaftId) -> Option<NodeName> {
@@ -288,7 +289,7 @@ impl Node {
     pub(super) fn change_role(&mut self, now: Timestamp, role: RaftRole, term: Term, leader: Option<RaftId>) {
         let leads = role == RaftRole::Leader;
         if leads && !self.leader.leads_in(term) {
-            self.liveness.lead(now, term);
+            self.liveness.lead(now, term, self.consensus.elected_in());
             self.evidence.forget_cases();
             self.leader.lead(now, term, self.consensus.voters(), self.liveness.inherited_until());
         } else if !leads {
@@ -306,8 +307,7 @@ impl Node {
             }
             self.view.counters.leader_changes += 1;
             self.abandon_proposals();
-            let leader = leader.and_then(|id| self.name_of(id).or_else(|| self.own_name(id)));
-            self.event(Event::Leader { leader, term });
+            self.announce_leader(leader, term);
             self.moves.handle_new_leader(now);
             self.report_again(now);
             self.refresh_own_record(now);
@@ -316,9 +316,5 @@ impl Node {
 
     fn incarnation_of(&self, id: RaftId) -> Option<Incarnation> {
         Some(Incarnation { id, boot: self.state.as_ref()?.members.get(id)?.boot? })
-    }
-
-    fn own_name(&self, id: RaftId) -> Option<NodeName> {
-        (id == self.me.id).then(|| self.config.name.clone())
     }
 }

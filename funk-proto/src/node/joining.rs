@@ -70,6 +70,15 @@ impl Node {
         }
     }
 
+    /// A join address has answered, or failed for this reason.
+    pub(super) fn handle_source(&mut self, now: Timestamp, answer: Result<(), (SocketAddr, String)>) {
+        self.joining.handle_source(now, self.gossip.awaits_answer());
+        match answer {
+            Ok(()) => self.joining.handle_cluster_seen(),
+            Err((address, reason)) => self.event(Event::JoinFailed { address, reason }),
+        }
+    }
+
     /// Asks to be let in if gossip showed nodes in a cluster: at a few contacts, however many came together.
     pub(super) fn try_contacts(&mut self, now: Timestamp) {
         let contacts = self.joining.take_sightings();

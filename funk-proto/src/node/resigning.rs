@@ -14,6 +14,7 @@ impl Node {
         let me = self.me.id;
         let unsuspected =
             voters.into_iter().filter(|&id| id == me || id != leader && self.peers.is_connected(id)).collect();
+        self.consensus.set_round_trip(self.liveness.round_trip());
         self.consensus.forget_leader(now, &unsuspected);
     }
 
@@ -24,6 +25,7 @@ impl Node {
         tracing::warn!(term = term.0, "no majority is heard: this node leads no more");
         let voters = &self.consensus.voters() | &self.consensus.outgoing_voters();
         self.liveness.resign(now, term, voters);
+        self.consensus.set_round_trip(self.liveness.round_trip());
         self.consensus.resign(now);
     }
 

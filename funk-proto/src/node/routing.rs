@@ -229,6 +229,7 @@ impl Node {
 
     fn route_joining(&mut self, now: Timestamp, output: JoiningOutput) {
         match output {
+            JoiningOutput::CheckLook => self.joining.handle_look(now, self.gossip.awaits_answer()),
             JoiningOutput::Bootstrap => {
                 self.bootstrap(now);
                 self.gossip.look_only(now, false);
@@ -275,8 +276,8 @@ impl Node {
             GossipOutput::Reaped(name) => self.view.endpoints.node_changed(name),
             GossipOutput::Namesake(tags) => self.handle_namesake(now, &tags),
             GossipOutput::NameHeld { address, tags } => self.handle_name_held(now, address, &tags),
-            GossipOutput::JoinFailed { address, reason } => self.event(Event::JoinFailed { address, reason }),
-            GossipOutput::Joined { .. } => self.joining.handle_cluster_seen(),
+            GossipOutput::JoinFailed { address, reason } => self.handle_source(now, Err((address, reason))),
+            GossipOutput::Joined { .. } => self.handle_source(now, Ok(())),
             GossipOutput::TagsDropped(tags) => {
                 tracing::warn!(?tags, "tags do not fit into gossip and are left out");
             }
@@ -321,7 +322,9 @@ impl Node {
                 if standing > Standing::Claimed {
                     self.liveness.handle_frame(now, from.id);
                 }
-                self.check_sender(from, standing, &body).and_then(|()| self.handle_frame(now, (conn, from.id), body))
+                let is_late = matches!(body, FrameBody::Raft(_)) && self.evidence.is_late_word(now, from);
+                let rightful = self.check_sender(from, standing, &body);
+                rightful.and_then(|()| if is_late { Ok(()) } else { self.handle_frame(now, (conn, from.id), body) })
             }
             Err(what) => Err(what),
         };
@@ -438,6 +441,11 @@ impl Node {
             return Err(Misbehaviour::Replayed);
         }
         let from = header.from;
+        if matches!(body, Body::Heartbeat { .. })
+            && self.evidence.is_late_word(now, Incarnation { id: from, boot: header.boot })
+        {
+            return Ok(());
+        }
         let answers = match body {
             Body::Heartbeat { grant: Some(grant), .. } | Body::Grant(grant) => Some(grant.echo),
             Body::Ack { echo, .. } => Some(echo),
@@ -454,7 +462,7 @@ impl Node {
         match body {
             Body::Heartbeat { term, commit, lease, drift_ppm, grant } => {
                 if let Some(grant) = grant {
-                    self.liveness.handle_grant(from, grant);
+                    self.liveness.handle_grant(now, from, grant);
                 }
                 let sender = self.sender(now, from);
                 if self.consensus.handle_heartbeat(now, sender, term, commit)? {
@@ -479,7 +487,7 @@ impl Node {
                     }
                 }
             }
-            Body::Grant(grant) => self.liveness.handle_grant(from, grant),
+            Body::Grant(grant) => self.liveness.handle_grant(now, from, grant),
             Body::Resign { term } => self.handle_resign(now, from, term),
             Body::Differs { term, index } => self.handle_differs(now, from, term, index),
             Body::Goodbye { reaped } => self.handle_goodbye(now, Incarnation { id: from, boot: header.boot }, reaped),

@@ -26,6 +26,8 @@ pub(super) struct View {
     routes_stale: bool,
     state: Option<NodeState>,
     leader: Option<(RaftId, Term)>,
+    /// The last event about leaders named this one.
+    leader_told: bool,
     leader_gone_at: Option<Timestamp>,
     pub(super) endpoints: EndpointView,
     pub(super) counters: Counters,
@@ -56,6 +58,13 @@ impl View {
         changed
     }
 
+    /// The event that is due about the leader, whose name is this as far as it is known. A node that joins hears its
+    /// leader before it knows its name: it tells of that leader when it can name it.
+    fn note_told(&mut self, name: Option<NodeName>, term: Term) -> Option<Event> {
+        let told = std::mem::replace(&mut self.leader_told, name.is_some());
+        (told || name.is_some()).then_some(Event::Leader { leader: name, term })
+    }
+
     /// Notes the map epoch; true if it is another than before.
     pub(super) fn epoch_changed(&mut self, epoch: Epoch) -> bool {
         std::mem::replace(&mut self.epoch, epoch) != epoch
@@ -77,6 +86,22 @@ impl View {
 }
 
 impl Node {
+    /// There is another leader, or none, or another term.
+    pub(super) fn announce_leader(&mut self, leader: Option<RaftId>, term: Term) {
+        let own_name = |id| (id == self.me.id).then(|| self.config.name.clone());
+        let name = leader.and_then(|id| self.name_of(id).or_else(|| own_name(id)));
+        if let Some(event) = self.view.note_told(name, term) {
+            self.event(event);
+        }
+    }
+
+    /// The table changed: perhaps it has the leader's name now.
+    pub(super) fn announce_unnamed_leader(&mut self) {
+        if let Some((leader, term)) = self.view.leader.filter(|_| !self.view.leader_told) {
+            self.announce_leader(Some(leader), term);
+        }
+    }
+
     /// Brings state and route table up to date, and tells if they changed.
     pub(super) fn refresh_view(&mut self, now: Timestamp) {
         let heard = self.consensus.leader().is_some() && !self.liveness.leader_is_silent();
@@ -258,6 +283,7 @@ impl Node {
                 gossip_address,
                 raft: raft(member.id),
                 leader: leader == Some(member.id),
+                reached: member.id == self.me.id || self.peers.is_connected(member.id),
                 shards,
                 drained: member.cordoned,
                 endpoints,

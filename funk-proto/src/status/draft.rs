@@ -38,6 +38,7 @@ impl Seen {
             gossip_address: Some(self.address),
             raft: RaftStatus::None,
             leader: false,
+            reached: false,
             shards: 0,
             drained: false,
             endpoints: endpoints.filter_map(|(tag, at)| Some((tag, at.parse().ok()?))).collect(),

@@ -148,8 +148,13 @@ fn members(page: &mut Page<'_>, status: &Status) {
     page.gauge("funk_members_up", "Members that the cluster considers up.", members_up(status));
     let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
     page.gauge("funk_voters", "Voters.", voters().count());
-    let up = voters().filter(|voter| voter.boot.is_some()).count();
-    page.gauge("funk_voters_up", "Voters that the cluster considers up.", up);
+    // Without a leader nobody is declared dead.
+    let up = voters().filter(|voter| voter.boot.is_some() && (voter.reached || status.leader.is_some())).count();
+    page.gauge(
+        "funk_voters_up",
+        "Voters that the cluster considers up, and this node reaches if there is no leader.",
+        up,
+    );
 }
 
 fn counters(page: &mut Page<'_>, counters: &Counters) {

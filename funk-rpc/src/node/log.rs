@@ -130,12 +130,6 @@ impl Log {
         is_news.then(|| Line::Leader { leader: leader.clone(), term, gap })
     }
 
-    /// The leader by its name, where no event told it: a node that joins hears of the leader before it knows its name.
-    fn handle_known(&mut self, now: Instant, seen: &Seen) -> Option<Line> {
-        let leader = seen.leader.as_ref().filter(|_| self.leader.is_none())?;
-        self.handle_leader(now, Some(leader), seen.term)
-    }
-
     /// The first failure for each reason, then each time that the count doubles.
     fn count_failure(&mut self, address: SocketAddr, reason: &str) -> Option<Line> {
         if self.failures.len() >= FAILURES_COUNTED_MAX && !self.failures.contains_key(&address) {
@@ -171,7 +165,10 @@ impl Log {
                 lines.push(Line::NotFound { since: now - self.began, known: seen.known });
             }
         }
-        lines.extend(self.handle_known(now, seen));
+        // The event that told it was missed.
+        if let Some(leader) = seen.leader.as_ref().filter(|_| self.leader.is_none()) {
+            lines.extend(self.handle_leader(now, Some(leader), seen.term));
+        }
         if let Some((since, _)) = self.leaderless.filter(|(_, again)| now >= *again) {
             self.leaderless = Some((since, now + NO_LEADER_AGAIN));
             let Seen { term, voters, ref missing, .. } = *seen;
@@ -206,7 +203,7 @@ struct Seen {
     /// Shards gained and lost since the start.
     moved: (u64, u64),
     voters: usize,
-    /// The voters that are not alive in gossip, which may be why there is no leader.
+    /// The voters that this node does not reach, which may be why there is no leader.
     missing: String,
 }
 
@@ -215,7 +212,7 @@ impl Seen {
         let is_other = |member: &&MemberStatus| member.name != status.name.as_str();
         let is_alive = |member: &&MemberStatus| member.gossip == GossipStatus::Alive;
         let voters = || status.members.iter().filter(|member| member.raft == RaftStatus::Voter);
-        let missing = voters().filter(is_other).filter(|member| !is_alive(member));
+        let missing = voters().filter(|member| !member.reached);
         Self {
             observes: status.role == Role::NonMember,
             known: status.members.iter().filter(is_other).filter(is_alive).count(),
@@ -278,11 +275,6 @@ pub(super) async fn write<R: Runtime>(cluster: Cluster, sought: String) {
         match future::or(async { Some(events.next().await) }, timeout).await {
             Some(Ok(Event::Node(event))) => {
                 log.handle(Instant::now(), &event).into_iter().for_each(|line| line.write(&node, &sought));
-                if matches!(event, NodeEvent::State(_)) && log.leader.is_none() {
-                    let Ok(status) = cluster.status().await else { return };
-                    let line = log.handle_known(Instant::now(), &Seen::of(&status));
-                    line.into_iter().for_each(|line| line.write(&node, &sought));
-                }
             }
             // What was missed is not told; what follows from it is.
             Some(Ok(_) | Err(funk_io::EventsEnd::Lagged(_))) => {}
@@ -332,27 +324,15 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_no_event_named_is_told_once_and_is_not_missing() {
+    fn a_leader_whose_event_was_missed_is_told_once_and_is_not_missing() {
         let (mut log, at) = log();
         log.handle(at(0), &NodeEvent::State(NodeState::Voting));
-        assert_eq!(log.handle(at(1), &leader(None, 3)), None);
         let known = Seen { leader: Some(name("n2")), ..seen() };
-        let told = log.handle_known(at(2), &known);
+        let told = log.handle_timeout(at(10_000), &known);
         assert!(
-            matches!(told, Some(Line::Leader { ref leader, term: Term(3), .. }) if *leader == name("n2")),
+            matches!(told[..], [Line::Leader { ref leader, term: Term(3), .. }] if *leader == name("n2")),
             "{told:?}"
         );
-        assert_eq!(log.handle_known(at(3), &known), None, "that is known");
-        // Its lease was over for a moment.
-        log.handle(at(50), &NodeEvent::State(NodeState::Operational));
-        log.handle(at(60), &NodeEvent::State(NodeState::Voting));
-        log.handle(at(70), &NodeEvent::State(NodeState::Operational));
-        assert_eq!(log.handle_timeout(at(60_000), &known), []);
-        // The same with a log that missed all of it.
-        let (mut log, at) = self::log();
-        log.handle(at(0), &NodeEvent::State(NodeState::Voting));
-        let told = log.handle_timeout(at(10_000), &known);
-        assert!(matches!(told[..], [Line::Leader { .. }]), "{told:?}");
         assert_eq!(log.handle_timeout(at(20_000), &known), []);
     }
 

@@ -41,7 +41,7 @@ fn hear(voter: &mut Liveness, counter: u64, lease: Duration) {
 /// A heartbeat of the short lease is answered when the leader has applied the long one.
 pub(super) fn late_ack() -> Option<String> {
     let mut leader = node(1);
-    leader.lead(NOW, Term(1));
+    leader.lead(NOW, Term(1), Duration::ZERO);
     let views = [1, 2].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
     leader.set_members(NOW, &views, [id(1), id(2)].into(), [].into());
     leader.set_ready(NOW);
@@ -55,7 +55,7 @@ pub(super) fn late_ack() -> Option<String> {
 /// A member without a vote answers when the time for which the voters back the leader is almost over.
 pub(super) fn grant_ends_with_authority() -> Option<String> {
     let mut leader = node(1);
-    leader.lead(NOW, Term(1));
+    leader.lead(NOW, Term(1), Duration::ZERO);
     let views = [1, 2, 3].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
     leader.set_members(NOW, &views, [id(1), id(2)].into(), [].into());
     leader.set_ready(NOW);
@@ -111,7 +111,7 @@ pub(super) fn short_grant() -> Option<String> {
     let (mut member, length) = (node(2), SHORT / 3);
     hear(&mut member, 1, SHORT);
     let Some(LivenessOutput::Send { counter: echo, .. }) = member.poll_output() else { return Some("no ack".into()) };
-    member.handle_grant(id(1), Grant { echo, length });
+    member.handle_grant(NOW, id(1), Grant { echo, length });
     let lease = member.lease_until() - NOW;
     (lease > length).then(|| format!("a member believes in {lease:?}, and was granted {length:?}"))
 }

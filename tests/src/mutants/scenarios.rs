@@ -16,9 +16,13 @@ use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
 use super::{cuts, insiders, leases, rumours, storms, strangers, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
+use crate::slow;
 
 /// What a scenario is called, and what it does: it says what was broken.
 pub type Scenario = (&'static str, fn() -> Option<String>);
+
+/// Shards of a leader that is lost where packets take 100 ms are served again by then.
+const SOON: Duration = Duration::from_millis(2_100);
 
 /// Those that take no time.
 pub const SCENARIOS: &[Scenario] = &[
@@ -38,6 +42,9 @@ pub const SCENARIOS: &[Scenario] = &[
     ("the lease shrinks", leases::shrinking_lease),
     ("every datagram is slow", leases::slow_network),
     ("every vote is slow", leases::slow_votes),
+    ("a leader ends far away", || slow::lost_leaders(slow::Loss::Reaped, 1..=8, SOON)),
+    ("a leader is killed far away", || slow::lost_leaders(slow::Loss::Killed, 1..=24, SOON)),
+    ("a cluster is far away from a second one", slow::second_bootstrap),
     ("voters change after the lease was long", leases::voters_after_a_long_lease),
     ("voters change after an election", leases::voters_after_an_election),
     ("old words are heard", rumours::old_words),
@@ -111,7 +118,7 @@ fn clock_stood_still() -> Option<String> {
     let mut member = Liveness::new(id(2), boot(2), timing);
     member.handle_heartbeat(now, id(1), 1, Term(1), (timing.lease, timing.drift_ppm));
     let Some(LivenessOutput::Send { counter, .. }) = member.poll_output() else { return Some("no ack".into()) };
-    member.handle_grant(id(1), Grant { echo: counter, length: timing.lease });
+    member.handle_grant(now, id(1), Grant { echo: counter, length: timing.lease });
     let promised = member.promise_remaining(now);
     member.handle_clock_gap(now, gap);
     if member.lease_until() > now {
@@ -126,7 +133,7 @@ fn clock_stood_still() -> Option<String> {
 /// A leader of two, which has sent its first heartbeat.
 fn leader_of_two(now: Timestamp, timing: Timing) -> Liveness {
     let mut leader = Liveness::new(id(1), boot(1), timing);
-    leader.lead(now, Term(1));
+    leader.lead(now, Term(1), Duration::ZERO);
     has_boot(&mut leader, now, boot(2));
     leader.set_ready(now);
     leader
@@ -184,7 +191,7 @@ fn joint_authority() -> Option<String> {
     let (now, timing) = (Timestamp::from_millis(5_000), Timing::default());
     let mut leader = Liveness::new(id(1), boot(1), timing);
     let views = [1, 2, 3, 4, 5].map(|n| MemberView { id: id(n), boot: Some(boot(n)), floor: LogIndex(0) });
-    leader.lead(now, Term(1));
+    leader.lead(now, Term(1), Duration::ZERO);
     leader.set_members(now, &views, [id(1), id(4), id(5)].into(), [id(1), id(2), id(3)].into());
     leader.set_ready(now);
     while let Some(output) = leader.poll_output() {

@@ -23,7 +23,7 @@ pub(crate) fn long_grant() -> Option<String> {
     member.set_cluster_timing(ClusterTiming { lease, lease_min: lease, lease_max: lease, drift_ppm });
     member.handle_heartbeat(NOW, id(1), 1, Term(1), (hour, timing.drift_ppm));
     let Some(LivenessOutput::Send { counter, .. }) = member.poll_output() else { return Some("no ack".into()) };
-    member.handle_grant(id(1), Grant { echo: counter, length: hour });
+    member.handle_grant(NOW, id(1), Grant { echo: counter, length: hour });
     let lease = member.lease_until() - NOW;
     (lease > timing.lease).then(|| format!("a lease of {lease:?} in a cluster whose lease is {:?}", timing.lease))
 }
@@ -32,13 +32,13 @@ pub(crate) fn long_grant() -> Option<String> {
 pub(crate) fn grant_of_a_follower() -> Option<String> {
     let timing = Timing::default();
     let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), timing);
-    leader.lead(NOW, Term(1));
+    leader.lead(NOW, Term(1), Duration::ZERO);
     let boot = BootId::new(2).expect("not zero");
     let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
     leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());
     leader.set_ready(NOW);
     let Some(LivenessOutput::Send { counter, .. }) = leader.poll_output() else { return Some("no heartbeat".into()) };
-    leader.handle_grant(id(2), Grant { echo: counter, length: timing.lease });
+    leader.handle_grant(NOW, id(2), Grant { echo: counter, length: timing.lease });
     (leader.lease_until() > NOW).then(|| "a follower's grant is a lease".into())
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn spent_counter() -> Option<String> {
 /// The leader of a cluster with one member, which acks this hash; whether the leader takes it for diverged.
 fn is_diverged(own: &[(u64, u64)], told: (u64, u64)) -> bool {
     let mut leader = Liveness::new(id(1), BootId::new(1).expect("not zero"), Timing::default());
-    leader.lead(NOW, Term(1));
+    leader.lead(NOW, Term(1), Duration::ZERO);
     let boot = BootId::new(2).expect("not zero");
     let views = [MemberView { id: id(2), boot: Some(boot), floor: LogIndex(0) }];
     leader.set_members(NOW, &views, [id(1), id(2)].into(), BTreeSet::new());

@@ -35,11 +35,7 @@ fn the_stories_happen_as_they_are_written() {
         let place = format!("{}:{}", path.file_name().unwrap_or_default().to_string_lossy(), at + 1);
         differ.push(format!("{place}\n  written: {}\n  happens: {}", of(&written), of(&told)));
     }
-    assert!(
-        differ.is_empty(),
-        "{}\nIf what happens is right: FUNK_REWRITE=1 cargo test -p funk-tests --test core transcripts",
-        differ.join("\n")
-    );
+    assert!(differ.is_empty(), "{}\nIf what happens is right: make stories", differ.join("\n"));
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod faults;
 mod fenced;
 mod recovery;
 mod seeds;
+mod slow;
 mod voters;

@@ -54,6 +54,21 @@ fn a_survivor_that_campaigns_too_early_tries_again_and_wins() {
 }
 
 #[test]
+fn of_two_that_ask_at_the_same_time_the_one_with_the_smaller_id_stands() {
+    let mut net = Net::voters(3, 16);
+    net.converge(1..=3);
+    net.dead.insert(1);
+    let (now, term) = (net.now, net.machine(2).term());
+    // Each takes itself for the only one that is left: neither waits for the other.
+    for n in [2, 3] {
+        net.machine(n).forget_leader(now, &ids([n]));
+        net.drain(n);
+    }
+    net.until("a new leader", |net| net.leader().is_some_and(|leader| leader != 1));
+    assert_eq!((net.leader(), net.machine(2).term()), (Some(2), Term(term.0 + 1)));
+}
+
+#[test]
 fn without_the_liveness_machine_the_fallback_elects() {
     let mut net = Net::voters(3, 14);
     net.converge(1..=3);

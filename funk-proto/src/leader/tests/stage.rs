@@ -108,7 +108,7 @@ impl Stage {
         let until = now + stage.config.timing.waiter(stage.config.timing.lease);
         stage.leader.lead(now, term, stage.quorum.voters.clone(), until);
         stage.leader.handle_ready();
-        stage.leases.lead(now, term);
+        stage.leases.lead(now, term, Duration::ZERO);
         let up = stage.state.members.iter();
         let views: Vec<_> =
             up.map(|member| MemberView { id: member.id, boot: member.boot, floor: LogIndex(0) }).collect();
