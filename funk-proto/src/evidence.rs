@@ -42,8 +42,8 @@ struct Case {
 pub(crate) struct Evidence {
     /// The processes that are known to have ended.
     pub(crate) endings: Endings,
-    /// The boot of each peer of which this node found evidence last, and until when words may come that it said before.
-    found: BTreeMap<RaftId, (BootId, Timestamp)>,
+    /// The boot of each peer of which this node found evidence last.
+    found: BTreeMap<RaftId, BootId>,
     /// Peers that refuse this node now.
     refusing: BTreeSet<RaftId>,
     cases: BTreeMap<RaftId, Case>,
@@ -57,21 +57,15 @@ impl Evidence {
         }
     }
 
-    /// This node considers that boot ended; what it said before may still arrive until then. False if that is known.
-    pub(crate) fn find(&mut self, ended: Incarnation, late_until: Timestamp) -> bool {
+    /// This node considers that boot ended. False if it has said so before.
+    pub(crate) fn find(&mut self, ended: Incarnation) -> bool {
         let room = self.found.len() < RAFT_MEMBERS_MAX || self.found.contains_key(&ended.id);
-        let is_new = self.found.get(&ended.id).is_none_or(|&(boot, _)| boot != ended.boot);
-        if room && is_new {
-            self.found.insert(ended.id, (ended.boot, late_until));
-        }
-        room && is_new
+        room && self.found.insert(ended.id, ended.boot) != Some(ended.boot)
     }
 
-    /// Whether a word of that boot proves nothing of its life: it has said that it ends, or is considered ended for so
-    /// short a time that the word may be older.
-    pub(crate) fn is_late_word(&self, now: Timestamp, from: Incarnation) -> bool {
-        let is_found = self.found.get(&from.id).is_some_and(|&(boot, until)| boot == from.boot && now < until);
-        (is_found || self.endings.proof(from) == Some(Proof::Said)) && !planted(Mutant::LateWordsBelieved)
+    /// Whether that boot has said that it ends: whatever else comes from it was on its way longer.
+    pub(crate) fn is_late_word(&self, from: Incarnation) -> bool {
+        self.endings.proof(from) == Some(Proof::Said) && !planted(Mutant::LateWordsBelieved)
     }
 
     /// A peer said hello.
@@ -126,7 +120,7 @@ impl Evidence {
 
     /// The processes that this node found to have ended and that refuse it still.
     pub(crate) fn standing(&self) -> impl Iterator<Item = Incarnation> + '_ {
-        let found = self.found.iter().map(|(&id, &(boot, _))| Incarnation { id, boot });
+        let found = self.found.iter().map(|(&id, &boot)| Incarnation { id, boot });
         found.filter(|gone| self.refusing.contains(&gone.id))
     }
 
@@ -188,10 +182,7 @@ mod tests {
     #[test]
     fn a_node_says_so_once_of_a_boot_and_nothing_when_most_refuse_it() {
         let mut evidence = Evidence::default();
-        let mut find = |boot| evidence.find(owner(4, boot), at(boot));
-        assert!(find(40) && !find(40) && find(41));
-        let is_late = |ms, boot| evidence.is_late_word(at(ms), owner(4, boot));
-        assert!(is_late(40, 41) && !is_late(41, 41) && !is_late(0, 40));
+        assert!(evidence.find(owner(4, 40)) && !evidence.find(owner(4, 40)) && evidence.find(owner(4, 41)));
         let up = |ids: std::ops::RangeInclusive<u64>| ids.map(id).collect::<BTreeSet<_>>();
         evidence.note_refusal(id(4));
         assert!(!evidence.is_cut_off(&up(4..=4)), "one peer says nothing of this node");

@@ -61,7 +61,7 @@ mutants! {
     BootstrapWaitsForNobody,
     /// Of two candidates that ask at the same time neither lets the other go first.
     CandidatesNeverYield,
-    /// A leader that has ended leads again when a word arrives that it said before.
+    /// A leader that has ended leads again when an entry arrives that it sent before.
     LateWordsBelieved,
     /// Nobody waits longer where answers take long.
     RoundTripsIgnored,

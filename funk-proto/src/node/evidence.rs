@@ -23,7 +23,7 @@ impl Node {
             tracing::warn!("most members refuse this node: it takes itself for cut off");
             return;
         }
-        if !self.evidence.find(ended, now + self.liveness.round_trip()) {
+        if !self.evidence.find(ended) {
             return;
         }
         tracing::debug!(peer = %ended.id, "a member's streams broke, and it refuses to be dialled");

@@ -322,7 +322,7 @@ impl Node {
                 if standing > Standing::Claimed {
                     self.liveness.handle_frame(now, from.id);
                 }
-                let is_late = matches!(body, FrameBody::Raft(_)) && self.evidence.is_late_word(now, from);
+                let is_late = matches!(body, FrameBody::Raft(_)) && self.evidence.is_late_word(from);
                 let rightful = self.check_sender(from, standing, &body);
                 rightful.and_then(|()| if is_late { Ok(()) } else { self.handle_frame(now, (conn, from.id), body) })
             }
@@ -441,11 +441,6 @@ impl Node {
             return Err(Misbehaviour::Replayed);
         }
         let from = header.from;
-        if matches!(body, Body::Heartbeat { .. })
-            && self.evidence.is_late_word(now, Incarnation { id: from, boot: header.boot })
-        {
-            return Ok(());
-        }
         let answers = match body {
             Body::Heartbeat { grant: Some(grant), .. } | Body::Grant(grant) => Some(grant.echo),
             Body::Ack { echo, .. } => Some(echo),

@@ -22,7 +22,7 @@ use crate::slow;
 pub type Scenario = (&'static str, fn() -> Option<String>);
 
 /// Shards of a leader that is lost where packets take 100 ms are served again by then.
-const SOON: Duration = Duration::from_millis(2_100);
+const SOON: Duration = Duration::from_millis(2_140);
 
 /// Those that take no time.
 pub const SCENARIOS: &[Scenario] = &[
