@@ -10,6 +10,7 @@ use funk_proto::consensus::RaftRole;
 use funk_proto::id::{BootId, ConnId, Epoch, LogIndex, RaftId, ShardId, Term};
 use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
+use funk_proto::status::NodeState;
 use funk_proto::wire::journal::Damaged;
 use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
 
@@ -158,6 +159,8 @@ pub struct Host {
     pub(crate) left: bool,
     /// Whether its node said that it can never be part of the cluster: an application would end.
     pub(crate) refused: bool,
+    /// The state that its node told last.
+    pub(crate) state: Option<NodeState>,
     /// Whether its last stop was long enough to be a gap in time.
     pub(crate) gap: bool,
     /// Something is wrong with it, or with its way to others.
@@ -203,6 +206,7 @@ impl Host {
             stranger: false,
             left: false,
             refused: false,
+            state: None,
             gap: false,
             disturbed: false,
             calm_since: Timestamp::ZERO,

@@ -13,6 +13,7 @@
 //! | `versions` | processes of a later version |
 //! | `outputs` | what is done with each output of a node |
 //! | `record` | what the nodes said |
+//! | `pictured` | what a picture of the run shows |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
@@ -23,6 +24,7 @@ mod links;
 mod outputs;
 mod packets;
 pub mod peace;
+mod pictured;
 mod processes;
 pub mod record;
 mod services;
@@ -48,6 +50,7 @@ use crate::client::Client;
 use crate::happening::Happening;
 use crate::host::Host;
 use crate::network::Network;
+use crate::picture::Picture;
 use crate::queue::Queue;
 use crate::story::{Line, Story, Topic};
 use crate::tally::Tally;
@@ -70,6 +73,7 @@ pub struct World {
     checkers: Vec<Box<dyn Checker>>,
     violation: Option<Violation>,
     story: Option<Story>,
+    picture: Option<Picture>,
     make_service: MakeService,
     keep_events: bool,
     record: Option<Vec<record::Said>>,
@@ -110,6 +114,7 @@ impl World {
             checkers: check::all(),
             violation: None,
             story: None,
+            picture: None,
             make_service: Rc::new(|_| Box::<crate::service::Worker>::default()),
             keep_events: false,
             record: None,

@@ -29,6 +29,7 @@ impl World {
             self.note_change(at, before.as_ref());
             self.check(Some(at), |checker, scene| checker.on_change(scene, at, before.as_ref()));
         }
+        self.draw(at);
         self.set_alarm(at);
     }
 
@@ -181,7 +182,10 @@ impl World {
     fn event(&mut self, at: usize, event: Event) {
         self.tell(Some(at), Topic::Event, || crate::tally::event_words(&event));
         match &event {
-            Event::State(state) => self.tally.state(*state),
+            Event::State(state) => {
+                self.tally.state(*state);
+                self.hosts[at].state = Some(*state);
+            }
             Event::Moving { shards, .. } => self.tally.moves += u64::from(*shards),
             Event::Left => self.hosts[at].left = true,
             Event::Refused(_) => self.hosts[at].refused = true,

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, DiskConditions};
 use crate::happening::Happening;
 use crate::host::{Host, Pause};
+use crate::picture::Mark;
 use crate::story::Topic;
 
 /// Datagrams that a stopped process's sockets hold.
@@ -67,7 +68,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.clock = Clock::starting(self.now, host.drift);
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
-        (host.refused, host.known, host.foreign) = (false, false, host.stranger);
+        (host.refused, host.known, host.foreign, host.state) = (false, false, host.stranger, None);
         host.generation += 1;
         host.calm_since = self.now;
         host.config.wall_clock_ns = wall_clock_ns;
@@ -76,6 +77,7 @@ impl World {
         host.service = Some((self.make_service)(at));
         self.tally.starts += 1;
         self.tell(Some(at), Topic::Process, || "the process starts".into());
+        self.mark(at, Mark::Started);
         self.hosts[at].refresh();
         self.check_any(Some(at), |checker, scene| checker.on_start(scene, at));
         self.drain(at);
@@ -94,6 +96,7 @@ impl World {
             Err(damage) => {
                 self.tell(Some(at), Topic::Disk, || format!("refuses its disk: {damage}"));
                 self.tally.disks_refused += 1;
+                self.mark(at, Mark::Refused);
                 self.hosts[at].damage = Some(damage);
                 None
             }
@@ -112,6 +115,7 @@ impl World {
     /// Ends a host's process; the kernel resets its streams.
     pub fn kill(&mut self, at: usize) {
         self.tell(Some(at), Topic::Process, || "the process is killed".into());
+        self.mark(at, Mark::Killed);
         self.end(at);
         self.reset_all(at, true);
     }
@@ -119,6 +123,7 @@ impl World {
     /// Ends a host's process without a word to anybody.
     pub fn power_off(&mut self, at: usize) {
         self.tell(Some(at), Topic::Process, || "the power goes".into());
+        self.mark(at, Mark::Killed);
         self.end(at);
         self.reset_all(at, false);
     }
@@ -144,6 +149,7 @@ impl World {
         host.service_inputs.clear();
         host.proposals.clear();
         host.refresh();
+        self.draw(at);
         if was_frozen {
             self.check_rates(at);
         }
@@ -166,6 +172,7 @@ impl World {
             self.tell(Some(at), Topic::Process, || what.into());
             let since = self.hosts[at].clock.local(self.now);
             self.hosts[at].paused = Some(Pause { since, waiting: Vec::new(), frozen });
+            self.draw(at);
         }
     }
 
