@@ -12,6 +12,7 @@ use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
 use funk_proto::status::NodeState;
 use funk_proto::wire::journal::Damaged;
+use funk_record::Recorder;
 use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
 
 use crate::clock::Clock;
@@ -125,6 +126,8 @@ pub struct Host {
     /// Why no process could be started with what is on the disk.
     pub(crate) damage: Option<Damaged>,
     pub(crate) node: Option<Node>,
+    /// Keeps what goes into the node, if the world records.
+    pub(crate) recorder: Option<Recorder>,
     /// Grows with each start of the process: what was meant for an earlier one is dropped.
     pub(crate) generation: u32,
     pub(crate) paused: Option<Pause>,
@@ -184,6 +187,7 @@ impl Host {
             disk,
             damage: None,
             node: None,
+            recorder: None,
             generation: 0,
             paused: None,
             wake_at: None,

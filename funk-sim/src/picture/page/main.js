@@ -8,6 +8,13 @@ byId("verdict").dataset.holds = String(data.holds);
 canvas.setAttribute("aria-label", `${data.verdict} ${lanes.length} nodes over ${seconds(end, 1)}; the story beside it says the same in words.`);
 byId("broken").hidden = !data.broken;
 
+function word(words, paint) {
+  const item = document.createElement("span");
+  item.textContent = words;
+  if (paint) item.style.color = `var(--${paint})`;
+  return item;
+}
+
 function legend() {
   const items = [
     ["may serve", () => paints.nodes[0]],
@@ -29,11 +36,10 @@ function legend() {
       item.append(sample, words);
       return item;
     }),
-    ...["bar above: leads", "× killed", "○ left", "curves: shards change hands"].map((words) => {
-      const item = document.createElement("span");
-      item.textContent = words;
-      return item;
-    }),
+    ...["bar above: leads", "× killed", "○ left", "curves: shards change hands"].map((words) => word(words)),
+    ...(troubles.length ? [word("faults:")] : []),
+    ...["crash", "network", "operator", "hostile"].filter((kind) => troubles.some((fault) => kindOf(fault[2]) === kind))
+      .map((kind) => word(kind, kind)),
   );
 }
 
@@ -166,7 +172,10 @@ function follow() {
   const theme = /light|dark/.exec(place)?.[0];
   if (theme) root.dataset.theme = theme;
   const times = /([\d.]+)-([\d.]+)/.exec(place);
-  if (times) show(Number(times[1]) * 1e6, Number(times[2]) * 1e6);
+  if (times) {
+    show(Number(times[1]) * 1e6, Number(times[2]) * 1e6);
+    tellOf(view.from, true);
+  }
   else if (place.includes("broken")) toBreak();
   dress();
 }

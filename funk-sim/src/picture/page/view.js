@@ -62,7 +62,7 @@ function step() {
 
 function axis(c) {
   const every = step();
-  const digits = Math.max(0, Math.ceil(6 - Math.log10(every)) - 0);
+  const digits = Math.max(0, Math.ceil(6 - Math.log10(every)));
   c.textAlign = "center";
   c.textBaseline = "middle";
   c.font = "12px system-ui, sans-serif";
@@ -74,7 +74,8 @@ function axis(c) {
     c.lineTo(px, size.height);
     c.stroke();
     c.fillStyle = paints.soft;
-    c.fillText(seconds(time, Math.min(6, digits)), px, 14);
+    c.textAlign = px > size.width - 34 ? "right" : "center";
+    c.fillText(seconds(time, Math.min(6, digits)), Math.min(px, size.width - 4), 14);
   }
 }
 
@@ -202,7 +203,7 @@ function upright(c, time, paint, words, dash) {
   c.font = "600 11px system-ui, sans-serif";
   c.textAlign = px > size.width - 130 ? "right" : "left";
   c.fillStyle = paint;
-  c.fillText(words, px + (c.textAlign === "left" ? 5 : -5), AXIS + 2);
+  c.fillText(words, px + (c.textAlign === "left" ? 5 : -5), faultTop - 12);
 }
 
 function draw() {
