@@ -111,9 +111,11 @@ fuzz:
 
 # One seed with its story (SEED=17, or any text, such as a commit's hash; NODE=n1,n2 and KIND=state,fault
 # choose lines), or as many as SEEDS says. PLAN=file replays a plan that was kept. SHRINK=1 makes a failing one smaller.
+# HTML=file writes the run as a picture beside its story; with SEEDS, HTML=directory gets one for each seed that fails.
 sim:
 	@$(call simulator,release) \
 		$(if $(SEEDS),--seeds $(SEEDS) $(if $(SEED),--first $(SEED)),$(if $(PLAN),--plan $(PLAN),--seed $(or $(SEED),$(shell git rev-parse HEAD)))) \
+		$(if $(HTML),$(if $(SEEDS),--html-on-failure,--html) "$(HTML)") \
 		$(if $(NODE),--node $(NODE)) $(if $(KIND),--kind $(KIND)) $(if $(SHRINK),--shrink)
 
 # Seeds on all cores for MINUTES, 60 simulated seconds each; SIM_PROFILE=release is built sooner and runs slower.

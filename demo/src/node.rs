@@ -56,6 +56,7 @@ fn builder<R: Runtime>(flags: &NodeFlags) -> NodeBuilder<R> {
         .zone(&flags.zone)
         .participation(flags.participation())
         .timing(flags.timing())
+        .recorder(flags.recorder())
         .page_names(flags.http_host.iter().cloned());
     for (_, name, address) in flags.endpoints() {
         node = node.listen(name, address.unwrap_or(any));

@@ -5,6 +5,7 @@ use funk_proto::{NodeConfig, Seed};
 use crate::discovery::Discovery;
 use crate::error::StartError;
 use crate::handover::Handover;
+use crate::recorder::RecorderOptions;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::data_dir::DataDir;
@@ -30,13 +31,23 @@ pub struct Options {
     pub state_machine: Option<Box<dyn StateMachine>>,
     /// What gives a moving shard's state to the next owner; `None`: nothing does.
     pub handover: Option<Box<dyn Handover>>,
+    /// What the node records of itself.
+    pub recorder: RecorderOptions,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
-        let discovery = Discovery::default();
-        Self { node, sockets, discovery, seed: None, data: None, state_machine: None, handover: None }
+        Self {
+            node,
+            sockets,
+            discovery: Discovery::default(),
+            seed: None,
+            data: None,
+            state_machine: None,
+            handover: None,
+            recorder: RecorderOptions::default(),
+        }
     }
 
     /// The same with a data directory.

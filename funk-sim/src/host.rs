@@ -10,7 +10,9 @@ use funk_proto::consensus::RaftRole;
 use funk_proto::id::{BootId, ConnId, Epoch, LogIndex, RaftId, ShardId, Term};
 use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
+use funk_proto::status::NodeState;
 use funk_proto::wire::journal::Damaged;
+use funk_record::Recorder;
 use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
 
 use crate::clock::Clock;
@@ -124,6 +126,8 @@ pub struct Host {
     /// Why no process could be started with what is on the disk.
     pub(crate) damage: Option<Damaged>,
     pub(crate) node: Option<Node>,
+    /// Keeps what goes into the node, if the world records.
+    pub(crate) recorder: Option<Recorder>,
     /// Grows with each start of the process: what was meant for an earlier one is dropped.
     pub(crate) generation: u32,
     pub(crate) paused: Option<Pause>,
@@ -158,6 +162,8 @@ pub struct Host {
     pub(crate) left: bool,
     /// Whether its node said that it can never be part of the cluster: an application would end.
     pub(crate) refused: bool,
+    /// The state that its node told last.
+    pub(crate) state: Option<NodeState>,
     /// Whether its last stop was long enough to be a gap in time.
     pub(crate) gap: bool,
     /// Something is wrong with it, or with its way to others.
@@ -181,6 +187,7 @@ impl Host {
             disk,
             damage: None,
             node: None,
+            recorder: None,
             generation: 0,
             paused: None,
             wake_at: None,
@@ -203,6 +210,7 @@ impl Host {
             stranger: false,
             left: false,
             refused: false,
+            state: None,
             gap: false,
             disturbed: false,
             calm_since: Timestamp::ZERO,

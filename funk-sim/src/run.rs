@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::{Seed, Timestamp};
+use funk_record::Dump;
 
 use crate::checker::Violation;
+use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::story::{Story, Topic};
 use crate::tally::Tally;
@@ -39,14 +41,29 @@ pub struct Outcome {
     pub healed_after: Option<Duration>,
     /// Virtual time that was run.
     pub simulated: Duration,
+    /// The picture, if it was asked for.
+    pub picture: Option<Picture>,
+    /// What went into each process, with its host, if that was recorded.
+    pub recordings: Vec<(usize, Dump)>,
 }
 
 /// Runs a plan in a world of its own.
 pub fn run(plan: &Plan, story: bool) -> Outcome {
-    let mut world = World::new(plan.seed);
-    if story {
-        world = world.with_story();
-    }
+    let world = World::new(plan.seed);
+    run_as_planned(if story { world.with_story() } else { world }, plan)
+}
+
+/// Runs a plan in a world of its own, with the story and a picture of what happens.
+pub fn run_with_picture(plan: &Plan) -> Outcome {
+    run_as_planned(World::new(plan.seed).with_story().with_picture(), plan)
+}
+
+/// Runs a plan in a world of its own that records what goes into its nodes, as real nodes do.
+pub fn run_recorded(plan: &Plan) -> Outcome {
+    run_as_planned(World::new(plan.seed).with_recorders(), plan)
+}
+
+fn run_as_planned(mut world: World, plan: &Plan) -> Outcome {
     if plan.durable {
         world = world.with_durable_disks();
     }
@@ -63,7 +80,7 @@ pub fn run(plan: &Plan, story: bool) -> Outcome {
 pub fn run_in(world: World, plan: &Plan) -> Outcome {
     let mut runner = Runner::new(world, plan);
     let result = runner.run_all();
-    let Runner { world, healed_after, .. } = runner;
+    let Runner { mut world, healed_after, .. } = runner;
     Outcome {
         hash: world.hash(),
         tally: world.tally.clone(),
@@ -71,6 +88,8 @@ pub fn run_in(world: World, plan: &Plan) -> Outcome {
         story: world.story().cloned(),
         healed_after,
         simulated: world.now() - Timestamp::ZERO,
+        picture: world.take_picture(),
+        recordings: world.take_recordings(),
     }
 }
 
@@ -94,6 +113,8 @@ struct Hit {
     hosts: Vec<usize>,
     cuts: Vec<(usize, usize)>,
     on: bool,
+    /// Its number in the picture.
+    drawn: Option<usize>,
 }
 
 struct Runner<'a> {

@@ -13,6 +13,8 @@
 //! | `versions` | processes of a later version |
 //! | `outputs` | what is done with each output of a node |
 //! | `record` | what the nodes said |
+//! | `recorded` | what went into them, as real nodes record it |
+//! | `pictured` | what a picture of the run shows |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
 
@@ -23,8 +25,10 @@ mod links;
 mod outputs;
 mod packets;
 pub mod peace;
+mod pictured;
 mod processes;
 pub mod record;
+mod recorded;
 mod services;
 mod streams;
 mod versions;
@@ -39,6 +43,7 @@ use funk_proto::id::{ClusterId, LogIndex};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
 use funk_proto::{Event, Input, LastWord, Node, Ownership, Seed, Status, Timestamp};
+use funk_record::Dump;
 use peace::Voters;
 use siphasher::sip::SipHasher13;
 
@@ -48,6 +53,7 @@ use crate::client::Client;
 use crate::happening::Happening;
 use crate::host::Host;
 use crate::network::Network;
+use crate::picture::Picture;
 use crate::queue::Queue;
 use crate::story::{Line, Story, Topic};
 use crate::tally::Tally;
@@ -70,9 +76,12 @@ pub struct World {
     checkers: Vec<Box<dyn Checker>>,
     violation: Option<Violation>,
     story: Option<Story>,
+    picture: Option<Picture>,
     make_service: MakeService,
     keep_events: bool,
     record: Option<Vec<record::Said>>,
+    /// What each process that has ended was handed, and by which host.
+    recordings: Option<Vec<(usize, Dump)>>,
     steady: bool,
     /// Disks outlive the processes.
     durable: bool,
@@ -110,9 +119,11 @@ impl World {
             checkers: check::all(),
             violation: None,
             story: None,
+            picture: None,
             make_service: Rc::new(|_| Box::<crate::service::Worker>::default()),
             keep_events: false,
             record: None,
+            recordings: None,
             steady: false,
             durable: false,
             states: false,

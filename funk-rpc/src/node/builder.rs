@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
-    Cluster, DataDir, Discovery, Handover, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
+    Cluster, DataDir, Discovery, Handover, Options, RecorderOptions, Runtime, Sockets, StartError, StateMachine, random_name, service,
     start,
 };
 use funk_proto::id::{ClusterName, NodeName};
@@ -50,6 +50,7 @@ pub struct NodeBuilder<R> {
     addresses: Addresses,
     discovery: Discovery,
     data: Option<PathBuf>,
+    recorder: RecorderOptions,
     page_names: Vec<String>,
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
@@ -82,6 +83,7 @@ impl<R: Runtime> NodeBuilder<R> {
             addresses: Addresses::default(),
             discovery: Discovery { mdns: true, ..Discovery::default() },
             data: None,
+            recorder: RecorderOptions::default(),
             page_names: Vec::new(),
             services: Vec::new(),
             state_machine: None,
@@ -207,6 +209,12 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// What it records of itself for a bug report. Default: the last 32 MiB, in memory.
+    pub fn recorder(mut self, options: RecorderOptions) -> Self {
+        self.recorder = options;
+        self
+    }
+
     /// Shards of the cluster, 1 to 1,048,576; used at bootstrap only, and a cluster that has others is remarked on in
     /// the log. Default: 10,000.
     pub fn shards(mut self, shards: u32) -> Self {
@@ -287,8 +295,8 @@ impl<R: Runtime> NodeBuilder<R> {
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
         let sought = sought(&discovery);
-        let (state_machine, handover) = (self.state_machine, self.handover);
-        let options = Options { data, discovery, state_machine, handover, ..Options::new(config, sockets) };
+        let (state_machine, handover, recorder) = (self.state_machine, self.handover, self.recorder);
+        let options = Options { data, discovery, state_machine, handover, recorder, ..Options::new(config, sockets) };
         let (cluster, application) = match self.application {
             Some(start) => start(options).map(|(cluster, requests)| (cluster, Some(requests)))?,
             None => (start::<R>(options)?, None),

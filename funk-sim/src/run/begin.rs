@@ -24,6 +24,9 @@ impl Runner<'_> {
             let names: Vec<String> = self.hits[index].hosts.iter().map(|at| format!("n{at}")).collect();
             let (kind, length, amount) = (fault.kind.word(), fault.length, fault.amount);
             self.tell(|| format!("{kind} begins for {length} ms, amount {amount}, nodes {names:?}"));
+            let (now, lanes) = (self.world.now(), self.hits[index].hosts.clone());
+            let picture = self.world.picture_mut();
+            self.hits[index].drawn = picture.map(|picture| picture.trouble_begins(now, kind, lanes, amount));
             self.after(fault.length, Action::End(index));
         }
     }
@@ -116,6 +119,10 @@ impl Runner<'_> {
         }
         let fault = self.plan.faults[index];
         self.tell(|| format!("{} ends", fault.kind.word()));
+        let (now, drawn) = (self.world.now(), self.hits[index].drawn);
+        if let Some((picture, drawn)) = self.world.picture_mut().zip(drawn) {
+            picture.trouble_ends(now, drawn);
+        }
         let hosts = std::mem::take(&mut self.hits[index].hosts);
         for (from, to) in std::mem::take(&mut self.hits[index].cuts) {
             self.world.network.mend(from, to);

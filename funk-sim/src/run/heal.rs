@@ -30,6 +30,10 @@ impl Runner<'_> {
         let core = self.choose_core();
         let names: Vec<String> = core.iter().map(|at| format!("n{at}")).collect();
         self.tell(|| format!("the core {names:?} is healed, the rest stays broken"));
+        let now = self.world.now();
+        if let Some(picture) = self.world.picture_mut() {
+            picture.heal(now, core.clone());
+        }
         let guests = self.guests();
         let mut healed = core.clone();
         healed.extend(&guests);

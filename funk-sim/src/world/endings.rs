@@ -4,6 +4,7 @@ use funk_proto::{DatagramSocket, LastWord, Node};
 
 use super::World;
 use super::processes::draw;
+use crate::picture::Mark;
 use crate::story::Topic;
 
 /// Times that a goodbye is sent, since any datagram may be lost.
@@ -19,6 +20,7 @@ impl World {
         let words = node.last_words();
         let how = if reaped { "the process is gone, and another tells" } else { "the process says goodbye and ends" };
         self.tell(Some(at), Topic::Process, || how.into());
+        self.mark(at, Mark::Ended);
         self.end(at);
         for word in words {
             let bytes = if reaped { word.reaped.clone() } else { word.goodbye.clone() };

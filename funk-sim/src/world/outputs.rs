@@ -23,12 +23,16 @@ impl World {
     pub(super) fn drain(&mut self, at: usize) {
         self.note_cluster(at);
         while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
+            if let Some(recorder) = &mut self.hosts[at].recorder {
+                recorder.output(&output);
+            }
             self.execute(at, output);
         }
         if let Some(before) = self.hosts[at].refresh() {
             self.note_change(at, before.as_ref());
             self.check(Some(at), |checker, scene| checker.on_change(scene, at, before.as_ref()));
         }
+        self.draw(at);
         self.set_alarm(at);
     }
 
@@ -181,7 +185,10 @@ impl World {
     fn event(&mut self, at: usize, event: Event) {
         self.tell(Some(at), Topic::Event, || crate::tally::event_words(&event));
         match &event {
-            Event::State(state) => self.tally.state(*state),
+            Event::State(state) => {
+                self.tally.state(*state);
+                self.hosts[at].state = Some(*state);
+            }
             Event::Moving { shards, .. } => self.tally.moves += u64::from(*shards),
             Event::Left => self.hosts[at].left = true,
             Event::Refused(_) => self.hosts[at].refused = true,

@@ -7,11 +7,12 @@ use funk_proto::limits::FORMER_BOOTS_MAX;
 use funk_proto::rng::Rng;
 use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
 
-use super::World;
+use super::{World, recorded};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskConditions};
 use crate::happening::Happening;
 use crate::host::{Host, Pause};
+use crate::picture::Mark;
 use crate::story::Topic;
 
 /// Datagrams that a stopped process's sockets hold.
@@ -67,15 +68,19 @@ impl World {
         let host = &mut self.hosts[at];
         host.clock = Clock::starting(self.now, host.drift);
         (host.accepted, host.wake_at, host.service_wake_at, host.left) = (0, None, None, false);
-        (host.refused, host.known, host.foreign) = (false, false, host.stranger);
+        (host.refused, host.known, host.foreign, host.state) = (false, false, host.stranger, None);
         host.generation += 1;
         host.calm_since = self.now;
         host.config.wall_clock_ns = wall_clock_ns;
-        let node = Node::new(host.config.clone(), Recovered { records }, seed, Timestamp::ZERO);
-        host.node = Some(node.expect("the configuration is legal, and the disk holds what a node wrote"));
+        let recovered = Recovered { records };
+        let recorder = self.recordings.is_some().then(|| recorded::begin(self.now, &host.config, &recovered, seed));
+        let node = Node::new(host.config.clone(), recovered, seed, Timestamp::ZERO);
+        let node = node.expect("the configuration is legal, and the disk holds what a node wrote");
+        (host.node, host.recorder) = (Some(node), recorder);
         host.service = Some((self.make_service)(at));
         self.tally.starts += 1;
         self.tell(Some(at), Topic::Process, || "the process starts".into());
+        self.mark(at, Mark::Started);
         self.hosts[at].refresh();
         self.check_any(Some(at), |checker, scene| checker.on_start(scene, at));
         self.drain(at);
@@ -94,6 +99,7 @@ impl World {
             Err(damage) => {
                 self.tell(Some(at), Topic::Disk, || format!("refuses its disk: {damage}"));
                 self.tally.disks_refused += 1;
+                self.mark(at, Mark::Refused);
                 self.hosts[at].damage = Some(damage);
                 None
             }
@@ -112,6 +118,7 @@ impl World {
     /// Ends a host's process; the kernel resets its streams.
     pub fn kill(&mut self, at: usize) {
         self.tell(Some(at), Topic::Process, || "the process is killed".into());
+        self.mark(at, Mark::Killed);
         self.end(at);
         self.reset_all(at, true);
     }
@@ -119,6 +126,7 @@ impl World {
     /// Ends a host's process without a word to anybody.
     pub fn power_off(&mut self, at: usize) {
         self.tell(Some(at), Topic::Process, || "the power goes".into());
+        self.mark(at, Mark::Killed);
         self.end(at);
         self.reset_all(at, false);
     }
@@ -138,12 +146,15 @@ impl World {
             former.push(facts.boot);
             former.drain(..former.len().saturating_sub(FORMER_BOOTS_MAX));
         }
+        self.end_recording(at);
+        let host = &mut self.hosts[at];
         let was_frozen = host.paused.as_ref().is_some_and(|pause| pause.frozen);
         (host.node, host.service, host.paused) = (None, None, None);
         host.drains.clear();
         host.service_inputs.clear();
         host.proposals.clear();
         host.refresh();
+        self.draw(at);
         if was_frozen {
             self.check_rates(at);
         }
@@ -166,6 +177,7 @@ impl World {
             self.tell(Some(at), Topic::Process, || what.into());
             let since = self.hosts[at].clock.local(self.now);
             self.hosts[at].paused = Some(Pause { since, waiting: Vec::new(), frozen });
+            self.draw(at);
         }
     }
 

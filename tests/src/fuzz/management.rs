@@ -26,6 +26,7 @@ pub(super) const METHODS: [&str; 11] = [
     "RemoveNode",
     "DrainNode",
     "Recover",
+    "DumpRecording",
     "PlanShards",
     "PinShards",
 ];

@@ -4,6 +4,8 @@ mod cuts;
 mod evidence;
 mod faults;
 mod fenced;
+mod picture;
+mod recorded;
 mod recovery;
 mod seeds;
 mod slow;
