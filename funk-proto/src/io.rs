@@ -44,7 +44,9 @@ pub enum CloseReason {
     Malformed,
     /// This side's queue for it overflowed.
     Overflow,
-    /// Any other failure of the operating system.
+    /// This side believed the other side's certificate once, and does not any more.
+    Untrusted,
+    /// The handshake failed, or anything else of the operating system.
     Failed,
 }
 

@@ -423,6 +423,9 @@ impl Peers {
     /// A stream ended.
     pub(crate) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         let was_known = self.peer_of(conn).is_some();
+        if why == CloseReason::Untrusted {
+            self.end_key(conn);
+        }
         let Some((id, stream)) = self.forget(conn) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Some(address) = stream.to {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use funk_proto::Node;
 
 use super::hub::{Hub, Source};
+use super::tls::trust::Trust;
 use crate::application::Application;
 use crate::clock::Clock;
 use crate::shared::{Inbox, Shared};
@@ -22,4 +23,5 @@ pub(crate) struct Parts {
     pub(crate) inbox_source: Arc<Source>,
     pub(crate) drain_source: Arc<Source>,
     pub(crate) store_source: Arc<Source>,
+    pub(crate) trust: Option<Trust>,
 }

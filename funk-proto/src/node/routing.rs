@@ -338,16 +338,6 @@ impl Node {
         }
     }
 
-    fn note_misbehaviour(&mut self, conn: ConnId, what: Misbehaviour) {
-        match what {
-            Misbehaviour::Raft(_) => self.view.counters.raft_refused += 1,
-            Misbehaviour::Impersonation { .. } => self.view.counters.impersonations += 1,
-            _ => self.view.counters.frames_dropped += 1,
-        }
-        tracing::debug!(%conn, %what, "frame dropped");
-        self.event(Event::PeerMisbehaved { what });
-    }
-
     fn handle_frame(
         &mut self,
         now: Timestamp,

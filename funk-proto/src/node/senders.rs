@@ -22,7 +22,8 @@
 
 use super::Node;
 use crate::error::Misbehaviour;
-use crate::id::{Incarnation, NodeName, RaftId};
+use crate::event::Event;
+use crate::id::{ConnId, Incarnation, NodeName, RaftId};
 use crate::mutate::{Mutant, planted};
 use crate::peers::Standing;
 use crate::wire::cluster::FrameBody;
@@ -74,6 +75,17 @@ impl Node {
         };
         let is_rightful = is_rightful && self.is_proven(id, standing);
         if is_rightful || planted(Mutant::AnySenderBelieved) { Ok(()) } else { Err(Misbehaviour::Unauthorized(kind)) }
+    }
+
+    /// Counts and reports what a peer did wrong.
+    pub(super) fn note_misbehaviour(&mut self, conn: ConnId, what: Misbehaviour) {
+        match what {
+            Misbehaviour::Raft(_) => self.view.counters.raft_refused += 1,
+            Misbehaviour::Impersonation { .. } => self.view.counters.impersonations += 1,
+            _ => self.view.counters.frames_dropped += 1,
+        }
+        tracing::debug!(%conn, %what, "frame dropped");
+        self.event(Event::PeerMisbehaved { what });
     }
 
     /// Whether the sender is who it says it is, as far as this node can tell.

@@ -119,6 +119,14 @@ impl Peers {
         Some(key)
     }
 
+    /// The other side of a stream is believed no more, nor is what it seals under the stream's key.
+    pub(super) fn end_key(&mut self, conn: ConnId) {
+        let id = self.streams.get(&conn).and_then(|stream| stream.peer);
+        if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
+            peer.handed.forget(conn);
+        }
+    }
+
     /// A key that was said on a stream, as it is used.
     pub(super) fn bound(&self, conn: ConnId, key: Key) -> Key {
         let certified = self.streams.get(&conn).and_then(|stream| stream.certified.as_ref());

@@ -21,10 +21,15 @@ struct Handed {
 pub(super) struct Keys(VecDeque<Handed>);
 
 impl Keys {
-    /// The boot at the other end of a stream is handed a key. Those of its earlier boots end.
+    /// The boot at the other end of a stream is handed a key.
     pub(super) fn hand(&mut self, conn: ConnId, boot: BootId, key: Key) {
-        self.0.retain(|handed| handed.conn != conn);
+        self.forget(conn);
         self.0.push_front(Handed { conn, boot, key, stands: true });
+    }
+
+    /// The key of this stream is good no more.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.0.retain(|handed| handed.conn != conn);
     }
 
     /// A stream has ended.

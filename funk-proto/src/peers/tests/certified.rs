@@ -102,4 +102,10 @@ fn datagrams_have_another_key_on_each_stream_and_both_ends_know_it() {
     b.handle_closed(at(3), at_b, CloseReason::Reset);
     let (_, used) = a.datagram_route(id(2)).unwrap();
     assert!(keys(b, 1).contains(&used.0));
+    // The last words of whoever is gone count; who is believed no more says none.
+    let [at_a, at_b] = pair.ends[1];
+    a.handle_closed(at(4), at_a, CloseReason::Reset);
+    b.handle_closed(at(4), at_b, CloseReason::Untrusted);
+    let ended = keys(b, 1);
+    assert!(ended.len() == 1 && ended[0] != used.0);
 }
