@@ -99,6 +99,8 @@ pub(crate) struct End {
     pub(crate) dead: bool,
     /// Something was sent on it.
     pub(crate) greeted: bool,
+    /// Whoever is at this end knows the other's certificate.
+    pub(crate) opened: bool,
 }
 
 /// A process that stands still.

@@ -56,6 +56,9 @@ pub fn run(plan: &Plan, story: bool) -> Outcome {
     if plan.fenced {
         world = world.with_fenced_ownership();
     }
+    if plan.certified {
+        world = world.with_certificates();
+    }
     run_in(world, plan)
 }
 

@@ -31,6 +31,9 @@ struct Flags {
     /// Print the plan of the seed and run nothing.
     #[arg(long)]
     show_plan: bool,
+    /// Streams show certificates.
+    #[arg(long)]
+    certified: bool,
     /// Run this many seeds.
     #[arg(long)]
     seeds: Option<u64>,
@@ -72,7 +75,7 @@ fn plan_of(flags: &Flags) -> Result<Plan, String> {
         return text.parse();
     }
     let seed = flags.seed.as_deref().ok_or("give a seed, a plan, a number of seeds or of minutes; --help says more")?;
-    Ok(Plan::draw(seed_of(seed)))
+    Ok(Plan { certified: flags.certified, ..Plan::draw(seed_of(seed)) })
 }
 
 fn one(flags: &Flags, plan: &Plan) -> ExitCode {
@@ -129,7 +132,7 @@ fn many(flags: &Flags) -> ExitCode {
                         return;
                     }
                     let seed = first.wrapping_add(n);
-                    let outcome = std::panic::catch_unwind(|| run(&Plan::draw(seed), false));
+                    let outcome = std::panic::catch_unwind(|| run(&Plan { certified: flags.certified, ..Plan::draw(seed) }, false));
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                     take(&mut sum, seed, outcome.ok());
                 }
