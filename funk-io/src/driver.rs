@@ -19,6 +19,7 @@
 //! | `datagrams` | the two UDP sockets |
 //! | `acceptor` | the two listeners |
 //! | `stream` | one stream |
+//! | `socket`, `decoder`, `queue`, `tls` | its parts |
 //! | `streams` | all of them |
 //! | `carry_out` | what is done with each output |
 //! | `counters` | what the driver counts |
@@ -28,10 +29,14 @@ mod alarm;
 mod carry_out;
 pub(crate) mod counters;
 mod datagrams;
+mod decoder;
 pub(crate) mod hub;
 pub(crate) mod parts;
+mod queue;
+mod socket;
 mod stream;
 mod streams;
+pub(crate) mod tls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -104,8 +109,8 @@ struct Stopping {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts { clock, node, store, application, shared, inbox, hub, inbox_source, drain_source, store_source } =
-            parts;
+        let Parts { clock, node, store, application, shared, inbox, hub, trust, .. } = parts;
+        let Parts { inbox_source, drain_source, store_source, .. } = parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
         Ok(Self {
             clock,
@@ -117,7 +122,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             store_source,
             alarm: Alarm::new(&hub),
             datagrams: Datagrams::new(liveness, serf_udp, &hub, Arc::clone(&shared.counters))?,
-            streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters))?,
+            streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters), trust)?,
             hub,
             shared,
             store,

@@ -19,6 +19,8 @@ pub enum StartError {
     Store(StoreError),
     /// A service does what this option is for: leave it out, or start without a service.
     NotWithService(&'static str),
+    /// The certificate is not that of this node: what it is, and what it would have to be.
+    Certificate(String),
     /// An endpoint's settings cannot work: change them.
     Endpoint {
         /// Its name.
@@ -50,6 +52,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
+            Self::Certificate(why) => write!(f, "--tls-cert: {why}"),
             Self::Endpoint { name, why } => write!(f, "the endpoint {name:?} {why}"),
             Self::Bind { endpoint, address, source } => write!(f, "{endpoint}: cannot bind {address}: {source}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
@@ -62,7 +65,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::NotWithService(_) | Self::Endpoint { .. } => None,
+            Self::NotWithService(_) | Self::Certificate(_) | Self::Endpoint { .. } => None,
             Self::Bind { source, .. } | Self::Io { source, .. } => Some(source),
         }
     }

@@ -8,6 +8,18 @@ use funk_proto::limits::{
 
 /// Gossip streams served at once (Serf tolerates 127 push/pulls).
 pub const GOSSIP_STREAMS_MAX: usize = 128;
+/// Handshakes of TLS at once with those who dial: a few for each member of a middling cluster that starts anew.
+pub const HANDSHAKES_MAX: usize = 128;
+/// Those of one address: some for each of a few nodes on one machine. Past it the oldest of them makes way.
+pub const HANDSHAKES_OF_SOURCE_MAX: usize = 32;
+/// Time for a handshake: two round trips at the longest distance that the timing `wan` allows, and the certificates.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that the other side of a handshake may send: some of the longest chains of certificates in use.
+pub const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a stream that are sealed before the socket takes them.
+pub const SEALED_BYTES_MAX: usize = 64 << 10;
+/// Addresses that are told apart in the log when they are refused; the others share one line a second.
+pub const REFUSED_PEERS_MAX: usize = 64;
 /// Time for a message that was begun on a stream to end: a megabyte at a hundred kilobytes a second.
 pub const MESSAGE_END_MAX: Duration = Duration::from_secs(10);
 /// Bytes of cluster frames that are not here as a whole, all streams together: one frame of each of 32 members.

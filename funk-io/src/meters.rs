@@ -102,7 +102,44 @@ pub struct Meters {
     pub failover: [Histogram; PHASES.len()],
     /// The steps of the driver's passes, in the order of [`STEPS`].
     pub steps: [Longest; STEPS.len()],
+    /// TLS on the streams between nodes.
+    pub tls: TlsMeters,
 }
+
+/// What TLS on the streams between nodes brought.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct TlsMeters {
+    /// Handshakes that ended well.
+    pub handshakes: Counter,
+    /// Streams used without TLS, where that is permitted.
+    pub plaintext: Counter,
+    /// Streams that did not come about, or were ended, by reason, in the order of [`TLS_REASONS`].
+    pub refused: [Counter; TLS_REASONS.len()],
+}
+
+/// Why a stream between nodes is refused.
+pub const TLS_REASONS: [&str; 19] = [
+    "tls",
+    "alert",
+    "authority",
+    "cluster",
+    "crowded",
+    "denied",
+    "ended",
+    "expired",
+    "impersonation",
+    "malformed",
+    "no_certificate",
+    "no_identity",
+    "not_tls",
+    "not_yet_valid",
+    "oversized",
+    "plaintext",
+    "role",
+    "timed_out",
+    "trust_domain",
+];
 
 /// The steps of a pass of the driver. While one lasts, no timer fires and no heartbeat leaves.
 pub const STEPS: [&str; 6] = ["datagrams", "streams", "drains", "commands", "timers", "outputs"];

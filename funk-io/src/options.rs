@@ -1,6 +1,7 @@
 //! What a node is started with.
 
 use funk_proto::{NodeConfig, Seed};
+use funk_tls::{Current, Role};
 
 use crate::discovery::Discovery;
 use crate::error::StartError;
@@ -33,20 +34,30 @@ pub struct Options {
     pub handover: Option<Box<dyn Handover>>,
     /// What the node records of itself.
     pub recorder: RecorderOptions,
+    /// With what the node proves who it is on its streams to other nodes, and whom it believes there; `None`: these
+    /// streams have no TLS. The certificate must be that of the node's name and cluster. A new generation holds for new
+    /// streams at once, and ends those that it does not believe.
+    pub tls: Option<Current>,
+    /// With `tls`: streams without it are used where the other side has none. For the time in which a cluster is given
+    /// certificates.
+    pub permit_plaintext: bool,
 }
 
 impl Options {
     /// Options with a seed from the operating system.
     pub fn new(node: NodeConfig, sockets: Sockets) -> Self {
+        let discovery = Discovery::default();
         Self {
             node,
             sockets,
-            discovery: Discovery::default(),
+            discovery,
             seed: None,
             data: None,
             state_machine: None,
             handover: None,
             recorder: RecorderOptions::default(),
+            tls: None,
+            permit_plaintext: false,
         }
     }
 
@@ -60,6 +71,23 @@ impl Options {
     #[must_use]
     pub fn with_handover(self, handover: impl Handover + 'static) -> Self {
         Self { handover: Some(Box::new(handover)), ..self }
+    }
+
+    /// The same with TLS on the streams to other nodes.
+    #[must_use]
+    pub fn with_tls(self, tls: Current) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Whether the certificate is that of this node.
+    pub(crate) fn fits_the_certificate(&self) -> Result<(), StartError> {
+        let Some(identity) = self.tls.as_ref().map(|tls| tls.get().identity().clone()) else { return Ok(()) };
+        let (name, cluster) = (&self.node.name, &self.node.cluster);
+        if (identity.role, &identity.name, &identity.cluster) == (Role::Node, name, cluster) {
+            return Ok(());
+        }
+        let why = format!("the certificate is {identity}, and this is node {name} of cluster {cluster}");
+        Err(StartError::Certificate(why))
     }
 
     /// A service has the duties of both parts of an application.

@@ -242,9 +242,8 @@ impl Tape {
             files::tidy(&directory, &tape.name, true);
             let written = written.map(|(path, bytes)| Recording { path, bytes, whole: dump.is_whole() });
             // Who asked may be gone.
-            let _ = reply.try_send(
-                written.map_err(|(path, error)| RecordingError::Failed { path, why: error.to_string() }),
-            );
+            let _ = reply
+                .try_send(written.map_err(|(path, error)| RecordingError::Failed { path, why: error.to_string() }));
         });
         written.map(drop)
     }

@@ -19,6 +19,11 @@ impl Seldom {
         self.said = Some(Instant::now());
         Some(std::mem::take(&mut self.times))
     }
+
+    /// Whether it was said within the last second.
+    pub fn is_recent(&self) -> bool {
+        self.said.is_some_and(|said| said.elapsed() < Duration::from_secs(1))
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::discovery::search;
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
 use crate::driver::parts::Parts;
+use crate::driver::tls::trust::Trust;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
@@ -50,7 +51,10 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     if service.is_some() {
         options.fits_a_service()?;
     }
-    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover, recorder } = options;
+    options.fits_the_certificate()?;
+    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover, recorder, .. } =
+        options;
+    let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -75,6 +79,9 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
+    let trust =
+        tls.map(|tls| Trust::start(name.as_str(), tls, permit_plaintext, &hub, Arc::clone(&meters))).transpose();
+    let trust = trust.map_err(|source| failed("starting the thread for TLS", source))?;
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
@@ -99,6 +106,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         inbox_source,
         drain_source,
         store_source,
+        trust,
     };
 
     let (ready, started) = std::sync::mpsc::sync_channel(1);

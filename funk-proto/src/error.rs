@@ -151,6 +151,13 @@ pub enum Misbehaviour {
     Unintroduced,
     /// A frame of this kind that its sender has no right to send.
     Unauthorized(&'static str),
+    /// A node says that it is another than its certificate names.
+    Impersonation {
+        /// The node that the certificate names.
+        certified: String,
+        /// Who it says that it is, or who is expected there.
+        claimed: String,
+    },
     /// A Raft message that is not admitted.
     Raft(&'static str),
     /// A liveness datagram with a wrong tag, or from a boot that said no hello.
@@ -167,6 +174,9 @@ impl fmt::Display for Misbehaviour {
             Self::Oversized(what) => write!(f, "{what} is over its limit"),
             Self::Unintroduced => f.write_str("a message without a hello"),
             Self::Unauthorized(kind) => write!(f, "a {kind} from a node that has no right to send it"),
+            Self::Impersonation { certified, claimed } => {
+                write!(f, "the certificate is that of node {certified}, and it says that it is node {claimed}")
+            }
             Self::Raft(why) => write!(f, "raft message refused: {why}"),
             Self::Unauthentic => f.write_str("a datagram that does not authenticate"),
             Self::Replayed => f.write_str("a datagram seen before"),

@@ -2,13 +2,14 @@
 //! replay and fuzzing are a matter of keeping values, and a driver that forgets
 //! an effect does not compile.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::event::Event;
-use crate::id::{ConnId, Epoch, LogIndex, ShardId};
+use crate::id::{ClusterName, ConnId, Epoch, LogIndex, NodeName, ShardId};
 
 /// Which protocol a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,30 @@ pub enum CloseReason {
     Malformed,
     /// This side's queue for it overflowed.
     Overflow,
-    /// Any other failure of the operating system.
+    /// This side believed the other side's certificate once, and does not any more.
+    Untrusted,
+    /// The handshake failed, or anything else of the operating system.
     Failed,
+}
+
+/// Who the other side of a stream is, as its certificate says. The driver has checked the certificate, that it is one of
+/// a node, and that the other side holds its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// The cluster that the certificate names.
+    pub cluster: ClusterName,
+    /// The node that it names.
+    pub name: NodeName,
+    /// What both ends of this stream know and nobody else does; the same at both.
+    pub exporter: [u8; 32],
+    /// The address of the other side, for people.
+    pub address: SocketAddr,
+}
+
+impl fmt::Debug for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerIdentity({}/{} at {})", self.cluster, self.name, self.address)
+    }
 }
 
 /// A write in flight; tokens grow by one with each [`Output::Persist`].
@@ -65,7 +88,15 @@ pub enum Input {
         /// Its whole payload.
         bytes: Bytes,
     },
-    /// One whole message came in on a stream. The first on an accepted stream announces it.
+    /// The other side of a cluster stream has shown a certificate. It comes before the stream's first message; of a stream
+    /// without it, only what is said there tells who the other side is.
+    Opened {
+        /// The stream.
+        conn: ConnId,
+        /// Who the other side is.
+        peer: PeerIdentity,
+    },
+    /// One whole message came in on a stream. The first on an accepted stream announces it, if nothing did before.
     Message {
         /// The stream.
         conn: ConnId,

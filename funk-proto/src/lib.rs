@@ -60,7 +60,7 @@ pub use config::{ClusterTiming, NodeConfig, Ownership, Participation, Timing, Ti
 pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, OperationRefused, Refusal, RequestError};
 pub use event::{Event, Outcome};
-pub use io::{CloseReason, DatagramSocket, Input, Output, Persist, Recovered, StreamKind, Token};
+pub use io::{CloseReason, DatagramSocket, Input, Output, PeerIdentity, Persist, Recovered, StreamKind, Token};
 pub use node::{LastWord, Node};
 pub use request::{Request, RequestId};
 pub use rng::Seed;

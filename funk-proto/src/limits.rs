@@ -123,6 +123,8 @@ pub const HASHES_KEPT: usize = 4_096;
 pub const PEERS_KNOWN_MAX: usize = 4 * RAFT_MEMBERS_MAX;
 /// Streams kept whose other sides claim to be one and the same peer, and as many that have proven it: the latest count.
 pub const CLAIMS_MAX: usize = 8;
+/// Keys for datagrams that are good though the stream ended on which they were handed out: one of each direction.
+pub const ENDED_KEYS_MAX: usize = 2;
 /// Tokens kept of those who claim to be one peer, and shown to it: the latest count.
 pub const TOKENS_SHOWN: usize = 4;
 /// Frames kept for one peer until a stream to it stands.

@@ -214,6 +214,7 @@ impl Node {
         match input {
             Input::Timeout => self.handle_timeout(now),
             Input::Datagram { socket, from, bytes } => self.handle_datagram(now, socket, from, &bytes),
+            Input::Opened { conn, peer } => self.handle_opened(now, conn, peer),
             Input::Message { conn, channel, bytes } => self.handle_message(now, conn, channel, bytes),
             Input::Closed { conn, why } if self.gossip.owns(conn) => self.gossip.handle_closed(now, conn, why),
             Input::Closed { conn, why } => {

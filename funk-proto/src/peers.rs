@@ -5,9 +5,11 @@
 //! ways.
 
 mod broken;
+mod certified;
 mod dialling;
 mod greeting;
 mod identity;
+mod keys;
 mod places;
 mod stream;
 mod token;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use broken::Broken;
 use bytes::Bytes;
 pub(crate) use identity::Identity;
+use keys::Keys;
 use places::Places;
 pub(crate) use stream::Standing;
 use stream::Stream;
@@ -28,7 +31,7 @@ use token::Token;
 use tracked::Tracked;
 
 use crate::error::{Misbehaviour, Refusal};
-use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, RaftId};
+use crate::id::{BootId, ClusterId, ConnId, DialNumbers, Incarnation, NodeName, RaftId};
 use crate::io::{CloseReason, StreamKind};
 use crate::limits::{CLUSTER_STREAMS_MAX, FRAMES_WAITING_BYTES_MAX, FRAMES_WAITING_MAX, PEERS_KNOWN_MAX};
 use crate::rng::Rng;
@@ -83,6 +86,10 @@ struct Peer {
     reached_at: Option<SocketAddr>,
     liveness: Option<SocketAddr>,
     key: Option<Key>,
+    /// Under which it may seal datagrams to this node, of streams with a certificate.
+    handed: Keys,
+    /// Its name in the member table.
+    name: Option<NodeName>,
     /// Its boot while a stream stands, and whether frames may be sent on one.
     met: Option<(BootId, bool)>,
     /// What it told this node.
@@ -112,6 +119,8 @@ pub(crate) struct Peers {
     news: VecDeque<PeerNews>,
     /// Grows when datagrams to a peer go elsewhere, or under another key.
     routes_version: u64,
+    /// When it was said last that a peer is not whom its certificate names.
+    warned: Option<Timestamp>,
 }
 
 impl Peers {
@@ -127,6 +136,7 @@ impl Peers {
             outputs: VecDeque::new(),
             news: VecDeque::new(),
             routes_version: 0,
+            warned: None,
         }
     }
 
@@ -136,13 +146,6 @@ impl Peers {
 
     pub(crate) fn poll_news(&mut self) -> Option<PeerNews> {
         self.news.pop_front()
-    }
-
-    /// The key under which that boot of that peer seals its datagrams to us, if it is the one that was reached. Whoever
-    /// was reached elsewhere has another key, whatever boot it said.
-    pub(crate) fn incoming_key(&self, from: RaftId, boot: BootId) -> Option<Key> {
-        let reached_at = self.peers.get(&from)?.reached_at?;
-        Some(Key::derive(&self.identity.secret, from, boot, reached_at))
     }
 
     /// Where and under which key datagrams to a peer go; `None` before it gave a key.
@@ -340,12 +343,8 @@ impl Peers {
         conn: ConnId,
         bytes: &Bytes,
     ) -> Result<Option<(Incarnation, Standing, FrameBody)>, Misbehaviour> {
-        if conn.is_accepted() && !self.streams.contains_key(&conn) {
-            if !self.make_room(now) {
-                self.outputs.push_back(PeersOutput::Close { conn });
-                return Ok(None);
-            }
-            self.streams.insert(conn, Stream::accepted(now));
+        if !self.accept(now, conn) {
+            return Ok(None);
         }
         let result = match Frame::parse(bytes) {
             // Of a later version. The rest of what comes on the stream is understood.
@@ -358,6 +357,20 @@ impl Peers {
             self.close(now, conn);
         }
         result
+    }
+
+    /// Something came on a stream. If it is a new one, there must be room for it: false if it is closed instead.
+    fn accept(&mut self, now: Timestamp, conn: ConnId) -> bool {
+        if !conn.is_accepted() || self.streams.contains_key(&conn) {
+            return true;
+        }
+        let has_room = self.make_room(now);
+        if has_room {
+            self.streams.insert(conn, Stream::accepted(now));
+        } else {
+            self.outputs.push_back(PeersOutput::Close { conn });
+        }
+        has_room
     }
 
     /// Room for one more stream: the oldest whose other side has proven nothing makes way.
@@ -410,6 +423,9 @@ impl Peers {
     /// A stream ended.
     pub(crate) fn handle_closed(&mut self, now: Timestamp, conn: ConnId, why: CloseReason) {
         let was_known = self.peer_of(conn).is_some();
+        if why == CloseReason::Untrusted {
+            self.end_key(conn);
+        }
         let Some((id, stream)) = self.forget(conn) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Some(address) = stream.to {
@@ -447,6 +463,7 @@ impl Peers {
         let id = stream.peer?;
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.streams.remove(&conn);
+            peer.handed.end(conn);
         }
         self.review(id);
         Some((id, stream))

@@ -170,6 +170,8 @@ pub struct Counters {
     pub frames_dropped: u64,
     /// Raft messages that the guard refused.
     pub raft_refused: u64,
+    /// Streams ended because the other side said that it is another node than its certificate names.
+    pub impersonations: u64,
     /// Gossip messages dropped, whatever the reason.
     pub gossip_dropped: u64,
     /// Gossip in detail.

@@ -198,7 +198,8 @@ mod tests {
 
     fn append(data: &'static [u8], term: u64) -> Output {
         let entries = vec![RaftEntry { kind: 0, term, index: 8, data: Bytes::from_static(data) }];
-        let message = RaftMessage { kind: RaftKind::Append.into(), term, log_term: 3, index: 7, entries, ..Default::default() };
+        let message =
+            RaftMessage { kind: RaftKind::Append.into(), term, log_term: 3, index: 7, entries, ..Default::default() };
         Output::Message { conn: funk_proto::id::ConnId::dialled(3), bytes: Frame::bytes(FrameBody::Raft(message)) }
     }
 
@@ -209,7 +210,10 @@ mod tests {
         assert_ne!(of_output(&append(b"abc", 3)), of_output(&append(b"abc", 4)));
         let propose = |bytes: &'static [u8]| {
             let entry = UserEntry { id: 1, boot: 2, request: 3, bytes: Bytes::from_static(bytes), barrier: false };
-            of_output(&Output::Message { conn: funk_proto::id::ConnId::dialled(3), bytes: Frame::bytes(FrameBody::Propose(entry)) })
+            of_output(&Output::Message {
+                conn: funk_proto::id::ConnId::dialled(3),
+                bytes: Frame::bytes(FrameBody::Propose(entry)),
+            })
         };
         assert_eq!(propose(b"abc"), propose(b"xyz"));
     }

@@ -12,6 +12,7 @@
 //! | 7 | drained | change, shards |
 //! | 8 | state given | change, shard, whether there is one, bytes |
 //! | 9 | clock gap | nanoseconds |
+//! | 10 | stream with a certificate opened | stream, cluster, node, 32 bytes that both ends know, address |
 //! | 16–27 | requests | in the order of [`Request`] |
 //! | 32 | outputs | how many were taken since the last such record, their hash |
 //! | 33 | applied | index, the hash of what was applied up to it |
@@ -20,7 +21,7 @@
 use bytes::{BufMut, Bytes};
 use funk_proto::id::{ConnId, LogIndex, ShardId};
 use funk_proto::wire::varint;
-use funk_proto::{CloseReason, DatagramSocket, Input, Request, StreamKind, Timestamp, Token};
+use funk_proto::{CloseReason, DatagramSocket, Input, PeerIdentity, Request, StreamKind, Timestamp, Token};
 
 use crate::digest::Facts;
 use crate::fields::{Fields, put_address, put_bytes, put_length, put_list};
@@ -120,6 +121,13 @@ pub(crate) fn put_input(out: &mut Vec<u8>, input: &Input, put_time: impl FnOnce(
             out.put_slice(state.as_deref().unwrap_or_default());
         }
         Input::ClockGap { gap } => put_length(out, *gap),
+        Input::Opened { conn, peer } => {
+            varint::put(out, conn.raw());
+            put_bytes(out, peer.cluster.as_str().as_bytes());
+            put_bytes(out, peer.name.as_str().as_bytes());
+            out.put_slice(&peer.exporter);
+            put_address(out, peer.address);
+        }
     }
 }
 
@@ -135,6 +143,7 @@ fn kind_of(input: &Input) -> u8 {
         Input::Drained { .. } => 7,
         Input::StateGiven { .. } => 8,
         Input::ClockGap { .. } => 9,
+        Input::Opened { .. } => 10,
     }
 }
 
@@ -275,6 +284,12 @@ fn take_input(kind: u8, fields: &mut Fields) -> Option<Input> {
             Input::StateGiven { change, shard, state: some.then_some(bytes) }
         }
         9 => Input::ClockGap { gap: fields.length()? },
+        10 => {
+            let conn = ConnId::from_raw(fields.number()?);
+            let (cluster, name) = (fields.text()?.parse().ok()?, fields.text()?.parse().ok()?);
+            let (exporter, address) = (fields.take()?, fields.address()?);
+            Input::Opened { conn, peer: PeerIdentity { cluster, name, exporter, address } }
+        }
         _ => return None,
     })
 }
@@ -307,6 +322,8 @@ mod tests {
     fn inputs() -> Vec<Input> {
         let (conn, bytes) = (ConnId::accepted(300), Bytes::from_static(b"abc"));
         let address = "10.0.0.1:7".parse().expect("an address");
+        let (cluster, name) = ("c".parse().expect("a name"), "n1".parse().expect("a name"));
+        let identity = PeerIdentity { cluster, name, exporter: [7; 32], address };
         vec![
             Input::Timeout,
             Input::Datagram { socket: DatagramSocket::Gossip, from: address, bytes: bytes.clone() },
@@ -319,6 +336,7 @@ mod tests {
             Input::StateGiven { change: LogIndex(8), shard: ShardId(3), state: Some(Bytes::new()) },
             Input::StateGiven { change: LogIndex(8), shard: ShardId(3), state: None },
             Input::ClockGap { gap: Duration::from_millis(77) },
+            Input::Opened { conn, peer: identity },
         ]
     }
 
@@ -351,7 +369,9 @@ mod tests {
             Entry::Check(Facts { term: 3, lease_until: 1 << 50, ..Facts::default() }),
         ];
         for entry in entries.chain(marks) {
-            for (before, now) in [(0, 7), (9, 9), (1 << 40, 3)].map(|(a, b)| (Timestamp::from_nanos(a), Timestamp::from_nanos(b))) {
+            for (before, now) in
+                [(0, 7), (9, 9), (1 << 40, 3)].map(|(a, b)| (Timestamp::from_nanos(a), Timestamp::from_nanos(b)))
+            {
                 let mut body = Vec::new();
                 entry.put(&mut body, before, now);
                 assert_eq!(Entry::parse(body.into(), before), Some((now, entry.clone())), "{entry:?}");
@@ -361,7 +381,12 @@ mod tests {
 
     #[test]
     fn a_body_that_is_cut_short_or_of_an_unknown_kind_is_none() {
-        for entry in inputs().into_iter().skip(3).map(Entry::Input).filter(|entry| !matches!(entry, Entry::Input(Input::SnapshotTaken { .. } | Input::StateGiven { .. }))) {
+        for entry in inputs()
+            .into_iter()
+            .skip(3)
+            .map(Entry::Input)
+            .filter(|entry| !matches!(entry, Entry::Input(Input::SnapshotTaken { .. } | Input::StateGiven { .. })))
+        {
             let mut body = Vec::new();
             entry.put(&mut body, Timestamp::ZERO, Timestamp::ZERO);
             assert_eq!(Entry::parse(Bytes::from(body[..body.len() - 1].to_vec()), Timestamp::ZERO), None, "{entry:?}");

@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn a_head_survives_with_every_field_of_the_configuration() {
         let at = |port| ([10, 0, 0, 1], port).into();
-        let mut config = NodeConfig::new("n".parse().expect("a name"), "c".parse().expect("a name"), at(1), at(2), at(3));
+        let mut config =
+            NodeConfig::new("n".parse().expect("a name"), "c".parse().expect("a name"), at(1), at(2), at(3));
         config.endpoints.insert("ep.demo".into(), at(4));
         (config.join, config.service, config.zone) = (vec![at(9)], "s".into(), "z".into());
         (config.discovery, config.bootstrap, config.auto_join) = (true, true, false);

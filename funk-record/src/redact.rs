@@ -203,7 +203,8 @@ mod tests {
         let command = Command { operations: vec![Operation { op: Some(Op::User(user())) }] };
         let entry = RaftEntry { kind: 0, term: 3, index: 8, data: command.encode_to_vec().into() };
         let append = RaftMessage { kind: RaftKind::Append.into(), term: 3, entries: vec![entry], ..Default::default() };
-        let carry = funk_proto::wire::cluster::Carry { bytes: Bytes::from_static(SECRET), total: 24, ..Default::default() };
+        let carry =
+            funk_proto::wire::cluster::Carry { bytes: Bytes::from_static(SECRET), total: 24, ..Default::default() };
         for body in [FrameBody::Raft(append), FrameBody::Propose(user()), FrameBody::Carry(carry)] {
             let before = message(body);
             let after = Redactor::default().entry(&before).expect("it has a payload");
@@ -215,7 +216,9 @@ mod tests {
             }
         }
         let request = Redactor::default().entry(&Entry::Request(Request::Propose(Bytes::from_static(SECRET))));
-        assert!(matches!(request, Some(Entry::Request(Request::Propose(bytes))) if bytes.len() == SECRET.len() && !holds_secret(&bytes)));
+        assert!(
+            matches!(request, Some(Entry::Request(Request::Propose(bytes))) if bytes.len() == SECRET.len() && !holds_secret(&bytes))
+        );
     }
 
     #[test]
@@ -230,10 +233,13 @@ mod tests {
             let mut read = Vec::new();
             for (offset, piece) in [(0, &whole[..cut]), (cut, &whole[cut..])] {
                 let data = Bytes::copy_from_slice(piece);
-                let chunk = SnapshotChunk { meta: Some(SnapshotMeta::default()), offset: offset as u64, data, last: false };
-                let snapshot = RaftMessage { kind: RaftKind::Snapshot.into(), snapshot: Some(chunk), ..Default::default() };
+                let chunk =
+                    SnapshotChunk { meta: Some(SnapshotMeta::default()), offset: offset as u64, data, last: false };
+                let snapshot =
+                    RaftMessage { kind: RaftKind::Snapshot.into(), snapshot: Some(chunk), ..Default::default() };
                 let bytes = Frame::bytes(FrameBody::Raft(snapshot));
-                let entry = Entry::Input(Input::Message { conn: ConnId::dialled(1), channel: StreamKind::Cluster, bytes });
+                let entry =
+                    Entry::Input(Input::Message { conn: ConnId::dialled(1), channel: StreamKind::Cluster, bytes });
                 let entry = redactor.entry(&entry).unwrap_or(entry);
                 let Ok(FrameBody::Raft(message)) = Frame::parse(&bytes_of(&entry)) else { panic!("still a snapshot") };
                 read.extend_from_slice(&message.snapshot.expect("a piece").data);

@@ -142,7 +142,10 @@ impl<'a> Replay<'a> {
             Entry::Applied { index, hash } => {
                 let ours = self.node.inspect().applied_hashes(LogIndex(index.0.saturating_sub(1))).next();
                 if ours != Some((*index, *hash)) {
-                    return Err(self.difference(record, format!("entry {index} was applied with hash {hash:016x}, and is {ours:?}")));
+                    return Err(self.difference(
+                        record,
+                        format!("entry {index} was applied with hash {hash:016x}, and is {ours:?}"),
+                    ));
                 }
                 self.same_until = record.number;
             }

@@ -12,8 +12,8 @@ use funk_proto::service::{Right, Service};
 use funk_proto::shards::Place;
 use funk_proto::status::NodeState;
 use funk_proto::wire::journal::Damaged;
-use funk_record::Recorder;
 use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
+use funk_record::Recorder;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -101,6 +101,8 @@ pub(crate) struct End {
     pub(crate) dead: bool,
     /// Something was sent on it.
     pub(crate) greeted: bool,
+    /// Whoever is at this end knows the other's certificate.
+    pub(crate) opened: bool,
 }
 
 /// A process that stands still.

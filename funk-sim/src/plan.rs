@@ -43,6 +43,8 @@ pub struct Plan {
     pub mixed: bool,
     /// Whether the store fences: shards of the dead are taken at once.
     pub fenced: bool,
+    /// Whether streams show certificates. Strangers have one of their own then.
+    pub certified: bool,
     /// What goes wrong, by its beginning.
     pub faults: Vec<Fault>,
 }
@@ -72,6 +74,7 @@ impl Plan {
             states: false,
             mixed: false,
             fenced: false,
+            certified: false,
             faults,
         }
     }
@@ -195,6 +198,9 @@ impl fmt::Display for Plan {
         writeln!(f, "states {}", self.states)?;
         writeln!(f, "mixed {}", self.mixed)?;
         writeln!(f, "fenced {}", self.fenced)?;
+        if self.certified {
+            writeln!(f, "certified true")?;
+        }
         for fault in &self.faults {
             writeln!(f, "fault {fault}")?;
         }
@@ -225,6 +231,7 @@ impl FromStr for Plan {
                 "states" => plan.states = rest.parse().map_err(|error| bad(&error))?,
                 "mixed" => plan.mixed = rest.parse().map_err(|error| bad(&error))?,
                 "fenced" => plan.fenced = rest.parse().map_err(|error| bad(&error))?,
+                "certified" => plan.certified = rest.parse().map_err(|error| bad(&error))?,
                 "durable" => plan.durable = rest.parse().map_err(|error| bad(&error))?,
                 "fault" => plan.faults.push(rest.parse()?),
                 _ => return Err(format!("{line:?} begins with no word of a plan")),

@@ -73,6 +73,9 @@ fn run_as_planned(mut world: World, plan: &Plan) -> Outcome {
     if plan.fenced {
         world = world.with_fenced_ownership();
     }
+    if plan.certified {
+        world = world.with_certificates();
+    }
     run_in(world, plan)
 }
 

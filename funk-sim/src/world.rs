@@ -87,6 +87,8 @@ pub struct World {
     durable: bool,
     states: bool,
     ownership: Ownership,
+    /// Streams between nodes show certificates.
+    certified: bool,
     hash: SipHasher13,
     seed: u64,
     old_datagrams: Vec<(usize, Happening)>,
@@ -128,6 +130,7 @@ impl World {
             durable: false,
             states: false,
             ownership: Ownership::default(),
+            certified: false,
             hash: SipHasher13::new(),
             seed,
             old_datagrams: Vec::new(),
@@ -171,6 +174,12 @@ impl World {
     /// Owners hand over what they have of a shard when it moves as planned.
     pub fn with_states(mut self) -> Self {
         self.states = true;
+        self
+    }
+
+    /// All streams between nodes show certificates. Strangers have one of their own.
+    pub fn with_certificates(mut self) -> Self {
+        self.certified = true;
         self
     }
 
@@ -307,7 +316,10 @@ impl World {
             Happening::Stream { to, generation, conn, channel, bytes }
                 if self.lives(to, generation) && self.hosts[to].streams.contains_key(&conn) =>
             {
-                self.feed(to, Input::Message { conn, channel, bytes });
+                self.show_certificate(to, conn);
+                if self.hosts[to].streams.contains_key(&conn) {
+                    self.feed(to, Input::Message { conn, channel, bytes });
+                }
             }
             Happening::Closed { to, generation, conn, why } if self.lives(to, generation) => {
                 self.hosts[to].streams.remove(&conn);

@@ -10,6 +10,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use crate::credentials::{Credentials, Files, Texts, TlsError};
 use crate::identity::{Identity, TrustDomain};
 
 /// Validity before now, for clocks that are behind.
@@ -84,6 +85,50 @@ pub fn trust_domain(cert: &str) -> Result<TrustDomain, IssueError> {
 /// The authority's certificate or key cannot be used, or no key can be made.
 pub fn certificate(authority: &Issued, identity: &Identity, valid: Duration) -> Result<Issued, IssueError> {
     certificate_at(authority, &identity.to_string(), UnixTime::now(), valid)
+}
+
+/// Credentials that never were in files: a certificate with its key, the authorities that its owner believes, and whom
+/// it denies.
+///
+/// # Errors
+/// [`TlsError`]: they do not fit to each other.
+pub fn credentials(own: &Issued, authorities: &[&Issued], denied: &str) -> Result<Credentials, TlsError> {
+    let at = |name: &str| std::path::PathBuf::from(name);
+    let files = Files { cert: at("own.pem"), key: at("own-key.pem"), ca: at("ca.pem"), deny: Some(at("deny")) };
+    let bundle: String = authorities.iter().map(|authority| authority.cert.as_str()).collect();
+    Credentials::of_texts(&files, &Texts::new(&own.cert, &own.key, &bundle, denied))
+}
+
+/// Several authorities of one trust domain, and credentials of any of them: for tests.
+#[derive(Debug)]
+pub struct Authorities {
+    domain: TrustDomain,
+    authorities: Vec<Issued>,
+    valid: Duration,
+}
+
+impl Authorities {
+    /// So many authorities, valid for an hour.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn new(domain: &TrustDomain, count: usize) -> Result<Self, IssueError> {
+        let valid = Duration::from_secs(3600);
+        let authorities = (0..count).map(|_| authority(domain, valid)).collect::<Result<_, _>>()?;
+        Ok(Self { domain: domain.clone(), authorities, valid })
+    }
+
+    /// Credentials for `CLUSTER/ROLE/NAME` that the authority of this number signs, that believe the authorities of these
+    /// numbers and deny whom this text of a deny list names.
+    ///
+    /// # Panics
+    /// If there is no such authority, or the path names nobody.
+    pub fn credentials(&self, path: &str, by: usize, believed: &[usize], denied: &str) -> Credentials {
+        let identity = format!("{}{}/{path}", Identity::SCHEME, self.domain).parse().expect("the path names somebody");
+        let own = certificate(&self.authorities[by], &identity, self.valid).expect("the authority is sound");
+        let believed: Vec<&Issued> = believed.iter().map(|&number| &self.authorities[number]).collect();
+        credentials(&own, &believed, denied).expect("they fit to each other")
+    }
 }
 
 /// The same with any URI, from another time on.

@@ -36,7 +36,7 @@ pub fn three_nodes_agree_and_outlive_one<R: Runtime>() {
 }
 
 /// Waits until all nodes are operational on one map, and each shard is served by one of them.
-async fn until_shared(nodes: &[Cluster], events: &mut [Events]) {
+pub(super) async fn until_shared(nodes: &[Cluster], events: &mut [Events]) {
     loop {
         if is_shared(nodes).await {
             return;
@@ -45,7 +45,7 @@ async fn until_shared(nodes: &[Cluster], events: &mut [Events]) {
     }
 }
 
-async fn is_shared(nodes: &[Cluster]) -> bool {
+pub(super) async fn is_shared(nodes: &[Cluster]) -> bool {
     let mut statuses: Vec<Status> = Vec::new();
     for cluster in nodes {
         statuses.push(cluster.status().await.expect("it runs"));
@@ -65,7 +65,7 @@ fn each_shard_has_one_server(nodes: &[Cluster]) -> bool {
 }
 
 /// What each node proposes, all nodes see, at the same index.
-async fn propose_from_each(nodes: &[Cluster]) {
+pub(super) async fn propose_from_each(nodes: &[Cluster]) {
     let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
     for cluster in nodes {
         let bytes = Bytes::from(format!("from {}", cluster.name()));
@@ -100,7 +100,7 @@ async fn committed(events: &mut Events) -> (LogIndex, Bytes) {
 }
 
 /// Waits for an event of any node.
-async fn next_of_any(events: &mut [Events]) {
+pub(super) async fn next_of_any(events: &mut [Events]) {
     let Some((first, others)) = events.split_first_mut() else { return std::future::pending().await };
     let next = async {
         let _ = first.next().await;

@@ -40,7 +40,7 @@ impl<R: Runtime> Acceptor<R> {
     }
 
     /// The connections that wait, if the acceptor woke the driver.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(R::Stream)) {
+    pub(super) fn receive(&mut self, mut take: impl FnMut((R::Stream, SocketAddr))) {
         if !self.source.take() {
             return;
         }
@@ -50,7 +50,7 @@ impl<R: Runtime> Acceptor<R> {
                 Poll::Ready(accepted) => {
                     self.next = accept::<R>(&self.listener);
                     match accepted {
-                        Ok((stream, _)) => take(stream),
+                        Ok(stream) => take(stream),
                         Err(error) => tell_failure(&mut self.failures, self.channel, &error),
                     }
                 }

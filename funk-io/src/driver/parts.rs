@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hub::{Hub, Source};
+use super::tls::trust::Trust;
 use crate::application::Application;
 use crate::clock::Clock;
 use crate::recorder::RecordedNode;
@@ -21,4 +22,5 @@ pub(crate) struct Parts {
     pub(crate) inbox_source: Arc<Source>,
     pub(crate) drain_source: Arc<Source>,
     pub(crate) store_source: Arc<Source>,
+    pub(crate) trust: Option<Trust>,
 }

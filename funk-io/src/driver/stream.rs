@@ -1,47 +1,50 @@
-//! One stream: connecting, cutting messages, and a bounded queue of bytes to write.
+//! One stream: connecting, TLS, cutting messages, and a bounded queue of bytes to write.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use funk_proto::id::ConnId;
 use funk_proto::time::earliest;
-use funk_proto::wire::frame;
-use funk_proto::wire::gossip::StreamDecoder;
-use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
+use funk_proto::{CloseReason, Input, PeerIdentity, StreamKind, Timestamp, limits};
 use futures_io::{AsyncRead, AsyncWrite};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
+use super::decoder::{Begun, Decoder};
 use super::hub::{Hub, Source};
+use super::queue::Queue;
+use super::socket::{dial_failure, failure, set_options};
+use super::tls::failure::Failure;
+use super::tls::session::Session;
+use super::tls::shaking::{Progress, Shaking};
+use super::tls::trust::Trust;
+use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::runtime::Runtime;
 
 /// Reads of one stream in one pass; with the scratch buffer's size, how much a
 /// peer that sends without end can take of the driver's time.
 const PASS_READS_MAX: usize = 16;
-/// Bytes of an empty queue's buffer that are kept for the next message.
-const QUEUE_KEPT_BYTES: usize = 256 << 10;
 
 type Dialling<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
 
 enum Transport<S> {
     Dialling(Dialling<S>),
-    Open(S),
-}
-
-enum Decoder {
-    Frames(BytesMut),
-    Gossip(Box<StreamDecoder>),
+    Shaking(S, Box<Shaking>),
+    Plain(S),
+    Sealed(S, Box<Session>),
+    /// It has ended, or is about to become something else.
+    Over,
 }
 
 pub(super) struct Stream<R: Runtime> {
     conn: ConnId,
     pub(super) channel: StreamKind,
+    /// The other side's.
+    pub(super) address: SocketAddr,
     transport: Transport<R::Stream>,
     decoder: Decoder,
     queue: Queue,
@@ -50,6 +53,8 @@ pub(super) struct Stream<R: Runtime> {
     /// When it is closed as timed out, unless something lifts that before.
     deadline: Option<Timestamp>,
     begun: Begun,
+    /// Why it has ended, if that was TLS.
+    failure: Option<Failure>,
     /// Whether the core knows of it.
     pub(super) announced: bool,
     /// To be closed when the queue is empty.
@@ -58,25 +63,56 @@ pub(super) struct Stream<R: Runtime> {
     blocked: bool,
 }
 
+/// What is handed in, and how much of it still in this pass.
+struct Delivery<'a, F: FnMut(Input) -> bool> {
+    deliver: &'a mut F,
+    budget: usize,
+}
+
+impl<F: FnMut(Input) -> bool> Delivery<'_, F> {
+    fn hand_in(&mut self, input: Input) {
+        self.budget = self.budget.saturating_sub(1);
+        if !(self.deliver)(input) {
+            self.budget = 0;
+        }
+    }
+}
+
 impl<R: Runtime> Stream<R> {
     pub(super) fn dial(conn: ConnId, channel: StreamKind, to: SocketAddr, now: Timestamp, hub: &Arc<Hub>) -> Self {
         let transport = Transport::Dialling(Box::pin(R::connect(to)));
-        Self::new(conn, channel, transport, now + limits::DIAL_TIMEOUT, hub)
+        Self::new(conn, channel, to, transport, now + limits::DIAL_TIMEOUT, hub)
     }
 
-    pub(super) fn accepted(conn: ConnId, channel: StreamKind, io: R::Stream, now: Timestamp, hub: &Arc<Hub>) -> Self {
+    pub(super) fn accepted(
+        conn: ConnId,
+        channel: StreamKind,
+        (io, address): (R::Stream, SocketAddr),
+        now: Timestamp,
+        hub: &Arc<Hub>,
+        trust: Option<&Trust>,
+    ) -> Self {
         set_options(&io, channel);
         // A cluster stream introduces itself at once; a gossip stream is one exchange.
         let time = match channel {
             StreamKind::Cluster => limits::DIAL_TIMEOUT,
             StreamKind::Gossip => limits::GOSSIP_STREAM_TIMEOUT,
         };
-        Self::new(conn, channel, Transport::Open(io), now + time, hub)
+        let mut stream = Self::new(conn, channel, address, Transport::Over, now + time, hub);
+        stream.transport = match trust.filter(|_| channel == StreamKind::Cluster) {
+            Some(trust) => {
+                stream.deadline = Some(now + HANDSHAKE_TIMEOUT);
+                Transport::Shaking(io, Box::new(Shaking::accept(address, &stream.waker, trust)))
+            }
+            None => Transport::Plain(io),
+        };
+        stream
     }
 
     fn new(
         conn: ConnId,
         channel: StreamKind,
+        address: SocketAddr,
         transport: Transport<R::Stream>,
         deadline: Timestamp,
         hub: &Arc<Hub>,
@@ -89,6 +125,7 @@ impl<R: Runtime> Stream<R> {
         Self {
             conn,
             channel,
+            address,
             transport,
             decoder,
             queue: Queue::default(),
@@ -96,6 +133,7 @@ impl<R: Runtime> Stream<R> {
             source,
             deadline: Some(deadline),
             begun: Begun::default(),
+            failure: None,
             announced: !conn.is_accepted(),
             finishing: false,
             blocked: false,
@@ -112,74 +150,192 @@ impl<R: Runtime> Stream<R> {
         self.decoder.held()
     }
 
+    /// Whether its handshake is not over.
+    pub(super) fn is_shaking(&self) -> bool {
+        matches!(self.transport, Transport::Shaking(..))
+    }
+
+    /// It ends while its handshake is not over.
+    pub(super) fn give_up_shaking(&mut self, why: Failure) {
+        if let Transport::Shaking(_, shaking) = &self.transport {
+            // Who connects and says nothing may only look whether somebody listens.
+            self.failure = Some(why).filter(|_| shaking.has_heard() || !self.conn.is_accepted());
+        }
+    }
+
+    /// Why it has ended, if that was TLS.
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+
+    /// The credentials have changed: whether the other side is believed is asked anew.
+    pub(super) fn check_again(&self, trust: &Trust) {
+        if let Transport::Sealed(_, session) = &self.transport {
+            session.check_again(trust);
+        }
+    }
+
     /// Moves on if it woke the driver: connects, reads, hands in whole messages.
     pub(super) fn receive(
         &mut self,
         now: Timestamp,
         scratch: &mut [u8],
+        trust: &mut Option<Trust>,
         deliver: &mut impl FnMut(Input) -> bool,
     ) -> Result<(), CloseReason> {
-        let cut = self.read(now, scratch, deliver)?;
-        self.begun.note(now, cut, self.held());
+        if !self.source.take() {
+            self.begun.note(now, false, self.held());
+            return Ok(());
+        }
+        self.blocked = false;
+        let budget = crate::limits::PASS_MESSAGES_MAX;
+        let mut delivery = Delivery { deliver, budget };
+        if self.connect(now, trust)? && self.shake(now, scratch, trust, &mut delivery)? {
+            self.read(scratch, &mut delivery)?;
+        }
+        self.begun.note(now, delivery.budget < budget, self.held());
         Ok(())
     }
 
-    /// Tells whether a message was whole.
-    fn read(
+    /// Tells whether the socket is connected.
+    fn connect(&mut self, now: Timestamp, trust: &Option<Trust>) -> Result<bool, CloseReason> {
+        let Transport::Dialling(dialling) = &mut self.transport else { return Ok(true) };
+        let io = match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(error)) => {
+                self.failure = None;
+                return Err(dial_failure(&error));
+            }
+            Poll::Ready(Ok(io)) => io,
+        };
+        set_options(&io, self.channel);
+        let is_cluster = self.channel == StreamKind::Cluster;
+        match trust.as_ref().filter(|_| is_cluster && !matches!(self.failure, Some(Failure::NotTls))) {
+            Some(trust) => {
+                self.deadline = Some(now + HANDSHAKE_TIMEOUT);
+                let shaking = Shaking::dial(self.address, &self.waker, trust);
+                self.transport = Transport::Shaking(io, Box::new(shaking));
+            }
+            None => {
+                self.failure = None;
+                self.transport = Transport::Plain(io);
+                self.deadline = (!is_cluster).then_some(now + limits::GOSSIP_STREAM_TIMEOUT);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells whether there are messages on the stream: its handshake is over, or it has none.
+    fn shake(
         &mut self,
         now: Timestamp,
         scratch: &mut [u8],
-        deliver: &mut impl FnMut(Input) -> bool,
+        trust: &mut Option<Trust>,
+        delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>,
     ) -> Result<bool, CloseReason> {
-        if !self.source.take() {
-            return Ok(false);
-        }
-        self.blocked = false;
-        if let Transport::Dialling(dialling) = &mut self.transport {
-            match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Err(error)) => return Err(dial_failure(&error)),
-                Poll::Ready(Ok(io)) => {
-                    set_options(&io, self.channel);
-                    self.transport = Transport::Open(io);
-                    let whole = now + limits::GOSSIP_STREAM_TIMEOUT;
-                    self.deadline = (self.channel == StreamKind::Gossip).then_some(whole);
-                }
+        let Transport::Shaking(io, shaking) = &mut self.transport else { return Ok(true) };
+        let Some(trust) = trust else { return Err(CloseReason::Failed) };
+        let mut context = Context::from_waker(&self.waker);
+        match shaking.go_on(io, &mut context, scratch, trust) {
+            Ok(Progress::Pending) => return Ok(false),
+            Ok(Progress::Plain(bytes)) => {
+                trust.note_plaintext(self.address);
+                self.decoder.push(&bytes);
+                self.become_open(now, None);
+            }
+            Ok(Progress::Over(over)) => {
+                let (peer, session, rest) = *over;
+                trust.note_open();
+                self.become_open(now, Some(session));
+                self.announce(peer, delivery);
+                self.unseal(&rest)?;
+            }
+            Err(Failure::NotTls) if trust.permits_plaintext() && !self.conn.is_accepted() => {
+                trust.note_plaintext(self.address);
+                self.failure = Some(Failure::NotTls);
+                self.transport = Transport::Dialling(Box::pin(R::connect(self.address)));
+                self.deadline = Some(now + limits::DIAL_TIMEOUT);
+                self.waker.wake_by_ref();
+                return Ok(false);
+            }
+            Err(failure) => {
+                self.give_up_shaking(failure);
+                return Err(CloseReason::Failed);
             }
         }
-        let mut budget = crate::limits::PASS_MESSAGES_MAX;
-        let cut = |budget| budget < crate::limits::PASS_MESSAGES_MAX;
-        self.cut(&mut budget, deliver)?;
+        Ok(true)
+    }
+
+    fn become_open(&mut self, now: Timestamp, session: Option<Session>) {
+        if let Transport::Shaking(io, _) = std::mem::replace(&mut self.transport, Transport::Over) {
+            self.transport = match session {
+                Some(session) => Transport::Sealed(io, Box::new(session)),
+                None => Transport::Plain(io),
+            };
+        }
+        // Who was let in introduces itself at once. What this node dialled, the core looks after.
+        self.deadline = self.conn.is_accepted().then_some(now + limits::DIAL_TIMEOUT);
+    }
+
+    fn announce(&mut self, peer: PeerIdentity, delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>) {
+        self.announced = true;
+        delivery.hand_in(Input::Opened { conn: self.conn, peer });
+    }
+
+    /// Takes in what the socket gave. Tells whether the other side has ended in order.
+    fn unseal(&mut self, bytes: &[u8]) -> Result<bool, CloseReason> {
+        let Self { transport, decoder, .. } = self;
+        let Transport::Sealed(_, session) = transport else {
+            decoder.push(bytes);
+            return Ok(false);
+        };
+        let opened = session.checked().and_then(|()| session.open(bytes, |plain| decoder.push(plain)));
+        opened.map_err(|failure| {
+            let is_refused = matches!(failure, Failure::Refused(_));
+            self.failure = Some(failure);
+            if is_refused { CloseReason::Untrusted } else { CloseReason::Failed }
+        })
+    }
+
+    fn read(
+        &mut self,
+        scratch: &mut [u8],
+        delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>,
+    ) -> Result<(), CloseReason> {
+        self.unseal(&[])?;
+        self.cut(delivery)?;
         for _ in 0..PASS_READS_MAX {
             // Whole messages are left over: they come first in the next pass.
-            if budget == 0 {
+            if delivery.budget == 0 {
                 break;
             }
-            let Transport::Open(io) = &mut self.transport else { return Ok(cut(budget)) };
+            let (Transport::Plain(io) | Transport::Sealed(io, _)) = &mut self.transport else { return Ok(()) };
             match Pin::new(io).poll_read(&mut Context::from_waker(&self.waker), scratch) {
-                Poll::Pending => return Ok(cut(budget)),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Ended),
-                Poll::Ready(Ok(length)) => self.decoder.push(&scratch[..length]),
+                Poll::Ready(Ok(length)) => {
+                    let ended = self.unseal(&scratch[..length])?;
+                    self.cut(delivery)?;
+                    if ended && delivery.budget > 0 {
+                        return Err(CloseReason::Ended);
+                    }
+                }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Err(failure(&error)),
             }
-            self.cut(&mut budget, deliver)?;
         }
         self.waker.wake_by_ref();
-        Ok(cut(budget))
+        Ok(())
     }
 
-    fn cut(&mut self, budget: &mut usize, deliver: &mut impl FnMut(Input) -> bool) -> Result<(), CloseReason> {
-        while *budget > 0 {
+    fn cut(&mut self, delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>) -> Result<(), CloseReason> {
+        while delivery.budget > 0 {
             let Some(bytes) = self.decoder.next()? else { return Ok(()) };
-            *budget -= 1;
             self.announced = true;
             if self.channel == StreamKind::Cluster {
                 self.deadline = None;
             }
-            if !deliver(Input::Message { conn: self.conn, channel: self.channel, bytes }) {
-                *budget = 0;
-            }
+            delivery.hand_in(Input::Message { conn: self.conn, channel: self.channel, bytes });
         }
         Ok(())
     }
@@ -204,18 +360,34 @@ impl<R: Runtime> Stream<R> {
 
     /// Writes as much as the socket takes. Tells whether the stream is done with.
     pub(super) fn flush(&mut self) -> Result<bool, CloseReason> {
-        let Transport::Open(io) = &mut self.transport else { return Ok(false) };
-        let mut context = Context::from_waker(&self.waker);
-        while !self.queue.is_empty() && !self.blocked {
-            match Pin::new(&mut *io).poll_write(&mut context, self.queue.bytes()) {
-                Poll::Pending => self.blocked = true,
+        let Self { transport, queue, waker, blocked, finishing, .. } = self;
+        let mut context = Context::from_waker(waker);
+        let (io, mut session) = match transport {
+            Transport::Plain(io) => (io, None),
+            Transport::Sealed(io, session) => (io, Some(session)),
+            Transport::Dialling(_) | Transport::Shaking(..) | Transport::Over => return Ok(false),
+        };
+        while !*blocked {
+            let (bytes, is_sealed) = match &mut session {
+                Some(session) => (fill(session, queue, *finishing), true),
+                None => (queue.bytes(), false),
+            };
+            if bytes.is_empty() {
+                break;
+            }
+            match Pin::new(&mut *io).poll_write(&mut context, bytes) {
+                Poll::Pending => *blocked = true,
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Failed),
-                Poll::Ready(Ok(length)) => self.queue.written(length),
+                Poll::Ready(Ok(length)) => match &mut session {
+                    Some(session) if is_sealed => session.written(length),
+                    _ => queue.written(length),
+                },
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Err(failure(&error)),
             }
         }
-        let done = self.finishing && self.queue.is_empty();
+        let is_empty = queue.is_empty() && session.is_none_or(|session| session.sealed().is_empty());
+        let done = *finishing && is_empty;
         if done {
             // The end goes out in order; what the peer still says is not read.
             let _ = SockRef::from(&*io).shutdown(std::net::Shutdown::Write);
@@ -225,211 +397,23 @@ impl<R: Runtime> Stream<R> {
 
     /// Whether bytes wait for a connected socket.
     pub(super) fn is_flushed(&self) -> bool {
-        self.queue.is_empty() || matches!(self.transport, Transport::Dialling(_))
-    }
-}
-
-/// Since when a message is here in part.
-#[derive(Debug, Default)]
-struct Begun(Option<Timestamp>);
-
-impl Begun {
-    /// After a read: whether a message was whole, and what is here of the next.
-    fn note(&mut self, now: Timestamp, cut: bool, held: usize) {
-        if cut || held == 0 {
-            self.0 = None;
-        }
-        if held > 0 {
-            self.0.get_or_insert(now);
-        }
-    }
-
-    /// When it has to be whole.
-    fn ends(&self) -> Option<Timestamp> {
-        self.0.map(|begun| begun + crate::limits::MESSAGE_END_MAX)
-    }
-}
-
-impl Decoder {
-    fn push(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Frames(buffer) => buffer.extend_from_slice(bytes),
-            Self::Gossip(decoder) => decoder.push(bytes),
-        }
-    }
-
-    fn held(&self) -> usize {
-        match self {
-            Self::Frames(buffer) => buffer.len(),
-            Self::Gossip(decoder) => decoder.held(),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<Bytes>, CloseReason> {
-        match self {
-            Self::Frames(buffer) => frame::decode(buffer).map_err(|_| CloseReason::Malformed),
-            Self::Gossip(decoder) => decoder.next().map_err(|_| CloseReason::Malformed),
+        match &self.transport {
+            Transport::Plain(_) => self.queue.is_empty(),
+            Transport::Sealed(_, session) => self.queue.is_empty() && session.sealed().is_empty(),
+            Transport::Dialling(_) | Transport::Shaking(..) | Transport::Over => true,
         }
     }
 }
 
-/// Bytes to write, and where each message among them ends.
-#[derive(Debug, Default)]
-struct Queue {
-    bytes: BytesMut,
-    /// Ends of the queued messages, in bytes since the stream began.
-    ends: VecDeque<u64>,
-    written: u64,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn push(&mut self, channel: StreamKind, message: &Bytes) -> Result<(), CloseReason> {
-        let full = self.ends.len() >= crate::limits::STREAM_QUEUE_MESSAGES_MAX;
-        if full || self.bytes.len() + message.len() > crate::limits::STREAM_QUEUE_BYTES_MAX {
-            return Err(CloseReason::Overflow);
-        }
-        match channel {
-            StreamKind::Cluster => frame::encode(message, &mut self.bytes),
-            StreamKind::Gossip => self.bytes.extend_from_slice(message),
-        }
-        self.ends.push_back(self.written + self.bytes.len() as u64);
-        Ok(())
-    }
-
-    fn written(&mut self, length: usize) {
-        self.bytes.advance(length);
-        self.written += length as u64;
-        while self.ends.front().is_some_and(|end| *end <= self.written) {
-            self.ends.pop_front();
-        }
-        if self.bytes.is_empty() && self.bytes.capacity() > QUEUE_KEPT_BYTES {
-            self.bytes = BytesMut::new();
+/// What the socket has to take next of a stream with TLS: it is sealed no sooner.
+fn fill<'a>(session: &'a mut Session, queue: &mut Queue, finishing: bool) -> &'a [u8] {
+    if session.sealed().is_empty() {
+        if !queue.is_empty() {
+            let taken = session.seal(queue.bytes());
+            queue.written(taken);
+        } else if finishing {
+            session.end();
         }
     }
-}
-
-/// Small messages leave at once, and a peer whose host is gone, or to which nothing
-/// comes through on this stream, is noticed in the end. A socket that cannot is used as it is.
-///
-/// A stream at rest is probed after two seconds and then every second, so that some probes have to be lost before it is
-/// ended: where a user timeout is set, Linux does not count them, but ends a stream that is silent for so long (tcp(7)).
-fn set_options<S: std::os::fd::AsFd>(io: &S, channel: StreamKind) {
-    let socket = SockRef::from(io);
-    let _ = socket.set_tcp_nodelay(true);
-    let (rest, interval) = (Duration::from_secs(2), Duration::from_secs(1));
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(rest).with_interval(interval).with_retries(3));
-    // Probes say nothing while something is under way: that is sent again for a quarter of an hour.
-    #[cfg(target_os = "linux")]
-    if channel == StreamKind::Cluster {
-        let _ = socket.set_tcp_user_timeout(Some(crate::limits::STREAM_STALL_MAX));
-    }
-}
-
-fn dial_failure(error: &io::Error) -> CloseReason {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => CloseReason::Refused,
-        io::ErrorKind::TimedOut => CloseReason::TimedOut,
-        _ => CloseReason::Failed,
-    }
-}
-
-fn failure(error: &io::Error) -> CloseReason {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-            CloseReason::Reset
-        }
-        io::ErrorKind::TimedOut => CloseReason::TimedOut,
-        _ => CloseReason::Failed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bytes come, and are cut into messages: how many, and when what is left of the last one has to be whole.
-    fn receive(decoder: &mut Decoder, begun: &mut Begun, now: Timestamp, bytes: &[u8]) -> (usize, Option<Timestamp>) {
-        decoder.push(bytes);
-        let count = std::iter::from_fn(|| decoder.next().unwrap()).count();
-        begun.note(now, count > 0, decoder.held());
-        (count, begun.ends())
-    }
-
-    fn frames() -> (Decoder, Vec<u8>) {
-        let mut bytes = BytesMut::new();
-        frame::encode(&[7; 40], &mut bytes);
-        (Decoder::Frames(BytesMut::new()), bytes.to_vec())
-    }
-
-    /// A user message of Serf, of 40 bytes.
-    fn gossip() -> (Decoder, Vec<u8>) {
-        let head = [&[8, 0x81, 0xaa], &b"UserMsgLen"[..], &[40]].concat();
-        (Decoder::Gossip(Box::default()), [&head[..], &[7; 40]].concat())
-    }
-
-    #[test]
-    fn a_message_has_its_time_from_its_first_byte_however_slowly_the_others_come() {
-        for (mut decoder, message) in [frames(), gossip()] {
-            let (mut begun, first) = (Begun::default(), Timestamp::from_millis(5));
-            let ends = Some(first + crate::limits::MESSAGE_END_MAX);
-            let mut now = first;
-            let (last, rest) = message.split_last().unwrap();
-            for byte in rest {
-                assert_eq!(receive(&mut decoder, &mut begun, now, &[*byte]), (0, ends));
-                now = now + Duration::from_millis(200);
-            }
-            assert_eq!(receive(&mut decoder, &mut begun, now, &[]), (0, ends), "nor does silence give it more");
-            assert_eq!(receive(&mut decoder, &mut begun, now, &[*last]), (1, None));
-        }
-    }
-
-    #[test]
-    fn what_is_begun_behind_whole_messages_has_a_time_of_its_own() {
-        let ((mut decoder, message), mut begun) = (frames(), Begun::default());
-        let at = Timestamp::from_millis;
-        let ends = |ms| Some(at(ms) + crate::limits::MESSAGE_END_MAX);
-        assert_eq!(receive(&mut decoder, &mut begun, at(1), &message[..9]), (0, ends(1)));
-        let more = [&message[9..], &message[..], &message[..3]].concat();
-        assert_eq!(receive(&mut decoder, &mut begun, at(900), &more), (2, ends(900)));
-        assert_eq!(receive(&mut decoder, &mut begun, at(1_000), &message[3..]), (1, None));
-        assert_eq!(receive(&mut decoder, &mut begun, at(2_000), &message), (1, None));
-    }
-
-    #[test]
-    fn the_queue_is_bounded_by_messages_that_wait_not_by_all_that_ever_were() {
-        let mut queue = Queue::default();
-        let message = Bytes::from_static(b"x");
-        for _ in 0..3 * crate::limits::STREAM_QUEUE_MESSAGES_MAX {
-            queue.push(StreamKind::Cluster, &message).unwrap();
-            queue.push(StreamKind::Cluster, &message).unwrap();
-            queue.written(queue.bytes().len() - 1);
-            queue.written(1);
-        }
-        for _ in 0..crate::limits::STREAM_QUEUE_MESSAGES_MAX {
-            queue.push(StreamKind::Gossip, &message).unwrap();
-        }
-        assert_eq!(queue.push(StreamKind::Gossip, &message), Err(CloseReason::Overflow));
-        queue.written(1);
-        queue.push(StreamKind::Gossip, &message).unwrap();
-    }
-
-    #[test]
-    fn the_queue_is_bounded_in_bytes() {
-        let mut queue = Queue::default();
-        let message = Bytes::from(vec![0; limits::FRAME_BYTES_MAX]);
-        let whole = crate::limits::STREAM_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX;
-        for _ in 0..whole - 1 {
-            queue.push(StreamKind::Cluster, &message).unwrap();
-        }
-        let overflows = (0..2).any(|_| queue.push(StreamKind::Cluster, &message).is_err());
-        assert!(overflows);
-    }
+    session.sealed()
 }

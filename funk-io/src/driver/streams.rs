@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,10 @@ use super::acceptor::Acceptor;
 use super::counters::Counters;
 use super::hub::Hub;
 use super::stream::Stream;
+use super::tls::failure::Failure;
+use super::tls::trust::Trust;
 use crate::clock::Clock;
+use crate::limits::{HANDSHAKES_MAX, HANDSHAKES_OF_SOURCE_MAX};
 use crate::runtime::Runtime;
 
 /// Bytes that one read takes at most.
@@ -29,6 +32,8 @@ pub(super) struct Streams<R: Runtime> {
     hub: Arc<Hub>,
     clock: Clock,
     counters: Arc<Counters>,
+    /// Of cluster streams; without it they have no TLS.
+    trust: Option<Trust>,
 }
 
 impl<R: Runtime> Streams<R> {
@@ -38,22 +43,23 @@ impl<R: Runtime> Streams<R> {
         hub: &Arc<Hub>,
         clock: Clock,
         counters: Arc<Counters>,
+        trust: Option<Trust>,
     ) -> io::Result<Self> {
         let acceptors =
             [Acceptor::new(StreamKind::Cluster, cluster, hub)?, Acceptor::new(StreamKind::Gossip, gossip, hub)?];
         let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
-        Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub: Arc::clone(hub), clock, counters })
+        let hub = Arc::clone(hub);
+        Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub, clock, counters, trust })
     }
 
     /// Hands in what those streams hold that woke the driver, until `deliver` wants no more in this pass, and closes
     /// those whose time is over. True if there was no time for all streams: the next pass begins with those.
     pub(super) fn receive(&mut self, now: Timestamp, mut deliver: impl FnMut(Input) -> bool) -> bool {
         self.accept(now);
-        let scratch = &mut self.scratch;
-        let counters = &self.counters;
+        self.renew_trust();
         let (first, mut goes_on) = (self.resume.take(), true);
-        let resume = &mut self.resume;
-        self.streams.retain(|conn, stream| {
+        let Self { streams, scratch, counters, resume, trust, .. } = self;
+        streams.retain(|conn, stream| {
             let is_due = goes_on && first.is_none_or(|first| *conn >= first);
             if !goes_on {
                 resume.get_or_insert(*conn);
@@ -62,11 +68,13 @@ impl<R: Runtime> Streams<R> {
                 goes_on &= deliver(input);
                 goes_on
             };
-            let mut ended = if is_due { stream.receive(now, scratch, &mut take) } else { Ok(()) };
+            let mut ended = if is_due { stream.receive(now, scratch, trust, &mut take) } else { Ok(()) };
             if ended.is_ok() && stream.deadline().is_some_and(|deadline| deadline <= now) {
                 ended = Err(CloseReason::TimedOut);
+                stream.give_up_shaking(Failure::TimedOut);
             }
             let Err(why) = ended else { return true };
+            tell_failure(*conn, stream, trust);
             let announced = stream.announced;
             note_closed(*conn, why, counters);
             if announced {
@@ -102,29 +110,36 @@ impl<R: Runtime> Streams<R> {
     }
 
     fn accept(&mut self, now: Timestamp) {
-        let Self { acceptors, streams, accepted, hub, counters, .. } = self;
+        let Self { acceptors, streams, accepted, hub, counters, trust, .. } = self;
         for acceptor in acceptors {
             let channel = acceptor.channel;
-            let most = match channel {
-                StreamKind::Cluster => limits::CLUSTER_STREAMS_MAX,
-                StreamKind::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
-            };
-            acceptor.receive(|io| {
-                let open = streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel).count();
-                if open >= most {
-                    counters.streams_refused.add_one();
-                    // Whoever has said nothing yet makes way, the first of them first.
-                    let silent = |(conn, open): &(&ConnId, &Stream<R>)| {
-                        conn.is_accepted() && open.channel == channel && !open.announced
-                    };
-                    let Some(oldest) = streams.iter().find(silent).map(|(conn, _)| *conn) else { return };
-                    streams.remove(&oldest);
-                }
+            acceptor.receive(|(io, address)| {
                 let conn = ConnId::accepted(*accepted);
                 *accepted += 1;
+                match who_makes_way(streams, channel, address.ip()) {
+                    Room::Free => {}
+                    Room::Of(oldest) => {
+                        counters.streams_refused.add_one();
+                        if let Some(mut oldest) = streams.remove(&oldest) {
+                            oldest.give_up_shaking(Failure::Crowded);
+                            tell_failure(conn, &mut oldest, trust);
+                        }
+                    }
+                    Room::None => return counters.streams_refused.add_one(),
+                }
                 counters.streams_accepted.add_one();
-                streams.insert(conn, Stream::accepted(conn, channel, io, now, hub));
+                let stream = Stream::accepted(conn, channel, (io, address), now, hub, trust.as_ref());
+                streams.insert(conn, stream);
             });
+        }
+    }
+
+    /// Whoever was believed by former credentials is looked at again.
+    fn renew_trust(&mut self) {
+        if let Some(trust) = &mut self.trust
+            && trust.renew()
+        {
+            self.streams.values().for_each(|stream| stream.check_again(trust));
         }
     }
 
@@ -182,6 +197,44 @@ impl<R: Runtime> Streams<R> {
         self.streams.remove(&conn);
         note_closed(conn, why, &self.counters);
         echoes.push_back(Input::Closed { conn, why });
+    }
+}
+
+/// Whether there is room for one more stream.
+enum Room {
+    Free,
+    /// This one makes way.
+    Of(ConnId),
+    None,
+}
+
+/// Whoever has said nothing yet makes way, the first of them first. Of handshakes there are fewer: there it is the first
+/// from the same address, or else from the address that has the most.
+fn who_makes_way<R: Runtime>(streams: &BTreeMap<ConnId, Stream<R>>, channel: StreamKind, from: IpAddr) -> Room {
+    let accepted = || streams.iter().filter(|(conn, open)| conn.is_accepted() && open.channel == channel);
+    let mut shaking: BTreeMap<IpAddr, (usize, ConnId)> = BTreeMap::new();
+    for (&conn, open) in accepted().filter(|(_, open)| open.is_shaking()) {
+        shaking.entry(open.address.ip()).or_insert((0, conn)).0 += 1;
+    }
+    let of_source = shaking.get(&from).filter(|(count, _)| *count >= HANDSHAKES_OF_SOURCE_MAX);
+    let all: usize = shaking.values().map(|(count, _)| count).sum();
+    let most = shaking.values().filter(|_| all >= HANDSHAKES_MAX).max_by_key(|(count, _)| *count);
+    if let Some((_, oldest)) = of_source.or(most) {
+        return Room::Of(*oldest);
+    }
+    let max = match channel {
+        StreamKind::Cluster => limits::CLUSTER_STREAMS_MAX,
+        StreamKind::Gossip => crate::limits::GOSSIP_STREAMS_MAX,
+    };
+    if accepted().count() < max {
+        return Room::Free;
+    }
+    accepted().find(|(_, open)| !open.announced).map_or(Room::None, |(&conn, _)| Room::Of(conn))
+}
+
+fn tell_failure<R: Runtime>(conn: ConnId, stream: &mut Stream<R>, trust: &mut Option<Trust>) {
+    if let Some((failure, trust)) = stream.take_failure().zip(trust.as_mut()) {
+        trust.refuse(stream.address, !conn.is_accepted(), &failure);
     }
 }
 

@@ -280,6 +280,6 @@ pub(super) fn close_reason(why: crate::io::CloseReason) -> &'static str {
         CloseReason::Refused => "nobody listens there",
         CloseReason::TimedOut => "no answer in time",
         CloseReason::Malformed => "the answer is no gossip",
-        CloseReason::Overflow | CloseReason::Failed => "the connection failed",
+        CloseReason::Overflow | CloseReason::Untrusted | CloseReason::Failed => "the connection failed",
     }
 }

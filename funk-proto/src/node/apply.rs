@@ -101,6 +101,7 @@ impl Node {
         let Some(state) = &self.state else { return };
         for member in state.members.iter() {
             self.peers.learn_listed(now, member.id, member.raft);
+            self.peers.learn_name(now, member.id, &member.name);
         }
         let (voters, outgoing) = (self.consensus.voters(), self.consensus.outgoing_voters());
         let mut known: BTreeSet<RaftId> = voters.union(&outgoing).copied().collect();

@@ -14,7 +14,7 @@ use crate::error::Misbehaviour;
 use crate::event::Event;
 use crate::gossip::GossipOutput;
 use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
-use crate::io::{DatagramSocket, Output, StreamKind};
+use crate::io::{DatagramSocket, Output, PeerIdentity, StreamKind};
 use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
 use crate::liveness::{Ack, LivenessOutput, Word};
@@ -309,6 +309,12 @@ impl Node {
         }
     }
 
+    pub(super) fn handle_opened(&mut self, now: Timestamp, conn: ConnId, peer: PeerIdentity) {
+        if let Err(what) = self.peers.handle_opened(now, conn, peer) {
+            self.note_misbehaviour(conn, what);
+        }
+    }
+
     pub(super) fn handle_message(&mut self, now: Timestamp, conn: ConnId, channel: StreamKind, bytes: Bytes) {
         if channel == StreamKind::Gossip {
             if let Err(what) = self.gossip.handle_message(now, conn, bytes) {
@@ -323,18 +329,14 @@ impl Node {
                     self.liveness.handle_frame(now, from.id);
                 }
                 let is_late = matches!(body, FrameBody::Raft(_)) && self.evidence.is_late_word(from);
-                let rightful = self.check_sender(from, standing, &body);
-                rightful.and_then(|()| if is_late { Ok(()) } else { self.handle_frame(now, (conn, from.id), body) })
+                let certified = self.peers.certified_name(conn);
+                let checked = self.check_sender(from, standing, certified, &body);
+                checked.and_then(|()| if is_late { Ok(()) } else { self.handle_frame(now, (conn, from.id), body) })
             }
             Err(what) => Err(what),
         };
         if let Err(what) = result {
-            match what {
-                Misbehaviour::Raft(_) => self.view.counters.raft_refused += 1,
-                _ => self.view.counters.frames_dropped += 1,
-            }
-            tracing::debug!(%conn, %what, "frame dropped");
-            self.event(Event::PeerMisbehaved { what });
+            self.note_misbehaviour(conn, what);
         }
     }
 
@@ -416,8 +418,9 @@ impl Node {
             let is_boot = self.peers.boot(addressed.from) == Some(addressed.boot);
             addressed.is_for(self.me.id, self.peers.identity.cluster) && (is_boot || planted(Mutant::GoodbyeOfAnyBoot))
         };
-        let key_of = |to: Addressed| ours(&to).then(|| self.peers.incoming_key(to.from, to.boot)).flatten();
-        let opened = liveness::open(bytes, key_of);
+        let keys_of =
+            |to: Addressed| ours(&to).then(|| self.peers.incoming_keys(to.from, to.boot)).into_iter().flatten();
+        let opened = liveness::open(bytes, keys_of);
         let result = opened.and_then(|(header, body)| self.handle_liveness(now, header, body));
         if let Err(what) = result {
             self.view.counters.datagrams_dropped += 1;

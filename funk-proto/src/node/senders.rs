@@ -2,7 +2,8 @@
 //!
 //! | frame | from whom |
 //! |---|---|
-//! | hello, refusal, join | anybody |
+//! | hello, refusal | anybody |
+//! | join | anybody; on a stream with a certificate, the node that it names, or a member that passes it on |
 //!
 //! All others come from a node that has proven to be who it says it is: it was reached where the member table says that
 //! it is. If nobody is reached there, where gossip shows it will do, for all may have moved at once; but not to a node
@@ -21,7 +22,8 @@
 
 use super::Node;
 use crate::error::Misbehaviour;
-use crate::id::{Incarnation, RaftId};
+use crate::event::Event;
+use crate::id::{ConnId, Incarnation, NodeName, RaftId};
 use crate::mutate::{Mutant, planted};
 use crate::peers::Standing;
 use crate::wire::cluster::FrameBody;
@@ -35,11 +37,19 @@ impl Node {
         &self,
         from: Incarnation,
         standing: Standing,
+        certified: Option<&NodeName>,
         body: &FrameBody,
     ) -> Result<(), Misbehaviour> {
         let id = from.id;
         let (kind, is_rightful) = match body {
-            FrameBody::Hello(_) | FrameBody::Refused(_) | FrameBody::Join(_) => return Ok(()),
+            FrameBody::Hello(_) | FrameBody::Refused(_) => return Ok(()),
+            FrameBody::Join(record) => {
+                let is_own = |name: &NodeName| record.id == id.get() && record.name == name.as_str();
+                if certified.is_none_or(is_own) || self.is_up(from) {
+                    return Ok(());
+                }
+                ("join of another node", false)
+            }
             FrameBody::Raft(_) => ("Raft message", true),
             FrameBody::Propose(_) => ("proposal", true),
             FrameBody::Leave(name) => {
@@ -65,6 +75,17 @@ impl Node {
         };
         let is_rightful = is_rightful && self.is_proven(id, standing);
         if is_rightful || planted(Mutant::AnySenderBelieved) { Ok(()) } else { Err(Misbehaviour::Unauthorized(kind)) }
+    }
+
+    /// Counts and reports what a peer did wrong.
+    pub(super) fn note_misbehaviour(&mut self, conn: ConnId, what: Misbehaviour) {
+        match what {
+            Misbehaviour::Raft(_) => self.view.counters.raft_refused += 1,
+            Misbehaviour::Impersonation { .. } => self.view.counters.impersonations += 1,
+            _ => self.view.counters.frames_dropped += 1,
+        }
+        tracing::debug!(%conn, %what, "frame dropped");
+        self.event(Event::PeerMisbehaved { what });
     }
 
     /// Whether the sender is who it says it is, as far as this node can tell.

@@ -113,7 +113,7 @@ impl Peers {
 
     /// Until when the other side of a stream may still say its first hello.
     fn mute_until(stream: &Stream) -> Option<Timestamp> {
-        stream.said.is_none().then_some(stream.opened + HELLO_TIMEOUT)
+        stream.said.is_none().then_some(stream.ready + HELLO_TIMEOUT)
     }
 
     /// Dials the peers that are sought, ends streams that never said hello.

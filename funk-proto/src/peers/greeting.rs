@@ -4,6 +4,8 @@
 //! hello carries a token, which is sent to that address only. A process that presents the token on another stream has
 //! been reached at that address. So each side dials the other once, and from then on both know who is at the other end
 //! of either stream. Only then does a stream carry frames other than requests to join.
+//!
+//! Where the other side has shown a certificate, that tells who it is: see [`certified`](super::certified).
 
 use std::net::SocketAddr;
 
@@ -37,11 +39,14 @@ impl Peer {
 impl Peers {
     /// Says hello on a stream, if there is anything that this node has not said on it.
     pub(super) fn greet(&mut self, conn: ConnId) {
-        let Some(stream) = self.streams.get(&conn) else { return };
+        if !self.streams.contains_key(&conn) {
+            return;
+        }
+        let key = self.hand_key(conn).map(|key| Bytes::copy_from_slice(&key.0));
+        let stream = self.streams.get(&conn).expect("it was there");
         let dialled = stream.to.zip(stream.peer);
         let peer = stream.peer.and_then(|id| self.peers.get(&id));
         let proofs = dialled.and(peer).into_iter().flat_map(Peer::tokens);
-        let key = self.key_for(conn).map(|key| Bytes::copy_from_slice(&key.0));
         let token = dialled.map(|(to, id)| Token::derive(&self.identity.secret, id, to).bytes());
         let identity = &self.identity;
         let hello = Frame::bytes(FrameBody::Hello(Hello {
@@ -65,14 +70,6 @@ impl Peers {
         }
     }
 
-    /// The key for whoever is at the other end, if that is known: of one boot, at one address.
-    fn key_for(&self, conn: ConnId) -> Option<Key> {
-        let stream = self.streams.get(&conn).filter(|_| self.standing(conn) > Standing::Claimed)?;
-        let (id, boot) = (stream.peer?, stream.said?.boot);
-        let reached_at = self.peers.get(&id)?.places.reached_at(stream)?;
-        Some(Key::derive(&self.identity.secret, id, boot, reached_at))
-    }
-
     pub(super) fn handle_hello(&mut self, now: Timestamp, conn: ConnId, hello: &Hello) -> Result<(), Misbehaviour> {
         const WHAT: Misbehaviour = Misbehaviour::Malformed("hello");
         let id = RaftId::new(hello.id).filter(|&id| id != self.identity.id).ok_or(WHAT)?;
@@ -84,6 +81,7 @@ impl Peers {
             return Err(WHAT);
         }
         let (expected, is_first) = (stream.peer, stream.said.is_none());
+        self.check_certificate(now, conn, id, &hello.name)?;
         if let Some(refusal) = self.identity.refusal(hello) {
             let refused = self.identity.refused(&refusal);
             self.news.push_back(PeerNews::Refused { address: Some(raft), refusal });
@@ -97,8 +95,8 @@ impl Peers {
             self.close(now, conn);
             return Ok(());
         }
-        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(Key);
-        let said = Said { boot, liveness, key, cluster: ClusterId::new(hello.cluster) };
+        let key = <[u8; 16]>::try_from(&hello.key[..]).ok().map(|key| self.bound(conn, Key(key)));
+        let said = Said { boot, raft, liveness, key, cluster: ClusterId::new(hello.cluster) };
         let has_room = self.peers.len() < PEERS_KNOWN_MAX;
         let peer = self.peers.entry(id).or_default();
         peer.streams.insert(conn);
@@ -195,7 +193,7 @@ impl Peers {
         if conn.is_accepted() && peer.streams.iter().any(contradicts) {
             return Standing::Claimed;
         }
-        peer.places.standing(at)
+        if stream.certified.is_some() { Standing::Confirmed } else { peer.places.standing(at) }
     }
 
     /// Whether frames may be sent on it: both sides know who the other is. A peer that gives its key knows this node.

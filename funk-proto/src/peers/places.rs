@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::stream::Stream;
+use super::stream::{Said, Stream};
 use super::{BACKOFF_MAX, BACKOFF_MIN, Standing};
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -100,10 +100,12 @@ impl Places {
     }
 
     /// The address at which the other side of a stream was reached, if that is known. Of several that count which is the
-    /// most trustworthy of these.
+    /// most trustworthy of these. Whoever has a certificate is believed where it says that it is.
     pub(super) fn reached_at(&self, stream: &Stream) -> Option<SocketAddr> {
         let proven = || self.addresses().find(|address| stream.proven.contains(address));
-        stream.said.and(stream.to.or_else(proven).or(stream.proven.first().copied()))
+        let own_word = |said: Said| stream.certified.as_ref().map(|_| said.raft);
+        let said = stream.said?;
+        stream.to.or_else(proven).or(stream.proven.first().copied()).or_else(|| own_word(said))
     }
 
     /// What it says of a peer that it was reached at this address.

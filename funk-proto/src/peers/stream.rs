@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::token::Token;
 use crate::id::{BootId, ClusterId, RaftId};
+use crate::io::PeerIdentity;
 use crate::limits::TOKENS_SHOWN;
 use crate::time::Timestamp;
 use crate::wire::liveness::Key;
@@ -17,7 +18,8 @@ pub(crate) enum Standing {
     Claimed,
     /// It was reached where gossip, or its own request to join, says that the node is; the member table says otherwise.
     Elsewhere,
-    /// It was reached where the member table says that the node is, or, if the table does not list it, where it is known.
+    /// It was reached where the member table says that the node is, or, if the table does not list it, where it is known;
+    /// or its certificate names the node.
     Confirmed,
 }
 
@@ -25,6 +27,7 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Said {
     pub(super) boot: BootId,
+    pub(super) raft: SocketAddr,
     pub(super) liveness: SocketAddr,
     pub(super) key: Option<Key>,
     pub(super) cluster: Option<ClusterId>,
@@ -36,7 +39,11 @@ pub(super) struct Stream {
     pub(super) peer: Option<RaftId>,
     /// The other side's last hello.
     pub(super) said: Option<Said>,
+    /// Who the other side is by its certificate, if it has one.
+    pub(super) certified: Option<PeerIdentity>,
     pub(super) opened: Timestamp,
+    /// Since when the other side may say hello.
+    pub(super) ready: Timestamp,
     /// What was dialled for it.
     pub(super) to: Option<SocketAddr>,
     /// The other side dialled this node, and showed what it was told at these addresses; the latest first.
@@ -53,7 +60,17 @@ impl Stream {
     }
 
     pub(super) fn accepted(now: Timestamp) -> Self {
-        Self { peer: None, said: None, opened: now, to: None, proven: Vec::new(), token: None, hello: None }
+        Self {
+            peer: None,
+            said: None,
+            certified: None,
+            opened: now,
+            ready: now,
+            to: None,
+            proven: Vec::new(),
+            token: None,
+            hello: None,
+        }
     }
 
     /// The other side has shown what it was told at this address.

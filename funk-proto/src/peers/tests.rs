@@ -1,9 +1,11 @@
+mod certified;
 mod pair;
 mod places;
 
 use pair::Pair;
 
 use super::*;
+use crate::io::PeerIdentity;
 use crate::limits::CLAIMS_MAX;
 use crate::rng::{Seed, Stream as RngStream};
 use crate::wire::cluster::{Hello, MemberRecord};
@@ -43,6 +45,11 @@ fn introduced() -> Pair {
     pair
 }
 
+fn certificate(n: u64, exporter: u8) -> PeerIdentity {
+    let (cluster, name) = ("c".parse().unwrap(), format!("n{n}").parse().unwrap());
+    PeerIdentity { cluster, name, exporter: [exporter; 32], address: address(n, 40_000) }
+}
+
 fn farewell() -> FrameBody {
     FrameBody::Farewell(crate::wire::cluster::BootName { id: 1, boot: 1 })
 }
@@ -64,9 +71,9 @@ fn each_side_dials_the_other_and_both_know_who_is_at_both_streams() {
     assert!(a.is_connected(id(2)) && b.is_connected(id(1)));
     assert_eq!(a.boot(id(2)), BootId::new(102));
     let (to_b, key) = a.datagram_route(id(2)).unwrap();
-    assert_eq!((to_b, key), (address(2, 3), b.incoming_key(id(1), BootId::new(101).unwrap()).unwrap()));
+    assert_eq!((to_b, key), (address(2, 3), b.incoming_keys(id(1), BootId::new(101).unwrap()).next().unwrap()));
     let (to_a, key) = b.datagram_route(id(1)).unwrap();
-    assert_eq!((to_a, key), (address(1, 3), a.incoming_key(id(2), BootId::new(102).unwrap()).unwrap()));
+    assert_eq!((to_a, key), (address(1, 3), a.incoming_keys(id(2), BootId::new(102).unwrap()).next().unwrap()));
     assert_eq!(ends.len(), 2);
     for [at_a, at_b] in ends {
         assert_eq!((standing(&mut a, at_a), standing(&mut b, at_b)), (Standing::Confirmed, Standing::Confirmed));
@@ -393,7 +400,7 @@ fn who_is_found_elsewhere_gets_no_key_of_the_process_that_it_claims_to_be() {
     assert_eq!(standing(a, called), Standing::Elsewhere);
     let given = Frame::parse(a.streams[&called].hello.as_ref().unwrap());
     let Ok(FrameBody::Hello(given)) = given else { panic!("{given:?}") };
-    assert_ne!(given.key[..], a.incoming_key(id(2), boot).unwrap().0);
+    assert_ne!(given.key[..], a.incoming_keys(id(2), boot).next().unwrap().0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod process;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use funk_io::meters::{Meters, PHASES, STEPS};
+use funk_io::meters::{Meters, PHASES, STEPS, TLS_REASONS, TlsMeters};
 use funk_io::{Cluster, IoCounters};
 use funk_proto::id::{ClusterName, ShardId};
 use funk_proto::shards::Place;
@@ -167,6 +167,11 @@ fn counters(page: &mut Page<'_>, counters: &Counters) {
         ("funk_frames_dropped_total", "Cluster frames dropped.", counters.frames_dropped),
         ("funk_raft_messages_refused_total", "Raft messages refused.", counters.raft_refused),
         (
+            "funk_impersonations_total",
+            "Streams ended: the other side said it is another than its certificate's.",
+            counters.impersonations,
+        ),
+        (
             "funk_members_declared_dead_total",
             "Members that this node declared dead as leader.",
             counters.members_declared_dead,
@@ -233,6 +238,7 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     for (step, steps) in STEPS.iter().zip(&meters.steps) {
         page.line(&[("step", step)], steps.longest().as_secs_f64());
     }
+    stream_tls(page, &meters.tls);
     let name = "funk_failover_seconds";
     let help =
         "Parts of failovers as this node saw them: silence, no leader, failure decided, first shards taken over.";
@@ -254,6 +260,18 @@ fn driver(page: &mut Page<'_>, meters: &Meters, queued: usize) {
     page.counter("funk_snapshots_total", "Snapshots given to the store.", meters.snapshots.read());
     let bytes = meters.log_bytes.load(Ordering::Relaxed);
     page.gauge("funk_log_bytes", "Bytes of this boot's records since the latest snapshot.", bytes);
+}
+
+fn stream_tls(page: &mut Page<'_>, tls: &TlsMeters) {
+    let read = tls.handshakes.read();
+    page.counter("funk_stream_handshakes_total", "TLS handshakes between nodes that ended well.", read);
+    let read = tls.plaintext.read();
+    page.counter("funk_stream_plaintext_total", "Streams between nodes without TLS, where that is permitted.", read);
+    let name = "funk_stream_refused_total";
+    page.head(name, Kind::Counter, "Streams between nodes that TLS refused or ended, by reason.");
+    for (reason, refused) in TLS_REASONS.iter().zip(&tls.refused) {
+        page.line(&[("reason", reason)], refused.read());
+    }
 }
 
 fn sockets(page: &mut Page<'_>, io: &IoCounters) {

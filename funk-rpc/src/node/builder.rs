@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
-    Cluster, DataDir, Discovery, Handover, Options, RecorderOptions, Runtime, Sockets, StartError, StateMachine, random_name, service,
-    start,
+    Cluster, DataDir, Discovery, Handover, Options, RecorderOptions, Runtime, Sockets, StartError, StateMachine,
+    random_name, service, start,
 };
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};

@@ -87,15 +87,17 @@ pub(super) fn picture(picture: &Picture) -> String {
         let (spans, leads, marks) = (numbers(spans), numbers(leads), numbers(marks));
         format!("{{\"name\":{},\"spans\":{spans},\"leads\":{leads},\"marks\":{marks}}}", text(&lane.name))
     });
-    let moves = picture.moves.iter().flat_map(|(of, count)| {
-        [micros(of.left), micros(of.came), of.from as u64, of.to as u64, u64::from(*count)]
-    });
+    let moves = picture
+        .moves
+        .iter()
+        .flat_map(|(of, count)| [micros(of.left), micros(of.came), of.from as u64, of.to as u64, u64::from(*count)]);
     let troubles = picture.troubles.iter().map(|trouble| {
         let (from, to) = (micros(trouble.from), micros(trouble.to.unwrap_or(picture.end)));
         let lanes = numbers(&trouble.lanes);
         format!("[{from},{to},{},{lanes},{}]", text(trouble.kind), trouble.amount)
     });
-    let healed = picture.healed.as_ref().map_or("null".into(), |(at, core)| format!("[{},{}]", micros(*at), numbers(core)));
+    let healed =
+        picture.healed.as_ref().map_or("null".into(), |(at, core)| format!("[{},{}]", micros(*at), numbers(core)));
     format!(
         "{{\"end\":{},\"lanes\":{},\"moves\":{},\"troubles\":{},\"healed\":{healed}}}",
         micros(picture.end),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::id::ConnId;
-use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
+use funk_proto::{CloseReason, Input, PeerIdentity, StreamKind, Timestamp, limits};
 
 use super::World;
 use crate::happening::Happening;
@@ -47,9 +47,30 @@ impl World {
     fn connect(&mut self, at: usize, here: ConnId, peer: usize, conn: ConnId, channel: StreamKind) {
         let (last, held_since) = (self.now, self.now);
         let generation = self.hosts[peer].generation;
-        let end =
-            End { peer, generation, conn, channel, last, held: Vec::new(), held_since, dead: false, greeted: false };
+        let (held, dead, greeted, opened) = (Vec::new(), false, false, false);
+        let end = End { peer, generation, conn, channel, last, held, held_since, dead, greeted, opened };
         self.hosts[at].streams.insert(here, end);
+    }
+
+    /// The first message comes behind the certificate.
+    pub(super) fn show_certificate(&mut self, to: usize, conn: ConnId) {
+        let certified = self.certified;
+        let own = self.hosts[to].generation;
+        let Some(end) = self.hosts[to].streams.get_mut(&conn).filter(|end| certified && !end.opened) else { return };
+        if end.channel != StreamKind::Cluster {
+            return;
+        }
+        end.opened = true;
+        let (at, far_generation, far) = (end.peer, end.generation, end.conn);
+        // Of both ends alike: the number of the stream where it was accepted.
+        let (host, generation, number) = if conn.is_accepted() { (to, own, conn) } else { (at, far_generation, far) };
+        let mut exporter = [0; 32];
+        let told = format!("{host} {generation} {number}");
+        exporter[..told.len()].copy_from_slice(told.as_bytes());
+        let peer = &self.hosts[at].config;
+        let name = if at == to { "mallory".parse().expect("a legal name") } else { peer.name.clone() };
+        let peer = PeerIdentity { cluster: peer.cluster.clone(), name, exporter, address: peer.raft };
+        self.feed(to, Input::Opened { conn, peer });
     }
 
     /// The other end of a stream, if it is there: a new process of that host numbers its streams anew.

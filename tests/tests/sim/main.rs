@@ -1,5 +1,6 @@
 //! Clusters in the simulator that are drawn from seeds, and faults whose effect is measured.
 
+mod certified;
 mod cuts;
 mod evidence;
 mod faults;

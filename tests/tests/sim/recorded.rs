@@ -46,7 +46,10 @@ fn every_process_of_a_run_gives_the_same_again_with_and_without_payloads() {
             }
         }
     }
-    assert!(inputs > 50_000 && checks > 40 && processes > 20, "{inputs} inputs, {checks} checks, {processes} processes");
+    assert!(
+        inputs > 50_000 && checks > 40 && processes > 20,
+        "{inputs} inputs, {checks} checks, {processes} processes"
+    );
 }
 
 /// The recording of a node that has just begun.
@@ -92,7 +95,8 @@ fn an_input_that_is_another_one_makes_a_difference_that_is_located() {
     (plan.heal_at, plan.end_at) = (3_000, 3_500);
     let mut recording = read(&recordings(&plan).swap_remove(0), Payloads::Hashed);
     let beats = |entry: &Entry| matches!(entry, Entry::Input(Input::Datagram { socket, .. }) if *socket == DatagramSocket::Liveness);
-    let late = recording.records.iter().position(|record| record.at > Timestamp::from_millis(2_500) && beats(&record.entry));
+    let late =
+        recording.records.iter().position(|record| record.at > Timestamp::from_millis(2_500) && beats(&record.entry));
     let changed = late.expect("peers beat");
     let number = recording.records[changed].number;
     recording.records[changed].entry = Entry::Input(Input::Timeout);
@@ -142,5 +146,7 @@ fn a_full_recorder_forgets_the_beginning_and_says_so() {
     assert_eq!(recording.sound().len(), recording.records.len());
     let last = recording.records.last().expect("the end is kept");
     assert_eq!((last.at, &last.entry), (Timestamp::from_millis(19_999), &Entry::Input(datagram(19_999))));
-    assert!(matches!(Replay::begin(&recording), Err(Unplayable::BeginsInTheMiddle { first: number, .. }) if number == first.number));
+    assert!(
+        matches!(Replay::begin(&recording), Err(Unplayable::BeginsInTheMiddle { first: number, .. }) if number == first.number)
+    );
 }

@@ -7,11 +7,13 @@ pub(super) struct Pair {
     pub(super) ends: Vec<[ConnId; 2]>,
     /// What the machines wanted that is no message to the other.
     others: [Vec<PeersOutput>; 2],
+    /// Both show a certificate on each stream.
+    pub(super) certified: bool,
 }
 
 impl Pair {
     pub(super) fn new(a: Peers, b: Peers) -> Self {
-        Self { nodes: [a, b], ends: Vec::new(), others: [Vec::new(), Vec::new()] }
+        Self { nodes: [a, b], ends: Vec::new(), others: [Vec::new(), Vec::new()], certified: false }
     }
 
     /// 1 and 2, each of which the other's table lists; 1 wants a stream.
@@ -44,6 +46,12 @@ impl Pair {
             PeersOutput::Dial { conn, to, .. } if to == self.nodes[other].identity.raft => {
                 let accepted = ConnId::accepted(self.ends.len() as u64 + 1);
                 self.ends.push(if side == 0 { [conn, accepted] } else { [accepted, conn] });
+                if self.certified {
+                    let exporter = u8::try_from(self.ends.len()).unwrap();
+                    let [here, there] = [side, other].map(|side| self.nodes[side].identity.id.get());
+                    self.nodes[side].handle_opened(now, conn, certificate(there, exporter)).unwrap();
+                    self.nodes[other].handle_opened(now, accepted, certificate(here, exporter)).unwrap();
+                }
             }
             PeersOutput::Message { conn, bytes } | PeersOutput::Reply { conn, bytes }
                 if there(&self.ends, conn).is_some() =>

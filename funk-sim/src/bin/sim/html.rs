@@ -26,12 +26,11 @@ pub(crate) fn write(path: &Path, plan: &Plan, outcome: &Outcome) -> Result<usize
 }
 
 /// Runs a seed that failed once more, and writes its page into the directory.
-pub(crate) fn of_failure(directory: &Path, seed: u64) -> Result<PathBuf, String> {
+pub(crate) fn of_failure(directory: &Path, plan: &Plan) -> Result<PathBuf, String> {
     std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    let path = directory.join(format!("seed-{seed}.html"));
-    let plan = Plan::draw(seed);
-    let outcome = catch_unwind(|| run_with_picture(&plan)).map_err(|_| "it panics; its output says where")?;
-    write(&path, &plan, &outcome)?;
+    let path = directory.join(format!("seed-{}.html", plan.seed));
+    let outcome = catch_unwind(|| run_with_picture(plan)).map_err(|_| "it panics; its output says where")?;
+    write(&path, plan, &outcome)?;
     Ok(path)
 }
 

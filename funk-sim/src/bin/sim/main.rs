@@ -52,6 +52,9 @@ struct Flags {
     /// Print the plan of the seed and run nothing.
     #[arg(long)]
     show_plan: bool,
+    /// Streams show certificates.
+    #[arg(long)]
+    certified: bool,
     /// Run this many seeds.
     #[arg(long)]
     seeds: Option<u64>,
@@ -98,7 +101,11 @@ fn plan_of(flags: &Flags) -> Result<Plan, String> {
         return text.parse();
     }
     let seed = flags.seed.as_deref().ok_or("give a seed, a plan, a number of seeds or of minutes; --help says more")?;
-    Ok(Plan::draw(seed_of(seed)))
+    Ok(drawn(flags, seed_of(seed)))
+}
+
+fn drawn(flags: &Flags, seed: u64) -> Plan {
+    Plan { certified: flags.certified, ..Plan::draw(seed) }
 }
 
 fn one(flags: &Flags, plan: &Plan, out: &mut Out<impl std::io::Write>) -> Result<ExitCode, String> {

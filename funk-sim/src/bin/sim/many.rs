@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use funk_sim::plan::seed_of;
-use funk_sim::{Outcome, Plan, Tally, run};
+use funk_sim::{Outcome, Tally, run};
 
 use super::out::Out;
 use super::report::report;
-use super::{Flags, html};
+use super::{Flags, drawn, html};
 
 #[derive(Default)]
 struct Sum {
@@ -39,7 +39,7 @@ pub(crate) fn run_seeds(flags: &Flags, out: &mut Out<impl std::io::Write>) -> Ex
                         return;
                     }
                     let seed = first.wrapping_add(n);
-                    let outcome = std::panic::catch_unwind(|| run(&Plan::draw(seed), false));
+                    let outcome = std::panic::catch_unwind(|| run(&drawn(flags, seed), false));
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                     take(&mut sum, seed, outcome.ok());
                 }
@@ -56,7 +56,7 @@ pub(crate) fn run_seeds(flags: &Flags, out: &mut Out<impl std::io::Write>) -> Ex
     }
     if let Some(directory) = &flags.html_on_failure {
         for (seed, _) in &sum.failed {
-            match html::of_failure(directory, *seed) {
+            match html::of_failure(directory, &drawn(flags, *seed)) {
                 Ok(path) => out.line(format_args!("{} shows seed {seed}", path.display())),
                 Err(why) => eprintln!("sim: seed {seed} cannot be shown: {why}"),
             }

@@ -1,0 +1,47 @@
+//! The conformance suite of streams with certificates.
+
+use funk_async_std::AsyncStd;
+use funk_io::conformance::{self, Issue};
+use funk_tls::issue::Authorities;
+
+fn issue() -> impl Issue {
+    let authorities = Authorities::new(&"example.org".parse().unwrap(), 2).unwrap();
+    move |path: &str, by: usize, believed: &[usize], denied: &str| {
+        authorities.credentials(&format!("conformance/{path}"), by, believed, denied)
+    }
+}
+
+#[test]
+fn three_nodes_with_certificates_outlive_their_leader() {
+    conformance::three_nodes_with_certificates_outlive_their_leader::<AsyncStd>(issue());
+}
+
+#[test]
+fn a_node_of_another_authority_waits_outside() {
+    conformance::a_node_of_another_authority_waits_outside::<AsyncStd>(issue());
+}
+
+#[test]
+fn a_hello_in_anothers_name_is_refused() {
+    conformance::a_hello_in_anothers_name_is_refused::<AsyncStd>(issue());
+}
+
+#[test]
+fn a_plaintext_peer_is_let_in_only_where_that_is_permitted() {
+    conformance::a_plaintext_peer_is_let_in_only_where_that_is_permitted::<AsyncStd>(issue());
+}
+
+#[test]
+fn half_open_handshakes_hold_nobody_up() {
+    conformance::half_open_handshakes_hold_nobody_up::<AsyncStd>(issue());
+}
+
+#[test]
+fn a_cluster_moves_to_another_authority() {
+    conformance::a_cluster_moves_to_another_authority::<AsyncStd>(issue());
+}
+
+#[test]
+fn whoever_is_denied_is_cut_off() {
+    conformance::whoever_is_denied_is_cut_off::<AsyncStd>(issue());
+}
