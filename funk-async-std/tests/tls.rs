@@ -1,7 +1,7 @@
 //! The conformance suite of streams with certificates.
 
-use funk_io::conformance::{self, Issue};
 use funk_async_std::AsyncStd;
+use funk_io::conformance::{self, Issue};
 use funk_tls::issue::Authorities;
 
 fn issue() -> impl Issue {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::task::Waker;
 use std::time::SystemTime;
 
@@ -74,7 +74,8 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
-    let trust = tls.map(|tls| Trust::start(name.as_str(), tls, permit_plaintext, &hub, Arc::clone(&meters))).transpose();
+    let trust =
+        tls.map(|tls| Trust::start(name.as_str(), tls, permit_plaintext, &hub, Arc::clone(&meters))).transpose();
     let trust = trust.map_err(|source| failed("starting the thread for TLS", source))?;
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
@@ -108,13 +109,16 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         run::<R>(parts, sockets, publisher, &driver_shared, &ready, lock);
     });
     spawned.map_err(|source| failed("starting the driver's thread", source))?;
+    wait_for_start(&started)?;
+    let cluster = Cluster::new(Arc::clone(&shared));
+    // If it fails, the handle goes, and the node with it.
+    search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
+    Ok(cluster)
+}
+
+fn wait_for_start(started: &Receiver<io::Result<()>>) -> Result<(), StartError> {
     match started.recv() {
-        Ok(Ok(())) => {
-            let cluster = Cluster::new(Arc::clone(&shared));
-            // If it fails, the handle goes, and the node with it.
-            search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
-            Ok(cluster)
-        }
+        Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(failed("starting the driver", source)),
         Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
     }

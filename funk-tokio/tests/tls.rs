@@ -1,8 +1,8 @@
 //! The conformance suite of streams with certificates.
 
 use funk_io::conformance::{self, Issue};
-use funk_tokio::Tokio;
 use funk_tls::issue::Authorities;
+use funk_tokio::Tokio;
 
 fn issue() -> impl Issue {
     let authorities = Authorities::new(&"example.org".parse().unwrap(), 2).unwrap();

@@ -416,7 +416,8 @@ impl Node {
             let is_boot = self.peers.boot(addressed.from) == Some(addressed.boot);
             addressed.is_for(self.me.id, self.peers.identity.cluster) && (is_boot || planted(Mutant::GoodbyeOfAnyBoot))
         };
-        let keys_of = |to: Addressed| ours(&to).then(|| self.peers.incoming_keys(to.from, to.boot)).into_iter().flatten();
+        let keys_of =
+            |to: Addressed| ours(&to).then(|| self.peers.incoming_keys(to.from, to.boot)).into_iter().flatten();
         let opened = liveness::open(bytes, keys_of);
         let result = opened.and_then(|(header, body)| self.handle_liveness(now, header, body));
         if let Err(what) = result {

@@ -70,7 +70,12 @@ impl Peers {
         let certified = shown.map_or_else(String::new, |shown| shown.name.to_string());
         if self.warned.is_none_or(|warned| now >= warned + WARN_PAUSE) {
             let peer = shown.map(|shown| shown.address.to_string()).unwrap_or_default();
-            tracing::warn!(peer, certified, claimed, "a peer is refused: it is not the node that its certificate names");
+            tracing::warn!(
+                peer,
+                certified,
+                claimed,
+                "a peer is refused: it is not the node that its certificate names"
+            );
             self.warned = Some(now);
         }
         Misbehaviour::Impersonation { certified, claimed: claimed.into() }
@@ -96,7 +101,8 @@ impl Peers {
     /// was reached elsewhere, or on another stream with a certificate, has another key, whatever boot it said.
     pub(crate) fn incoming_keys(&self, from: RaftId, boot: BootId) -> impl Iterator<Item = Key> {
         let peer = self.peers.get(&from);
-        let is_plain = |stream: &Stream| stream.certified.is_none() && stream.said.is_some_and(|said| said.boot == boot);
+        let is_plain =
+            |stream: &Stream| stream.certified.is_none() && stream.said.is_some_and(|said| said.boot == boot);
         let is_open = peer.is_some_and(|peer| {
             peer.handed.is_empty() || peer.streams.iter().filter_map(|conn| self.streams.get(conn)).any(is_plain)
         });

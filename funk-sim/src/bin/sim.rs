@@ -132,7 +132,9 @@ fn many(flags: &Flags) -> ExitCode {
                         return;
                     }
                     let seed = first.wrapping_add(n);
-                    let outcome = std::panic::catch_unwind(|| run(&Plan { certified: flags.certified, ..Plan::draw(seed) }, false));
+                    let outcome = std::panic::catch_unwind(|| {
+                        run(&Plan { certified: flags.certified, ..Plan::draw(seed) }, false)
+                    });
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                     take(&mut sum, seed, outcome.ok());
                 }

@@ -63,8 +63,7 @@ impl World {
         end.opened = true;
         let (at, far_generation, far) = (end.peer, end.generation, end.conn);
         // Of both ends alike: the number of the stream where it was accepted.
-        let (host, generation, number) =
-            if conn.is_accepted() { (to, own, conn) } else { (at, far_generation, far) };
+        let (host, generation, number) = if conn.is_accepted() { (to, own, conn) } else { (at, far_generation, far) };
         let mut exporter = [0; 32];
         let told = format!("{host} {generation} {number}");
         exporter[..told.len()].copy_from_slice(told.as_bytes());

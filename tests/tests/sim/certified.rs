@@ -47,12 +47,7 @@ fn nobody_asks_to_join_in_anothers_name() {
     let (victim, other) = (with_role(&world, Role::Leader), with_role(&world, Role::Follower));
     let config = world.hosts()[other].config.clone();
     let said = BootName { id: 7, boot: 9 };
-    let hello = |name: &str| Hello {
-        id: said.id,
-        boot: said.boot,
-        name: name.into(),
-        ..hello_of(&world, other)
-    };
+    let hello = |name: &str| Hello { id: said.id, boot: said.boot, name: name.into(), ..hello_of(&world, other) };
     let record = |name: &str| MemberRecord {
         id: said.id,
         boot: said.boot,
@@ -69,7 +64,9 @@ fn nobody_asks_to_join_in_anothers_name() {
     world.inject_messages(victim, StreamKind::Cluster, frames.to_vec());
     world.run(Duration::from_secs(2)).expect("no property is broken");
     assert_eq!(dropped(&world), before + 1);
-    assert!(world.converged() && world.status(victim).members.iter().filter(|member| member.boot.is_some()).count() == 3);
+    assert!(
+        world.converged() && world.status(victim).members.iter().filter(|member| member.boot.is_some()).count() == 3
+    );
 }
 
 /// The stranger of the simulator has a certificate of its own, and says hello as the leader.

@@ -168,7 +168,11 @@ impl Shaking {
         if matches!(self.next, Next::Sniff) {
             if self.received[0] != HANDSHAKE {
                 let plain = std::mem::take(&mut self.received);
-                return if trust.permits_plaintext() { Ok(Some(Progress::Plain(plain))) } else { Err(Failure::Plaintext) };
+                return if trust.permits_plaintext() {
+                    Ok(Some(Progress::Plain(plain)))
+                } else {
+                    Err(Failure::Plaintext)
+                };
             }
             self.next = Next::Go(Handshake::Accept(trust.server()));
         }

@@ -57,7 +57,8 @@ fn shake(dialler: Handshake, acceptor: Handshake) -> [Result<Shaken, Failure>; 2
 }
 
 fn sessions(one: &Credentials, two: &Credentials) -> [Session; 2] {
-    shake(dial(one), accept(two)).map(|shaken| Session::new(shaken.unwrap(), Slot::new(std::task::Waker::noop().clone())).0)
+    shake(dial(one), accept(two))
+        .map(|shaken| Session::new(shaken.unwrap(), Slot::new(std::task::Waker::noop().clone())).0)
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_stream_carries_bytes_both_ways_however_they_are_cut() {
         std::mem::swap(&mut one, &mut two);
     }
     one.end();
-    assert_eq!(two.open(&one.sealed().to_vec(), |_| panic!("nothing was said")), Ok(true), "it ended in order");
+    assert_eq!(two.open(one.sealed(), |_| panic!("nothing was said")), Ok(true), "it ended in order");
 }
 
 #[test]

@@ -28,9 +28,16 @@ pub(super) enum Whose {
 
 #[derive(Debug)]
 pub(super) enum Work {
-    Step { handshake: Handshake, received: Vec<u8> },
+    Step {
+        handshake: Handshake,
+        received: Vec<u8>,
+    },
     /// Whether who was believed then is believed now.
-    Check { credentials: Arc<Credentials>, chain: Vec<CertificateDer<'static>>, then: UnixTime },
+    Check {
+        credentials: Arc<Credentials>,
+        chain: Vec<CertificateDer<'static>>,
+        then: UnixTime,
+    },
 }
 
 #[derive(Debug)]
@@ -143,9 +150,7 @@ fn yield_to_the_driver() {
 fn do_it(work: Work) -> Done {
     match work {
         Work::Step { handshake, received } => Done::Stepped(step(handshake, &received)),
-        Work::Check { credentials, chain, then } => {
-            Done::Checked(credentials.check_again(&chain, Roles::NODES, then))
-        }
+        Work::Check { credentials, chain, then } => Done::Checked(credentials.check_again(&chain, Roles::NODES, then)),
     }
 }
 
@@ -184,9 +189,15 @@ mod tests {
     fn own_dials_have_every_second_turn_and_addresses_take_theirs_in_turn() {
         let mut queue = Queue::default();
         let from = |n: u8| Whose::From(IpAddr::from([10, 0, 0, n]));
-        for (whose, work) in
-            [(from(1), 10), (from(1), 11), (from(1), 12), (from(2), 20), (Whose::Own, 1), (Whose::Own, 2), (from(3), 30)]
-        {
+        for (whose, work) in [
+            (from(1), 10),
+            (from(1), 11),
+            (from(1), 12),
+            (from(2), 20),
+            (Whose::Own, 1),
+            (Whose::Own, 2),
+            (from(3), 30),
+        ] {
             queue.push(whose, work);
         }
         let order: Vec<u8> = std::iter::from_fn(|| queue.pop()).collect();
