@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::task::Waker;
 use std::time::SystemTime;
 
@@ -116,13 +116,16 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         run::<R>(parts, sockets, publisher, &driver_shared, &ready, lock);
     });
     spawned.map_err(|source| failed("starting the driver's thread", source))?;
+    wait_for_start(&started)?;
+    let cluster = Cluster::new(Arc::clone(&shared));
+    // If it fails, the handle goes, and the node with it.
+    search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
+    Ok(cluster)
+}
+
+fn wait_for_start(started: &Receiver<io::Result<()>>) -> Result<(), StartError> {
     match started.recv() {
-        Ok(Ok(())) => {
-            let cluster = Cluster::new(Arc::clone(&shared));
-            // If it fails, the handle goes, and the node with it.
-            search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
-            Ok(cluster)
-        }
+        Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(failed("starting the driver", source)),
         Err(_) => Err(failed("starting the driver", io::Error::other("its thread ended"))),
     }

@@ -36,7 +36,7 @@ pub fn three_nodes_agree_and_outlive_one<R: Runtime>() {
 }
 
 /// Waits until all nodes are operational on one map, and each shard is served by one of them.
-pub(super) async fn until_shared(nodes: &[Cluster], events: &mut [Events]) {
+async fn until_shared(nodes: &[Cluster], events: &mut [Events]) {
     loop {
         if is_shared(nodes).await {
             return;
@@ -100,7 +100,7 @@ async fn committed(events: &mut Events) -> (LogIndex, Bytes) {
 }
 
 /// Waits for an event of any node.
-pub(super) async fn next_of_any(events: &mut [Events]) {
+async fn next_of_any(events: &mut [Events]) {
     let Some((first, others)) = events.split_first_mut() else { return std::future::pending().await };
     let next = async {
         let _ = first.next().await;

@@ -15,12 +15,12 @@ use funk_tls::rustls::pki_types::ServerName;
 use funk_tls::rustls::{ClientConnection, StreamOwned};
 use funk_tls::{Credentials, Current, Roles};
 
-use super::cluster::{next_of_any, propose_from_each, until_shared};
+use super::cluster::{is_shared, propose_from_each};
 use super::node::{address, be_patient, config, serving};
 use super::{LOOPBACK, run};
 use crate::meters::TLS_REASONS;
 use crate::runtime::Runtime;
-use crate::{Cluster, Events, Options, Sockets, start};
+use crate::{Cluster, Options, Sockets, start};
 
 /// Makes credentials: for a role and a name (`node/first`) of the cluster `conformance`, signed by this one of two
 /// authorities, that believes these, and denies those of this list.
@@ -69,9 +69,15 @@ async fn three<R: Runtime>(issue: &impl Issue, timing: impl Fn(&mut NodeConfig))
         }
         nodes.push(cluster);
     }
-    let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-    until_shared(&nodes, &mut events).await;
+    until_shared::<R>(&nodes).await;
     (nodes, current)
+}
+
+/// Until all nodes are at one and serve. Leases tell no event.
+async fn until_shared<R: Runtime>(nodes: &[Cluster]) {
+    while !is_shared(nodes).await {
+        R::sleep(LOOK).await;
+    }
 }
 
 /// Whether each node knows that all vote.
@@ -103,10 +109,9 @@ pub fn three_nodes_with_certificates_outlive_their_leader<R: Runtime>(issue: imp
         for cluster in &nodes {
             assert!(cluster.meters().tls.handshakes.read() > 0 && cluster.meters().tls.plaintext.read() == 0);
         }
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
         // Before that, the leader alone may be the majority.
         while !all_vote(&nodes).await {
-            next_of_any(&mut events).await;
+            R::sleep(LOOK).await;
         }
         let mut leader = None;
         for (place, cluster) in nodes.iter().enumerate() {
@@ -114,8 +119,7 @@ pub fn three_nodes_with_certificates_outlive_their_leader<R: Runtime>(issue: imp
             leader = leader.or(leads.then_some(place));
         }
         drop(nodes.remove(leader.expect("they agreed on one")));
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
         propose_from_each(&nodes).await;
     });
 }
@@ -136,8 +140,7 @@ pub fn a_node_of_another_authority_waits_outside<R: Runtime>(issue: impl Issue) 
         assert!(members.iter().all(|member| member.name != "second" || member.boot.is_none()), "{members:?}");
         current.replace(issue("node/second", 0, &[0], "")).expect("it is the same node");
         let nodes = [first, second];
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
     });
 }
 
@@ -230,8 +233,7 @@ pub fn a_plaintext_peer_is_let_in_only_where_that_is_permitted<R: Runtime>(issue
         });
         drop(second);
         let nodes = [plain, third];
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
         assert!(nodes[1].meters().tls.plaintext.read() > 0);
     });
 }
@@ -267,8 +269,7 @@ pub fn half_open_handshakes_hold_nobody_up<R: Runtime>(issue: impl Issue) {
             node::<R>("second", Some(&credentials("node/second")), joins(contact)),
             node::<R>("third", Some(&credentials("node/third")), joins(contact)),
         ];
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
         // One more byte now and then lengthens nothing.
         let ended = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -316,8 +317,7 @@ pub fn a_cluster_moves_to_another_authority<R: Runtime>(issue: impl Issue) {
             let now: u64 = nodes.iter().map(|cluster| cluster.io_counters().streams_accepted).sum();
             assert!(believed.len() == 1 || now == accepted, "no stream was dropped");
         }
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
         for cluster in &nodes {
             assert_eq!(cluster.status().await.expect("it runs").term, term, "the leader stays");
             assert_eq!(cluster.meters().lease_lapses.read(), 0);
@@ -335,8 +335,7 @@ pub fn whoever_is_denied_is_cut_off<R: Runtime>(issue: impl Issue) {
         until::<R>(|| nodes[..2].iter().all(|cluster| refused(cluster, "denied") > 0)).await;
         // It runs on, and its datagrams come.
         let third = nodes.pop().expect("there were three");
-        let mut events: Vec<Events> = nodes.iter().map(Cluster::events).collect();
-        until_shared(&nodes, &mut events).await;
+        until_shared::<R>(&nodes).await;
         propose_from_each(&nodes).await;
         assert!(third.is_running());
     });
