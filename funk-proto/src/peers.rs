@@ -429,7 +429,8 @@ impl Peers {
         let Some((id, stream)) = self.forget(conn) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Some(address) = stream.to {
-            peer.places.back_off(now, address, &mut self.rng);
+            let since = if stream.said.is_none() { stream.opened } else { now };
+            peer.places.back_off(now, since, address, &mut self.rng);
         }
         let is_dialled = |conn: &ConnId| !conn.is_accepted();
         if peer.met.is_none() && !peer.streams.iter().any(is_dialled) && !peer.waiting.is_empty() {

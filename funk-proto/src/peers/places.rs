@@ -81,11 +81,12 @@ impl Places {
         self.iter_mut().filter(move |place| place.address == address)
     }
 
-    /// A dial of this address came to nothing, or a stream to it ended.
-    pub(super) fn back_off(&mut self, now: Timestamp, address: SocketAddr, rng: &mut Rng) {
+    /// A dial of this address came to nothing, or a stream to it ended. The pause begins `since`: it is over already
+    /// when the dial waited for longer.
+    pub(super) fn back_off(&mut self, now: Timestamp, since: Timestamp, address: SocketAddr, rng: &mut Rng) {
         let Some(backoff) = self.at(address).next().map(|place| place.backoff) else { return };
         let low = (backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
-        let retry_at = now + rng.between(low / 2, low);
+        let retry_at = (since + rng.between(low / 2, low)).max(now + BACKOFF_MIN / 2);
         self.at(address).for_each(|place| (place.backoff, place.retry_at) = (low, retry_at));
     }
 
