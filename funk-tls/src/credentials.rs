@@ -46,6 +46,13 @@ pub struct TlsError {
     pub why: String,
 }
 
+impl TlsError {
+    /// Something is wrong with the certificate's file.
+    pub(crate) fn cert(files: &Files, why: String) -> Self {
+        failed(CERT, &files.cert, why)
+    }
+}
+
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.flag, self.path.display(), self.why)
@@ -66,12 +73,34 @@ pub struct Credentials {
 }
 
 /// The texts of the files.
-#[derive(Debug)]
-struct Texts {
+#[derive(PartialEq, Eq)]
+pub(crate) struct Texts {
     cert: Vec<u8>,
     key: Vec<u8>,
     ca: Vec<u8>,
     deny: String,
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").finish_non_exhaustive()
+    }
+}
+
+impl Texts {
+    pub(crate) fn read(files: &Files) -> Result<Self, TlsError> {
+        Ok(Self {
+            cert: read(CERT, &files.cert)?,
+            key: read(KEY, &files.key)?,
+            ca: read(CA, &files.ca)?,
+            deny: match &files.deny {
+                Some(path) => {
+                    String::from_utf8(read(DENY, path)?).map_err(|_| failed(DENY, path, "is not text in UTF-8"))?
+                }
+                None => String::new(),
+            },
+        })
+    }
 }
 
 impl Credentials {
@@ -89,20 +118,19 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::load`].
     pub fn load_at(files: &Files, now: UnixTime) -> Result<Self, TlsError> {
-        let texts = Texts {
-            cert: read(CERT, &files.cert)?,
-            key: read(KEY, &files.key)?,
-            ca: read(CA, &files.ca)?,
-            deny: match &files.deny {
-                Some(path) => {
-                    String::from_utf8(read(DENY, path)?).map_err(|_| failed(DENY, path, "is not text in UTF-8"))?
-                }
-                None => String::new(),
-            },
-        };
-        let mut made = Self::of(files, &texts, now)?;
-        made.remarks.extend(exposed(&files.key));
-        Ok(made)
+        Self::of(files, &Texts::read(files)?, now)
+    }
+
+    /// The same, with what was read.
+    pub(crate) fn load_texts(files: &Files) -> Result<(Texts, Self), TlsError> {
+        let texts = Texts::read(files)?;
+        let made = Self::of_texts(files, &texts)?;
+        Ok((texts, made))
+    }
+
+    /// The same of what was read before.
+    pub(crate) fn of_texts(files: &Files, texts: &Texts) -> Result<Self, TlsError> {
+        Self::of(files, texts, UnixTime::now())
     }
 
     fn of(files: &Files, texts: &Texts, now: UnixTime) -> Result<Self, TlsError> {
@@ -137,14 +165,8 @@ impl Credentials {
         };
         let verifier = Verifier::new(&provider, roots, shown.identity.clone(), denied)
             .map_err(|error| failed(CA, &files.ca, error.to_string()))?;
-        verifier.check_chain(end_entity, intermediates, now).map_err(|error| {
-            let why = match &error {
-                rustls::Error::InvalidCertificate(error) => Refused::of_tls(error).to_string(),
-                error => error.to_string(),
-            };
-            failed(CERT, &files.cert, why)
-        })?;
-        let (identity, ends, remarks) = (shown.identity, shown.ends, Vec::new());
+        verifier.check_chain(end_entity, intermediates, now).map_err(|error| refused(Refused::of_error(&error)))?;
+        let (identity, ends, remarks) = (shown.identity, shown.ends, exposed(&files.key).into_iter().collect());
         Ok(Self { identity, ends, remarks, provider, verifier: Arc::new(verifier), own: Arc::new(own) })
     }
 
@@ -161,6 +183,17 @@ impl Credentials {
     /// What is unwise, though it works; for the log.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// Whether one who was believed at `then` is still: authorities and denials may be others since. Certificates that
+    /// have expired since are believed.
+    ///
+    /// # Errors
+    /// [`Refused`] says why not.
+    pub fn check_again(&self, chain: &[CertificateDer<'_>], roles: Roles, then: UnixTime) -> Result<(), Refused> {
+        let Some((end_entity, intermediates)) = chain.split_first() else { return Err(Refused::NoIdentity) };
+        self.verifier.check_chain(end_entity, intermediates, then).map_err(|error| Refused::of_error(&error))?;
+        self.verifier.check_identity(end_entity, roles)
     }
 
     /// For connections that this process opens, to somebody of `roles`, who speaks one of `protocols` (ALPN).

@@ -11,6 +11,7 @@
 //! | `refused` | why a peer's certificate is not believed |
 //! | `verifier` | the checks, as rustls asks for them |
 //! | `credentials` | a process' own certificate, key and authorities, from files |
+//! | `current` | the credentials of now, and new ones when the files change |
 //! | `issue` | an authority for development |
 //!
 //! Nothing is resumed and nothing is sent early: each connection is a full handshake, so that it stands on the
@@ -18,6 +19,7 @@
 
 mod certificate;
 mod credentials;
+mod current;
 mod denied;
 mod identity;
 #[cfg(feature = "issue")]
@@ -28,6 +30,7 @@ mod tests;
 mod verifier;
 
 pub use credentials::{Credentials, Files, TlsError, peer};
+pub use current::{Current, OtherIdentity, Reload};
 pub use identity::{Identity, InvalidIdentity, Role, Roles, TrustDomain};
 pub use refused::{Refused, why};
 pub use rustls;

@@ -101,6 +101,16 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// The same of any error.
+    pub(crate) fn of_error(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Self::of_tls(error),
+            error => Self::Tls(error.to_string()),
+        }
+    }
+}
+
 /// Why a handshake failed, if it was this side that did not believe the certificate.
 pub fn why(error: &io::Error) -> Option<Refused> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {

@@ -51,7 +51,7 @@ impl Verifier {
     }
 
     /// Whether whoever shows this certificate may be here. Its chain is another question.
-    fn check_identity(&self, end_entity: &CertificateDer<'_>, roles: Roles) -> Result<(), Refused> {
+    pub(crate) fn check_identity(&self, end_entity: &CertificateDer<'_>, roles: Roles) -> Result<(), Refused> {
         let shown = certificate::read(end_entity)?;
         if let Some(entry) = self.denied.find(&shown) {
             return Err(Refused::Denied(entry.into()));
