@@ -26,6 +26,8 @@ pub enum StartError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// The certificate is another one's: give the node one of its own.
+    Certificate(String),
     /// The operating system does not give this node an endpoint's address.
     Bind {
         /// The endpoint's name.
@@ -50,6 +52,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
+            Self::Certificate(why) => f.write_str(why),
             Self::Endpoint { name, why } => write!(f, "the endpoint {name:?} {why}"),
             Self::Bind { endpoint, address, source } => write!(f, "{endpoint}: cannot bind {address}: {source}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
@@ -62,7 +65,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::NotWithService(_) | Self::Endpoint { .. } => None,
+            Self::NotWithService(_) | Self::Endpoint { .. } | Self::Certificate(_) => None,
             Self::Bind { source, .. } | Self::Io { source, .. } => Some(source),
         }
     }

@@ -147,12 +147,7 @@ impl Reload {
     }
 
     /// The same failure is told once.
-    fn failed(
-        &mut self,
-        seen: Result<Texts, String>,
-        error: TlsError,
-        again: bool,
-    ) -> Option<Result<(), TlsError>> {
+    fn failed(&mut self, seen: Result<Texts, String>, error: TlsError, again: bool) -> Option<Result<(), TlsError>> {
         if !again && self.seen == seen {
             return None;
         }
