@@ -349,7 +349,7 @@ fn a_process_stays_who_it_is() {
     let error = current.replace(load(&issued(&ca, "c/operator/n1"), &ca.cert)).unwrap_err().to_string();
     assert!(error.contains("c/operator/n1") && current.generation() == 1, "{error}");
     current.replace(load(&issued(&ca, "c/node/n1"), &ca.cert)).unwrap();
-    assert!(changed.wait_timeout(DAY).is_some());
+    assert!(event_listener::Listener::wait_timeout(changed, DAY).is_some());
 }
 
 #[test]
