@@ -8,6 +8,7 @@
 //! | `interfaces` | the addresses of this machine |
 //! | `lines` | lines on stdout and stderr, whatever became of these |
 //! | `memory` | how soon memory goes back to the machine |
+//! | `tls` | flags of TLS, and their files |
 //! | `node` | the start and the end of a node |
 //! | `systemd` | what systemd is told of a node |
 
@@ -19,6 +20,7 @@ mod node;
 mod parse;
 mod stop;
 pub mod systemd;
+mod tls;
 
 pub use interfaces::addresses;
 pub use lines::{complain, flush, print, say, show};
@@ -27,3 +29,4 @@ pub use memory::give_memory_back_soon;
 pub use node::{Failure, close, leave};
 pub use parse::{boolean, duration, parse_or_exit, usage_line};
 pub use stop::{Stop, stop_on_signals};
+pub use tls::{TlsFlags, keep_up_to_date};

@@ -5,6 +5,7 @@ pub mod client;
 pub mod flags;
 pub mod node;
 pub mod pb;
+pub mod security;
 mod service;
 pub mod words;
 

@@ -10,17 +10,19 @@ use futures_lite::future;
 
 use crate::flags::NodeFlags;
 use crate::pb::demo_service_server::DemoServiceServer;
+use crate::security::Kept;
 use crate::service::{Definitions, routes};
 
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failure> {
-    let node = builder::<R>(flags).start().map_err(|error| Failure(flags.name_start(&error)))?;
+pub async fn run<R: Runtime>(flags: &NodeFlags, security: &Kept, stop: &Stop) -> Result<(), Failure> {
+    let node = builder::<R>(flags, security).start().map_err(|error| Failure(flags.name_start(&error)))?;
     end_with_a_goodbye(node.cluster());
     systemd::keep_watch(node.cluster())?;
-    say(&format!("status http://{}/", node.page()));
+    let scheme = if security.tls.is_some() && flags.http_tls { "https" } else { "http" };
+    say(&format!("status {scheme}://{}/", node.page()));
     R::spawn(follow(node.cluster().clone()));
     let mut unrecovered = None;
     let told = async { unrecovered = future::or(rung(stop), recover(&node, flags.recover)).await };
@@ -41,7 +43,7 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, stop: &Stop) -> Result<(), Failu
 }
 
 /// Everything that the flags say of a node.
-fn builder<R: Runtime>(flags: &NodeFlags) -> NodeBuilder<R> {
+fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
     let any = SocketAddr::new(flags.ip(), 0);
     let mut node = NodeBuilder::new(flags.cluster_name.clone())
         .service_name("demo")
@@ -57,7 +59,15 @@ fn builder<R: Runtime>(flags: &NodeFlags) -> NodeBuilder<R> {
         .participation(flags.participation())
         .timing(flags.timing())
         .recorder(flags.recorder())
+        .page_tls(flags.http_tls)
+        .permit_plaintext(flags.tls_permit_plaintext)
         .page_names(flags.http_host.iter().cloned());
+    if let Some(tls) = &security.tls {
+        node = node.tls(tls.clone());
+    }
+    if let Some(token) = &security.token {
+        node = node.page_token(token.clone());
+    }
     for (_, name, address) in flags.endpoints() {
         node = node.listen(name, address.unwrap_or(any));
     }

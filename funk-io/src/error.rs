@@ -52,7 +52,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
-            Self::Certificate(why) => write!(f, "--tls-cert: {why}"),
+            Self::Certificate(why) => f.write_str(why),
             Self::Endpoint { name, why } => write!(f, "the endpoint {name:?} {why}"),
             Self::Bind { endpoint, address, source } => write!(f, "{endpoint}: cannot bind {address}: {source}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),

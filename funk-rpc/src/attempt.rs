@@ -12,13 +12,13 @@ use tonic::body::Body;
 
 use crate::hop_body::HopBody;
 use crate::net::{BoxFuture, within};
-use crate::pool::{Pool, SendError};
+use crate::pool::{Destination, Pool, SendError};
 use crate::reply;
 
 /// A request for one node.
 pub(crate) struct Attempt<'a, N> {
     pub(crate) pool: &'a Pool<N>,
-    pub(crate) address: SocketAddr,
+    pub(crate) to: Destination,
     pub(crate) request: Request<Body>,
     /// Ends when the node is no longer there.
     pub(crate) gone: BoxFuture<()>,
@@ -49,13 +49,13 @@ pub(crate) enum AttemptOutcome {
 impl<N: Runtime> Attempt<'_, N> {
     /// Sends the request.
     pub(crate) async fn run(self) -> AttemptOutcome {
-        let Self { pool, address, request, mut gone, last_word } = self;
+        let Self { pool, to, request, mut gone, last_word } = self;
         // Nothing is sent before there is a connection with room.
         let placing = async {
             gone.as_mut().await;
             None
         };
-        let place = match future::or(placing, async { Some(pool.place(address).await) }).await {
+        let place = match future::or(placing, async { Some(pool.place(&to).await) }).await {
             None => return AttemptOutcome::GoneBefore,
             Some(Ok(place)) => place,
             Some(Err(error)) => return error.into(),
@@ -70,7 +70,7 @@ impl<N: Runtime> Attempt<'_, N> {
             return match late.and_then(Result::ok).filter(says_not_run) {
                 Some(response) => AttemptOutcome::NotRun(response.map(Body::new)),
                 None => {
-                    pool.forget(address);
+                    pool.forget(to.address);
                     AttemptOutcome::Gone
                 }
             };
@@ -87,6 +87,7 @@ impl From<SendError> for AttemptOutcome {
     fn from(error: SendError) -> Self {
         match error {
             SendError::NoConnection(why) => Self::NoConnection(why),
+            SendError::Untrusted(_) | SendError::Unwelcome(_) => Self::NoConnection(error.to_string()),
             SendError::Full(_) => Self::Full(error.to_string()),
             SendError::NotSent(why) => Self::NotSent(why),
             SendError::Sent(why) => Self::Silent(why),

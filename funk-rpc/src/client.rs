@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
 use funk_io::Runtime;
+use funk_tls::Current;
 use http::Uri;
 use tonic::Status;
 
@@ -71,12 +72,22 @@ pub struct ClientOptions {
     pub seeds: Vec<Seed>,
     /// Id of the cluster, 16 hex digits. Empty: that of the first node that lets itself be followed.
     pub cluster_id: String,
+    /// Whom the client is to the cluster, and whom it believes; `None`: no TLS.
+    pub tls: Option<Current>,
 }
 
 impl ClientOptions {
     /// A client of the cluster `cluster` that is found through `seeds`.
     pub fn new(cluster: impl Into<String>, seeds: Vec<Seed>) -> Self {
-        Self { cluster: cluster.into(), seeds, cluster_id: String::new() }
+        Self { cluster: cluster.into(), seeds, cluster_id: String::new(), tls: None }
+    }
+
+    /// Speaks TLS with these credentials. Only nodes of the cluster that they name are believed, and a member's address
+    /// only if that very member is there.
+    #[must_use]
+    pub fn over(mut self, credentials: impl Into<Current>) -> Self {
+        self.tls = Some(credentials.into());
+        self
     }
 
     /// Refuses every cluster that has another id than this one.
@@ -226,8 +237,8 @@ impl<N: Runtime> Client<N> {
             why: "no node has answered yet".into(),
         };
         let shared = Arc::new(Shared {
+            pool: Pool::new().over(options.tls.clone()),
             options,
-            pool: Pool::new(),
             state: Mutex::new(state),
             changed: Arc::default(),
             failed: Failed::default(),

@@ -43,6 +43,7 @@ mod ready;
 mod sd;
 mod stream;
 mod summary;
+mod token;
 mod words;
 
 use std::convert::Infallible;
@@ -57,16 +58,19 @@ use funk_proto::id::ClusterName;
 use funk_proto::status::{MemberStatus, NodeState, PinStatus, TimingStatus};
 use funk_proto::time::Timestamp;
 use funk_proto::{Ownership, Status};
+use funk_tls::Current;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tonic::body::Body;
 use tower_service::Service;
 
+use self::exposition::Security;
 use self::host::Hosts;
 use self::hub::Hub;
 pub use self::ready::NotReady;
 use self::stream::Sleep;
+pub use self::token::PageToken;
 use crate::families::{self, Family};
 use crate::metrics::RequestMetrics;
 use crate::net::BoxFuture;
@@ -82,6 +86,9 @@ pub struct Console {
     sleep: Sleep,
     hosts: Hosts,
     listeners: Listeners,
+    tls: Option<Current>,
+    is_https: bool,
+    token: Option<PageToken>,
 }
 
 /// The listeners whose state is shown, by the names of their endpoints.
@@ -100,7 +107,22 @@ impl Console {
         let hub = Hub::new();
         N::spawn(Arc::clone(&hub).follow(view.name().clone(), view.events()));
         let (hosts, listeners) = (Hosts::of_this_machine(), Arc::default());
-        Self { view, cluster, requests, hub, sleep: |length| Box::pin(N::sleep(length)), hosts, listeners }
+        let sleep: Sleep = |length| Box::pin(N::sleep(length));
+        Self { view, cluster, requests, hub, sleep, hosts, listeners, tls: None, is_https: false, token: None }
+    }
+
+    /// Shows the state of these credentials too; `is_https` says whether the page itself is served over TLS.
+    #[must_use]
+    pub fn over(mut self, credentials: Option<Current>, is_https: bool) -> Self {
+        (self.tls, self.is_https) = (credentials, is_https);
+        self
+    }
+
+    /// Answers only those who have this token, if one is given; what asks for health is answered all the same.
+    #[must_use]
+    pub fn for_those_with(mut self, token: Option<PageToken>) -> Self {
+        self.token = token;
+        self
     }
 
     /// Answers to these names too. Addresses, `localhost` and the machine's name are always answered; a
@@ -124,6 +146,12 @@ impl Console {
         listeners.iter().map(|(name, server)| (name.clone(), server.counts())).collect()
     }
 
+    fn security(&self) -> Security<'_> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = listeners.iter().filter_map(|(name, server)| Some((name.clone(), server.handshakes()?)));
+        Security { tls: self.tls.as_ref(), handshakes: counted.collect() }
+    }
+
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
@@ -133,6 +161,12 @@ impl Console {
         if !open && !self.hosts.are_asked(&request) {
             let why = "this node does not answer to that name: ask by its address, or give it the name\n";
             return text(StatusCode::MISDIRECTED_REQUEST, why.into());
+        }
+        let asks_for_health = ["/healthz", "/readyz"].contains(&request.uri().path());
+        if let Some(token) = self.token.as_ref().filter(|_| !asks_for_health)
+            && !token.is_shown_by(request.headers())
+        {
+            return token::refused();
         }
         match request.uri().path() {
             "/healthz" => return text(StatusCode::OK, "ok\n".into()),
@@ -162,7 +196,7 @@ impl Console {
                 families.extend(exposition::process(status.name.as_str()));
                 content(StatusCode::OK, kind, families::text(&families))
             }
-            "/sd" => json_answer(&sd::groups(&self.cluster, &status.members)),
+            "/sd" => json_answer(&sd::groups(&self.cluster, &status.members, self.is_https)),
             _ => json_answer(&self.status_json(&status)),
         }
     }
@@ -199,7 +233,15 @@ impl Console {
 
     fn families(&self, status: &Status) -> Vec<Family> {
         let ready = self.ready(status).is_ok();
-        exposition::families(&self.view, &self.cluster, status, &self.requests, &self.listeners(), ready)
+        exposition::families(
+            &self.view,
+            &self.cluster,
+            status,
+            &self.requests,
+            &self.listeners(),
+            &self.security(),
+            ready,
+        )
     }
 
     fn ready(&self, status: &Status) -> Result<(), NotReady> {
@@ -242,6 +284,7 @@ impl Console {
             "funk_worker_id": status.worker_id.map(|id| id.0),
             "funk_over_capacity": status.over_capacity,
             "funk_pins": status.pins.iter().map(pin_json).collect::<Vec<_>>(),
+            "funk_page_scheme": if self.is_https { "https" } else { "http" },
             "funk_version": env!("CARGO_PKG_VERSION"),
         })
     }

@@ -28,7 +28,7 @@ use crate::key::Key;
 use crate::message::Replay;
 use crate::metrics::{RequestMetrics, Way};
 use crate::net::BoxFuture;
-use crate::pool::Pool;
+use crate::pool::{Destination, Pool};
 use crate::queue::{Queue, Ticket};
 use crate::reply::{self, error, not_run, unavailable};
 use crate::routes::{Routes, Source};
@@ -47,14 +47,21 @@ struct Shared<N, V> {
 }
 
 impl<N: Runtime, V: View> Shared<N, V> {
-    fn new(view: V, endpoint: &str, routes: Routes, requests: RequestMetrics, bounds: (usize, usize)) -> Arc<Self> {
+    fn new(
+        view: V,
+        endpoint: &str,
+        routes: Routes,
+        requests: RequestMetrics,
+        pool: Pool<N>,
+        bounds: (usize, usize),
+    ) -> Arc<Self> {
         let (requests_max, bytes_max) = bounds;
         let queue = Queue::new(requests_max, bytes_max);
         Arc::new(Self {
             view,
             routes,
             endpoint: endpoint.into(),
-            pool: Pool::new(),
+            pool,
             requests: requests.and_of(&queue),
             queue,
             hops: Queue::new(requests_max / QUEUED_HOPS_SHARE, bytes_max / QUEUED_HOPS_SHARE),
@@ -85,7 +92,12 @@ impl<N: Runtime> RouteLayer<N> {
 
     /// The same, with its requests counted in `requests`, which several layers of one node may share.
     pub fn counted(cluster: Cluster, endpoint: &str, routes: Routes, requests: RequestMetrics) -> Self {
-        Self(Shared::new(cluster, endpoint, routes, requests, (QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)))
+        Self::over(cluster, endpoint, routes, requests, Pool::new())
+    }
+
+    /// The same over the connections of `pool`.
+    pub fn over(cluster: Cluster, endpoint: &str, routes: Routes, requests: RequestMetrics, pool: Pool<N>) -> Self {
+        Self(Shared::new(cluster, endpoint, routes, requests, pool, (QUEUED_REQUESTS_MAX, QUEUED_BYTES_MAX)))
     }
 
     /// The counter of served requests.
@@ -311,7 +323,8 @@ impl<N: Runtime, V: View> Shared<N, V> {
                     // One that shows no such endpoint yet is waited for.
                     if let Some(&address) = node.endpoints.get(&self.endpoint) {
                         drop(ticket.take());
-                        let owner = forward::Owner { shard, epoch, boot: node.boot, address };
+                        let to = Destination::member(address, node.name.as_str());
+                        let owner = forward::Owner { shard, epoch, boot: node.boot, to };
                         match self.forward(&job, &owner, watch, &mut tries).await {
                             Some(response) => return response,
                             None => continue,

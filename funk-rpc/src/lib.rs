@@ -17,12 +17,15 @@
 //! | [`server`] | accepted connections |
 //! | [`families`] | what a node measures, as values |
 //! | `services` | several gRPC services behind one endpoint |
+//! | `tls` | TLS under HTTP |
+//! | `caller`, `roles` | who calls, and who may call what |
 //! | `stop` | the signals that end a program |
 //! | [`node`] | a whole node, built in a few lines |
 //! | [`client`] | a client that follows a cluster and calls the owner directly |
 //! | [`console`] | the page, status JSON, event stream, health, metrics |
 
 mod attempt;
+mod caller;
 pub mod client;
 pub mod cluster_service;
 pub mod console;
@@ -41,12 +44,15 @@ pub mod pb;
 pub mod pool;
 mod queue;
 mod reply;
+mod roles;
 pub mod routes;
 pub mod server;
 mod services;
 mod stop;
+mod tls;
 mod view;
 
+pub use caller::Caller;
 pub use cluster_service::ClusterService;
 pub use console::{Console, NotReady};
 pub use key::{Key, shard_of};
@@ -58,7 +64,8 @@ pub use node::{Ended, Node, NodeBuilder};
 pub use one_node::OneNode;
 pub use pool::Pool;
 pub use routes::Routes;
-pub use server::{ListenerCounts, Protocol, Server, serve};
+pub use server::{HandshakeCounts, ListenerCounts, Protocol, Server, serve, serve_over};
 pub use services::{GrpcService, Services};
 pub use stop::Stop;
+pub use tls::ServerTls;
 pub use tonic::body::Body;

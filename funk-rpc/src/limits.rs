@@ -37,6 +37,22 @@ pub const BACKLOG_REQUESTS_STOP: usize = 8_192;
 pub const UNREADY_BYTES_MAX: usize = 64 << 20;
 /// Time for a client to take more of what is written to it.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// Time for a TLS handshake on a listener, from the connection on: far more than the two ways through the slowest network.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+/// Handshakes under way on one listener, at some 20 KiB each; past them the oldest of the largest source ends.
+pub const HANDSHAKES_MAX: usize = 1_024;
+/// The same of one source.
+pub const HANDSHAKES_OF_SOURCE_MAX: usize = 256;
+/// Handshakes that one source may begin a second on one listener, at some 0.3 ms each: an eighth of a core.
+pub const HANDSHAKES_PER_SECOND: f64 = 400.0;
+/// Handshakes that a source may begin at once after a pause: all clients of a large host after a failover.
+pub const HANDSHAKES_BURST: f64 = 1_024.0;
+/// Sources whose handshakes are counted, at some 100 bytes each.
+pub const HANDSHAKE_SOURCES_MAX: usize = 8_192;
+/// Time for what is under way on a connection whose certificate is not believed any more.
+pub const UNBELIEVED_MAX: Duration = Duration::from_millis(500);
+/// Bytes of the file with the page's token.
+pub const TOKEN_BYTES_MAX: u64 = 4_096;
 /// File descriptors that HTTP's listeners leave for the cluster's own streams and files, a quarter of all at most.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// Connections that each listener may have out of that reserve, so that the page and the metrics stay reachable when the

@@ -14,15 +14,18 @@ mod shards;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use funk_io::{Cluster, RecordingError, Runtime};
 use funk_proto::Status as NodeStatus;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
+use funk_tls::Current;
 use tonic::{Request, Response, Status};
 
 pub use self::calls::ManagementError;
 use self::change::Change;
+use crate::caller::Caller;
 use crate::pb::managepb as pb;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
 use crate::pb::managepb::error::Code;
@@ -37,12 +40,14 @@ pub struct Management<N> {
     cluster: Cluster,
     name: ClusterName,
     pool: Pool<N>,
+    tls: Option<Current>,
     net: PhantomData<fn() -> N>,
 }
 
 impl<N> Clone for Management<N> {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster.clone(), name: self.name.clone(), pool: self.pool.clone(), net: PhantomData }
+        let (cluster, name) = (self.cluster.clone(), self.name.clone());
+        Self { cluster, name, pool: self.pool.clone(), tls: self.tls.clone(), net: PhantomData }
     }
 }
 
@@ -55,7 +60,21 @@ impl<N> fmt::Debug for Management<N> {
 impl<N: Runtime> Management<N> {
     /// The management of the cluster `name` through this node.
     pub fn new(cluster: Cluster, name: ClusterName) -> Self {
-        Self { cluster, name, pool: Pool::new(), net: PhantomData }
+        Self { cluster, name, pool: Pool::new(), tls: None, net: PhantomData }
+    }
+
+    /// The same over TLS with these credentials, if they are given; `permit_plaintext` lets it call a leader that speaks
+    /// none without it.
+    #[must_use]
+    pub fn over(mut self, credentials: Option<Current>, permit_plaintext: bool) -> Self {
+        self.pool = Pool::new().over_or_plain(credentials.clone(), permit_plaintext);
+        self.tls = credentials;
+        self
+    }
+
+    /// The process that this node runs in, as a caller.
+    fn own_process(&self) -> Caller {
+        Caller::here(self.tls.as_ref().map(|tls| Arc::new(tls.get().identity().clone())))
     }
 
     async fn look(&self) -> Result<NodeStatus, Status> {

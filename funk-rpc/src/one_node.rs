@@ -1,7 +1,6 @@
 //! A channel to one address.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use funk_io::Runtime;
@@ -10,30 +9,30 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use crate::net::BoxFuture;
-use crate::pool::{Pool, SendError};
+use crate::pool::{Destination, Pool, SendError};
 
 /// Sends everything to one address; goes into any client that tonic generates.
 pub struct OneNode<N> {
     pool: Pool<N>,
-    address: SocketAddr,
+    to: Destination,
 }
 
 impl<N> Clone for OneNode<N> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), address: self.address }
+        Self { pool: self.pool.clone(), to: self.to.clone() }
     }
 }
 
 impl<N> fmt::Debug for OneNode<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OneNode").field(&self.address).finish()
+        f.debug_tuple("OneNode").field(&self.to).finish()
     }
 }
 
 impl<N: Runtime> Pool<N> {
-    /// A channel to `address` over this pool's connections.
-    pub fn at(&self, address: SocketAddr) -> OneNode<N> {
-        OneNode { pool: self.clone(), address }
+    /// A channel to an address, or to the member there, over this pool's connections.
+    pub fn at(&self, to: impl Into<Destination>) -> OneNode<N> {
+        OneNode { pool: self.clone(), to: to.into() }
     }
 }
 
@@ -49,8 +48,8 @@ impl<N: Runtime> Service<Request<Body>> for OneNode<N> {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let node = self.clone();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri: Uri = format!("http://{}{path}", node.address).parse().expect("an address and a path make a URI");
+        let uri: Uri = format!("http://{}{path}", node.to.address).parse().expect("an address and a path make a URI");
         *request.uri_mut() = uri;
-        Box::pin(async move { Ok(node.pool.send(node.address, request).await?.map(Body::new)) })
+        Box::pin(async move { Ok(node.pool.send(node.to.clone(), request).await?.map(Body::new)) })
     }
 }

@@ -4,14 +4,17 @@
 //!
 //! | file | what is bounded |
 //! |---|---|
+//! | `entry`, `handshakes` | where TLS is spoken: handshakes, their time, how often they begin |
 //! | `guests` | connections: the idlest of the largest crowd makes way |
 //! | `watched` | time to begin, and time to take what is written |
 //! | `backlog` | requests that were read and have not begun |
 //! | `first_message` | requests whose first message is not here, and their bytes |
 
 mod backlog;
+mod entry;
 mod first_message;
 mod guests;
+mod handshakes;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -40,16 +43,20 @@ use tonic::Status;
 use tonic::body::Body;
 
 use self::backlog::{Backlog, Share};
+pub use self::entry::HandshakeCounts;
+use self::entry::{Entered, Entry};
 use self::first_message::{FirstMessage, Unready};
 pub use self::guests::ListenerCounts;
 use self::guests::{Guest, Guests};
 use self::watched::{Arrived, Watched};
+use crate::caller::Caller;
 use crate::limits::{
     CONNECTION_CANCELS_MAX, CONNECTION_WINDOW_BYTES, HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX, REQUEST_HEADER_BYTES_MAX,
-    STREAM_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, UNBELIEVED_MAX,
 };
 use crate::net::{self, AnyRuntime, Listener, Stream};
 use crate::services::{GrpcService, Handler, handler};
+use crate::tls::{Authenticated, HTTP1, HTTP2, ServerTls};
 
 /// Silence after which a client is asked for a sign of life, and time for the answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -82,6 +89,8 @@ struct Shared {
     guests: Arc<Guests>,
     unready: Arc<Unready>,
     backlog: Arc<Backlog>,
+    /// Where TLS is spoken.
+    entry: Option<Entry>,
 }
 
 impl Shared {
@@ -140,6 +149,11 @@ impl Server {
     pub fn counts(&self) -> ListenerCounts {
         self.shared.guests.counts()
     }
+
+    /// What became of the handshakes on it so far; `None` without TLS.
+    pub fn handshakes(&self) -> Option<HandshakeCounts> {
+        self.shared.entry.as_ref().map(Entry::counts)
+    }
 }
 
 /// Found in the extensions of each request: where its connection comes from.
@@ -153,10 +167,28 @@ where
     S: GrpcService,
     S::Future: Send + 'static,
 {
+    serve_over::<N, S>(listener, protocol, service, None)
+}
+
+/// The same, over TLS if it is given. A request's extensions hold the [`Caller`], and an `Arc` of the
+/// [`Identity`](funk_tls::Identity) that its certificate names.
+pub fn serve_over<N, S>(
+    listener: std::net::TcpListener,
+    protocol: Protocol,
+    service: S,
+    tls: Option<ServerTls>,
+) -> io::Result<Server>
+where
+    N: Runtime,
+    S: GrpcService,
+    S::Future: Send + 'static,
+{
     let address = listener.local_addr()?;
+    let alpn = if protocol == Protocol::Http1 { HTTP1 } else { HTTP2 };
+    let entry = tls.map(|tls| Entry::new(tls, alpn));
     let runtime = AnyRuntime::of::<N>();
     let listener = runtime.listen(listener)?;
-    let shared = Arc::new(Shared { guests: Arc::new(Guests::of_process()), ..Shared::default() });
+    let shared = Arc::new(Shared { guests: Arc::new(Guests::of_process()), entry, ..Shared::default() });
     let server = Server { address, shared: Arc::clone(&shared) };
     let serving = Serving { runtime, protocol, handler: handler(service), shared: Arc::clone(&shared) };
     runtime.spawn(async move {
@@ -209,7 +241,19 @@ impl Serving {
 
     async fn connection(&self, (stream, peer): (Box<dyn Stream>, Peer), guest: &Arc<Guest>) {
         let (arrived, share) = (Arc::<Arrived>::default(), Share::new(&self.shared.backlog));
-        let mut stream = Watched::new(stream, self.runtime, Arc::clone(&arrived), Arc::clone(&share));
+        let entering = async {
+            match &self.shared.entry {
+                // Boxed: what a handshake needs is no part of a connection's task.
+                Some(entry) => Box::pin(entry.enter(self.runtime, stream, peer.0)).await,
+                None => Some(Entered { stream, first: None, peer: None }),
+            }
+        };
+        let stopped = async {
+            self.shared.stopped().await;
+            None
+        };
+        let Some(Entered { stream, first, peer: shown }) = future::or(entering, stopped).await else { return };
+        let mut stream = Watched::new(stream, first, self.runtime, Arc::clone(&arrived), Arc::clone(&share));
         let until = Instant::now() + HEAD_TIMEOUT;
         let stopped = async {
             self.shared.stopped().await;
@@ -218,7 +262,7 @@ impl Serving {
         if self.runtime.within(HEAD_TIMEOUT, future::or(stream.begun(), stopped)).await != Some(true) {
             return;
         }
-        let begun = Begun { stream, peer, arrived, share, until };
+        let begun = Begun { stream, peer, shown, arrived, share, until };
         // What is held for a connection that has begun is no part of the task before it has.
         Box::pin(begun.serve(self, guest)).await;
     }
@@ -228,6 +272,8 @@ impl Serving {
 struct Begun {
     stream: Watched,
     peer: Peer,
+    /// Whom its certificate names.
+    shown: Option<Authenticated>,
     arrived: Arc<Arrived>,
     share: Arc<Share>,
     /// When its client must have said what it speaks.
@@ -236,13 +282,18 @@ struct Begun {
 
 impl Begun {
     async fn serve(self, serving: &Serving, guest: &Arc<Guest>) {
-        let Self { stream, peer, arrived, share, until } = self;
+        let Self { stream, peer, shown, arrived, share, until } = self;
+        let caller = Caller::at(peer.0, shown.as_ref().map(|shown| Arc::clone(&shown.identity)));
         let Serving { runtime, protocol, handler, shared } = serving;
         let (runtime, handler) = (*runtime, Arc::clone(handler));
         let (guests, unready, guest) = (Arc::clone(&shared.guests), Arc::clone(&shared.unready), Arc::clone(guest));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let unbegun = share.add();
             request.extensions_mut().insert(peer);
+            if let Some(identity) = &caller.identity {
+                request.extensions_mut().insert(Arc::clone(identity));
+            }
+            request.extensions_mut().insert(caller.clone());
             let counted = guests.request(&guest);
             let request = if is_grpc(&request) {
                 request.map(|body| Body::new(FirstMessage::new(body, runtime, &unready)))
@@ -262,7 +313,8 @@ impl Begun {
                 let mut builder = hyper::server::conn::http1::Builder::new();
                 builder.timer(runtime).header_read_timeout(HEAD_TIMEOUT);
                 let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-                in_turns(&arrived, drive(connection.as_mut(), |it| it.graceful_shutdown(), serving)).await;
+                in_turns(&arrived, drive(connection.as_mut(), |it| it.graceful_shutdown(), serving, shown.as_ref()))
+                    .await;
             }
             Protocol::Http2 => {
                 let mut connection = std::pin::pin!(http2(runtime).serve_connection(io, service));
@@ -272,7 +324,7 @@ impl Begun {
                         future::pending::<()>().await;
                     }
                 };
-                let serving = drive(connection.as_mut(), |it| it.graceful_shutdown(), serving);
+                let serving = drive(connection.as_mut(), |it| it.graceful_shutdown(), serving, shown.as_ref());
                 in_turns(&arrived, future::or(serving, silent)).await;
             }
         }
@@ -305,20 +357,30 @@ async fn in_turns(arrived: &Arrived, serving: impl Future<Output = ()>) {
 }
 
 /// Runs a connection to its end, or to the end of its drain.
-async fn drive<C>(mut connection: Pin<&mut C>, drain: impl FnOnce(Pin<&mut C>), serving: &Serving)
-where
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    drain: impl FnOnce(Pin<&mut C>),
+    serving: &Serving,
+    shown: Option<&Authenticated>,
+) where
     C: Future<Output = hyper::Result<()>>,
 {
-    let ended = future::or(async { Some(connection.as_mut().await) }, async {
+    let unbelieved = async {
+        let Some(shown) = shown else { return future::pending().await };
+        let why = shown.no_longer_believed().await;
+        tracing::info!(identity = %shown.identity, %why, "a connection ends: its certificate is not believed any more");
+        Err(UNBELIEVED_MAX)
+    };
+    let stopped = async {
         serving.shared.stopped().await;
-        None
-    })
-    .await;
-    let ended = match ended {
-        Some(ended) => Some(ended),
-        None => {
+        Err(DRAIN_TIMEOUT)
+    };
+    let told = future::or(stopped, unbelieved);
+    let ended = match future::or(async { Ok(connection.as_mut().await) }, told).await {
+        Ok(ended) => Some(ended),
+        Err(time) => {
             drain(connection.as_mut());
-            serving.runtime.within(DRAIN_TIMEOUT, connection).await
+            serving.runtime.within(time, connection).await
         }
     };
     if let Some(Err(error)) = ended {

@@ -60,7 +60,8 @@ impl Roles {
     pub const NODES: Self = Self::NONE.and(Role::Node);
     /// Everybody who has a certificate of this cluster.
     pub const ANY: Self = Self::NODES.and(Role::Operator).and(Role::Observer).and(Role::Client);
-    const NONE: Self = Self(0);
+    /// Nobody.
+    pub const NONE: Self = Self(0);
 
     /// The same with `role`.
     #[must_use]

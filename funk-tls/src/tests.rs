@@ -312,3 +312,62 @@ fn a_key_that_others_can_read_is_remarked_on() {
         assert_eq!(loaded.remarks().len(), remarks, "{mode:o}: {:?}", loaded.remarks());
     }
 }
+
+#[test]
+fn new_files_make_a_new_generation_or_none() {
+    let (ca, other) = (authority(), authority());
+    let dir = Dir::new();
+    let files = files(&dir, &issued(&ca, "c/node/n1"), &ca.cert);
+    let mut reload = crate::Reload::begin(files.clone()).unwrap();
+    let current = reload.current().clone();
+    assert!(reload.look(false).is_none() && current.generation() == 1);
+    let next = issued(&ca, "c/node/n1");
+    fs::write(&files.cert, &next.cert).unwrap();
+    let error = reload.look(false).expect("the certificate is new").unwrap_err();
+    assert_eq!((error.flag, current.generation(), current.failures()), ("--tls-key", 1, 1));
+    assert!(reload.look(false).is_none(), "the same failure is told once");
+    assert!(reload.look(true).expect("it is asked for").is_err());
+    fs::write(&files.key, &next.key).unwrap();
+    reload.look(false).expect("the key is new").unwrap();
+    assert_eq!((current.generation(), current.failures()), (2, 2));
+    for (path, text) in [(&files.cert, &issued(&ca, "c/node/n2").cert), (&files.ca, &other.cert)] {
+        let before = fs::read(path).unwrap();
+        fs::write(path, text).unwrap();
+        assert!(reload.look(false).expect("it is new").is_err());
+        fs::write(path, before).unwrap();
+        reload.look(false).expect("it is new again").unwrap();
+    }
+    fs::remove_file(&files.ca).unwrap();
+    assert_eq!(reload.look(false).expect("it is gone").unwrap_err().flag, "--tls-ca");
+}
+
+#[test]
+fn a_process_stays_who_it_is() {
+    let ca = authority();
+    let current = crate::Current::from(load(&issued(&ca, "c/node/n1"), &ca.cert));
+    let changed = current.changed();
+    let error = current.replace(load(&issued(&ca, "c/operator/n1"), &ca.cert)).unwrap_err().to_string();
+    assert!(error.contains("c/operator/n1") && current.generation() == 1, "{error}");
+    current.replace(load(&issued(&ca, "c/node/n1"), &ca.cert)).unwrap();
+    assert!(event_listener::Listener::wait_timeout(changed, DAY).is_some());
+}
+
+#[test]
+fn whoever_was_believed_is_looked_at_again_with_the_authorities_of_now() {
+    let (ca, other) = (authority(), authority());
+    let dir = Dir::new();
+    let shown = issued(&ca, "c/client/c1");
+    let chain = [rustls::pki_types::pem::PemObject::from_pem_slice(shown.cert.as_bytes()).unwrap()];
+    let (own, foreign) = (issued(&ca, "c/node/n1"), issued(&other, "c/node/n1"));
+    let both = load(&own, &format!("{}{}", ca.cert, other.cert));
+    let only_new = load(&foreign, &other.cert);
+    let denies = files(&dir, &own, &ca.cert);
+    let denies = Files { deny: Some(dir.write("deny", "client/c1")), ..denies };
+    let denies = Credentials::load(&denies).unwrap();
+    let now = UnixTime::now();
+    assert_eq!(both.check_again(&chain, Roles::ANY, now), Ok(()));
+    assert_eq!(only_new.check_again(&chain, Roles::ANY, now), Err(Refused::Authority));
+    assert!(matches!(denies.check_again(&chain, Roles::ANY, now), Err(Refused::Denied(_))));
+    assert!(matches!(both.check_again(&chain, Roles::ANY, later(5)), Err(Refused::Expired { .. })));
+    assert!(matches!(both.check_again(&chain, Roles::NODES, now), Err(Refused::Role(..))));
+}

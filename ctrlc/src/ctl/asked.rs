@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status};
 
 use super::Failure;
-use super::node::{self, Management};
+use super::node::{self, Dial, Management};
 use super::stage::Stage;
 
 /// The least time that a call is given: none at all is no deadline that can be written.
@@ -16,6 +16,7 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 #[derive(Clone)]
 pub(super) struct Asked<'a> {
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) dial: Dial,
     pub(super) stage: &'a Stage,
     pub(super) until: Instant,
 }
@@ -49,7 +50,7 @@ impl Asked<'_> {
         let mut last = None;
         for &address in &self.addresses {
             self.stage.set_changing(format!("{address} does not answer"), look);
-            match call(&mut node::at(address), self.request(message.clone())).await {
+            match call(&mut self.dial.at(address), self.request(message.clone())).await {
                 Ok(response) => return Ok((address, response.into_inner())),
                 Err(status) if node::not_sent(&status) => last = Some(node::failed(address, &status, None)),
                 Err(status) => return Err(node::failed(address, &status, look)),
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn every_call_carries_the_time_that_is_left() {
         let stage = Stage::default();
-        let asked = |until| Asked { addresses: Vec::new(), stage: &stage, until };
+        let asked = |until| Asked { addresses: Vec::new(), dial: Dial::default(), stage: &stage, until };
         let timeout = |until| asked(until).request(()).metadata().get("grpc-timeout").cloned().unwrap();
         let text = timeout(Instant::now() + Duration::from_secs(60));
         let (digits, unit) = text.to_str().unwrap().split_at(text.len() - 1);

@@ -17,9 +17,10 @@ use super::table::{Table, Text, date, number};
 use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, RecordCommand, doctor, record, shards, verdict, views};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
-    let found = find(flags, stage).await?;
+    let dial = flags.dial().map_err(Failure::Usage)?;
+    let found = find(flags, &dial, stage).await?;
     let note = found.note(flags.cluster().as_str());
-    let mut asked = Asked { addresses: found.addresses, stage, until };
+    let mut asked = Asked { addresses: found.addresses, dial, stage, until };
     // Whoever is found by a name has it; an endpoint says nothing of it.
     if let (Some(_), Some(name)) = (&flags.endpoint, &flags.cluster_name) {
         asked = of_cluster(asked, name).await?;
@@ -206,7 +207,7 @@ fn changed(what: &str, id: &NodeName) -> Answer {
 
 /// Only the survivor itself can do it, so it is looked up first.
 async fn recover(asked: &Asked<'_>, survivor: &NodeName) -> Result<Answer, Failure> {
-    let survivor = Asked { addresses: vec![survivor_at(asked, survivor).await?], ..*asked };
+    let survivor = Asked { addresses: vec![survivor_at(asked, survivor).await?], ..asked.clone() };
     let call = async |node: &mut Management, request| node.recover(request).await;
     let done = survivor.change(pb::RecoverRequest {}, "status", call).await?;
     no_error("recover", done.error.as_ref())?;
@@ -223,7 +224,7 @@ async fn survivor_at(asked: &Asked<'_>, survivor: &NodeName) -> Result<SocketAdd
     let listed: Vec<SocketAddr> = managed.filter_map(|(_, _, address)| address.parse().ok()).collect();
     let mut silent = Vec::new();
     for &address in asked.addresses.iter().chain(&listed) {
-        match views::ask(address).await.status {
+        match views::ask(&asked.dial, address).await.status {
             Ok(status) if status.local_node_id == survivor.as_str() => return Ok(address),
             Ok(_) => {}
             Err(why) if listed.contains(&address) => silent.push(why),

@@ -14,8 +14,9 @@ use funk_tokio::Tokio;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use super::node::Dial;
 use super::stage::Stage;
-use super::{CtrlFlags, Failure, node};
+use super::{CtrlFlags, Failure};
 
 /// The tag of management endpoints.
 pub(super) const MANAGEMENT: &str = "ep.clusterfunk.management";
@@ -60,7 +61,7 @@ impl Found {
 }
 
 /// Nodes of the cluster. Goes on looking for as long as it takes.
-pub(super) async fn find(flags: &CtrlFlags, stage: &Stage) -> Result<Found, Failure> {
+pub(super) async fn find(flags: &CtrlFlags, dial: &Dial, stage: &Stage) -> Result<Found, Failure> {
     if let Some(endpoint) = &flags.endpoint {
         stage.set(format!("--endpoint {endpoint} has no address"));
         let name = endpoint.clone();
@@ -76,7 +77,8 @@ pub(super) async fn find(flags: &CtrlFlags, stage: &Stage) -> Result<Found, Fail
         None => format!("no node of cluster {cluster} answers by mDNS"),
     });
     loop {
-        let found = if flags.join.is_empty() { by_mdns(cluster).await } else { by_join(cluster, &flags.join).await };
+        let found =
+            if flags.join.is_empty() { by_mdns(cluster, dial).await } else { by_join(cluster, &flags.join).await };
         match found {
             Ok(found) => return Ok(found),
             Err(why) => stage.set(why),
@@ -131,14 +133,14 @@ fn managed(members: &[GossipMember], cluster: &str) -> (Vec<SocketAddr>, Vec<(St
 }
 
 /// Whoever answers first does, if it is in the cluster. If not, all get time to answer, and gossip is looked at too.
-async fn by_mdns(cluster: &str) -> Result<Found, String> {
+async fn by_mdns(cluster: &str, dial: &Dial) -> Result<Found, String> {
     let mut found = Vec::new();
     let mut told: Vec<(String, SocketAddr)> = Vec::new();
     for first_will_do in [true, false] {
         found = by_multicast(cluster, first_will_do).await?;
         let mut unknown: Vec<_> = at(&found, Kind::Mgmt).collect();
         unknown.retain(|address| !told.iter().any(|(_, known)| known == address));
-        match whoever_is_in(unknown).await {
+        match whoever_is_in(unknown, dial).await {
             Ok(address) => return Ok(Found::at(vec![address])),
             Err(outside) => told.extend(outside),
         }
@@ -174,11 +176,12 @@ async fn by_multicast(cluster: &str, first_will_do: bool) -> Result<Vec<Instance
 }
 
 /// The first of these that says that it is in the cluster; else the names and places of those that answered.
-async fn whoever_is_in(addresses: Vec<SocketAddr>) -> Result<SocketAddr, Vec<(String, SocketAddr)>> {
+async fn whoever_is_in(addresses: Vec<SocketAddr>, dial: &Dial) -> Result<SocketAddr, Vec<(String, SocketAddr)>> {
     let mut asking = JoinSet::new();
     for address in addresses.into_iter().take(TOLD_MAX) {
+        let mut node = dial.at(address);
         asking.spawn(async move {
-            let asked = timeout(TELL_MAX, node::at(address).get_status(pb::GetStatusRequest {})).await;
+            let asked = timeout(TELL_MAX, node.get_status(pb::GetStatusRequest {})).await;
             Some((address, asked.ok()?.ok()?.into_inner()))
         });
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use funk_cli::{boolean, duration};
+use funk_cli::{TlsFlags, boolean, duration};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_tls::{Role, TrustDomain};
 
 use super::change::{Change, Pin, Shards};
+use super::node::Dial;
 use super::screen::ColorChoice;
 
 /// How answers are written.
@@ -61,15 +62,24 @@ pub struct CtrlFlags {
         value_delimiter = ','
     )]
     pub join: Vec<JoinAddress>,
-    /// Use TLS; not available in this version
+    /// Use TLS, which --tls-cert does too
     #[arg(short = 'T', long, global = true, help_heading = "TLS", env = "FUNK_TLS", value_parser = boolean())]
     pub tls: bool,
-    /// Certificate to trust; not available in this version
+    /// Authorities to trust, as --tls-ca
     #[arg(short = 'C', long, global = true, help_heading = "TLS", env = "FUNK_CERT_FILE", value_name = "FILE")]
     pub cert_file: Option<PathBuf>,
-    /// Name that the node's certificate must have; not available in this version
+    /// Id of the node that the certificate at --endpoint must name
     #[arg(short = 'H', long, global = true, help_heading = "TLS", env = "FUNK_HOSTNAME_OVERRIDE", value_name = "NAME")]
     pub hostname_override: Option<String>,
+    /// This program's certificate
+    #[arg(long, global = true, help_heading = "TLS", env = "FUNK_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, global = true, help_heading = "TLS", env = "FUNK_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// The authorities that are believed
+    #[arg(long, global = true, help_heading = "TLS", env = "FUNK_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// text or json
     #[arg(
         long,
@@ -244,14 +254,7 @@ impl CtrlFlags {
     /// # Errors
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
-        let later = [
-            ("--tls", self.tls),
-            ("--cert-file", self.cert_file.is_some()),
-            ("--hostname-override", self.hostname_override.is_some()),
-        ];
-        if let Some((flag, _)) = later.iter().find(|(_, given)| *given) {
-            return Err(format!("{flag} is not available in this version"));
-        }
+        self.credentials()?;
         let offline =
             matches!(self.command, Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_));
         if !offline && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
@@ -261,6 +264,29 @@ impl CtrlFlags {
             return Err("--timeout 0s leaves no time: give more".into());
         }
         Ok(())
+    }
+
+    fn credentials(&self) -> Result<TlsFlags, String> {
+        let ca = self.tls_ca.clone().or_else(|| self.cert_file.clone());
+        let tls = TlsFlags { tls_cert: self.tls_cert.clone(), tls_key: self.tls_key.clone(), tls_ca: ca };
+        let files = tls.files()?;
+        match (files, self.tls, &self.hostname_override) {
+            (None, true, _) => Err("--tls needs --tls-cert, --tls-key and --tls-ca".into()),
+            (None, _, Some(_)) => Err("--hostname-override needs --tls-cert, --tls-key and --tls-ca".into()),
+            _ => Ok(tls),
+        }
+    }
+
+    /// How nodes are called.
+    pub(super) fn dial(&self) -> Result<Dial, String> {
+        let tls = self.credentials()?.load()?;
+        if let (Some(tls), Some(name)) = (&tls, &self.cluster_name)
+            && tls.get().identity().cluster != *name
+        {
+            let identity = tls.get().identity().clone();
+            return Err(format!("--cluster-name {name}, but --tls-cert is {identity}"));
+        }
+        Ok(Dial { tls, node: self.hostname_override.clone().filter(|_| self.endpoint.is_some()) })
     }
 
     /// The cluster whose nodes are looked for.
@@ -301,10 +327,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_yet_is_refused() {
-        for line in ["-T status", "--tls status", "-C x status", "-H x status"] {
-            assert!(parse(line).unwrap_err().ends_with("is not available in this version"), "{line}");
+    fn tls_needs_all_its_files() {
+        for (line, missing) in [
+            ("-T status", "--tls-cert"),
+            ("-C x status", "--tls-cert"),
+            ("-H x status", "--tls-cert"),
+            ("--tls-cert x status", "--tls-key"),
+            ("--tls-cert x --tls-key x status", "--tls-ca"),
+        ] {
+            assert!(parse(line).unwrap_err().contains(missing), "{line}");
         }
+        assert!(parse("--tls-cert x --tls-key x -C x status").is_ok());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use funk_rpc::pb::managepb::cluster_management_client::ClusterManagementClient;
 use funk_rpc::pb::managepb::{Error, error::Code as Why};
-use funk_rpc::pool::SendError;
+use funk_rpc::pool::{Destination, SendError};
 use funk_rpc::{OneNode, Pool};
+use funk_tls::Current;
 use funk_tokio::Tokio;
 use tonic::{Code, Status};
 
@@ -15,16 +16,39 @@ use super::stage::doubt;
 /// The management service of one node.
 pub(super) type Management = ClusterManagementClient<OneNode<Tokio>>;
 
-/// The management service at `address`.
-pub(super) fn at(address: SocketAddr) -> Management {
-    ClusterManagementClient::new(Pool::new().at(address))
+/// How nodes are called.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dial {
+    /// Over TLS, with these credentials.
+    pub(super) tls: Option<Current>,
+    /// The node that must be there.
+    pub(super) node: Option<String>,
+}
+
+impl Dial {
+    /// The management service at `address`.
+    pub(super) fn at(&self, address: SocketAddr) -> Management {
+        let pool = Pool::new().over(self.tls.clone());
+        ClusterManagementClient::new(match &self.node {
+            Some(node) => pool.at(Destination::member(address, node)),
+            None => pool.at(address),
+        })
+    }
+
+    /// The same for the node named `node`.
+    pub(super) fn to(&self, node: &str) -> Self {
+        Self { tls: self.tls.clone(), node: Some(node.into()) }
+    }
 }
 
 /// Whether a call surely never reached the node: another one may be asked.
 pub(super) fn not_sent(status: &Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
-        if let Some(SendError::NoConnection(_) | SendError::NotSent(_)) = error.downcast_ref::<SendError>() {
+        if let Some(
+            SendError::NoConnection(_) | SendError::NotSent(_) | SendError::Untrusted(_) | SendError::Unwelcome(_),
+        ) = error.downcast_ref::<SendError>()
+        {
             return true;
         }
         cause = error.source();

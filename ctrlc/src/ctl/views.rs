@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::answer::{all_endpoints, no_error};
 use super::asked::Asked;
 use super::find::MANAGEMENT;
+use super::node::Dial;
 use super::{Failure, node};
 
 /// Time for one node to answer.
@@ -64,8 +65,8 @@ pub(super) async fn views(asked: &Asked<'_>) -> Result<Views, Failure> {
     let mut asking = JoinSet::new();
     for (name, _, address) in endpoints.iter().filter(|(_, kind, _)| kind == MANAGEMENT) {
         if let Ok(address) = address.parse::<SocketAddr>() {
-            let name = name.clone();
-            asking.spawn(async move { (name, ask(address).await) });
+            let (name, dial) = (name.clone(), asked.dial.to(name));
+            asking.spawn(async move { (name, ask(&dial, address).await) });
         }
     }
     let mut by_name = BTreeMap::new();
@@ -76,9 +77,9 @@ pub(super) async fn views(asked: &Asked<'_>) -> Result<Views, Failure> {
     Ok(Views { nodes: nodes.nodes, shards, by_name })
 }
 
-pub(super) async fn ask(address: SocketAddr) -> View {
+pub(super) async fn ask(dial: &Dial, address: SocketAddr) -> View {
     let began = Instant::now();
-    let answered = tokio::time::timeout(ANSWER_MAX, node::at(address).get_status(pb::GetStatusRequest {})).await;
+    let answered = tokio::time::timeout(ANSWER_MAX, dial.at(address).get_status(pb::GetStatusRequest {})).await;
     let status = match answered {
         Err(_) => Err(format!("no answer from {address} within {ANSWER_MAX:?}")),
         Ok(Err(status)) => Err(node::failed(address, &status, None).to_string()),

@@ -7,6 +7,7 @@ use funk::{Runtime, watcher};
 use funk_cli::{Failure, complain, flush, give_memory_back_soon, stop_on_signals};
 use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::node::run;
+use funk_demo::security::Security;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Gives back what a flood of requests or connections took: docs/decisions/allocator.md.
@@ -27,6 +28,13 @@ fn start() -> ExitCode {
         complain(&why);
         return ExitCode::from(2);
     }
+    let security = match Security::load(&flags) {
+        Ok(security) => security,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(2);
+        }
+    };
     flags.logs.start();
     allow_many_files();
     if flags.guard
@@ -34,7 +42,7 @@ fn start() -> ExitCode {
     {
         tracing::info!(%why, "no watcher: the others notice a crash of this process by its silence only");
     }
-    match serve(&flags) {
+    match serve(&flags, security) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             complain(&why);
@@ -50,21 +58,24 @@ fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-fn serve(flags: &NodeFlags) -> Result<(), Failure> {
+fn serve(flags: &NodeFlags, security: Security) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
     let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
+    let security = security.keep_up_to_date()?;
+    let security = &security;
     match flags.runtime {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(2).enable_all().build().map_err(failed)?;
-            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, &stop));
+            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, security, &stop));
             // Nothing of what still runs may hold up the end.
             runtime.shutdown_background();
             result
         }
-        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, &stop)),
+        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, security, &stop)),
         RuntimeName::AsyncStd => {
-            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, &stop)).map_err(failed)?
+            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, security, &stop))
+                .map_err(failed)?
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use funk::client::Seed;
 use funk::discovery::JoinAddress;
 use funk::id::ClusterName;
+use funk_cli::TlsFlags;
 
 use crate::flags::{addresses, boolean, duration};
 
@@ -43,6 +44,9 @@ pub struct ClientFlags {
     #[arg(long, env = "FUNK_RETRY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
     pub retry: bool,
+    /// Whom the client is to the cluster, and whom it believes
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// End with a JSON object instead of the table
     #[arg(long, env = "FUNK_JSON", value_parser = boolean())]
     pub json: bool,
@@ -57,7 +61,7 @@ impl ClientFlags {
         if self.join.is_empty() && !self.zeroconf {
             return Err("--zeroconf=false leaves no way to find a node: give --join HOST:PORT".into());
         }
-        Ok(())
+        self.tls.files().map(drop)
     }
 
     /// Where a first node may be.

@@ -42,7 +42,11 @@ struct Shared<N> {
 /// # Errors
 /// A line for stderr: no node found.
 pub async fn run<N: Runtime>(flags: ClientFlags) -> Result<Report, String> {
-    let client = Client::<N>::start(ClientOptions::new(flags.cluster_name.as_str(), flags.seeds()));
+    let options = ClientOptions::new(flags.cluster_name.as_str(), flags.seeds());
+    let client = Client::<N>::start(match flags.tls.load()? {
+        Some(tls) => options.over(tls),
+        None => options,
+    });
     if let Err(why) = client.wait_for_endpoint("ep.demo", Instant::now() + FIND_MAX).await {
         let joins: Vec<_> = flags.join.iter().map(|join| format!("--join {join}")).collect();
         let place = if joins.is_empty() { "found by mDNS".into() } else { format!("at {}", joins.join(", ")) };

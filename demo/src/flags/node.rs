@@ -11,6 +11,9 @@ use funk::id::{ClusterName, NodeName};
 use funk::io::{NodeConfig, RecorderOptions, default_interface};
 use funk::{Ownership, Participation, StartError, Timing, TimingProfile};
 
+use funk_cli::TlsFlags;
+use funk_tls::Files;
+
 use super::{LogFlags, boolean, duration};
 
 /// Async runtimes a node can run on.
@@ -171,15 +174,22 @@ pub struct NodeFlags {
     /// Gossip key, base64
     #[arg(long, env = "FUNK_ENCRYPT", value_name = "KEY", hide_env_values = true)]
     pub encrypt: Option<String>,
-    /// TLS certificate
-    #[arg(long, env = "FUNK_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// TLS key
-    #[arg(long, env = "FUNK_TLS_KEY", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// TLS authority
-    #[arg(long, env = "FUNK_TLS_CA", value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
+    /// Whom this node is to others, and whom it believes
+    #[command(flatten)]
+    pub tls: TlsFlags,
+    /// TLS: names and serial numbers that are not believed all the same
+    #[arg(long, env = "FUNK_TLS_DENY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_deny: Option<PathBuf>,
+    /// Serve, and call, those too who speak no TLS, while a cluster goes over to it
+    #[arg(long, env = "FUNK_TLS_PERMIT_PLAINTEXT", value_parser = boolean(), requires = "tls_cert")]
+    pub tls_permit_plaintext: bool,
+    /// Status page and metrics over HTTPS; without TLS they are not
+    #[arg(long, env = "FUNK_HTTP_TLS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
+    pub http_tls: bool,
+    /// File with a token without which the status page and the metrics show nothing
+    #[arg(long, env = "FUNK_HTTP_AUTH", value_name = "FILE")]
+    pub http_auth: Option<PathBuf>,
     /// How nodes carry Raft and cluster traffic
     #[arg(long, env = "FUNK_TRANSPORT", value_enum, default_value = "tcp")]
     pub transport: Transport,
@@ -201,16 +211,11 @@ impl NodeFlags {
     /// # Errors
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
-        let given = [
-            ("--encrypt", self.encrypt.is_some()),
-            ("--tls-cert", self.tls_cert.is_some()),
-            ("--tls-key", self.tls_key.is_some()),
-            ("--tls-ca", self.tls_ca.is_some()),
-            ("--transport quic", self.transport == Transport::Quic),
-        ];
+        let given = [("--encrypt", self.encrypt.is_some()), ("--transport quic", self.transport == Transport::Quic)];
         if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
             return Err(format!("{flag} is not available in this version"));
         }
+        self.files()?;
         if let Some(ip) = self.interface.filter(|ip| ip.is_unspecified()) {
             return Err(format!("--interface {ip} is no address that others can reach: give one of this machine"));
         }
@@ -224,6 +229,14 @@ impl NodeFlags {
         config.zone.clone_from(&self.zone);
         config.timing = self.timing();
         config.check().map_err(|error| self.name_flag(&error.to_string()))
+    }
+
+    /// The files of the credentials; `None` without TLS.
+    ///
+    /// # Errors
+    /// One line that names the flag that is missing.
+    pub fn files(&self) -> Result<Option<Files>, String> {
+        Ok(self.tls.files()?.map(|files| Files { deny: self.tls_deny.clone(), ..files }))
     }
 
     /// The flag of each endpoint, the endpoint's name, and where it is to listen.
@@ -249,6 +262,7 @@ impl NodeFlags {
                     endpoints.iter().find(|(_, name, _)| name == endpoint).map_or(endpoint.as_str(), |found| found.0);
                 format!("{flag} {address}: {source}")
             }
+            StartError::Certificate(why) => format!("--tls-cert: {why}"),
             StartError::Store(error) => format!("--data-dir {error}"),
             StartError::Config(error) => self.name_flag(&error.to_string()),
             other => other.to_string(),
@@ -349,7 +363,7 @@ mod tests {
 
     #[test]
     fn flags_of_what_is_not_built_yet_are_refused() {
-        for line in ["--encrypt abc", "--tls-cert a", "--tls-key a", "--tls-ca a", "--transport quic"] {
+        for line in ["--encrypt abc", "--transport quic"] {
             let error = parse(line).unwrap_err();
             let flag = line.split([' ', '=']).next().unwrap();
             assert!(error.contains("not available in this version") && error.contains(flag), "{error}");

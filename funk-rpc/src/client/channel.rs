@@ -36,6 +36,7 @@ use crate::key::{Key, shard_of};
 use crate::layer::find_key;
 use crate::message::Replay;
 use crate::net::{BoxFuture, within};
+use crate::pool::Destination;
 use crate::reply::{self, error, unavailable};
 use crate::routes::Routes;
 
@@ -232,7 +233,7 @@ impl<N: Runtime> Channel<N> {
     async fn try_once(&self, job: &Job, choice: &Choice) -> AttemptOutcome {
         let attempt = Attempt {
             pool: &self.shared.pool,
-            address: choice.address,
+            to: Destination::member(choice.address, &choice.node),
             request: job.request(choice.address),
             gone: Box::pin(gone(Arc::clone(&self.shared), choice.clone())),
             last_word: Duration::ZERO,

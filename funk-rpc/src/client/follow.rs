@@ -25,7 +25,7 @@ use crate::cluster_service::ENDPOINT;
 use crate::net::{BoxFuture, within};
 use crate::pb::cluster::cluster_client::ClusterClient;
 use crate::pb::cluster::{WatchRequest, WatchResponse};
-use crate::pool::Pool;
+use crate::pool::{Destination, Pool};
 
 /// Time for a node to send its first view.
 const FIRST_MAX: Duration = Duration::from_secs(1);
@@ -107,24 +107,25 @@ impl<N: Runtime> Follower<N> {
 
     /// Cluster services of the nodes that are known, in a random order; the last one that was followed
     /// comes last. `None` once nobody holds the client.
-    fn known(&mut self) -> Option<Vec<SocketAddr>> {
+    fn known(&mut self) -> Option<Vec<Destination>> {
         let view = self.weak.upgrade()?.view();
-        let mut known: Vec<_> = view.serving(ENDPOINT).map(|(_, address)| address).collect();
+        let serving = view.serving(ENDPOINT);
+        let mut known: Vec<_> = serving.map(|(node, address)| Destination::member(address, &node.name)).collect();
         self.shuffle(&mut known);
-        known.sort_by_key(|address| Some(*address) == self.last);
+        known.sort_by_key(|to| Some(to.address()) == self.last);
         Some(known)
     }
 
     /// Follows the first that lets itself be followed. `Err`: none did. A node that does not answer at once
     /// holds up nobody: the next is asked beside it.
-    async fn try_each(&mut self, addresses: Vec<SocketAddr>, floor: bool) -> Result<Ended, ()> {
-        let mut waiting = addresses.into_iter();
+    async fn try_each(&mut self, nodes: Vec<Destination>, floor: bool) -> Result<Ended, ()> {
+        let mut waiting = nodes.into_iter();
         let mut asked: Vec<(SocketAddr, BoxFuture<Result<Begun, String>>)> = Vec::new();
         loop {
             if asked.len() < ASKED_MAX
-                && let Some(address) = waiting.next()
+                && let Some(to) = waiting.next()
             {
-                asked.push((address, Box::pin(begin(self.weak.clone(), address, floor))));
+                asked.push((to.address(), Box::pin(begin(self.weak.clone(), to, floor))));
             }
             if asked.is_empty() {
                 return Err(());
@@ -173,9 +174,11 @@ impl<N: Runtime> Follower<N> {
             }
         }
         self.shuffle(&mut found);
-        let ended = self.try_each(found, floor).await;
+        // Who is there shows by its certificate: gossip's word for a name counts for nothing.
+        let ended = self.try_each(found.into_iter().map(Destination::from).collect(), floor).await;
         if ended.is_err()
             && let Some(shared) = self.weak.upgrade()
+            && shared.options.tls.is_none()
             && let Some(shown) = shown
             && shared.lock().cluster_id.is_empty()
         {
@@ -238,7 +241,7 @@ impl<N: Runtime> Follower<N> {
         0.5 + (self.next() % 1_000) as f64 / 2_000.0
     }
 
-    fn shuffle(&mut self, addresses: &mut [SocketAddr]) {
+    fn shuffle<T>(&mut self, addresses: &mut [T]) {
         for place in (1..addresses.len()).rev() {
             let other = self.next() % (place as u64 + 1);
             addresses.swap(place, usize::try_from(other).unwrap_or(0));
@@ -277,17 +280,17 @@ async fn first_of<T>(asked: &mut Vec<(SocketAddr, BoxFuture<T>)>) -> (SocketAddr
     .await
 }
 
-/// Asks the node whose cluster service is at `address` for its first view.
-async fn begin<N: Runtime>(weak: Weak<Shared<N>>, address: SocketAddr, floor: bool) -> Result<Begun, String> {
+/// Asks the node whose cluster service is there for its first view.
+async fn begin<N: Runtime>(weak: Weak<Shared<N>>, to: Destination, floor: bool) -> Result<Begun, String> {
     let Some(shared) = weak.upgrade() else { return Err("nobody listens".into()) };
     let (known, id) = {
         let state = shared.lock();
         (state.view.epoch(), state.cluster_id.clone())
     };
     let mut map = Map::new(&shared.options.cluster, &id, known);
+    let pool = Pool::<N>::with_bounds(1, SIGN_OF_LIFE).over(shared.options.tls.clone());
     drop(shared);
-    let pool = Pool::<N>::with_bounds(1, SIGN_OF_LIFE);
-    let mut client = ClusterClient::new(pool.at(address));
+    let mut client = ClusterClient::new(pool.at(to));
     let epoch = if floor { known } else { 0 };
     let first = within::<N, _>(FIRST_MAX, async {
         let mut stream = client.watch(WatchRequest { epoch }).await.map_err(|status| said(&status))?.into_inner();

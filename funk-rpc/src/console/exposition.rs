@@ -2,6 +2,7 @@
 
 mod page;
 mod process;
+mod security;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use funk_proto::status::{Counters, GossipCounters, GossipStatus, NodeState, Raft
 use funk_proto::{Status, Timestamp};
 
 use self::page::Page;
+pub(super) use self::security::Security;
 use crate::families::{Family, Kind};
 use crate::metrics::{RequestMetrics, Way};
 use crate::server::ListenerCounts;
@@ -44,6 +46,7 @@ pub(super) fn families(
     status: &Status,
     requests: &RequestMetrics,
     listeners: &[(String, ListenerCounts)],
+    security: &Security<'_>,
     may_serve: bool,
 ) -> Vec<Family> {
     let mut page = Page::new(status.name.as_str());
@@ -66,6 +69,7 @@ pub(super) fn families(
     driver(&mut page, view.meters(), view.commands_queued());
     sockets(&mut page, &view.io_counters());
     self::listeners(&mut page, listeners);
+    security.show(&mut page);
     served(&mut page, requests);
     page.families
 }

@@ -20,16 +20,17 @@ struct Target<'a> {
 
 /// The nodes among `members` that show metrics, a group for each: `[{"targets": ["IP:PORT"], "labels": {...}}]`. The
 /// labels are gone after relabelling, as Prometheus treats all that begin so.
-pub(super) fn groups(cluster: &ClusterName, members: &[MemberStatus]) -> Value {
+pub(super) fn groups(cluster: &ClusterName, members: &[MemberStatus], is_https: bool) -> Value {
     let shown = members.iter().filter_map(|member| {
         let address = *member.endpoints.get(METRICS)?;
         Some(Target { node: &member.name, gossip: member.gossip, address })
     });
     let group = |target: &Target<'_>| {
-        json!({
-            "targets": [target.address.to_string()],
-            "labels": { "__meta_funk_cluster": cluster.as_str(), "__meta_funk_node": target.node },
-        })
+        let mut labels = json!({ "__meta_funk_cluster": cluster.as_str(), "__meta_funk_node": target.node });
+        if is_https {
+            labels["__scheme__"] = "https".into();
+        }
+        json!({ "targets": [target.address.to_string()], "labels": labels })
     };
     listed(shown.collect()).iter().map(group).collect()
 }
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn nobody_is_an_empty_list() {
-        let groups = groups(&"c".parse().unwrap(), &[]);
+        let groups = groups(&"c".parse().unwrap(), &[], true);
         assert_eq!(groups, json!([]));
     }
 }

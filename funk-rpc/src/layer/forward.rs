@@ -1,6 +1,5 @@
 //! The one hop to the owner of a shard.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use funk_io::Runtime;
@@ -11,8 +10,10 @@ use tonic::body::Body;
 
 use super::{Job, Shared};
 use crate::attempt::{Attempt, AttemptOutcome, request_to};
+use crate::caller::{CALLER, Caller};
 use crate::limits::ROUTE_RETRIES_MAX;
 use crate::net::within;
+use crate::pool::Destination;
 use crate::reply::{self, error, not_run, unavailable};
 use crate::view::{View, Watch};
 
@@ -26,7 +27,7 @@ pub(super) struct Owner {
     /// The map that says so.
     pub(super) epoch: Epoch,
     pub(super) boot: BootId,
-    pub(super) address: SocketAddr,
+    pub(super) to: Destination,
 }
 
 impl<N: Runtime, V: View> Shared<N, V> {
@@ -40,7 +41,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
     ) -> Option<Response<Body>> {
         let attempt = Attempt {
             pool: &self.pool,
-            address: owner.address,
+            to: owner.to.clone(),
             request: forwarded(job, owner),
             gone: Box::pin(gone(self.view.clone(), watch.clone(), owner.shard, owner.boot)),
             last_word: PAUSE,
@@ -109,10 +110,16 @@ async fn gone<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootI
 }
 
 fn forwarded(job: &Job, owner: &Owner) -> Request<Body> {
-    let mut request = request_to(owner.address, &job.parts, job.body.attempt());
+    let mut request = request_to(owner.to.address(), &job.parts, job.body.attempt());
     let headers = request.headers_mut();
     headers.insert(reply::HOP, HeaderValue::from_static("1"));
     headers.insert(reply::MAP_EPOCH, HeaderValue::from(owner.epoch.0));
+    // Nobody but this node says who called it.
+    headers.remove(CALLER);
+    let caller = job.parts.extensions.get::<Caller>().filter(|caller| caller.identity.is_some());
+    if let Some(caller) = caller.and_then(Caller::header) {
+        headers.insert(CALLER, caller);
+    }
     if let Some(deadline) = job.deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         headers.insert(reply::TIMEOUT, reply::format_timeout(left));

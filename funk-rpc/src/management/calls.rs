@@ -92,7 +92,7 @@ impl<N: Runtime> Management<N> {
     }
 
     async fn call(&self, change: Change) -> Result<(), ManagementError> {
-        let changed = self.change_within(&change, CALLER_WAIT_MAX, false).await;
+        let changed = self.change_within(&change, CALLER_WAIT_MAX, false, &self.own_process()).await;
         let Some(error) = changed.map_err(|_| ManagementError::Stopped)?.error else { return Ok(()) };
         let code = error.error_code();
         let why = error.message;

@@ -1,7 +1,6 @@
 //! What only the leader can do: done here if this node leads, else passed on to it, once.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,11 @@ use funk_proto::id::{LogIndex, NodeName};
 use tonic::{Request, Response, Status};
 
 use super::{ENDPOINT, Management, NodeStatus, error, pb, text};
+use crate::caller::{CALLER_NAME, Caller};
 use crate::net::within;
 use crate::pb::managepb::cluster_management_client::ClusterManagementClient;
 use crate::pb::managepb::error::Code;
+use crate::pool::Destination;
 use crate::reply::time_for;
 
 /// Marks a call that was passed on: it is not passed on again.
@@ -51,6 +52,21 @@ enum How {
     Unknown,
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(name) => write!(f, "add {name}"),
+            Self::Remove(name) => write!(f, "remove {name}"),
+            Self::Drain(name) => write!(f, "drain {name}"),
+            Self::Pin(shards, Some(node)) => {
+                write!(f, "pin {}-{} to {node}", shards.start, shards.end.saturating_sub(1))
+            }
+            Self::Pin(shards, None) => write!(f, "free {}-{}", shards.start, shards.end.saturating_sub(1)),
+            Self::StepDown => f.write_str("step down"),
+        }
+    }
+}
+
 impl Change {
     /// Whether doing it twice comes to the same as once. A second removal would find nobody, a second
     /// step down would unseat the new leader.
@@ -70,27 +86,33 @@ impl Change {
     }
 
     /// The same call at another node, with the time that is left for it.
-    async fn call<N: Runtime>(&self, node: &Management<N>, at: SocketAddr, time: Duration) -> Result<Told, Status> {
-        let mut leader = ClusterManagementClient::new(node.pool.at(at));
+    async fn call<N: Runtime>(
+        &self,
+        node: &Management<N>,
+        leader: &Destination,
+        caller: &Caller,
+        time: Duration,
+    ) -> Result<Told, Status> {
+        let mut leader = ClusterManagementClient::new(node.pool.at(leader.clone()));
         Ok(match self {
             Self::Add(name) => {
-                let asked = passed_on(pb::AddNodeRequest { node_id: name.to_string() }, time);
+                let asked = passed_on(pb::AddNodeRequest { node_id: name.to_string() }, time, caller);
                 told(leader.add_node(asked).await?, |answer| answer.error)
             }
             Self::Remove(name) => {
-                let asked = passed_on(pb::RemoveNodeRequest { node_id: name.to_string() }, time);
+                let asked = passed_on(pb::RemoveNodeRequest { node_id: name.to_string() }, time, caller);
                 told(leader.remove_node(asked).await?, |answer| answer.error)
             }
             Self::Drain(name) => {
-                let asked = passed_on(pb::DrainNodeRequest { node_id: name.to_string() }, time);
+                let asked = passed_on(pb::DrainNodeRequest { node_id: name.to_string() }, time, caller);
                 told(leader.drain_node(asked).await?, |answer| answer.error)
             }
             Self::Pin(shards, node) => {
-                let asked = passed_on(pb::PinShardsRequest::of(shards, node.as_ref()), time);
+                let asked = passed_on(pb::PinShardsRequest::of(shards, node.as_ref()), time, caller);
                 told(leader.pin_shards(asked).await?, |answer| answer.error)
             }
             Self::StepDown => {
-                let asked = passed_on(pb::StepDownRequest {}, time);
+                let asked = passed_on(pb::StepDownRequest {}, time, caller);
                 told(leader.step_down(asked).await?, |answer| answer.error)
             }
         })
@@ -128,18 +150,22 @@ impl Changed {
     }
 }
 
-fn passed_on<T>(message: T, time: Duration) -> Request<T> {
+fn passed_on<T>(message: T, time: Duration, caller: &Caller) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(time);
+    // Without TLS the leader takes nobody's word for it.
+    if let Some(caller) = caller.header().and_then(|caller| caller.to_str().ok()?.parse().ok()) {
+        request.metadata_mut().insert(CALLER_NAME, caller);
+    }
     request.metadata_mut().insert(HOP_KEY, tonic::metadata::MetadataValue::from_static("1"));
     request
 }
 
 /// Where the leader serves this.
-fn leader_at(status: &NodeStatus) -> Option<SocketAddr> {
+fn leader_at(status: &NodeStatus) -> Option<Destination> {
     let leader = status.leader.as_ref()?;
     let member = status.members.iter().find(|member| member.name == leader.as_str())?;
-    member.endpoints.get(ENDPOINT).copied()
+    Some(Destination::member(*member.endpoints.get(ENDPOINT)?, leader.as_str()))
 }
 
 pub(super) fn refused(why: &OperationError) -> Answer {
@@ -161,7 +187,17 @@ impl<N: Runtime> Management<N> {
     /// changes meanwhile the next one is asked, where that is safe. What the leader did, this node has
     /// applied too when it answers: whoever asks it next sees the change.
     pub(super) async fn change<T>(&self, change: &Change, request: &Request<T>) -> Result<Changed, Status> {
-        self.change_within(change, time_for(request), request.metadata().contains_key(HOP_KEY)).await
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller::here(None));
+        let was_passed_on = request.metadata().contains_key(HOP_KEY);
+        self.change_within(change, time_for(request), was_passed_on, &caller).await
+    }
+
+    /// One line for whoever has to know later who changed what.
+    fn audit(what: &dyn fmt::Display, caller: &Caller, error: &Answer) {
+        let from = caller.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
+        let through = caller.through.as_ref().map(|node| node.name.to_string()).unwrap_or_default();
+        let outcome = error.as_ref().map_or("done", |error| error.message.as_str());
+        tracing::info!(target: "funk::audit", who = %caller, from, through, %what, outcome);
     }
 
     /// The same for a caller in this process, or one that has this much time.
@@ -170,6 +206,19 @@ impl<N: Runtime> Management<N> {
         change: &Change,
         time: Duration,
         was_passed_on: bool,
+        caller: &Caller,
+    ) -> Result<Changed, Status> {
+        let changed = self.change_until(change, time, was_passed_on, caller).await?;
+        Self::audit(change, caller, &changed.error);
+        Ok(changed)
+    }
+
+    async fn change_until(
+        &self,
+        change: &Change,
+        time: Duration,
+        was_passed_on: bool,
+        caller: &Caller,
     ) -> Result<Changed, Status> {
         let began = Instant::now();
         let deadline = began + time;
@@ -180,8 +229,8 @@ impl<N: Runtime> Management<N> {
             let left = deadline.saturating_duration_since(Instant::now());
             let (how, error) = if status.leader.as_ref() == Some(self.cluster.name()) {
                 self.change_here(change, left).await
-            } else if let Some(address) = leader_at(&status).filter(|_| !was_passed_on) {
-                self.change_there(change, address, deadline).await
+            } else if let Some(leader) = leader_at(&status).filter(|_| !was_passed_on) {
+                self.change_there(change, &leader, caller, deadline).await
             } else {
                 (How::NotDone, error(Code::NoLeader, "no leader is known here"))
             };
@@ -213,9 +262,16 @@ impl<N: Runtime> Management<N> {
         }
     }
 
-    async fn change_there(&self, change: &Change, address: SocketAddr, deadline: Instant) -> (How, Answer) {
+    async fn change_there(
+        &self,
+        change: &Change,
+        leader: &Destination,
+        caller: &Caller,
+        deadline: Instant,
+    ) -> (How, Answer) {
+        let address = leader.address();
         let time = deadline.saturating_duration_since(Instant::now());
-        match within::<N, _>(time, change.call(self, address, time)).await {
+        match within::<N, _>(time, change.call(self, leader, caller, time)).await {
             Some(Ok((None, applied))) => {
                 self.catch_up(applied, deadline).await;
                 (How::Final, None)
@@ -257,6 +313,8 @@ impl<N: Runtime> Management<N> {
             Some(Err(why)) => refused(&why),
             None => late("the recovery", time),
         };
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller::here(None));
+        Self::audit(&"recover", &caller, &error);
         Ok((error, self.look().await?.generation))
     }
 

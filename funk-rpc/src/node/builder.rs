@@ -15,6 +15,7 @@ use funk_io::{
 };
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
+use funk_tls::{Current, Identity, Role};
 use futures_lite::future;
 use tower_layer::Layer;
 
@@ -22,16 +23,19 @@ use super::asked::{self, Asked};
 use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
 use super::{Inner, Node, log};
 use crate::cluster_service::{self, ClusterService};
-use crate::console::Console;
+use crate::console::{Console, PageToken};
 use crate::layer::RouteLayer;
 use crate::management::{self, Management};
 use crate::metrics::RequestMetrics;
 use crate::pb::cluster::cluster_server::ClusterServer;
 use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
+use crate::pool::Pool;
+use crate::roles::{Gate, Guarded};
 use crate::routes::Routes;
-use crate::server::{Protocol, Server, serve};
+use crate::server::{Protocol, Server, serve_over};
 use crate::services::{GrpcService, Services};
 use crate::stop::Stop;
+use crate::tls::ServerTls;
 
 /// A service of the user, once the node is there.
 type Build = Box<dyn FnOnce(&Cluster) -> Services + Send>;
@@ -56,6 +60,10 @@ pub struct NodeBuilder<R> {
     state_machine: Option<Box<dyn StateMachine>>,
     handover: Option<Box<dyn Handover>>,
     application: Option<Start>,
+    tls: Option<Current>,
+    permit_plaintext: bool,
+    page_tls: bool,
+    page_token: Option<PageToken>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -89,6 +97,10 @@ impl<R: Runtime> NodeBuilder<R> {
             state_machine: None,
             handover: None,
             application: None,
+            tls: None,
+            permit_plaintext: false,
+            page_tls: true,
+            page_token: None,
             runtime: PhantomData,
         }
     }
@@ -152,6 +164,32 @@ impl<R: Runtime> NodeBuilder<R> {
     /// Shows others an endpoint that this process serves by itself. Its name begins with `ep.`.
     pub fn endpoint(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
         self.config.endpoints.insert(name.into(), address);
+        self
+    }
+
+    /// Speaks TLS with these credentials wherever it speaks HTTP or gRPC, and lets only those in who have a certificate of
+    /// this cluster; to the page everybody. The certificate must name a node; the node is called so unless
+    /// [`NodeBuilder::name`] says the same. A [`Current`] may be replaced while the node runs.
+    pub fn tls(mut self, credentials: impl Into<Current>) -> Self {
+        self.tls = Some(credentials.into());
+        self
+    }
+
+    /// Serves, and calls, those too who speak no TLS: only while a cluster goes over to TLS. Default: false.
+    pub fn permit_plaintext(mut self, on: bool) -> Self {
+        self.permit_plaintext = on;
+        self
+    }
+
+    /// Whether the page, the metrics and what else is there are served over TLS, if there are credentials. Default: true.
+    pub fn page_tls(mut self, on: bool) -> Self {
+        self.page_tls = on;
+        self
+    }
+
+    /// Shows the page and the metrics only to those who have this token; `/healthz` and `/readyz` to everybody.
+    pub fn page_token(mut self, token: PageToken) -> Self {
+        self.page_token = Some(token);
         self
     }
 
@@ -276,10 +314,11 @@ impl<R: Runtime> NodeBuilder<R> {
     /// # Errors
     /// [`StartError`]: a setting cannot work, an address is taken, the data directory cannot be used. Nothing runs then.
     pub fn start(mut self) -> Result<Node<R>, StartError> {
+        let own_name = self.check_tls()?;
         let (sockets, mut listeners) = self.bind()?;
         let data = self.data.take().map(DataDir::open).transpose()?;
         let mut config = self.config;
-        config.name = match self.name.or_else(|| data.as_ref()?.node_name().cloned()) {
+        config.name = match own_name.or(self.name).or_else(|| data.as_ref()?.node_name().cloned()) {
             Some(name) => name,
             None => random_name().map_err(|source| StartError::Io { what: "a random name".into(), source })?,
         };
@@ -296,27 +335,44 @@ impl<R: Runtime> NodeBuilder<R> {
         let cluster_name = config.cluster.clone();
         let sought = sought(&discovery);
         let (state_machine, handover, recorder) = (self.state_machine, self.handover, self.recorder);
-        let options = Options { data, discovery, state_machine, handover, recorder, ..Options::new(config, sockets) };
+        let (tls, permit_plaintext) = (self.tls.clone(), self.permit_plaintext);
+        let options = Options {
+            data,
+            discovery,
+            state_machine,
+            handover,
+            recorder,
+            tls,
+            permit_plaintext,
+            ..Options::new(config, sockets)
+        };
         let (cluster, application) = match self.application {
             Some(start) => start(options).map(|(cluster, requests)| (cluster, Some(requests)))?,
             None => (start::<R>(options)?, None),
         };
 
         let requests = RequestMetrics::default();
+        let (tls, permit) = (self.tls, self.permit_plaintext);
+        let page_tls = tls.clone().filter(|_| self.page_tls).map(ServerTls::open);
         let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), requests.clone());
-        let console = console.also_named(self.page_names);
-        let management = Management::<R>::new(cluster.clone(), cluster_name.clone());
+        let console = console.also_named(self.page_names).over(tls.clone(), page_tls.is_some());
+        let console = console.for_those_with(self.page_token);
+        let management = Management::<R>::new(cluster.clone(), cluster_name.clone()).over(tls.clone(), permit);
+        let pool = Pool::<R>::new().over_or_plain(tls.clone(), permit);
+        let mutual = tls.map(|tls| ServerTls::mutual(tls).permit_plaintext(permit));
         let mut servers = Servers { listeners: &mut listeners.bound, console: &console, servers: Vec::new() };
         for (name, routes, build) in self.services {
-            let layer = RouteLayer::<R>::counted(cluster.clone(), &name, routes, requests.clone());
-            servers.serve::<R, _>(&name, Protocol::Http2, layer.layer(build(&cluster)))?;
+            let layer = RouteLayer::<R>::over(cluster.clone(), &name, routes, requests.clone(), pool.clone());
+            let gate = Gate::new(layer.layer(build(&cluster)), Guarded::Service, permit);
+            servers.serve::<R, _>(&name, Protocol::Http2, gate, mutual.as_ref())?;
         }
-        let managed = ClusterManagementServer::new(management.clone());
-        servers.serve::<R, _>(management::ENDPOINT, Protocol::Http2, managed)?;
+        let managed = Gate::new(ClusterManagementServer::new(management.clone()), Guarded::Own, permit);
+        servers.serve::<R, _>(management::ENDPOINT, Protocol::Http2, managed, mutual.as_ref())?;
         let shown = ClusterServer::new(ClusterService::<R>::new(cluster.clone(), cluster_name));
-        servers.serve::<R, _>(cluster_service::ENDPOINT, Protocol::Http2, shown)?;
-        servers.serve::<R, _>(PAGE, Protocol::Http1, console.clone())?;
-        servers.serve::<R, _>(METRICS, Protocol::Http1, console.clone())?;
+        let shown = Gate::new(shown, Guarded::Own, permit);
+        servers.serve::<R, _>(cluster_service::ENDPOINT, Protocol::Http2, shown, mutual.as_ref())?;
+        servers.serve::<R, _>(PAGE, Protocol::Http1, console.clone(), page_tls.as_ref())?;
+        servers.serve::<R, _>(METRICS, Protocol::Http1, console.clone(), page_tls.as_ref())?;
         let servers = servers.servers;
         let addresses = listeners.addresses;
         let dropped = Stop::new();
@@ -327,6 +383,25 @@ impl<R: Runtime> NodeBuilder<R> {
             R::spawn(async move { future::or(remark, dropped.rung()).await });
         }
         Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, addresses, dropped }) })
+    }
+
+    /// Refuses credentials of somebody else. The name in the certificate is the node's.
+    fn check_tls(&self) -> Result<Option<NodeName>, StartError> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let credentials = tls.get();
+        let identity = credentials.identity();
+        let name = self.name.as_ref().unwrap_or(&identity.name);
+        let own =
+            Identity { cluster: self.config.cluster.clone(), role: Role::Node, name: name.clone(), ..identity.clone() };
+        if own != *identity {
+            let why =
+                format!("the certificate is {identity}, and this node is {own}: give it a certificate of its own");
+            return Err(StartError::Certificate(why));
+        }
+        if self.permit_plaintext {
+            tracing::warn!("connections without TLS are permitted");
+        }
+        Ok(Some(identity.name.clone()))
     }
 
     /// Binds every endpoint, in the order in which errors are best told.
@@ -372,14 +447,20 @@ struct Servers<'a> {
 
 impl Servers<'_> {
     /// Serves `name`, if it has a listener of its own.
-    fn serve<R: Runtime, S>(&mut self, name: &str, protocol: Protocol, service: S) -> Result<(), StartError>
+    fn serve<R: Runtime, S>(
+        &mut self,
+        name: &str,
+        protocol: Protocol,
+        service: S,
+        tls: Option<&ServerTls>,
+    ) -> Result<(), StartError>
     where
         S: GrpcService,
         S::Future: Send + 'static,
     {
         let Some(listener) = self.listeners.remove(name) else { return Ok(()) };
         let failed = |source| StartError::Io { what: format!("serving {name}"), source };
-        let server = serve::<R, _>(listener, protocol, service).map_err(failed)?;
+        let server = serve_over::<R, _>(listener, protocol, service, tls.cloned()).map_err(failed)?;
         self.console.watch(name, &server);
         self.servers.push(server);
         Ok(())

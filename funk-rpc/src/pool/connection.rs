@@ -1,6 +1,5 @@
 //! One connection to a node, and the places that its requests have on it.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,12 +9,14 @@ use futures_lite::future;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
 
+use super::destination::Destination;
 use super::io::Io;
 use crate::limits::{
     ANSWER_HEADER_BYTES_MAX, CONNECTION_CANCELS_MAX, CONNECTION_STREAMS_MAX, CONNECTION_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, UNBELIEVED_MAX,
 };
 use crate::net::AnyRuntime;
+use crate::tls::{Authenticated, Connector, DialError, Heard, refusal};
 
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     closed: AtomicBool,
     /// Nothing was under way on it for a while, and others are there: it is to go.
     spare: AtomicBool,
+    /// Who is on the other side, over TLS.
+    peer: Option<Authenticated>,
 }
 
 /// A place for one stream on a connection; dropping it gives the place back.
@@ -41,7 +44,9 @@ impl Connection {
     /// Whether it will ever take another request.
     pub(super) fn takes_more(&self) -> bool {
         let worn = self.cancels.load(Ordering::Acquire) >= CONNECTION_CANCELS_MAX;
-        !worn && !self.is_closed() && !self.spare.load(Ordering::Acquire)
+        // The next one stands on the credentials of now.
+        let old = self.peer.as_ref().is_some_and(|peer| !peer.is_of_now());
+        !worn && !old && !self.is_closed() && !self.spare.load(Ordering::Acquire)
     }
 
     /// A place, if there is one now.
@@ -56,6 +61,11 @@ impl Connection {
 impl Place {
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.connection.sender.clone()
+    }
+
+    /// Whether it is over TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        self.connection.peer.is_some()
     }
 
     /// Its stream ends before the answer does.
@@ -81,13 +91,19 @@ impl Drop for Open {
 
 pub(super) async fn dial(
     runtime: AnyRuntime,
-    address: SocketAddr,
+    to: &Destination,
+    tls: Option<&Connector>,
     keep_alive: Duration,
     open: &Arc<AtomicUsize>,
-) -> Result<Arc<Connection>, String> {
-    let stream = runtime.connect(address).await.map_err(|error| error.to_string())?;
+) -> Result<Arc<Connection>, DialError> {
+    let address = to.address;
+    let (stream, peer) = match tls {
+        Some(tls) => tls.dial(runtime, address, to.node.as_deref()).await?,
+        None => (runtime.connect(address).await.map_err(|error| DialError::Failed(error.to_string()))?, None),
+    };
     open.fetch_add(1, Ordering::AcqRel);
     let open = Open(Arc::clone(open));
+    let heard: Arc<Heard> = Arc::default();
     let (sender, mut running) = client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -97,15 +113,28 @@ pub(super) async fn dial(
         // Streams that are reset are remembered, so that what is on its way for them is no error.
         .max_concurrent_reset_streams(CONNECTION_CANCELS_MAX)
         .max_local_error_reset_streams(None)
-        .handshake(Io(stream))
+        .handshake(Io { stream, heard: peer.is_some().then(|| Arc::clone(&heard)) })
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| refusal(&heard).unwrap_or_else(|| DialError::Failed(error.to_string())))?;
+    if peer.is_some() {
+        // Whether the other side believes this one's certificate shows only in what it says next.
+        let welcome = async {
+            heard.anything().await;
+            Ok(())
+        };
+        let ended = async {
+            let why = (&mut running).await.err().map_or_else(|| "it closed".to_owned(), |error| error.to_string());
+            Err(refusal(&heard).unwrap_or(DialError::Failed(why)))
+        };
+        future::or(welcome, ended).await?;
+    }
     let connection = Arc::new(Connection {
         sender,
         streams: AtomicUsize::new(0),
         cancels: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         spare: AtomicBool::new(false),
+        peer: peer.clone(),
     });
     let pings = running.ping_pong();
     let (weak, count) = (Arc::downgrade(&connection), Arc::clone(&open.0));
@@ -116,8 +145,16 @@ pub(super) async fn dial(
                 None => future::pending().await,
             }
         };
+        let unbelieved = async {
+            let Some(peer) = peer else { return future::pending().await };
+            let why = peer.no_longer_believed().await;
+            // What is under way gets the time that the other side would give it.
+            runtime.sleep(UNBELIEVED_MAX).await;
+            why.to_string()
+        };
         let ended = async { running.await.map_err(|error| error.to_string()) };
-        if let Err(error) = future::or(ended, async { Err(silent.await) }).await {
+        let given_up = future::or(silent, unbelieved);
+        if let Err(error) = future::or(ended, async { Err(given_up.await) }).await {
             tracing::debug!(%address, error, "connection lost");
         }
         if let Some(connection) = weak.upgrade() {

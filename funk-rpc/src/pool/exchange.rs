@@ -10,7 +10,8 @@ use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_lite::future;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, Request, Response, header};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
@@ -52,6 +53,11 @@ pub(super) async fn exchange(
     let (mut head, body) = request.into_parts();
     for name in CONNECTION_HEADERS {
         head.headers.remove(name);
+    }
+    if place.is_secured() {
+        let mut parts = std::mem::take(&mut head.uri).into_parts();
+        parts.scheme = parts.authority.is_some().then_some(Scheme::HTTPS);
+        head.uri = Uri::from_parts(parts).map_err(|error| SendError::NotSent(error.to_string()))?;
     }
     let not_sent = |error: h2::Error| SendError::NotSent(error.to_string());
     let ends = body.is_end_stream();

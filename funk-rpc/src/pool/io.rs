@@ -2,13 +2,20 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
+use crate::tls::Heard;
+
 /// A stream of any runtime behind the traits that h2 reads and writes by. No part of that runtime is used.
-pub(super) struct Io<S>(pub(super) S);
+pub(super) struct Io<S> {
+    pub(super) stream: S,
+    /// Notes what is read, over TLS.
+    pub(super) heard: Option<Arc<Heard>>,
+}
 
 impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for Io<S> {
     fn poll_read(
@@ -16,7 +23,11 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for Io<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let length = ready!(Pin::new(&mut self.0).poll_read(context, buffer.initialize_unfilled()))?;
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer.initialize_unfilled());
+        if let Some(heard) = &self.heard {
+            heard.note(&read);
+        }
+        let length = ready!(read)?;
         buffer.advance(length);
         Poll::Ready(Ok(()))
     }
@@ -24,7 +35,7 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for Io<S> {
 
 impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -32,7 +43,7 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, bytes)
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -40,10 +51,10 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(context)
+        Pin::new(&mut self.stream).poll_close(context)
     }
 }

@@ -148,7 +148,7 @@ async fn refuse(mut stream: smol::Async<TcpStream>, refusal: Refusal, times: usi
         return;
     }
     let mut listening = Vec::new();
-    let mut connection = h2::server::handshake(Io(stream)).await.unwrap();
+    let mut connection = h2::server::handshake(Io { stream, heard: None }).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         if request.uri().path() == "/listen" {
             listening.push(respond.send_response(Response::new(()), false).unwrap());

@@ -14,12 +14,12 @@ use crate::limits::{CONNECTION_CANCELS_MAX, CONNECTION_WINDOW_BYTES, STREAM_WIND
 
 #[test]
 fn the_address_unused_for_longest_makes_way() {
-    let mut slots = Slots { by_address: HashMap::new(), uses: 0, max: 3 };
+    let mut slots = Slots { by_destination: HashMap::new(), uses: 0, max: 3 };
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     for port in [1, 2, 3, 1, 4] {
-        slots.get(at(port));
+        slots.get(&at(port).into());
     }
-    let mut left: Vec<_> = slots.by_address.keys().map(SocketAddr::port).collect();
+    let mut left: Vec<_> = slots.by_destination.keys().map(|to| to.address().port()).collect();
     left.sort_unstable();
     assert_eq!(left, [1, 3, 4]);
 }
@@ -27,11 +27,11 @@ fn the_address_unused_for_longest_makes_way() {
 impl<N: Runtime> Pool<N> {
     /// As if as much were under way to `address` as may be, until this is dropped.
     pub(crate) async fn fill(&self, address: SocketAddr) -> Vec<Place> {
-        drop(self.place(address).await.unwrap_or_else(|error| panic!("{error}")));
-        self.lock().get(address).open.store(NODE_CONNECTIONS_MAX, Ordering::SeqCst);
+        drop(self.place(&address.into()).await.unwrap_or_else(|error| panic!("{error}")));
+        self.lock().get(&address.into()).open.store(NODE_CONNECTIONS_MAX, Ordering::SeqCst);
         let mut places = Vec::new();
         for _ in 0..CONNECTION_STREAMS_MAX {
-            places.push(self.place(address).await.ok().unwrap());
+            places.push(self.place(&address.into()).await.ok().unwrap());
         }
         places
     }
@@ -89,7 +89,7 @@ fn more_requests_than_a_connection_takes_go_over_further_ones() {
         while odd.open.load(Ordering::SeqCst) < waiting.len() {
             future::yield_now().await;
         }
-        let slot = pool.lock().get(at);
+        let slot = pool.lock().get(&at.into());
         assert!(slot.open.load(Ordering::SeqCst) >= 3, "each takes its number");
         assert_eq!(echo(&pool, at).await, "hello");
         drop(waiting);

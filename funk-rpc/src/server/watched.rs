@@ -56,16 +56,20 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(
         stream: Box<dyn Stream>,
+        first: Option<u8>,
         runtime: AnyRuntime,
         arrived: Arc<Arrived>,
         backlog: Arc<Share>,
     ) -> Self {
-        Self { stream, runtime, arrived, backlog, run: (0, 0), stalled: None, first: None }
+        Self { stream, runtime, arrived, backlog, run: (0, 0), stalled: None, first }
     }
 
     /// Waits for the client to say anything at all; `false` if it hung up instead. Until then it costs a socket, and
     /// none of the buffers of HTTP.
     pub(super) async fn begun(&mut self) -> bool {
+        if self.first.is_some() {
+            return true;
+        }
         let mut first = [0];
         let read = std::future::poll_fn(|context| Pin::new(&mut self.stream).poll_read(context, &mut first)).await;
         let begun = matches!(read, Ok(1));
@@ -133,7 +137,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // Over TLS what was written may still be here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.note(flushed, context)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -151,6 +151,7 @@ impl Node {
             "ep.test",
             routes,
             RequestMetrics::default(),
+            Pool::new(),
             (QUEUE_MAX, 1 << 20),
         );
         node.pool = shared.pool.clone();
