@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::live;
 
 /// The methods, in the order of their numbers.
-pub(super) const METHODS: [&str; 11] = [
+pub(super) const METHODS: [&str; 12] = [
     "GetStatus",
     "ListNodes",
     "ListShards",
