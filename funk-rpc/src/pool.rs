@@ -275,6 +275,9 @@ impl<N: Runtime> Pool<N> {
     /// A place for one stream, on a new connection if all others are full.
     pub(crate) async fn place(&self, to: &Destination) -> Result<Place, SendError> {
         let address = to.address;
+        // Without TLS nobody shows a name.
+        let nameless = self.tls.is_none().then(|| Destination::from(address));
+        let to = nameless.as_ref().unwrap_or(to);
         let since = Instant::now();
         loop {
             let slot = self.lock().get(to);

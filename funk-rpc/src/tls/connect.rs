@@ -145,7 +145,7 @@ pub(super) fn after(error: &RustlsError) -> DialError {
 
 fn unwelcome(alert: AlertDescription) -> String {
     let why = match alert {
-        AlertDescription::UnknownCA => "none of its authorities has signed it",
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => "none of its authorities has signed it",
         AlertDescription::CertificateExpired => "it is expired, or not valid yet, by the peer's clock",
         AlertDescription::CertificateRequired => "there is none",
         AlertDescription::ProtocolVersion | AlertDescription::NoApplicationProtocol => "it speaks another protocol",
