@@ -5,7 +5,7 @@ use funk_io::conformance::{self, Issue};
 use funk_tls::issue::Authorities;
 
 fn issue() -> impl Issue {
-    let authorities = Authorities::new(&"example.org".parse().unwrap(), 2).unwrap();
+    let authorities = Authorities::new(&"example.org".parse().expect("a name"), 2).expect("authorities are made");
     move |path: &str, by: usize, believed: &[usize], denied: &str| {
         authorities.credentials(&format!("conformance/{path}"), by, believed, denied)
     }

@@ -140,7 +140,7 @@ fn of_entry(entry: &RaftEntry) -> Vec<Bytes> {
 }
 
 /// `whole` with other bytes in these parts of it; `None` if there is nothing to replace.
-fn replaced(whole: &Bytes, spans: &Vec<Bytes>) -> Option<Bytes> {
+fn replaced(whole: &Bytes, spans: &[Bytes]) -> Option<Bytes> {
     if spans.iter().all(Bytes::is_empty) {
         return None;
     }

@@ -98,7 +98,7 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
                 Some(id) => vec![survivor_at(asked, id).await?],
                 None => asked.addresses.clone(),
             };
-            record::dump(&Asked { addresses: at, ..*asked }).await
+            record::dump(&Asked { addresses: at, dial: asked.dial.clone(), ..*asked }).await
         }
         Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) => {
             Err(Failure::Usage("this command needs no cluster".into()))
