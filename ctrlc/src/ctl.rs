@@ -9,7 +9,6 @@
 //! | `asked` | calls to a node that answers |
 //! | `answer` | what commands do with a node's answer |
 //! | `commands` | what each command asks and shows |
-//! | `record` | recordings of nodes |
 //! | `shards` | who owns how many, what a change would move, pins |
 //! | `change` | a change to shards as it is typed |
 //! | `verdict` | whether the cluster serves, in one sentence |
@@ -26,7 +25,6 @@ mod doctor;
 mod find;
 mod flags;
 mod node;
-mod record;
 mod screen;
 mod shards;
 mod stage;
@@ -42,7 +40,7 @@ use clap::CommandFactory;
 use futures_lite::future;
 use serde_json::Value;
 
-pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat, RecordCommand, TlsCommand};
+pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat, TlsCommand};
 pub use screen::{ColorChoice, Screen};
 pub use table::Text;
 

@@ -58,7 +58,6 @@ fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
         .zone(&flags.zone)
         .participation(flags.participation())
         .timing(flags.timing())
-        .recorder(flags.recorder())
         .page_tls(flags.http_tls)
         .permit_plaintext(flags.tls_permit_plaintext)
         .page_names(flags.http_host.iter().cloned());

@@ -3,7 +3,6 @@
 mod shards;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +18,6 @@ use crate::events::Events;
 use crate::gate::guard::{NotOwner, ShardGuard};
 use crate::last_words::LastWords;
 use crate::meters::Meters;
-use crate::recorder::{Recording, RecordingError};
 use crate::shared::{Alive, Command, Reply, Shared};
 use crate::watch::Watch;
 
@@ -126,19 +124,6 @@ impl Cluster {
         let (reply, answer) = async_channel::bounded(1);
         self.shared.send(Command::Status(reply)).await?;
         Ok(answer.recv().await.map_err(|_| Stopped)?.finish())
-    }
-
-    /// Writes what went into this node to a file, for a bug report: into `directory`, else where its recordings go. A
-    /// dump holds the node's seed, which is worth something to an attacker as long as this process lives.
-    ///
-    /// # Errors
-    /// [`RecordingError`]: the node records nothing, or the file cannot be written.
-    pub async fn write_recording(&self, directory: Option<PathBuf>) -> Result<Recording, RecordingError> {
-        let tape = self.shared.tape.as_ref().ok_or(RecordingError::Off)?;
-        let (reply, written) = async_channel::bounded(1);
-        let failed = |why: String| RecordingError::Failed { path: PathBuf::from("funk-recording"), why };
-        tape.write_asked(directory, reply).map_err(|error| failed(error.to_string()))?;
-        written.recv().await.unwrap_or_else(|_| Err(failed("its thread ended".into())))
     }
 
     /// Appends `bytes` to the replicated log and waits until they are applied here.

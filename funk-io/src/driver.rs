@@ -61,7 +61,6 @@ use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
 use crate::limits;
 use crate::meters::{FailoverWatch, LeaseWatch, Step, StepWatch};
-use crate::recorder::RecordedNode;
 use crate::runtime::Runtime;
 use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
@@ -74,7 +73,7 @@ type Waiting = Sender<Result<Outcome, RequestError>>;
 
 pub(crate) struct Driver<'a, R: Runtime> {
     clock: Clock,
-    node: RecordedNode,
+    node: Node,
     shared: Arc<Shared>,
     publisher: &'a mut Publisher,
     inbox: Inbox,

@@ -158,13 +158,12 @@ impl LastWords {
     }
 
     /// Lets every panic of this process, in whatever thread, say goodbye before
-    /// the hook that was set so far is called, and write the recordings of its nodes. The node does not serve after
+    /// the hook that was set so far is called. The node does not serve after
     /// that, so the process should end then.
     pub fn say_on_panic(&self) {
         let (words, before) = (self.clone(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| {
             words.say();
-            crate::recorder::write_all("panic");
             before(panic);
         }));
     }

@@ -25,7 +25,6 @@
 //! | `state_machine` | the application's own state on the log |
 //! | `handover` | what the application has of a shard, for the shard's next owner |
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
-//! | `recorder` | what goes into the node, kept in memory and written to files |
 //! | `seldom` | what happens all the time and is said once a second |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
@@ -46,7 +45,6 @@ pub mod limits;
 pub mod meters;
 mod options;
 
-mod recorder;
 mod runtime;
 mod seldom;
 pub mod service;
@@ -68,7 +66,6 @@ pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use handover::Handover;
 pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
-pub use recorder::{RecorderOptions, Recording, RecordingError};
 pub use runtime::Runtime;
 #[doc(hidden)]
 pub use seldom::Seldom;

@@ -63,12 +63,6 @@ pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
 pub const DATA_DIRECTORY_LOOK: Duration = Duration::from_secs(1);
 /// Time in which a stopping node drains, hands leadership over and says goodbye.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time from a failover to the recording of it: the election, the takeover and the first moves are in it then.
-pub const RECORDING_AFTERMATH: Duration = Duration::from_secs(2);
-/// Time between two recordings that nobody asked for: each takes a fraction of a second of a processor.
-pub const RECORDING_PAUSE: Duration = Duration::from_secs(60);
-/// Recordings kept of one node, the latest, of those that somebody asked for and of the others: 256 MiB each at most.
-pub const RECORDINGS_KEPT_MAX: usize = 8;
 /// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.
 pub const LOG_FILL_BYTES: usize = 512 << 10;
 /// Bytes of records made stable by one sync: what a disk writes in some milliseconds.

@@ -6,7 +6,6 @@ use funk_tls::{Current, Role};
 use crate::discovery::Discovery;
 use crate::error::StartError;
 use crate::handover::Handover;
-use crate::recorder::RecorderOptions;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::data_dir::DataDir;
@@ -32,8 +31,6 @@ pub struct Options {
     pub state_machine: Option<Box<dyn StateMachine>>,
     /// What gives a moving shard's state to the next owner; `None`: nothing does.
     pub handover: Option<Box<dyn Handover>>,
-    /// What the node records of itself.
-    pub recorder: RecorderOptions,
     /// With what the node proves who it is on its streams to other nodes, and whom it believes there; `None`: these
     /// streams have no TLS. The certificate must be that of the node's name and cluster. A new generation holds for new
     /// streams at once, and ends those that it does not believe.
@@ -55,7 +52,6 @@ impl Options {
             data: None,
             state_machine: None,
             handover: None,
-            recorder: RecorderOptions::default(),
             tls: None,
             permit_plaintext: false,
         }

@@ -22,7 +22,6 @@ use crate::events::Bus;
 use crate::gate::Gate;
 use crate::last_words::Words;
 use crate::meters::Meters;
-use crate::recorder::Tape;
 
 /// What handle and driver share.
 #[derive(Debug)]
@@ -32,8 +31,6 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     /// The live nodes' endpoints.
     pub(crate) endpoint_watchers: Arc<EndpointWatchers>,
-    /// What goes into the node, if it is recorded.
-    pub(crate) tape: Option<Arc<Tape>>,
     /// What the peers are told when this process ends.
     pub(crate) words: Arc<Words>,
     pub(crate) inbox: Sender<Command>,
@@ -116,7 +113,6 @@ impl Shared {
             gate,
             bus: Bus::default(),
             endpoint_watchers: Arc::default(),
-            tape: None,
             words: Arc::default(),
             inbox,
             leftovers,

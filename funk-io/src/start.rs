@@ -28,7 +28,6 @@ use crate::handover::{Handover, HandoverThread};
 use crate::last_words::{self, LastWords};
 use crate::meters::Meters;
 use crate::options::Options;
-use crate::recorder::{RecordedNode, Tape};
 use crate::runtime::Runtime;
 use crate::service::link::Link;
 use crate::shared::Shared;
@@ -52,8 +51,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         options.fits_a_service()?;
     }
     options.fits_the_certificate()?;
-    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover, recorder, .. } =
-        options;
+    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover, .. } = options;
     let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -62,16 +60,13 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let clock = Clock::start();
     let name = config.name.clone();
     let endpoints = config.endpoints.keys().cloned().collect();
-    let data_path = data.as_ref().map(|data| data.path().to_owned());
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
     config.hands_over_state |= handover.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
     config.former_boots = claimed.as_ref().map_or_else(Vec::new, |claimed| claimed.former.clone());
     let lock = claimed.as_ref().map(|claimed| Arc::clone(&claimed.lock));
-    let now = clock.now();
-    let tape = Tape::begin(&recorder, data_path, &config, &recovered, seed, now);
-    let node = RecordedNode::new(Node::new(config.clone(), recovered, seed, now)?, tape.clone());
+    let node = Node::new(config.clone(), recovered, seed, clock.now())?;
     if let Some(claimed) = &claimed {
         claimed.note_boot(node.inspect().boot());
     }
@@ -87,9 +82,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
-    let mut shared = Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters);
-    shared.tape = tape;
-    let shared = Arc::new(shared);
+    let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
     last_words::register(&shared.words);
     let application = match service {
         Some(link) => Application::Service(link),
@@ -181,15 +174,9 @@ fn run<R: Runtime>(
         Err(panic) => {
             // Its sockets are closed by now; goodbyes need none of them.
             LastWords::new(Arc::clone(&shared.gate), Arc::clone(&shared.words)).say();
-            if let Some(tape) = &shared.tape {
-                tape.write_now("panic");
-            }
             StopReason::Failed(message(panic.as_ref()))
         }
     };
-    if let Some(tape) = &shared.tape {
-        tape.end();
-    }
     tracing::info!(node = %shared.name, %why, "the driver has stopped");
     if shared.gate.is_deserted() {
         lock = None;

@@ -158,18 +158,6 @@ impl ConnId {
         Self((n << 1) | 1)
     }
 
-    /// The number that stands for it in a recording.
-    #[doc(hidden)]
-    pub const fn raw(self) -> u64 {
-        self.0
-    }
-
-    /// The connection of such a number.
-    #[doc(hidden)]
-    pub const fn from_raw(raw: u64) -> Self {
-        Self(raw)
-    }
-
     /// Whether the other side opened this connection.
     pub const fn is_accepted(self) -> bool {
         self.0 & 1 == 1

@@ -197,11 +197,6 @@ impl Liveness {
         self.extend_own_lease();
     }
 
-    /// The hashes after the entries behind `index`, as far as they are kept, ascending.
-    pub fn applied_hashes(&self, index: LogIndex) -> impl Iterator<Item = (LogIndex, u64)> + '_ {
-        self.history.after(index)
-    }
-
     // ---- roles ----
 
     /// A vote for this candidate was granted with this much of a promise left.

@@ -37,7 +37,7 @@ mod routing;
 mod senders;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ use crate::error::{ConfigError, RequestError};
 use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::gossip::{Gossip, GossipConfig, GossipTiming};
-use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, LogIndex, RaftId};
+use crate::id::{BootId, ClusterId, DialNumbers, Incarnation, RaftId};
 use crate::io::{Input, Output, Recovered};
 use crate::joining::Joining;
 use crate::leader::{Leader, Target};
@@ -136,24 +136,8 @@ impl Node {
     ///
     /// # Errors
     /// A [`ConfigError`] names the setting that cannot work; nothing was started.
-    pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
-        Self::replayed(config, recovered, seed, now, BTreeMap::new())
-    }
-
-    /// The same, to be replayed from a recording without payloads: the hashes of what was applied up to each entry are
-    /// those that were recorded, since they cannot be computed.
-    ///
-    /// # Errors
-    /// As for [`Node::new`].
-    #[doc(hidden)]
     #[allow(clippy::needless_pass_by_value, reason = "what the store held is the node's from now on")]
-    pub fn replayed(
-        config: NodeConfig,
-        recovered: Recovered,
-        seed: Seed,
-        now: Timestamp,
-        hashes: BTreeMap<LogIndex, u64>,
-    ) -> Result<Node, ConfigError> {
+    pub fn new(config: NodeConfig, recovered: Recovered, seed: Seed, now: Timestamp) -> Result<Node, ConfigError> {
         config.check()?;
         let log = recover::read(&recovered)?;
         let recovered = log.is_some();
@@ -185,7 +169,7 @@ impl Node {
             state: None,
             leader: Leader::default(),
             joining: Joining::new(&config, now),
-            proposals: Proposals::with_known_hashes(hashes),
+            proposals: Proposals::default(),
             evidence: Evidence::default(),
             generations: Generations::new(seed, rng),
             view: View::default(),

@@ -16,7 +16,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use funk_io::{Cluster, RecordingError, Runtime};
+use funk_io::{Cluster, Runtime};
 use funk_proto::Status as NodeStatus;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::status::{GossipStatus, MemberStatus, RaftStatus};
@@ -205,23 +205,6 @@ impl<N: Runtime> ClusterManagement for Management<N> {
     async fn recover(&self, request: Request<pb::RecoverRequest>) -> Result<Response<pb::RecoverResponse>, Status> {
         let (error, generation) = self.recover_here(&request).await?;
         Ok(Response::new(pb::RecoverResponse { node_id: self.me(), error, generation }))
-    }
-
-    async fn dump_recording(
-        &self,
-        _: Request<pb::DumpRecordingRequest>,
-    ) -> Result<Response<pb::DumpRecordingResponse>, Status> {
-        let answer = pb::DumpRecordingResponse { node_id: self.me(), ..pb::DumpRecordingResponse::default() };
-        Ok(Response::new(match self.cluster.write_recording(None).await {
-            Ok(written) => {
-                let path = written.path.display().to_string();
-                pb::DumpRecordingResponse { path, bytes: written.bytes, whole: written.whole, ..answer }
-            }
-            Err(why @ RecordingError::Off) => {
-                pb::DumpRecordingResponse { error: error(Code::Invalid, why.to_string()), ..answer }
-            }
-            Err(why) => pb::DumpRecordingResponse { error: error(Code::Generic, why.to_string()), ..answer },
-        }))
     }
 
     async fn plan_shards(

@@ -13,7 +13,6 @@ use funk_proto::shards::Place;
 use funk_proto::status::NodeState;
 use funk_proto::wire::journal::Damaged;
 use funk_proto::{Event, Node, NodeConfig, StreamKind, Timestamp};
-use funk_record::Recorder;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -128,8 +127,6 @@ pub struct Host {
     /// Why no process could be started with what is on the disk.
     pub(crate) damage: Option<Damaged>,
     pub(crate) node: Option<Node>,
-    /// Keeps what goes into the node, if the world records.
-    pub(crate) recorder: Option<Recorder>,
     /// Grows with each start of the process: what was meant for an earlier one is dropped.
     pub(crate) generation: u32,
     pub(crate) paused: Option<Pause>,
@@ -189,7 +186,6 @@ impl Host {
             disk,
             damage: None,
             node: None,
-            recorder: None,
             generation: 0,
             paused: None,
             wake_at: None,

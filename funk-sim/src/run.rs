@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::{Seed, Timestamp};
-use funk_record::Dump;
 
 use crate::checker::Violation;
 use crate::picture::Picture;
@@ -43,8 +42,6 @@ pub struct Outcome {
     pub simulated: Duration,
     /// The picture, if it was asked for.
     pub picture: Option<Picture>,
-    /// What went into each process, with its host, if that was recorded.
-    pub recordings: Vec<(usize, Dump)>,
 }
 
 /// Runs a plan in a world of its own.
@@ -56,11 +53,6 @@ pub fn run(plan: &Plan, story: bool) -> Outcome {
 /// Runs a plan in a world of its own, with the story and a picture of what happens.
 pub fn run_with_picture(plan: &Plan) -> Outcome {
     run_as_planned(World::new(plan.seed).with_story().with_picture(), plan)
-}
-
-/// Runs a plan in a world of its own that records what goes into its nodes, as real nodes do.
-pub fn run_recorded(plan: &Plan) -> Outcome {
-    run_as_planned(World::new(plan.seed).with_recorders(), plan)
 }
 
 fn run_as_planned(mut world: World, plan: &Plan) -> Outcome {
@@ -92,7 +84,6 @@ pub fn run_in(world: World, plan: &Plan) -> Outcome {
         healed_after,
         simulated: world.now() - Timestamp::ZERO,
         picture: world.take_picture(),
-        recordings: world.take_recordings(),
     }
 }
 

@@ -13,7 +13,6 @@
 //! | `versions` | processes of a later version |
 //! | `outputs` | what is done with each output of a node |
 //! | `record` | what the nodes said |
-//! | `recorded` | what went into them, as real nodes record it |
 //! | `pictured` | what a picture of the run shows |
 //! | `services` | requests, rights, answers |
 //! | `peace` | whether a part of the cluster agrees and serves |
@@ -28,7 +27,6 @@ pub mod peace;
 mod pictured;
 mod processes;
 pub mod record;
-mod recorded;
 mod services;
 mod streams;
 mod versions;
@@ -43,7 +41,6 @@ use funk_proto::id::{ClusterId, LogIndex};
 use funk_proto::rng::{Rng, Stream};
 use funk_proto::service::Service;
 use funk_proto::{Event, Input, LastWord, Node, Ownership, Seed, Status, Timestamp};
-use funk_record::Dump;
 use peace::Voters;
 use siphasher::sip::SipHasher13;
 
@@ -80,8 +77,6 @@ pub struct World {
     make_service: MakeService,
     keep_events: bool,
     record: Option<Vec<record::Said>>,
-    /// What each process that has ended was handed, and by which host.
-    recordings: Option<Vec<(usize, Dump)>>,
     steady: bool,
     /// Disks outlive the processes.
     durable: bool,
@@ -125,7 +120,6 @@ impl World {
             make_service: Rc::new(|_| Box::<crate::service::Worker>::default()),
             keep_events: false,
             record: None,
-            recordings: None,
             steady: false,
             durable: false,
             states: false,

@@ -4,7 +4,7 @@
 
 pub use funk_io::discovery::resolve;
 pub use funk_io::{
-    Discovery, IoCounters, LastWords, Options, RecorderOptions, Recording, RecordingError, Sockets, StoreError,
-    default_interface, limits, meters, random_name, start,
+    Discovery, IoCounters, LastWords, Options, Sockets, StoreError, default_interface, limits, meters, random_name,
+    start,
 };
 pub use funk_proto::NodeConfig;

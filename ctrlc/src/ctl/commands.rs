@@ -14,7 +14,7 @@ use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
 use super::table::{Table, Text, date, number};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, RecordCommand, doctor, record, shards, verdict, views};
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, shards, verdict, views};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let dial = flags.dial().map_err(Failure::Usage)?;
@@ -93,13 +93,6 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         Command::StepDown => step_down(asked).await,
         Command::Doctor => doctor::run(asked).await,
         Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,
-        Command::Record(RecordCommand::Dump { id }) => {
-            let at = match id {
-                Some(id) => vec![survivor_at(asked, id).await?],
-                None => asked.addresses.clone(),
-            };
-            record::dump(&Asked { addresses: at, dial: asked.dial.clone(), ..*asked }).await
-        }
         Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) => {
             Err(Failure::Usage("this command needs no cluster".into()))
         }

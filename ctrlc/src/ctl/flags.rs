@@ -169,9 +169,6 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         from: Option<NodeName>,
     },
-    /// What nodes record of themselves, for bug reports
-    #[command(subcommand, arg_required_else_help = false)]
-    Record(RecordCommand),
     /// Ask every node, and say what is wrong
     ///
     /// Exits with 0 for green, 1 for yellow, 2 for red, 3 if it could not tell.
@@ -184,18 +181,6 @@ pub enum Command {
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-/// What to do with recordings.
-#[derive(Clone, Debug, Subcommand)]
-pub enum RecordCommand {
-    /// Let a node write what went into it to a file on its machine
-    ///
-    /// `funk-replay FILE` shows what is in it. Payloads are hashed unless the node was started with --record-payloads.
-    Dump {
-        /// Its id [default: the node that answers]
-        id: Option<NodeName>,
     },
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use funk::discovery::JoinAddress;
 use funk::id::{ClusterName, NodeName};
-use funk::io::{NodeConfig, RecorderOptions, default_interface};
+use funk::io::{NodeConfig, default_interface};
 use funk::{Ownership, Participation, StartError, Timing, TimingProfile};
 
 use funk_cli::TlsFlags;
@@ -93,16 +93,6 @@ pub struct NodeFlags {
     /// Directory for log and snapshots
     #[arg(long, env = "FUNK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Keep the last 32 MiB of what goes into the node, for recordings that show what went wrong
-    #[arg(long, env = "FUNK_RECORDER", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        default_value = "true", action = clap::ArgAction::Set, value_parser = boolean())]
-    pub recorder: bool,
-    /// Directory for recordings [default: recordings in the data directory]
-    #[arg(long, env = "FUNK_RECORDING_DIR", value_name = "DIR")]
-    pub recording_dir: Option<PathBuf>,
-    /// Recordings hold what the service proposed and handed over, instead of hashes of it
-    #[arg(long, env = "FUNK_RECORD_PAYLOADS", value_parser = boolean())]
-    pub record_payloads: bool,
     /// Number of shards, used only at bootstrap [default: 10000]
     #[arg(long, env = "FUNK_SHARDS", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
@@ -290,16 +280,6 @@ impl NodeFlags {
             OwnershipName::Leased => Ownership::Leased,
             OwnershipName::Fenced => Ownership::Fenced,
         })
-    }
-
-    /// What the node records of itself.
-    pub fn recorder(&self) -> RecorderOptions {
-        let all = RecorderOptions::default();
-        RecorderOptions {
-            bytes: if self.recorder { all.bytes } else { 0 },
-            directory: self.recording_dir.clone(),
-            payloads: self.record_payloads,
-        }
     }
 
     /// Whether it votes, learns or only watches.

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use funk_proto::Node;
+
 use super::hub::{Hub, Source};
 use super::tls::trust::Trust;
 use crate::application::Application;
 use crate::clock::Clock;
-use crate::recorder::RecordedNode;
 use crate::shared::{Inbox, Shared};
 use crate::store::Store;
 
 /// What the driver is made of, but for what needs its runtime.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
-    pub(crate) node: RecordedNode,
+    pub(crate) node: Node,
     pub(crate) store: Store,
     pub(crate) application: Application,
     pub(crate) shared: Arc<Shared>,

@@ -16,12 +16,6 @@ impl History {
         self.0.back().copied().unwrap_or_default()
     }
 
-    /// The hashes after the entries behind `index`, as far as they are kept, ascending.
-    pub(super) fn after(&self, index: LogIndex) -> impl Iterator<Item = (LogIndex, u64)> + '_ {
-        let first = self.0.partition_point(|&(known, _)| known <= index);
-        self.0.range(first..).copied()
-    }
-
     pub(super) fn note(&mut self, index: LogIndex, hash: u64) {
         // After a snapshot, what was before it is compared with nothing.
         if index < self.last().0 {

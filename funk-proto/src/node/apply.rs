@@ -44,7 +44,6 @@ impl Node {
         });
         let Some(state) = &mut self.state else { return };
         state.note_entry(index, data);
-        state.hash = self.proposals.known_hash(index).unwrap_or(state.hash);
         let changes = state.apply(index, command);
         for change in &changes {
             self.apply_change(now, index, change);

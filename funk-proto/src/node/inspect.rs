@@ -127,11 +127,6 @@ impl<'a> Inspect<'a> {
         self.0.evidence.endings.all().collect()
     }
 
-    /// The hash of all that was applied after each entry behind `index`, as far as they are kept, ascending.
-    pub fn applied_hashes(&self, index: LogIndex) -> impl Iterator<Item = (LogIndex, u64)> + use<'a> {
-        self.0.liveness.applied_hashes(index)
-    }
-
     /// What gossip holds of lives, and a number that grows when that changes.
     pub fn gossip_lives(&self) -> (u64, impl Iterator<Item = GossipLife> + use<'a>) {
         (self.0.gossip.changes(), self.0.gossip.lives())

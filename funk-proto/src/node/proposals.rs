@@ -22,22 +22,11 @@ pub(super) struct Proposals {
     /// Each with the leader that it was sent to.
     inflight: BTreeMap<RequestId, RaftId>,
     user_entries: bool,
-    /// In the replay of a recording without payloads: the hashes that the entries gave with theirs.
-    known_hashes: BTreeMap<LogIndex, u64>,
     /// The cluster's state at the index at which the application was asked for its own.
     pub(super) snapshot_at: Option<(LogIndex, Bytes)>,
 }
 
 impl Proposals {
-    pub(super) fn with_known_hashes(known_hashes: BTreeMap<LogIndex, u64>) -> Self {
-        Self { known_hashes, ..Self::default() }
-    }
-
-    /// The hash after an entry whose payload is not there, if it is known.
-    pub(super) fn known_hash(&self, index: LogIndex) -> Option<u64> {
-        self.known_hashes.get(&index).copied()
-    }
-
     pub(super) fn next_id(&mut self) -> RequestId {
         self.last += 1;
         RequestId(self.last)

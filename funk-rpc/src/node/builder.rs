@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
-    Cluster, DataDir, Discovery, Handover, Options, RecorderOptions, Runtime, Sockets, StartError, StateMachine,
-    random_name, service, start,
+    Cluster, DataDir, Discovery, Handover, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
+    start,
 };
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
@@ -54,7 +54,6 @@ pub struct NodeBuilder<R> {
     addresses: Addresses,
     discovery: Discovery,
     data: Option<PathBuf>,
-    recorder: RecorderOptions,
     page_names: Vec<String>,
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
@@ -91,7 +90,6 @@ impl<R: Runtime> NodeBuilder<R> {
             addresses: Addresses::default(),
             discovery: Discovery { mdns: true, ..Discovery::default() },
             data: None,
-            recorder: RecorderOptions::default(),
             page_names: Vec::new(),
             services: Vec::new(),
             state_machine: None,
@@ -247,12 +245,6 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// What it records of itself for a bug report. Default: the last 32 MiB, in memory.
-    pub fn recorder(mut self, options: RecorderOptions) -> Self {
-        self.recorder = options;
-        self
-    }
-
     /// Shards of the cluster, 1 to 1,048,576; used at bootstrap only, and a cluster that has others is remarked on in
     /// the log. Default: 10,000.
     pub fn shards(mut self, shards: u32) -> Self {
@@ -334,14 +326,13 @@ impl<R: Runtime> NodeBuilder<R> {
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
         let sought = sought(&discovery);
-        let (state_machine, handover, recorder) = (self.state_machine, self.handover, self.recorder);
+        let (state_machine, handover) = (self.state_machine, self.handover);
         let (tls, permit_plaintext) = (self.tls.clone(), self.permit_plaintext);
         let options = Options {
             data,
             discovery,
             state_machine,
             handover,
-            recorder,
             tls,
             permit_plaintext,
             ..Options::new(config, sockets)

@@ -315,24 +315,6 @@ pub struct RecoverResponse {
     #[prost(uint64, tag = "3")]
     pub generation: u64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DumpRecordingRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DumpRecordingResponse {
-    /// The asked node.
-    #[prost(string, tag = "1")]
-    pub node_id: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<Error>,
-    /// The file on the node's machine.
-    #[prost(string, tag = "3")]
-    pub path: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "4")]
-    pub bytes: u64,
-    /// It begins with the process, so that it can be replayed.
-    #[prost(bool, tag = "5")]
-    pub whole: bool,
-}
 /// Generated client implementations.
 pub mod cluster_management_client {
     #![allow(
@@ -683,31 +665,6 @@ pub mod cluster_management_client {
                 .insert(GrpcMethod::new("managepb.ClusterManagement", "Recover"));
             self.inner.unary(req, path, codec).await
         }
-        /// The asked node writes what went into it to a file on its machine, for a bug report.
-        pub async fn dump_recording(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DumpRecordingRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DumpRecordingResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/managepb.ClusterManagement/DumpRecording",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("managepb.ClusterManagement", "DumpRecording"));
-            self.inner.unary(req, path, codec).await
-        }
     }
 }
 /// Generated server implementations.
@@ -800,14 +757,6 @@ pub mod cluster_management_server {
             &self,
             request: tonic::Request<super::RecoverRequest>,
         ) -> std::result::Result<tonic::Response<super::RecoverResponse>, tonic::Status>;
-        /// The asked node writes what went into it to a file on its machine, for a bug report.
-        async fn dump_recording(
-            &self,
-            request: tonic::Request<super::DumpRecordingRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DumpRecordingResponse>,
-            tonic::Status,
-        >;
     }
     #[derive(Debug)]
     pub struct ClusterManagementServer<T> {
@@ -1366,52 +1315,6 @@ pub mod cluster_management_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RecoverSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/managepb.ClusterManagement/DumpRecording" => {
-                    #[allow(non_camel_case_types)]
-                    struct DumpRecordingSvc<T: ClusterManagement>(pub Arc<T>);
-                    impl<
-                        T: ClusterManagement,
-                    > tonic::server::UnaryService<super::DumpRecordingRequest>
-                    for DumpRecordingSvc<T> {
-                        type Response = super::DumpRecordingResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DumpRecordingRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ClusterManagement>::dump_recording(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DumpRecordingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -14,13 +14,7 @@ impl World {
         let now = host.clock.local(self.now);
         let Some(node) = &mut host.node else { return };
         note_input(&mut self.hash, self.now, at, &input);
-        if let Some(recorder) = &mut host.recorder {
-            recorder.input(now, node, &input);
-        }
         node.handle(now, input);
-        if let Some(recorder) = &mut host.recorder {
-            recorder.handled(now, node);
-        }
         self.tally.inputs += 1;
         self.drain(at);
     }
@@ -41,9 +35,6 @@ impl World {
         let plain = matches!(request, Request::Propose(_) | Request::SetEndpoint { .. });
         let asks = matches!(request, Request::Barrier);
         let ends = !leaves && !joins && !plain;
-        if let Some(recorder) = &mut host.recorder {
-            recorder.request(now, node, &request);
-        }
         let id = node.request(now, request)?;
         if ends && !asks || leaves || joins {
             self.disturb_all();

@@ -23,9 +23,6 @@ impl World {
     pub(super) fn drain(&mut self, at: usize) {
         self.note_cluster(at);
         while let Some(output) = self.hosts[at].node.as_mut().and_then(Node::poll_output) {
-            if let Some(recorder) = &mut self.hosts[at].recorder {
-                recorder.output(&output);
-            }
             self.execute(at, output);
         }
         if let Some(before) = self.hosts[at].refresh() {

@@ -7,7 +7,7 @@ use funk_proto::limits::FORMER_BOOTS_MAX;
 use funk_proto::rng::Rng;
 use funk_proto::{CloseReason, Input, Node, NodeConfig, Recovered, Seed, Timestamp};
 
-use super::{World, recorded};
+use super::World;
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskConditions};
 use crate::happening::Happening;
@@ -72,11 +72,8 @@ impl World {
         host.generation += 1;
         host.calm_since = self.now;
         host.config.wall_clock_ns = wall_clock_ns;
-        let recovered = Recovered { records };
-        let recorder = self.recordings.is_some().then(|| recorded::begin(self.now, &host.config, &recovered, seed));
-        let node = Node::new(host.config.clone(), recovered, seed, Timestamp::ZERO);
-        let node = node.expect("the configuration is legal, and the disk holds what a node wrote");
-        (host.node, host.recorder) = (Some(node), recorder);
+        let node = Node::new(host.config.clone(), Recovered { records }, seed, Timestamp::ZERO);
+        host.node = Some(node.expect("the configuration is legal, and the disk holds what a node wrote"));
         host.service = Some((self.make_service)(at));
         self.tally.starts += 1;
         self.tell(Some(at), Topic::Process, || "the process starts".into());
@@ -146,8 +143,6 @@ impl World {
             former.push(facts.boot);
             former.drain(..former.len().saturating_sub(FORMER_BOOTS_MAX));
         }
-        self.end_recording(at);
-        let host = &mut self.hosts[at];
         let was_frozen = host.paused.as_ref().is_some_and(|pause| pause.frozen);
         (host.node, host.service, host.paused) = (None, None, None);
         host.drains.clear();

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::live;
 
 /// The methods, in the order of their numbers.
-pub(super) const METHODS: [&str; 12] = [
+pub(super) const METHODS: [&str; 11] = [
     "GetStatus",
     "ListNodes",
     "ListShards",
@@ -26,7 +26,6 @@ pub(super) const METHODS: [&str; 12] = [
     "RemoveNode",
     "DrainNode",
     "Recover",
-    "DumpRecording",
     "PlanShards",
     "PinShards",
 ];

@@ -6,7 +6,6 @@ mod evidence;
 mod faults;
 mod fenced;
 mod picture;
-mod recorded;
 mod recovery;
 mod seeds;
 mod slow;

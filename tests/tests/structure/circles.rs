@@ -7,10 +7,9 @@ use funk_tests::blackbox::workspace;
 use crate::imports::{Imports, Module, circles, of_crate, of_texts, shown};
 
 /// Every crate of the workspace that has more than a file.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 16] = [
     "funk",
     "funk-proto",
-    "funk-record",
     "funk-tls",
     "funk-io",
     "funk-rpc",

@@ -113,7 +113,6 @@ pub(super) fn calls() -> Vec<Vec<u8>> {
         call("ListEndpoints", &pb::ListEndpointsRequest { filter: "ep".into() }),
         call("StepDown", &pb::StepDownRequest {}),
         call("Recover", &pb::RecoverRequest {}),
-        call("DumpRecording", &pb::DumpRecordingRequest {}),
         plan(None),
         plan(Some(Change::Pin(pin(range(0, 10), NAME)))),
         plan(Some(Change::Add(weighed("n9", u32::MAX, 1)))),
