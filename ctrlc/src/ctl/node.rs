@@ -63,6 +63,8 @@ pub(super) fn failed(address: SocketAddr, status: &Status, look: Option<&str>) -
         (Code::Unimplemented, _) => {
             return Failure::Refused(format!("{address} does not know this call: its node is of another version"));
         }
+        // Nothing was done.
+        (Code::PermissionDenied, _) => return Failure::Refused(format!("{address} refuses: {message}")),
         (Code::Unknown | Code::Unavailable, None) => {
             return Failure::Refused(format!("{address} does not answer: {message}; check the address"));
         }

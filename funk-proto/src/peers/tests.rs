@@ -6,7 +6,7 @@ use pair::Pair;
 
 use super::*;
 use crate::io::PeerIdentity;
-use crate::limits::{CLAIMS_MAX, DIAL_TIMEOUT};
+use crate::limits::CLAIMS_MAX;
 use crate::rng::{Seed, Stream as RngStream};
 use crate::wire::cluster::{Hello, MemberRecord};
 
@@ -208,24 +208,6 @@ fn a_lost_stream_is_dialled_again_later_and_later() {
         a.handle_closed(now, conn, CloseReason::Failed);
     }
     assert!(pauses[0] <= BACKOFF_MIN && pauses[11] >= BACKOFF_MAX / 2 && pauses[11] <= BACKOFF_MAX, "{pauses:?}");
-}
-
-#[test]
-fn a_dial_that_waited_for_its_answer_until_it_was_too_late_is_repeated_at_once() {
-    let mut a = peers(1, "c");
-    a.learn(at(0), id(2), address(2, 2));
-    a.set_wanted(at(0), [id(2)].into());
-    let mut now = at(0);
-    for _ in 0..12 {
-        let Some(PeersOutput::Dial { conn, .. }) = a.poll_output() else { panic!("it is dialled") };
-        while a.poll_output().is_some() {}
-        now = now + DIAL_TIMEOUT;
-        a.handle_closed(now, conn, CloseReason::TimedOut);
-        let due = a.poll_timeout().unwrap();
-        assert!(due > now && due <= now + BACKOFF_MIN, "{:?}", due - now);
-        now = due;
-        a.handle_timeout(now);
-    }
 }
 
 #[test]

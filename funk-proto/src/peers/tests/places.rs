@@ -1,6 +1,7 @@
 //! What others say of where a peer is.
 
 use super::*;
+use crate::limits::DIAL_TIMEOUT;
 
 #[test]
 fn an_address_that_gossip_does_not_list_does_not_take_the_place_of_the_one_that_it_lists() {
@@ -117,4 +118,22 @@ fn a_peer_that_was_reached_at_two_addresses_is_where_it_is_listed() {
     assert_eq!(standing(&mut a, conn), Standing::Confirmed);
     a.learn_listed(at(3), id(2), address(9, 2));
     assert_eq!(standing(&mut a, conn), Standing::Elsewhere);
+}
+
+#[test]
+fn a_dial_that_waited_for_its_answer_until_it_was_too_late_is_repeated_at_once() {
+    let mut a = peers(1, "c");
+    a.learn(at(0), id(2), address(2, 2));
+    a.set_wanted(at(0), [id(2)].into());
+    let mut now = at(0);
+    for _ in 0..12 {
+        let Some(PeersOutput::Dial { conn, .. }) = a.poll_output() else { panic!("it is dialled") };
+        while a.poll_output().is_some() {}
+        now = now + DIAL_TIMEOUT;
+        a.handle_closed(now, conn, CloseReason::TimedOut);
+        let due = a.poll_timeout().unwrap();
+        assert!(due > now && due <= now + BACKOFF_MIN, "{:?}", due - now);
+        now = due;
+        a.handle_timeout(now);
+    }
 }
