@@ -154,12 +154,13 @@ fn run<R: Runtime>(
     let publisher_here = &mut publisher;
     // Nothing of the driver is used after a panic but the gate, whose parts are atomic.
     let ended = catch_unwind(AssertUnwindSafe(move || {
-        let driver = async move {
+        // On the heap: what a runtime is given to run it may move about on its stack.
+        let driver = Box::pin(async move {
             let driver = Driver::<R>::new(parts, sockets, publisher_here)?;
             // The receiver waits for this one message; it cannot be gone.
             let _ = ready.send(Ok(()));
             Ok(driver.run().await)
-        };
+        });
         R::block_on(driver).and_then(|ended| ended)
     }));
     publisher.close();
