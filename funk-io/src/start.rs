@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::task::Waker;
 use std::time::SystemTime;
 
@@ -102,21 +102,28 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         trust,
     };
 
-    let (ready, started) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("funk-{name}"));
-    let driver_shared = Arc::clone(&shared);
-    let spawned = thread.spawn(move || {
-        run::<R>(parts, sockets, publisher, &driver_shared, &ready, lock);
-    });
-    spawned.map_err(|source| failed("starting the driver's thread", source))?;
-    wait_for_start(&started)?;
+    start_driver::<R>(parts, sockets, publisher, &shared, lock)?;
     let cluster = Cluster::new(Arc::clone(&shared));
     // If it fails, the handle goes, and the node with it.
     search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
     Ok(cluster)
 }
 
-fn wait_for_start(started: &Receiver<io::Result<()>>) -> Result<(), StartError> {
+/// Starts the driver on a thread of its own, and waits until it runs.
+fn start_driver<R: Runtime>(
+    parts: Parts,
+    sockets: Sockets,
+    publisher: Publisher,
+    shared: &Arc<Shared>,
+    lock: Option<Arc<File>>,
+) -> Result<(), StartError> {
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("funk-{}", shared.name));
+    let driver_shared = Arc::clone(shared);
+    let spawned = thread.spawn(move || {
+        run::<R>(parts, sockets, publisher, &driver_shared, &ready, lock);
+    });
+    spawned.map_err(|source| failed("starting the driver's thread", source))?;
     match started.recv() {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(failed("starting the driver", source)),
