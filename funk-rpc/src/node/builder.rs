@@ -326,15 +326,14 @@ impl<R: Runtime> NodeBuilder<R> {
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
         let sought = sought(&discovery);
-        let (state_machine, handover) = (self.state_machine, self.handover);
-        let (tls, permit_plaintext) = (self.tls.clone(), self.permit_plaintext);
+        let (tls, permit) = (self.tls, self.permit_plaintext);
         let options = Options {
             data,
             discovery,
-            state_machine,
-            handover,
-            tls,
-            permit_plaintext,
+            state_machine: self.state_machine,
+            handover: self.handover,
+            tls: tls.clone(),
+            permit_plaintext: permit,
             ..Options::new(config, sockets)
         };
         let (cluster, application) = match self.application {
@@ -343,7 +342,6 @@ impl<R: Runtime> NodeBuilder<R> {
         };
 
         let requests = RequestMetrics::default();
-        let (tls, permit) = (self.tls, self.permit_plaintext);
         let page_tls = tls.clone().filter(|_| self.page_tls).map(ServerTls::open);
         let console = Console::new::<R>(cluster.clone(), cluster_name.clone(), requests.clone());
         let console = console.also_named(self.page_names).over(tls.clone(), page_tls.is_some());
