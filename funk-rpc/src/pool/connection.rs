@@ -89,6 +89,21 @@ impl Drop for Open {
     }
 }
 
+/// Of each connection.
+fn settings() -> client::Builder {
+    let mut settings = client::Builder::new();
+    settings
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(ANSWER_HEADER_BYTES_MAX)
+        .max_send_buffer_size(STREAM_WINDOW_BYTES as usize)
+        // Streams that are reset are remembered, so that what is on its way for them is no error.
+        .max_concurrent_reset_streams(CONNECTION_CANCELS_MAX)
+        .max_local_error_reset_streams(None);
+    settings
+}
+
 pub(super) async fn dial(
     runtime: AnyRuntime,
     to: &Destination,
@@ -104,15 +119,7 @@ pub(super) async fn dial(
     open.fetch_add(1, Ordering::AcqRel);
     let open = Open(Arc::clone(open));
     let heard: Arc<Heard> = Arc::default();
-    let (sender, mut running) = client::Builder::new()
-        .enable_push(false)
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(ANSWER_HEADER_BYTES_MAX)
-        .max_send_buffer_size(STREAM_WINDOW_BYTES as usize)
-        // Streams that are reset are remembered, so that what is on its way for them is no error.
-        .max_concurrent_reset_streams(CONNECTION_CANCELS_MAX)
-        .max_local_error_reset_streams(None)
+    let (sender, mut running) = settings()
         .handshake(Io { stream, heard: peer.is_some().then(|| Arc::clone(&heard)) })
         .await
         .map_err(|error| refusal(&heard).unwrap_or_else(|| DialError::Failed(error.to_string())))?;
