@@ -80,17 +80,26 @@ fn unknown_flags_and_stray_words_end_with_code_2_and_one_line() -> Tested {
 #[test]
 fn flags_of_features_to_come_end_with_code_2_and_say_so() -> Tested {
     let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
-    for given in [
-        &["--encrypt", key][..],
-        &["--tls-cert", "x"],
-        &["--tls-key", "x"],
-        &["--tls-ca", "x"],
-        &["--transport", "quic"],
-    ] {
+    for given in [&["--encrypt", key][..], &["--transport", "quic"]] {
         let (status, lines) = demo(given)?;
         assert_eq!(status.code(), Some(2), "{given:?}: {lines:?}");
         assert_eq!(lines.len(), 1, "{given:?}: one line, not {lines:?}");
         assert!(lines[0].contains("not available in this version"), "{given:?}: {lines:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn tls_without_all_of_its_files_ends_with_code_2_and_names_what_is_missing() -> Tested {
+    for (given, named) in [
+        (&["--tls-cert", "x"][..], "--tls-key is missing"),
+        (&["--tls-cert", "x", "--tls-key", "x"], "--tls-ca is missing"),
+        (&["--tls-cert", "x", "--tls-key", "x", "--tls-ca", "x"], "--tls-cert"),
+    ] {
+        let (status, lines) = demo(given)?;
+        assert_eq!(status.code(), Some(2), "{given:?}: {lines:?}");
+        assert_eq!(lines.len(), 1, "{given:?}: one line, not {lines:?}");
+        assert!(lines[0].contains(named), "{given:?}: {lines:?}");
     }
     Ok(())
 }
