@@ -259,7 +259,7 @@ fn what_cannot_be_done_is_said_in_one_line() -> Tested {
     assert!(refused(&["doctor", "-e", "127.0.0.1:1"], 3)?.contains("127.0.0.1:1"), "it cannot tell");
     let error = refused(&["status", "-n", "other", "--join", &join, "--timeout", "300ms"], 1)?;
     assert!(error.contains("cluster other"), "{error}");
-    assert!(refused(&["status", "--tls"], 2)?.contains("not available in this version"));
+    assert!(refused(&["status", "--tls"], 2)?.contains("--tls needs --tls-cert"));
     assert!(refused(&["nonsense"], 2)?.contains("nonsense"));
     Ok(())
 }
