@@ -8,7 +8,7 @@ use funk::{Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Refusal,
 use funk_cli::{Failure, complain, say, systemd};
 use futures_lite::future;
 
-use crate::flags::NodeFlags;
+use crate::flags::{NodeFlags, Transport};
 use crate::pb::demo_service_server::DemoServiceServer;
 use crate::security::Kept;
 use crate::service::{Definitions, routes};
@@ -60,6 +60,7 @@ fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
         .timing(flags.timing())
         .page_tls(flags.http_tls)
         .permit_plaintext(flags.tls_permit_plaintext)
+        .quic(flags.transport == Transport::Quic)
         .page_names(flags.http_host.iter().cloned());
     if let Some(tls) = &security.tls {
         node = node.tls(tls.clone());

@@ -48,6 +48,14 @@ impl Runtime for AsyncStd {
         Smol::poll_recv_from(socket, context, buffer)
     }
 
+    fn try_send_to(socket: &mut Self::Udp, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        Smol::try_send_to(socket, bytes, to)
+    }
+
+    fn poll_writable(socket: &mut Self::Udp, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Smol::poll_writable(socket, context)
+    }
+
     fn timer(at: Instant) -> Self::Timer {
         Smol::timer(at)
     }

@@ -1,7 +1,7 @@
 //! The conformance suite of streams with certificates.
 
 use funk_async_std::AsyncStd;
-use funk_io::conformance::{self, Issue};
+use funk_io::conformance::{self, Carrier, Issue};
 use funk_tls::issue::Authorities;
 
 fn issue() -> impl Issue {
@@ -13,12 +13,12 @@ fn issue() -> impl Issue {
 
 #[test]
 fn three_nodes_with_certificates_outlive_their_leader() {
-    conformance::three_nodes_with_certificates_outlive_their_leader::<AsyncStd>(issue());
+    conformance::three_nodes_with_certificates_outlive_their_leader::<AsyncStd>(Carrier::Tcp, issue());
 }
 
 #[test]
 fn a_node_of_another_authority_waits_outside() {
-    conformance::a_node_of_another_authority_waits_outside::<AsyncStd>(issue());
+    conformance::a_node_of_another_authority_waits_outside::<AsyncStd>(Carrier::Tcp, issue());
 }
 
 #[test]
@@ -38,10 +38,35 @@ fn half_open_handshakes_hold_nobody_up() {
 
 #[test]
 fn a_cluster_moves_to_another_authority() {
-    conformance::a_cluster_moves_to_another_authority::<AsyncStd>(issue());
+    conformance::a_cluster_moves_to_another_authority::<AsyncStd>(Carrier::Tcp, issue());
 }
 
 #[test]
 fn whoever_is_denied_is_cut_off() {
-    conformance::whoever_is_denied_is_cut_off::<AsyncStd>(issue());
+    conformance::whoever_is_denied_is_cut_off::<AsyncStd>(Carrier::Tcp, issue());
+}
+
+#[test]
+fn three_nodes_outlive_their_leader_over_quic() {
+    conformance::three_nodes_with_certificates_outlive_their_leader::<AsyncStd>(Carrier::Quic, issue());
+}
+
+#[test]
+fn a_node_of_another_authority_waits_outside_over_quic() {
+    conformance::a_node_of_another_authority_waits_outside::<AsyncStd>(Carrier::Quic, issue());
+}
+
+#[test]
+fn a_cluster_moves_to_another_authority_over_quic() {
+    conformance::a_cluster_moves_to_another_authority::<AsyncStd>(Carrier::Quic, issue());
+}
+
+#[test]
+fn whoever_is_denied_is_cut_off_over_quic() {
+    conformance::whoever_is_denied_is_cut_off::<AsyncStd>(Carrier::Quic, issue());
+}
+
+#[test]
+fn nodes_of_different_transports_say_so() {
+    conformance::nodes_of_different_transports_say_so::<AsyncStd>(issue());
 }

@@ -46,10 +46,10 @@ pub use service::{
     a_service_that_stands_still_stops_its_node,
 };
 pub use tls::{
-    Issue, a_cluster_moves_to_another_authority, a_hello_in_anothers_name_is_refused,
+    Carrier, Issue, a_cluster_moves_to_another_authority, a_hello_in_anothers_name_is_refused,
     a_node_of_another_authority_waits_outside, a_plaintext_peer_is_let_in_only_where_that_is_permitted,
-    half_open_handshakes_hold_nobody_up, three_nodes_with_certificates_outlive_their_leader,
-    whoever_is_denied_is_cut_off,
+    half_open_handshakes_hold_nobody_up, nodes_of_different_transports_say_so,
+    three_nodes_with_certificates_outlive_their_leader, whoever_is_denied_is_cut_off,
 };
 
 use crate::runtime::Runtime;

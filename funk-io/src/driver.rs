@@ -21,6 +21,7 @@
 //! | `stream` | one stream |
 //! | `socket`, `decoder`, `queue`, `tls` | its parts |
 //! | `streams` | all of them |
+//! | `quic` | streams over QUIC |
 //! | `carry_out` | what is done with each output |
 //! | `counters` | what the driver counts |
 
@@ -33,6 +34,11 @@ mod decoder;
 pub(crate) mod hub;
 pub(crate) mod parts;
 mod queue;
+#[cfg(feature = "quic")]
+pub(crate) mod quic;
+#[cfg(not(feature = "quic"))]
+#[path = "driver/no_quic.rs"]
+pub(crate) mod quic;
 mod socket;
 mod stream;
 mod streams;
@@ -108,9 +114,9 @@ struct Stopping {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts { clock, node, store, application, shared, inbox, hub, trust, .. } = parts;
+        let Parts { clock, node, store, application, shared, inbox, hub, trust, quic, .. } = parts;
         let Parts { inbox_source, drain_source, store_source, .. } = parts;
-        let Sockets { serf_tcp, serf_udp, raft, liveness } = sockets;
+        let Sockets { serf_tcp, serf_udp, raft, liveness, .. } = sockets;
         Ok(Self {
             clock,
             node,
@@ -121,7 +127,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             store_source,
             alarm: Alarm::new(&hub),
             datagrams: Datagrams::new(liveness, serf_udp, &hub, Arc::clone(&shared.counters))?,
-            streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters), trust)?,
+            streams: Streams::new(raft, serf_tcp, &hub, clock, Arc::clone(&shared.counters), (trust, quic))?,
             hub,
             shared,
             store,

@@ -21,6 +21,8 @@ pub enum StartError {
     NotWithService(&'static str),
     /// The certificate is not that of this node: what it is, and what it would have to be.
     Certificate(String),
+    /// QUIC has no streams without TLS: give the node credentials, and do not permit plaintext.
+    QuicWithoutTls,
     /// An endpoint's settings cannot work: change them.
     Endpoint {
         /// Its name.
@@ -53,6 +55,9 @@ impl fmt::Display for StartError {
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
             Self::Certificate(why) => f.write_str(why),
+            Self::QuicWithoutTls => {
+                f.write_str("QUIC has no streams without TLS: give the node a certificate, and do not permit plaintext")
+            }
             Self::Endpoint { name, why } => write!(f, "the endpoint {name:?} {why}"),
             Self::Bind { endpoint, address, source } => write!(f, "{endpoint}: cannot bind {address}: {source}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
@@ -65,7 +70,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::NotWithService(_) | Self::Certificate(_) | Self::Endpoint { .. } => None,
+            Self::NotWithService(_) | Self::Certificate(_) | Self::QuicWithoutTls | Self::Endpoint { .. } => None,
             Self::Bind { source, .. } | Self::Io { source, .. } => Some(source),
         }
     }

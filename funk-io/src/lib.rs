@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `runtime` | what the driver needs of an async runtime |
-//! | `sockets` | the four sockets of a node |
+//! | `sockets` | the sockets of a node |
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, snapshots and events out |
 //! | `shared` | what the handle and the driver share |

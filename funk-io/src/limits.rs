@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use funk_proto::limits::{
-    LOG_MIRROR_BYTES_MAX, SHARD_STATES_KEPT_BYTES_MAX, SNAPSHOT_AFTER_ENTRIES, SNAPSHOT_BYTES_MAX,
+    LOG_MIRROR_BYTES_MAX, RAFT_MEMBERS_MAX, SHARD_STATES_KEPT_BYTES_MAX, SNAPSHOT_AFTER_ENTRIES, SNAPSHOT_BYTES_MAX,
 };
 
 /// Gossip streams served at once (Serf tolerates 127 push/pulls).
@@ -12,6 +12,16 @@ pub const GOSSIP_STREAMS_MAX: usize = 128;
 pub const HANDSHAKES_MAX: usize = 128;
 /// Those of one address: some for each of a few nodes on one machine. Past it the oldest of them makes way.
 pub const HANDSHAKES_OF_SOURCE_MAX: usize = 32;
+/// Handshakes over QUIC with those who have not proven their address, all together; past it a dial costs one round trip
+/// more. Without that, packets with forged addresses could fill the places.
+pub const HANDSHAKES_UNPROVEN_MAX: usize = 16;
+/// Dials by QUIC that the thread has not begun: two for each member of the largest cluster.
+pub const DIALS_WAITING_MAX: usize = 2 * RAFT_MEMBERS_MAX;
+/// Bytes on one of the streams of a QUIC connection that the other side has not read, or not confirmed: what a
+/// gigabit carries in ten milliseconds.
+pub const LANE_BYTES_MAX: usize = 1 << 20;
+/// Time for the other side to confirm the last bytes of a QUIC connection.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Time for a handshake: two round trips at the longest distance that the timing `wan` allows, and the certificates.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that the other side of a handshake may send: some of the longest chains of certificates in use.

@@ -119,7 +119,7 @@ pub struct TlsMeters {
 }
 
 /// Why a stream between nodes is refused.
-pub const TLS_REASONS: [&str; 19] = [
+pub const TLS_REASONS: [&str; 20] = [
     "tls",
     "alert",
     "authority",
@@ -138,6 +138,7 @@ pub const TLS_REASONS: [&str; 19] = [
     "plaintext",
     "role",
     "timed_out",
+    "transport",
     "trust_domain",
 ];
 

@@ -77,6 +77,9 @@ impl Options {
 
     /// Whether the certificate is that of this node.
     pub(crate) fn fits_the_certificate(&self) -> Result<(), StartError> {
+        if self.sockets.quic.is_some() && (self.tls.is_none() || self.permit_plaintext) {
+            return Err(StartError::QuicWithoutTls);
+        }
         let Some(identity) = self.tls.as_ref().map(|tls| tls.get().identity().clone()) else { return Ok(()) };
         let (name, cluster) = (&self.node.name, &self.node.cluster);
         if (identity.role, &identity.name, &identity.cluster) == (Role::Node, name, cluster) {

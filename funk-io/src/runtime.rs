@@ -43,6 +43,12 @@ pub trait Runtime: Send + Sync + 'static {
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>>;
 
+    /// Sends one datagram if the socket takes it now, else fails with [`io::ErrorKind::WouldBlock`].
+    fn try_send_to(socket: &mut Self::Udp, bytes: &[u8], to: SocketAddr) -> io::Result<usize>;
+
+    /// Ready when the socket may take a datagram again, after it did not.
+    fn poll_writable(socket: &mut Self::Udp, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
     /// A timer; it is ready once `at` has passed.
     fn timer(at: Instant) -> Self::Timer;
 

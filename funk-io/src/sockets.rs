@@ -1,4 +1,4 @@
-//! The four sockets of a node.
+//! The sockets of a node.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -20,6 +20,8 @@ pub struct Sockets {
     pub serf_udp: UdpSocket,
     /// `ep.raft`, TCP: cluster streams.
     pub raft: TcpListener,
+    /// `ep.raft`, UDP, of the same port: cluster streams by QUIC. `None`: they go by TCP.
+    pub quic: Option<UdpSocket>,
     /// `ep.liveness`, UDP: heartbeats and leases.
     pub liveness: UdpSocket,
 }
@@ -31,10 +33,22 @@ impl Sockets {
     /// # Errors
     /// An address that cannot be bound; the message names it.
     pub fn bind(serf: SocketAddr, raft: SocketAddr, liveness: SocketAddr) -> io::Result<Self> {
-        let (serf_tcp, serf_udp) = bind_pair(serf)?;
+        let (serf_tcp, serf_udp) = bind_pair("ep.serf", serf)?;
         let raft = TcpListener::bind(raft).map_err(|error| named("ep.raft", raft, "tcp", &error))?;
         let liveness = UdpSocket::bind(liveness).map_err(|error| named("ep.liveness", liveness, "udp", &error))?;
-        Ok(Self { serf_tcp, serf_udp, raft, liveness })
+        Ok(Self { serf_tcp, serf_udp, raft, quic: None, liveness })
+    }
+
+    /// Binds all four, and one for QUIC at the address of `raft`, where streams between nodes go from then on. It needs
+    /// [`Options::tls`](crate::Options::tls), and the feature `quic`. Whoever dials by TCP there is told so.
+    ///
+    /// # Errors
+    /// As [`Sockets::bind`].
+    pub fn bind_quic(serf: SocketAddr, raft: SocketAddr, liveness: SocketAddr) -> io::Result<Self> {
+        let (serf_tcp, serf_udp) = bind_pair("ep.serf", serf)?;
+        let (raft, quic) = bind_pair("ep.raft", raft)?;
+        let liveness = UdpSocket::bind(liveness).map_err(|error| named("ep.liveness", liveness, "udp", &error))?;
+        Ok(Self { serf_tcp, serf_udp, raft, quic: Some(quic), liveness })
     }
 
     /// Binds all four to free ports of one address.
@@ -70,10 +84,10 @@ impl Sockets {
         self.liveness.local_addr()
     }
 
-    /// Makes all four non-blocking and the UDP buffers large. The kernel may
+    /// Makes all of them non-blocking and the UDP buffers large. The kernel may
     /// grant smaller buffers; that is no error.
     pub(crate) fn tune(&self) -> io::Result<()> {
-        for udp in [&self.serf_udp, &self.liveness] {
+        for udp in [&self.serf_udp, &self.liveness].into_iter().chain(&self.quic) {
             let socket = SockRef::from(udp);
             let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
             let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
@@ -86,17 +100,17 @@ impl Sockets {
     }
 }
 
-fn bind_pair(at: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
+fn bind_pair(what: &str, at: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
     let mut tries = PORT_TRIES;
     loop {
-        let tcp = TcpListener::bind(at).map_err(|error| named("ep.serf", at, "tcp", &error))?;
+        let tcp = TcpListener::bind(at).map_err(|error| named(what, at, "tcp", &error))?;
         let chosen = tcp.local_addr()?;
         tries -= 1;
         match UdpSocket::bind(chosen) {
             Ok(udp) => return Ok((tcp, udp)),
             // The port that TCP got may be taken on UDP: another one will do.
             Err(error) if at.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-            Err(error) => return Err(named("ep.serf", chosen, "udp", &error)),
+            Err(error) => return Err(named(what, chosen, "udp", &error)),
         }
     }
 }
@@ -116,6 +130,17 @@ mod tests {
         let sockets = Sockets::any(LOOPBACK).unwrap();
         assert_eq!(sockets.serf_tcp.local_addr().unwrap(), sockets.serf_udp.local_addr().unwrap());
         sockets.tune().unwrap();
+    }
+
+    #[test]
+    fn cluster_streams_get_one_port_for_both_transports_where_they_go_by_quic() {
+        let any = SocketAddr::new(LOOPBACK, 0);
+        let sockets = Sockets::bind_quic(any, any, any).unwrap();
+        assert_eq!(sockets.quic.as_ref().unwrap().local_addr().unwrap(), sockets.raft_address().unwrap());
+        sockets.tune().unwrap();
+        let raft = sockets.raft_address().unwrap();
+        let error = Sockets::bind_quic(any, raft, any).unwrap_err().to_string();
+        assert!(error.contains("ep.raft") && error.contains(&raft.to_string()), "{error}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::discovery::search;
 use crate::driver::Driver;
 use crate::driver::hub::{Hub, Source};
 use crate::driver::parts::Parts;
+use crate::driver::quic::Quic;
 use crate::driver::tls::trust::Trust;
 use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
@@ -51,7 +52,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         options.fits_a_service()?;
     }
     options.fits_the_certificate()?;
-    let Options { node: mut config, sockets, mut discovery, seed, data, state_machine, handover, .. } = options;
+    let Options { node: mut config, mut sockets, mut discovery, seed, data, state_machine, handover, .. } = options;
     let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
     search::prepare(&mut discovery, &mut config);
     fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -74,9 +75,13 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let meters: Arc<Meters> = Arc::default();
     let hub = Arc::new(Hub::default());
     let (inbox_source, drain_source, store_source) = (Source::new(&hub), Source::new(&hub), Source::new(&hub));
-    let trust =
-        tls.map(|tls| Trust::start(name.as_str(), tls, permit_plaintext, &hub, Arc::clone(&meters))).transpose();
+    let udp = sockets.quic.take();
+    let settings = (permit_plaintext, udp.is_some());
+    let trust = tls.map(|tls| Trust::start(name.as_str(), tls, settings, &hub, Arc::clone(&meters))).transpose();
     let trust = trust.map_err(|source| failed("starting the thread for TLS", source))?;
+    let quic =
+        trust.as_ref().zip(udp).map(|(trust, udp)| Quic::start::<R>(name.as_str(), udp, trust.current().clone(), &hub));
+    let quic = quic.transpose().map_err(|source| failed("starting QUIC", source))?;
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
     let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
     let publisher = Publisher::new(Arc::clone(&gate));
@@ -100,6 +105,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         drain_source,
         store_source,
         trust,
+        quic,
     };
 
     start_driver::<R>(parts, sockets, publisher, &shared, lock)?;

@@ -51,6 +51,14 @@ impl funk_io::Runtime for Smol {
         }
     }
 
+    fn try_send_to(socket: &mut Async<UdpSocket>, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        socket.get_ref().send_to(bytes, to)
+    }
+
+    fn poll_writable(socket: &mut Async<UdpSocket>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        socket.poll_writable(context)
+    }
+
     fn timer(at: Instant) -> Timer {
         Timer::at(at)
     }

@@ -17,7 +17,7 @@ use crate::certificate;
 use crate::denied::Denied;
 use crate::identity::{Identity, Roles};
 use crate::refused::Refused;
-use crate::verifier::{Verifier, VerifierFor};
+use crate::verifier::{Noted, Verifier, VerifierFor};
 
 /// Bytes of a file at most: a bundle of some hundred authorities.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -204,7 +204,12 @@ impl Credentials {
 
     /// For connections that this process opens, to somebody of `roles`, who speaks one of `protocols` (ALPN).
     pub fn connector(&self, roles: Roles, protocols: &[&[u8]]) -> Arc<ClientConfig> {
-        let verifier = VerifierFor { verifier: Arc::clone(&self.verifier), roles };
+        self.connector_noting(roles, protocols, Noted::default())
+    }
+
+    /// The same for one connection: what is wrong with the other side's certificate is noted.
+    pub fn connector_noting(&self, roles: Roles, protocols: &[&[u8]], noted: Noted) -> Arc<ClientConfig> {
+        let verifier = VerifierFor { verifier: Arc::clone(&self.verifier), roles, noted };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .expect("the provider has suites of TLS 1.3");
@@ -218,7 +223,12 @@ impl Credentials {
 
     /// For connections that this process accepts, from somebody of `roles`.
     pub fn acceptor(&self, roles: Roles, protocols: &[&[u8]]) -> Arc<ServerConfig> {
-        let verifier = VerifierFor { verifier: Arc::clone(&self.verifier), roles };
+        self.acceptor_noting(roles, protocols, Noted::default())
+    }
+
+    /// The same for one connection: what is wrong with the other side's certificate is noted.
+    pub fn acceptor_noting(&self, roles: Roles, protocols: &[&[u8]], noted: Noted) -> Arc<ServerConfig> {
+        let verifier = VerifierFor { verifier: Arc::clone(&self.verifier), roles, noted };
         let builder = self.server().with_client_cert_verifier(Arc::new(verifier));
         self.serving(builder, protocols)
     }

@@ -34,3 +34,4 @@ pub use current::{Current, OtherIdentity, Reload};
 pub use identity::{Identity, InvalidIdentity, Role, Roles, TrustDomain};
 pub use refused::{Refused, why};
 pub use rustls;
+pub use verifier::Noted;

@@ -1,6 +1,6 @@
 //! The checks of a peer's certificate, as rustls asks for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -70,11 +70,30 @@ impl Verifier {
     }
 }
 
+/// What this side found wrong with the other's certificate, for transports that lose rustls's error on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Noted(Arc<OnceLock<Refused>>);
+
+impl Noted {
+    /// The first thing that was wrong.
+    pub fn get(&self) -> Option<&Refused> {
+        self.0.get()
+    }
+
+    fn note<T>(&self, checked: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::InvalidCertificate(error)) = &checked {
+            self.0.get_or_init(|| Refused::of_tls(error));
+        }
+        checked
+    }
+}
+
 /// A verifier for connections where these roles may be.
 #[derive(Clone, Debug)]
 pub(crate) struct VerifierFor {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) roles: Roles,
+    pub(crate) noted: Noted,
 }
 
 /// What both sides ask for alike: whether a signature in the handshake is that of the certificate's key.
@@ -113,8 +132,8 @@ impl ServerCertVerifier for VerifierFor {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verifier.check_chain(end_entity, intermediates, now)?;
-        self.verifier.check_identity(end_entity, self.roles).map_err(Refused::into_tls)?;
+        self.noted.note(self.verifier.check_chain(end_entity, intermediates, now))?;
+        self.noted.note(self.verifier.check_identity(end_entity, self.roles).map_err(Refused::into_tls))?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -132,8 +151,8 @@ impl ClientCertVerifier for VerifierFor {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.verifier.clients.verify_client_cert(end_entity, intermediates, now)?;
-        self.verifier.check_identity(end_entity, self.roles).map_err(Refused::into_tls)?;
+        let verified = self.noted.note(self.verifier.clients.verify_client_cert(end_entity, intermediates, now))?;
+        self.noted.note(self.verifier.check_identity(end_entity, self.roles).map_err(Refused::into_tls))?;
         Ok(verified)
     }
 

@@ -52,6 +52,14 @@ impl funk_io::Runtime for Tokio {
         Poll::Ready(Ok((buffer.filled().len(), from)))
     }
 
+    fn try_send_to(socket: &mut UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        socket.try_send_to(bytes, to)
+    }
+
+    fn poll_writable(socket: &mut UdpSocket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        socket.poll_send_ready(context)
+    }
+
     fn timer(at: Instant) -> Self::Timer {
         Box::pin(tokio::time::sleep_until(at.into()))
     }

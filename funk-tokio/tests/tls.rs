@@ -1,6 +1,6 @@
 //! The conformance suite of streams with certificates.
 
-use funk_io::conformance::{self, Issue};
+use funk_io::conformance::{self, Carrier, Issue};
 use funk_tls::issue::Authorities;
 use funk_tokio::Tokio;
 
@@ -13,12 +13,12 @@ fn issue() -> impl Issue {
 
 #[test]
 fn three_nodes_with_certificates_outlive_their_leader() {
-    conformance::three_nodes_with_certificates_outlive_their_leader::<Tokio>(issue());
+    conformance::three_nodes_with_certificates_outlive_their_leader::<Tokio>(Carrier::Tcp, issue());
 }
 
 #[test]
 fn a_node_of_another_authority_waits_outside() {
-    conformance::a_node_of_another_authority_waits_outside::<Tokio>(issue());
+    conformance::a_node_of_another_authority_waits_outside::<Tokio>(Carrier::Tcp, issue());
 }
 
 #[test]
@@ -38,10 +38,35 @@ fn half_open_handshakes_hold_nobody_up() {
 
 #[test]
 fn a_cluster_moves_to_another_authority() {
-    conformance::a_cluster_moves_to_another_authority::<Tokio>(issue());
+    conformance::a_cluster_moves_to_another_authority::<Tokio>(Carrier::Tcp, issue());
 }
 
 #[test]
 fn whoever_is_denied_is_cut_off() {
-    conformance::whoever_is_denied_is_cut_off::<Tokio>(issue());
+    conformance::whoever_is_denied_is_cut_off::<Tokio>(Carrier::Tcp, issue());
+}
+
+#[test]
+fn three_nodes_outlive_their_leader_over_quic() {
+    conformance::three_nodes_with_certificates_outlive_their_leader::<Tokio>(Carrier::Quic, issue());
+}
+
+#[test]
+fn a_node_of_another_authority_waits_outside_over_quic() {
+    conformance::a_node_of_another_authority_waits_outside::<Tokio>(Carrier::Quic, issue());
+}
+
+#[test]
+fn a_cluster_moves_to_another_authority_over_quic() {
+    conformance::a_cluster_moves_to_another_authority::<Tokio>(Carrier::Quic, issue());
+}
+
+#[test]
+fn whoever_is_denied_is_cut_off_over_quic() {
+    conformance::whoever_is_denied_is_cut_off::<Tokio>(Carrier::Quic, issue());
+}
+
+#[test]
+fn nodes_of_different_transports_say_so() {
+    conformance::nodes_of_different_transports_say_so::<Tokio>(issue());
 }

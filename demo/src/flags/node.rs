@@ -201,11 +201,18 @@ impl NodeFlags {
     /// # Errors
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
-        let given = [("--encrypt", self.encrypt.is_some()), ("--transport quic", self.transport == Transport::Quic)];
-        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
-            return Err(format!("{flag} is not available in this version"));
+        if self.encrypt.is_some() {
+            return Err("--encrypt is not available in this version".into());
         }
-        self.files()?;
+        let has_tls = self.files()?.is_some();
+        if self.transport == Transport::Quic && !has_tls {
+            return Err(
+                "--transport quic needs --tls-cert, --tls-key and --tls-ca: QUIC has no streams without TLS".into()
+            );
+        }
+        if self.transport == Transport::Quic && self.tls_permit_plaintext {
+            return Err("--tls-permit-plaintext is for --transport tcp: QUIC has no streams without TLS".into());
+        }
         if let Some(ip) = self.interface.filter(|ip| ip.is_unspecified()) {
             return Err(format!("--interface {ip} is no address that others can reach: give one of this machine"));
         }
@@ -343,11 +350,18 @@ mod tests {
 
     #[test]
     fn flags_of_what_is_not_built_yet_are_refused() {
-        for line in ["--encrypt abc", "--transport quic"] {
-            let error = parse(line).unwrap_err();
-            let flag = line.split([' ', '=']).next().unwrap();
-            assert!(error.contains("not available in this version") && error.contains(flag), "{error}");
-        }
+        let error = parse("--encrypt abc").unwrap_err();
+        assert!(error.contains("not available in this version") && error.contains("--encrypt"), "{error}");
+    }
+
+    #[test]
+    fn quic_needs_tls_on_every_stream() {
+        let error = parse("--transport quic").unwrap_err();
+        assert!(error.contains("--transport quic") && error.contains("--tls-cert"), "{error}");
+        let tls = "--tls-cert a --tls-key b --tls-ca c";
+        let error = parse(&format!("--transport quic {tls} --tls-permit-plaintext")).unwrap_err();
+        assert!(error.contains("--tls-permit-plaintext"), "{error}");
+        assert_eq!(parse(&format!("--transport quic {tls}")).unwrap().transport, Transport::Quic);
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl<R: Runtime> Runtime for Fused<R> {
         R::udp(socket)
     }
 
+    fn try_send_to(socket: &mut R::Udp, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        R::try_send_to(socket, bytes, to)
+    }
+
+    fn poll_writable(socket: &mut R::Udp, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        R::poll_writable(socket, context)
+    }
+
     fn timer(at: Instant) -> R::Timer {
         R::timer(at)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use funk_proto::Node;
 
 use super::hub::{Hub, Source};
+use super::quic::Quic;
 use super::tls::trust::Trust;
 use crate::application::Application;
 use crate::clock::Clock;
@@ -24,4 +25,5 @@ pub(crate) struct Parts {
     pub(crate) drain_source: Arc<Source>,
     pub(crate) store_source: Arc<Source>,
     pub(crate) trust: Option<Trust>,
+    pub(crate) quic: Option<Quic>,
 }

@@ -1,4 +1,6 @@
-//! One stream: connecting, TLS, cutting messages, and a bounded queue of bytes to write.
+//! One stream: cutting messages, and a bounded queue of bytes to write. `opening` tells how it comes about.
+
+mod opening;
 
 use std::future::Future;
 use std::io;
@@ -10,17 +12,18 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use funk_proto::id::ConnId;
 use funk_proto::time::earliest;
-use funk_proto::{CloseReason, Input, PeerIdentity, StreamKind, Timestamp, limits};
+use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
 use super::decoder::{Begun, Decoder};
 use super::hub::{Hub, Source};
 use super::queue::Queue;
-use super::socket::{dial_failure, failure, set_options};
+use super::quic::{self, Link, Opened, Quic};
+use super::socket::{failure, set_options};
 use super::tls::failure::Failure;
 use super::tls::session::Session;
-use super::tls::shaking::{Progress, Shaking};
+use super::tls::shaking::Shaking;
 use super::tls::trust::Trust;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::runtime::Runtime;
@@ -33,6 +36,9 @@ type Dialling<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
 
 enum Transport<S> {
     Dialling(Dialling<S>),
+    /// By QUIC, with its handshake.
+    DiallingQuic(quic::Dialling),
+    Quic(Box<Link>),
     Shaking(S, Box<Shaking>),
     Plain(S),
     Sealed(S, Box<Session>),
@@ -79,9 +85,34 @@ impl<F: FnMut(Input) -> bool> Delivery<'_, F> {
 }
 
 impl<R: Runtime> Stream<R> {
-    pub(super) fn dial(conn: ConnId, channel: StreamKind, to: SocketAddr, now: Timestamp, hub: &Arc<Hub>) -> Self {
-        let transport = Transport::Dialling(Box::pin(R::connect(to)));
-        Self::new(conn, channel, to, transport, now + limits::DIAL_TIMEOUT, hub)
+    pub(super) fn dial(
+        conn: ConnId,
+        channel: StreamKind,
+        to: SocketAddr,
+        now: Timestamp,
+        hub: &Arc<Hub>,
+        quic: Option<&Quic>,
+    ) -> Self {
+        let (transport, time) = match quic {
+            Some(quic) => (Transport::DiallingQuic(quic.dial(to)), HANDSHAKE_TIMEOUT),
+            None => (Transport::Dialling(Box::pin(R::connect(to))), limits::DIAL_TIMEOUT),
+        };
+        Self::new(conn, channel, to, transport, now + time, hub)
+    }
+
+    /// Somebody dialled by QUIC, and its handshake is over.
+    pub(super) fn opened(
+        conn: ConnId,
+        address: SocketAddr,
+        opened: Opened,
+        now: Timestamp,
+        hub: &Arc<Hub>,
+        trust: &Trust,
+    ) -> Self {
+        let time = limits::DIAL_TIMEOUT;
+        let mut stream = Self::new(conn, StreamKind::Cluster, address, Transport::Over, now + time, hub);
+        stream.become_linked(opened, trust);
+        stream
     }
 
     pub(super) fn accepted(
@@ -142,12 +173,19 @@ impl<R: Runtime> Stream<R> {
 
     /// When it is closed as timed out. A message that was begun has to end.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        earliest(self.deadline, self.begun.ends())
+        let begun = match &self.transport {
+            Transport::Quic(link) => link.ends(),
+            _ => self.begun.ends(),
+        };
+        earliest(self.deadline, begun)
     }
 
     /// Bytes here of a message that is not here as a whole.
     pub(super) fn held(&self) -> usize {
-        self.decoder.held()
+        match &self.transport {
+            Transport::Quic(link) => link.held(),
+            _ => self.decoder.held(),
+        }
     }
 
     /// Whether its handshake is not over.
@@ -170,8 +208,10 @@ impl<R: Runtime> Stream<R> {
 
     /// The credentials have changed: whether the other side is believed is asked anew.
     pub(super) fn check_again(&self, trust: &Trust) {
-        if let Transport::Sealed(_, session) = &self.transport {
-            session.check_again(trust);
+        match &self.transport {
+            Transport::Sealed(_, session) => session.check_again(trust),
+            Transport::Quic(link) => link.check_again(trust),
+            _ => {}
         }
     }
 
@@ -184,102 +224,48 @@ impl<R: Runtime> Stream<R> {
         deliver: &mut impl FnMut(Input) -> bool,
     ) -> Result<(), CloseReason> {
         if !self.source.take() {
-            self.begun.note(now, false, self.held());
+            self.begun.note(now, false, self.decoder.held());
             return Ok(());
         }
-        self.blocked = false;
+        self.retry();
         let budget = crate::limits::PASS_MESSAGES_MAX;
         let mut delivery = Delivery { deliver, budget };
         if self.connect(now, trust)? && self.shake(now, scratch, trust, &mut delivery)? {
-            self.read(scratch, &mut delivery)?;
+            match &self.transport {
+                Transport::Quic(_) => self.read_lanes(now, scratch, &mut delivery)?,
+                _ => self.read(scratch, &mut delivery)?,
+            }
         }
-        self.begun.note(now, delivery.budget < budget, self.held());
+        self.begun.note(now, delivery.budget < budget, self.decoder.held());
         Ok(())
     }
 
-    /// Tells whether the socket is connected.
-    fn connect(&mut self, now: Timestamp, trust: &Option<Trust>) -> Result<bool, CloseReason> {
-        let Transport::Dialling(dialling) = &mut self.transport else { return Ok(true) };
-        let io = match dialling.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Err(error)) => {
-                self.failure = None;
-                return Err(dial_failure(&error));
-            }
-            Poll::Ready(Ok(io)) => io,
-        };
-        set_options(&io, self.channel);
-        let is_cluster = self.channel == StreamKind::Cluster;
-        match trust.as_ref().filter(|_| is_cluster && !matches!(self.failure, Some(Failure::NotTls))) {
-            Some(trust) => {
-                self.deadline = Some(now + HANDSHAKE_TIMEOUT);
-                let shaking = Shaking::dial(self.address, &self.waker, trust);
-                self.transport = Transport::Shaking(io, Box::new(shaking));
-            }
-            None => {
-                self.failure = None;
-                self.transport = Transport::Plain(io);
-                self.deadline = (!is_cluster).then_some(now + limits::GOSSIP_STREAM_TIMEOUT);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Tells whether there are messages on the stream: its handshake is over, or it has none.
-    fn shake(
+    /// What the other side sent by QUIC.
+    fn read_lanes(
         &mut self,
         now: Timestamp,
         scratch: &mut [u8],
-        trust: &mut Option<Trust>,
         delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>,
-    ) -> Result<bool, CloseReason> {
-        let Transport::Shaking(io, shaking) = &mut self.transport else { return Ok(true) };
-        let Some(trust) = trust else { return Err(CloseReason::Failed) };
-        let mut context = Context::from_waker(&self.waker);
-        match shaking.go_on(io, &mut context, scratch, trust) {
-            Ok(Progress::Pending) => return Ok(false),
-            Ok(Progress::Plain(bytes)) => {
-                trust.note_plaintext(self.address);
-                self.decoder.push(&bytes);
-                self.become_open(now, None);
-            }
-            Ok(Progress::Over(over)) => {
-                let (peer, session, rest) = *over;
-                trust.note_open();
-                self.become_open(now, Some(session));
-                self.announce(peer, delivery);
-                self.unseal(&rest)?;
-            }
-            Err(Failure::NotTls) if trust.permits_plaintext() && !self.conn.is_accepted() => {
-                trust.note_plaintext(self.address);
-                self.failure = Some(Failure::NotTls);
-                self.transport = Transport::Dialling(Box::pin(R::connect(self.address)));
-                self.deadline = Some(now + limits::DIAL_TIMEOUT);
-                self.waker.wake_by_ref();
-                return Ok(false);
-            }
-            Err(failure) => {
-                self.give_up_shaking(failure);
-                return Err(CloseReason::Failed);
-            }
+    ) -> Result<(), CloseReason> {
+        let Self { transport, announced, deadline, conn, channel, waker, failure, .. } = self;
+        let Transport::Quic(link) = transport else { return Ok(()) };
+        if let Some(peer) = link.take_peer() {
+            *announced = true;
+            delivery.hand_in(Input::Opened { conn: *conn, peer });
         }
-        Ok(true)
-    }
-
-    fn become_open(&mut self, now: Timestamp, session: Option<Session>) {
-        if let Transport::Shaking(io, _) = std::mem::replace(&mut self.transport, Transport::Over) {
-            self.transport = match session {
-                Some(session) => Transport::Sealed(io, Box::new(session)),
-                None => Transport::Plain(io),
-            };
+        let received = link.receive(now, &mut Context::from_waker(waker), (scratch, PASS_READS_MAX), |bytes| {
+            *deadline = None;
+            delivery.hand_in(Input::Message { conn: *conn, channel: *channel, bytes });
+            delivery.budget > 0
+        });
+        let more = received.map_err(|(why, because)| {
+            *failure = because;
+            why
+        })?;
+        if more {
+            waker.wake_by_ref();
         }
-        // Who was let in introduces itself at once. What this node dialled, the core looks after.
-        self.deadline = self.conn.is_accepted().then_some(now + limits::DIAL_TIMEOUT);
-    }
-
-    fn announce(&mut self, peer: PeerIdentity, delivery: &mut Delivery<'_, impl FnMut(Input) -> bool>) {
-        self.announced = true;
-        delivery.hand_in(Input::Opened { conn: self.conn, peer });
+        Ok(())
     }
 
     /// Takes in what the socket gave. Tells whether the other side has ended in order.
@@ -345,7 +331,10 @@ impl<R: Runtime> Stream<R> {
         if self.finishing {
             return Ok(());
         }
-        self.queue.push(self.channel, bytes)
+        match &mut self.transport {
+            Transport::Quic(link) => link.send(bytes),
+            _ => self.queue.push(self.channel, bytes),
+        }
     }
 
     /// Ends the stream when all that is queued has left.
@@ -356,16 +345,29 @@ impl<R: Runtime> Stream<R> {
     /// Lets the next flush try the socket, whether or not it woke us.
     pub(super) fn retry(&mut self) {
         self.blocked = false;
+        if let Transport::Quic(link) = &mut self.transport {
+            link.retry();
+        }
     }
 
     /// Writes as much as the socket takes. Tells whether the stream is done with.
     pub(super) fn flush(&mut self) -> Result<bool, CloseReason> {
-        let Self { transport, queue, waker, blocked, finishing, .. } = self;
+        let Self { transport, queue, waker, blocked, finishing, failure: because_of, .. } = self;
         let mut context = Context::from_waker(waker);
         let (io, mut session) = match transport {
             Transport::Plain(io) => (io, None),
             Transport::Sealed(io, session) => (io, Some(session)),
-            Transport::Dialling(_) | Transport::Shaking(..) | Transport::Over => return Ok(false),
+            Transport::Quic(link) => {
+                let flushed = link.flush(waker);
+                let done = *finishing && link.is_flushed();
+                return flushed.map(|()| done).map_err(|(why, because)| {
+                    *because_of = because;
+                    why
+                });
+            }
+            Transport::Dialling(_) | Transport::DiallingQuic(_) | Transport::Shaking(..) | Transport::Over => {
+                return Ok(false);
+            }
         };
         while !*blocked {
             let (bytes, is_sealed) = match &mut session {
@@ -387,12 +389,18 @@ impl<R: Runtime> Stream<R> {
             }
         }
         let is_empty = queue.is_empty() && session.is_none_or(|session| session.sealed().is_empty());
-        let done = *finishing && is_empty;
-        if done {
-            // The end goes out in order; what the peer still says is not read.
-            let _ = SockRef::from(&*io).shutdown(std::net::Shutdown::Write);
+        Ok(*finishing && is_empty)
+    }
+
+    /// All has been written: the end goes out in order; what the peer still says is not read.
+    pub(super) fn end(&mut self) {
+        match std::mem::replace(&mut self.transport, Transport::Over) {
+            Transport::Plain(io) | Transport::Sealed(io, _) => {
+                let _ = SockRef::from(&io).shutdown(std::net::Shutdown::Write);
+            }
+            Transport::Quic(link) => link.finish(),
+            Transport::Dialling(_) | Transport::DiallingQuic(_) | Transport::Shaking(..) | Transport::Over => {}
         }
-        Ok(done)
     }
 
     /// Whether bytes wait for a connected socket.
@@ -400,7 +408,8 @@ impl<R: Runtime> Stream<R> {
         match &self.transport {
             Transport::Plain(_) => self.queue.is_empty(),
             Transport::Sealed(_, session) => self.queue.is_empty() && session.sealed().is_empty(),
-            Transport::Dialling(_) | Transport::Shaking(..) | Transport::Over => true,
+            Transport::Quic(link) => link.is_flushed(),
+            Transport::Dialling(_) | Transport::DiallingQuic(_) | Transport::Shaking(..) | Transport::Over => true,
         }
     }
 }

@@ -12,6 +12,7 @@ use funk_proto::{CloseReason, Input, StreamKind, Timestamp, limits};
 use super::acceptor::Acceptor;
 use super::counters::Counters;
 use super::hub::Hub;
+use super::quic::{Knock, Quic};
 use super::stream::Stream;
 use super::tls::failure::Failure;
 use super::tls::trust::Trust;
@@ -34,6 +35,8 @@ pub(super) struct Streams<R: Runtime> {
     counters: Arc<Counters>,
     /// Of cluster streams; without it they have no TLS.
     trust: Option<Trust>,
+    /// Over which cluster streams go; without it they go over TCP.
+    quic: Option<Quic>,
 }
 
 impl<R: Runtime> Streams<R> {
@@ -43,13 +46,13 @@ impl<R: Runtime> Streams<R> {
         hub: &Arc<Hub>,
         clock: Clock,
         counters: Arc<Counters>,
-        trust: Option<Trust>,
+        (trust, quic): (Option<Trust>, Option<Quic>),
     ) -> io::Result<Self> {
         let acceptors =
             [Acceptor::new(StreamKind::Cluster, cluster, hub)?, Acceptor::new(StreamKind::Gossip, gossip, hub)?];
         let (streams, scratch) = (BTreeMap::new(), vec![0; SCRATCH_BYTES]);
         let hub = Arc::clone(hub);
-        Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub, clock, counters, trust })
+        Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub, clock, counters, trust, quic })
     }
 
     /// Hands in what those streams hold that woke the driver, until `deliver` wants no more in this pass, and closes
@@ -110,27 +113,29 @@ impl<R: Runtime> Streams<R> {
     }
 
     fn accept(&mut self, now: Timestamp) {
-        let Self { acceptors, streams, accepted, hub, counters, trust, .. } = self;
+        let Self { acceptors, streams, accepted, hub, counters, trust, quic, .. } = self;
+        let mut guests = Guests { streams, accepted, counters, trust };
         for acceptor in acceptors {
             let channel = acceptor.channel;
             acceptor.receive(|(io, address)| {
-                let conn = ConnId::accepted(*accepted);
-                *accepted += 1;
-                match who_makes_way(streams, channel, address.ip()) {
-                    Room::Free => {}
-                    Room::Of(oldest) => {
-                        counters.streams_refused.add_one();
-                        if let Some(mut oldest) = streams.remove(&oldest) {
-                            oldest.give_up_shaking(Failure::Crowded);
-                            tell_failure(conn, &mut oldest, trust);
-                        }
-                    }
-                    Room::None => return counters.streams_refused.add_one(),
-                }
-                counters.streams_accepted.add_one();
-                let stream = Stream::accepted(conn, channel, (io, address), now, hub, trust.as_ref());
-                streams.insert(conn, stream);
+                guests.take_in(channel, address, |conn, trust| {
+                    Some(Stream::accepted(conn, channel, (io, address), now, hub, trust))
+                });
             });
+        }
+        for knock in quic.as_ref().map(Quic::knocks).unwrap_or_default() {
+            match knock {
+                Knock::Opened(address, opened) => {
+                    guests.take_in(StreamKind::Cluster, address, |conn, trust| {
+                        trust.map(|trust| Stream::opened(conn, address, *opened, now, hub, trust))
+                    });
+                }
+                Knock::Refused(address, failure) => {
+                    if let Some(trust) = guests.trust.as_mut() {
+                        trust.refuse(address, false, &failure);
+                    }
+                }
+            }
         }
     }
 
@@ -144,7 +149,8 @@ impl<R: Runtime> Streams<R> {
     }
 
     pub(super) fn dial(&mut self, conn: ConnId, channel: StreamKind, to: SocketAddr) {
-        let stream = Stream::dial(conn, channel, to, self.clock.now(), &self.hub);
+        let quic = self.quic.as_ref().filter(|_| channel == StreamKind::Cluster);
+        let stream = Stream::dial(conn, channel, to, self.clock.now(), &self.hub, quic);
         self.streams.insert(conn, stream);
     }
 
@@ -170,12 +176,17 @@ impl<R: Runtime> Streams<R> {
 
     /// Writes what the sockets take. Tells whether nothing is left that could be written.
     pub(super) fn flush(&mut self, echoes: &mut VecDeque<Input>) -> bool {
-        let counters = &self.counters;
+        let Self { streams, counters, trust, .. } = self;
         let mut all = true;
-        self.streams.retain(|conn, stream| {
+        streams.retain(|conn, stream| {
             let keep = match stream.flush() {
-                Ok(done) => !done,
+                Ok(true) => {
+                    stream.end();
+                    false
+                }
+                Ok(false) => true,
                 Err(why) => {
+                    tell_failure(*conn, stream, trust);
                     note_closed(*conn, why, counters);
                     if stream.announced {
                         echoes.push_back(Input::Closed { conn: *conn, why });
@@ -197,6 +208,40 @@ impl<R: Runtime> Streams<R> {
         self.streams.remove(&conn);
         note_closed(conn, why, &self.counters);
         echoes.push_back(Input::Closed { conn, why });
+    }
+}
+
+/// Those who dialled.
+struct Guests<'a, R: Runtime> {
+    streams: &'a mut BTreeMap<ConnId, Stream<R>>,
+    accepted: &'a mut u64,
+    counters: &'a Counters,
+    trust: &'a mut Option<Trust>,
+}
+
+impl<R: Runtime> Guests<'_, R> {
+    /// Takes one more in, if there is room for it.
+    fn take_in(
+        &mut self,
+        channel: StreamKind,
+        address: SocketAddr,
+        open: impl FnOnce(ConnId, Option<&Trust>) -> Option<Stream<R>>,
+    ) {
+        let conn = ConnId::accepted(*self.accepted);
+        *self.accepted += 1;
+        match who_makes_way(self.streams, channel, address.ip()) {
+            Room::Free => {}
+            Room::Of(oldest) => {
+                self.counters.streams_refused.add_one();
+                if let Some(mut oldest) = self.streams.remove(&oldest) {
+                    oldest.give_up_shaking(Failure::Crowded);
+                    tell_failure(conn, &mut oldest, self.trust);
+                }
+            }
+            Room::None => return self.counters.streams_refused.add_one(),
+        }
+        self.counters.streams_accepted.add_one();
+        self.streams.extend(open(conn, self.trust.as_ref()).map(|stream| (conn, stream)));
     }
 }
 

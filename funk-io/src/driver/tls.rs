@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `believed` | whoever was believed once, and whether it still is |
 //! | `failure` | why there is no TLS on a stream |
 //! | `handshake` | one step of a handshake, and what it ends in |
 //! | `worker` | the thread for public keys |
@@ -13,8 +14,9 @@
 //! | `session` | a stream afterwards |
 //! | `trust` | whom this node believes now, and what it says of the others |
 
+pub(crate) mod believed;
 pub(crate) mod failure;
-mod handshake;
+pub(crate) mod handshake;
 pub(crate) mod session;
 pub(crate) mod shaking;
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //! log. Field numbers are part of the protocol: never reuse one.
 
 mod command;
+mod lane;
 
 use bytes::Bytes;
 pub use command::{Command, DownRecord, LeaseRecord, Op, Operation, PinRecord, Transfer, Weight, WorkerRecord};
+pub use lane::Lane;
 use prost::{Message, Oneof};
 
 use super::raft::RaftMessage;

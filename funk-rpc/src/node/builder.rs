@@ -61,6 +61,7 @@ pub struct NodeBuilder<R> {
     application: Option<Start>,
     tls: Option<Current>,
     permit_plaintext: bool,
+    is_quic: bool,
     page_tls: bool,
     page_token: Option<PageToken>,
     runtime: PhantomData<fn() -> R>,
@@ -97,6 +98,7 @@ impl<R: Runtime> NodeBuilder<R> {
             application: None,
             tls: None,
             permit_plaintext: false,
+            is_quic: false,
             page_tls: true,
             page_token: None,
             runtime: PhantomData,
@@ -176,6 +178,13 @@ impl<R: Runtime> NodeBuilder<R> {
     /// Serves, and calls, those too who speak no TLS: only while a cluster goes over to TLS. Default: false.
     pub fn permit_plaintext(mut self, on: bool) -> Self {
         self.permit_plaintext = on;
+        self
+    }
+
+    /// Whether streams to other nodes go by QUIC instead of TCP, at the same address. All nodes of a cluster must agree.
+    /// It needs [`NodeBuilder::tls`] and the feature `quic`. Default: false.
+    pub fn quic(mut self, on: bool) -> Self {
+        self.is_quic = on;
         self
     }
 
@@ -400,7 +409,8 @@ impl<R: Runtime> NodeBuilder<R> {
         let is_service = |name: &str| self.services.iter().any(|(service, ..)| service == name);
         at.check(|name| own.contains(&name) || is_service(name))?;
         let failed = |source| StartError::Io { what: "the cluster's sockets".into(), source };
-        let sockets = Sockets::bind(at.bind(GOSSIP), at.bind(RAFT), at.bind(LIVENESS)).map_err(failed)?;
+        let bind = if self.is_quic { Sockets::bind_quic } else { Sockets::bind };
+        let sockets = bind(at.bind(GOSSIP), at.bind(RAFT), at.bind(LIVENESS)).map_err(failed)?;
         let mut listeners = Listeners::default();
         for (name, address) in
             [(GOSSIP, sockets.serf_address()), (RAFT, sockets.raft_address()), (LIVENESS, sockets.liveness_address())]

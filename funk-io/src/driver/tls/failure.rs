@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     NoCertificate,
     /// The other side ends it, with this alert: most likely it does not believe this side's certificate.
     Alert(String),
+    /// The other side carries such streams by another transport: TCP here and QUIC there.
+    OtherTransport,
     /// Who was dialled does not speak TLS.
     NotTls,
     /// Who dialled does not speak TLS.
@@ -34,7 +36,8 @@ impl Failure {
     /// What rustls found wrong.
     pub(super) fn of(error: rustls::Error) -> Self {
         match error {
-            rustls::Error::AlertReceived(alert) => Self::Alert(format!("{alert:?}")),
+            rustls::Error::AlertReceived(alert) => Self::alert(alert),
+            rustls::Error::NoApplicationProtocol => Self::OtherTransport,
             rustls::Error::NoCertificatesPresented => Self::NoCertificate,
             error => {
                 let told = error.to_string();
@@ -44,12 +47,21 @@ impl Failure {
         }
     }
 
+    /// What the other side says of the end.
+    pub(crate) fn alert(alert: rustls::AlertDescription) -> Self {
+        match alert {
+            rustls::AlertDescription::NoApplicationProtocol => Self::OtherTransport,
+            alert => Self::Alert(format!("{alert:?}")),
+        }
+    }
+
     /// A word for counters, of [`TLS_REASONS`](crate::meters::TLS_REASONS).
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Refused(refused) => refused.reason(),
             Self::NoCertificate => "no_certificate",
             Self::Alert(_) => "alert",
+            Self::OtherTransport => "transport",
             Self::NotTls => "not_tls",
             Self::Plaintext => "plaintext",
             Self::TimedOut => "timed_out",
@@ -67,6 +79,7 @@ impl fmt::Display for Failure {
             Self::Refused(refused) => refused.fmt(f),
             Self::NoCertificate => f.write_str("it shows no certificate: give it one of this cluster"),
             Self::Alert(alert) => write!(f, "it refuses this node, with the alert {alert}: its own log says why"),
+            Self::OtherTransport => f.write_str("it uses another transport: start all nodes with the same --transport"),
             Self::NotTls => f.write_str("the peer does not speak TLS: give it --tls-cert, --tls-key and --tls-ca"),
             Self::Plaintext => {
                 f.write_str("it does not speak TLS, which this node asks for: give it a certificate of this cluster")

@@ -12,7 +12,7 @@ use funk_tls::{Identity, Refused, peer};
 use super::failure::Failure;
 
 /// Of what both ends of a stream derive what only they know.
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-funk-stream";
+pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-funk-stream";
 
 /// A handshake between two steps.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, BytesMut};
 use funk_proto::PeerIdentity;
 use funk_tls::rustls::Connection;
-use funk_tls::rustls::pki_types::UnixTime;
 
+use super::believed::Believed;
 use super::failure::Failure;
 use super::handshake::Shaken;
 use super::trust::Trust;
-use super::worker::{Done, Slot, Whose, Work};
+use super::worker::Slot;
 
 /// TLS on a stream that is open.
 #[derive(Debug)]
@@ -19,16 +19,16 @@ pub(crate) struct Session {
     connection: Box<Connection>,
     /// What the socket has to take.
     sealed: BytesMut,
-    /// When the other side's certificate was checked.
-    then: UnixTime,
-    slot: Arc<Slot>,
+    believed: Believed,
     ended: bool,
 }
 
 impl Session {
     pub(super) fn new(shaken: Shaken, slot: Arc<Slot>) -> (Self, Vec<u8>) {
         let Shaken { connection, then, rest, .. } = shaken;
-        (Self { connection, sealed: BytesMut::new(), then, slot, ended: false }, rest)
+        let chain = connection.peer_certificates().unwrap_or_default().to_vec();
+        let believed = Believed::woken_by(slot, chain, then);
+        (Self { connection, sealed: BytesMut::new(), believed, ended: false }, rest)
     }
 
     /// Opens what came from the socket, and gives the plaintext to `take`. Tells whether the other side has ended.
@@ -80,17 +80,12 @@ impl Session {
 
     /// Asks whether the other side is believed now. The answer wakes the stream.
     pub(crate) fn check_again(&self, trust: &Trust) {
-        let chain = self.connection.peer_certificates().unwrap_or_default().to_vec();
-        let work = Work::Check { credentials: trust.credentials(), chain, then: self.then };
-        trust.worker.submit(Whose::Own, work, &self.slot);
+        self.believed.check_again(trust);
     }
 
     /// Whether the other side is still believed, as far as is known.
     pub(crate) fn checked(&self) -> Result<(), Failure> {
-        match self.slot.take() {
-            Some(Done::Checked(Err(refused))) => Err(Failure::Refused(refused)),
-            _ => Ok(()),
-        }
+        self.believed.checked()
     }
 }
 

@@ -180,6 +180,7 @@ fn each_reason_is_counted_under_its_own_name() {
     let others = [
         Failure::NoCertificate,
         Failure::Alert(String::new()),
+        Failure::OtherTransport,
         Failure::NotTls,
         Failure::Plaintext,
         Failure::TimedOut,

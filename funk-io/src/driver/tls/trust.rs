@@ -22,7 +22,9 @@ use crate::meters::{Meters, TLS_REASONS};
 use crate::seldom::Seldom;
 
 /// The protocol of streams between nodes, told apart from the others that use the same certificates.
-const PROTOCOL: &[u8] = b"funk-cluster";
+pub(crate) const PROTOCOL: &[u8] = b"funk-cluster";
+/// What whoever dials by TCP is offered where streams go by QUIC: nobody speaks it, so that both sides learn it.
+const ELSEWHERE: &[u8] = b"funk-cluster-by-quic";
 
 /// One generation of credentials, as handshakes use it.
 struct Generation {
@@ -33,12 +35,12 @@ struct Generation {
 }
 
 impl Generation {
-    fn now(current: &Current) -> Self {
+    fn now(current: &Current, is_quic: bool) -> Self {
         // If a newer one comes in between, the next look finds it.
         let number = current.generation();
         let credentials = current.get();
         let client = credentials.connector(Roles::NODES, &[PROTOCOL]);
-        let server = credentials.acceptor(Roles::NODES, &[PROTOCOL]);
+        let server = credentials.acceptor(Roles::NODES, &[if is_quic { ELSEWHERE } else { PROTOCOL }]);
         Self { number, credentials, client, server }
     }
 }
@@ -52,6 +54,8 @@ pub(crate) struct Trust {
     waker: Waker,
     generation: Generation,
     permit_plaintext: bool,
+    /// Streams go by QUIC.
+    is_quic: bool,
     pub(super) worker: Worker,
     refused: BTreeMap<IpAddr, Seldom>,
     /// Of peers for which there is no place in that.
@@ -72,7 +76,7 @@ impl Trust {
     pub(crate) fn start(
         node: &str,
         current: Current,
-        permit_plaintext: bool,
+        (permit_plaintext, is_quic): (bool, bool),
         hub: &Arc<Hub>,
         meters: Arc<Meters>,
     ) -> io::Result<Self> {
@@ -83,12 +87,13 @@ impl Trust {
         }
         Ok(Self {
             node: node.into(),
-            generation: Generation::now(&current),
+            generation: Generation::now(&current, is_quic),
             current,
             changed,
             waker: Waker::from(Arc::clone(&source)),
             source,
             permit_plaintext,
+            is_quic,
             worker: Worker::start(node)?,
             refused: BTreeMap::new(),
             others: Seldom::default(),
@@ -108,12 +113,12 @@ impl Trust {
         }
         let is_new = self.current.generation() != self.generation.number;
         if is_new {
-            self.generation = Generation::now(&self.current);
+            self.generation = Generation::now(&self.current, self.is_quic);
         }
         is_new
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.number
     }
 
@@ -127,6 +132,11 @@ impl Trust {
 
     pub(super) fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.generation.server)
+    }
+
+    /// Credentials as they change.
+    pub(crate) fn current(&self) -> &Current {
+        &self.current
     }
 
     pub(crate) fn permits_plaintext(&self) -> bool {

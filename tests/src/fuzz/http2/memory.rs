@@ -258,6 +258,14 @@ impl Runtime for Memory {
         Poll::Ready(unsupported())
     }
 
+    fn try_send_to((): &mut (), _: &[u8], _: SocketAddr) -> io::Result<usize> {
+        unsupported()
+    }
+
+    fn poll_writable((): &mut (), _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(unsupported())
+    }
+
     fn timer(at: Instant) -> Due {
         Due(due(at))
     }
