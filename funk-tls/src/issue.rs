@@ -131,13 +131,11 @@ impl Authorities {
     }
 }
 
-/// The same with any URI, from another time on.
-pub(crate) fn certificate_at(
-    authority: &Issued,
-    uri: &str,
-    now: UnixTime,
-    valid: Duration,
-) -> Result<Issued, IssueError> {
+/// The same with any URI, from another time on: for tests.
+///
+/// # Errors
+/// As [`certificate`].
+pub fn certificate_at(authority: &Issued, uri: &str, now: UnixTime, valid: Duration) -> Result<Issued, IssueError> {
     let signer =
         KeyPair::from_pem(&authority.key).map_err(|error| IssueError(format!("the authority's key: {error}")))?;
     let issuer = Issuer::from_ca_cert_pem(&authority.cert, signer)

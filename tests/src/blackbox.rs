@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod http;
 pub mod load;
 pub mod namespaces;
+pub mod pki;
 pub mod poison;
 pub mod ports;
 pub mod process;

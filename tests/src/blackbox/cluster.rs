@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::http::{self, Answer, Client};
 use super::namespaces::Network;
+use super::pki::Pki;
 use super::process::Process;
 use super::status::{self, Status};
 use super::{ports, program, scratch, wait_for};
@@ -63,6 +64,8 @@ pub struct DemoCluster {
     durable: bool,
     /// Each node is on a host of its own there.
     network: Option<Network>,
+    /// What the nodes and their callers show each other.
+    pub pki: Option<Pki>,
 }
 
 /// One demo node.
@@ -111,6 +114,34 @@ impl DemoCluster {
         Ok(cluster)
     }
 
+    /// As [`DemoCluster::start`], with a certificate for each node; their pages are served over HTTP all the same.
+    ///
+    /// # Errors
+    /// As [`DemoCluster::start`].
+    pub fn start_with_tls(label: &str, nodes: usize, extra: &[&str]) -> Result<Self, String> {
+        let mut cluster = Self::empty(label, &[&["--http-tls=false"], extra].concat())?;
+        cluster.certify()?;
+        cluster.fill(nodes)?;
+        Ok(cluster)
+    }
+
+    /// Gives the nodes that start from now on certificates.
+    ///
+    /// # Errors
+    /// When there cannot be an authority.
+    pub fn certify(&mut self) -> Result<(), String> {
+        self.pki = Some(Pki::new(&self.dir, &self.name)?);
+        Ok(())
+    }
+
+    /// What the nodes show each other.
+    ///
+    /// # Errors
+    /// When they have no certificates.
+    pub fn pki(&self) -> Result<&Pki, String> {
+        self.pki.as_ref().ok_or_else(|| "the cluster has no certificates".into())
+    }
+
     /// Pulls the cable of a node's host, or plugs it in.
     ///
     /// # Errors
@@ -156,6 +187,7 @@ impl DemoCluster {
             extra: extra.iter().map(|&text| text.to_owned()).collect(),
             durable: false,
             network: None,
+            pki: None,
         })
     }
 
@@ -235,6 +267,10 @@ impl DemoCluster {
         command.args(["--node-id", id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
         if self.durable {
             command.arg("--data-dir").arg(self.data_dir(node));
+        }
+        if let Some(pki) = &self.pki {
+            pki.provide("node", id)?;
+            command.args(pki.flags(id));
         }
         let command = match &self.network {
             Some(network) => network.on(node, &command),

@@ -10,11 +10,14 @@ use super::cluster::{DemoCluster, Discovery, GENEROUS, discovery};
 use super::process::Process;
 use super::{http, program, wait_for};
 
-/// Requests a second.
-const RATE: &str = "1000";
+/// Requests a second, unless a test wants another number.
+const RATE: u32 = 1_000;
 
 /// Requests under way at once: enough to keep the rate while a shard waits for its new owner.
 const CONCURRENCY: &str = "512";
+
+/// Whom its certificate names, in a cluster with TLS.
+pub const CLIENT: &str = "shop";
 
 /// So many requests show that the client is at work.
 const FIRST_REQUESTS: f64 = 200.0;
@@ -49,7 +52,7 @@ impl Load {
     /// # Errors
     /// When it cannot be started.
     pub fn start(cluster: &mut DemoCluster, length: Duration) -> Result<Self, String> {
-        Self::start_with(cluster, &["--duration", &format!("{}ms", length.as_millis())], length)
+        Self::start_at(cluster, RATE, length)
     }
 
     /// As [`Load::start`], for so many requests.
@@ -58,14 +61,27 @@ impl Load {
     /// When it cannot be started.
     pub fn start_requests(cluster: &mut DemoCluster, requests: u64) -> Result<Self, String> {
         let length = Duration::from_millis(requests);
-        Self::start_with(cluster, &["--repeats", &requests.to_string()], length)
+        Self::start_with(cluster, &["--repeats", &requests.to_string()], RATE, length)
     }
 
-    fn start_with(cluster: &mut DemoCluster, how_long: &[&str], length: Duration) -> Result<Self, String> {
+    /// As [`Load::start`], with so many requests a second.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_at(cluster: &mut DemoCluster, rate: u32, length: Duration) -> Result<Self, String> {
+        let duration = format!("{}ms", length.as_millis());
+        Self::start_with(cluster, &["--duration", &duration], rate, length)
+    }
+
+    fn start_with(cluster: &mut DemoCluster, how_long: &[&str], rate: u32, length: Duration) -> Result<Self, String> {
         let mut command = Command::new(program("client")?);
         command.env_clear();
         command.args(["--cluster-name", cluster.name(), "--retry", "--json"]);
-        command.args(["--rate", RATE, "--concurrency", CONCURRENCY]);
+        command.args(["--rate", &rate.to_string(), "--concurrency", CONCURRENCY]);
+        if let Some(pki) = &cluster.pki {
+            pki.provide("client", CLIENT)?;
+            command.args(pki.flags(CLIENT));
+        }
         command.args(how_long);
         if discovery() == Discovery::Join {
             for node in cluster.live() {

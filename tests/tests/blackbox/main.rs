@@ -28,5 +28,6 @@ mod start;
 mod stop;
 mod streams;
 mod systemd;
+mod tls;
 mod version;
 mod walkthrough;
