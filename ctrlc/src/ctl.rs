@@ -14,6 +14,7 @@
 //! | `verdict` | whether the cluster serves, in one sentence |
 //! | `views` | what every node says of itself and the cluster |
 //! | `doctor` | where they differ, and how bad that is |
+//! | `health` | whether a node's page says that it is well |
 //! | `tls` | certificates for development |
 //! | `table`, `screen` | text that fits where it is shown |
 
@@ -24,6 +25,7 @@ mod commands;
 mod doctor;
 mod find;
 mod flags;
+mod health;
 mod node;
 mod screen;
 mod shards;
@@ -41,6 +43,7 @@ use futures_lite::future;
 use serde_json::Value;
 
 pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat, TlsCommand};
+pub use health::HealthFlags;
 pub use screen::{ColorChoice, Screen};
 pub use table::Text;
 
@@ -124,12 +127,24 @@ pub fn offline(flags: &CtrlFlags) -> Option<Result<String, Failure>> {
 /// [`Failure`]: a line for stderr.
 pub async fn run(flags: &CtrlFlags) -> Result<Answer, Failure> {
     let stage = stage::Stage::default();
-    let done = future::or(commands::run(flags, &stage, Instant::now() + flags.timeout), async {
+    let work = async {
+        match &flags.command {
+            Command::Health(health) => {
+                let dial = flags.dial().map_err(Failure::Usage)?;
+                health::ask(health, dial.tls.as_ref(), &stage).await
+            }
+            _ => commands::run(flags, &stage, Instant::now() + flags.timeout).await,
+        }
+    };
+    let done = future::or(work, async {
         tokio::time::sleep(flags.timeout).await;
         let hint = stage.doubt().unwrap_or_else(|| flags.where_else().into());
         Err(Failure::Refused(format!("{} within {:?}: {hint}", stage.silent(), flags.timeout)))
     })
     .await;
+    if let Command::Node(NodeCommand::Drain { linger, .. }) = &flags.command {
+        tokio::time::sleep(*linger).await;
+    }
     match (done, &flags.command) {
         (Err(Failure::Refused(why)), Command::Doctor) => Err(Failure::Unknown(why)),
         (done, _) => done,

@@ -18,7 +18,40 @@ use crate::service::{Definitions, routes};
 /// # Errors
 /// A line for stderr.
 pub async fn run<R: Runtime>(flags: &NodeFlags, security: &Kept, stop: &Stop) -> Result<(), Failure> {
-    let node = builder::<R>(flags, security).start().map_err(|error| Failure(flags.name_start(&error)))?;
+    if flags.is_first() {
+        return match run_as::<R>(flags, true, security, stop).await? {
+            // Its directory is new, and the others are there.
+            Some(StopReason::Refused(Refusal::ClusterExists { .. })) => {
+                tracing::info!("the cluster is there: this node joins it");
+                ended(run_as::<R>(flags, false, security, stop).await?)
+            }
+            why => ended(why),
+        };
+    }
+    ended(run_as::<R>(flags, flags.bootstrap, security, stop).await?)
+}
+
+/// What is said of the end of a node.
+fn ended(why: Option<StopReason>) -> Result<(), Failure> {
+    match why {
+        Some(why) if !Ended::Stopped(why.clone()).is_orderly() => Err(Failure(with_flag(&why))),
+        Some(StopReason::Left) | None => Ok(()),
+        Some(why) => {
+            complain(&why.to_string());
+            Ok(())
+        }
+    }
+}
+
+/// Why the node stopped, unless it was told to.
+async fn run_as<R: Runtime>(
+    flags: &NodeFlags,
+    bootstrap: bool,
+    security: &Kept,
+    stop: &Stop,
+) -> Result<Option<StopReason>, Failure> {
+    let node = builder::<R>(flags, security).bootstrap(bootstrap).start();
+    let node = node.map_err(|error| Failure(flags.name_start(&error)))?;
     end_with_a_goodbye(node.cluster());
     systemd::keep_watch(node.cluster())?;
     let scheme = if security.tls.is_some() && flags.http_tls { "https" } else { "http" };
@@ -31,14 +64,8 @@ pub async fn run<R: Runtime>(flags: &NodeFlags, security: &Kept, stop: &Stop) ->
         return Err(Failure(format!("--recover: {why}")));
     }
     match ended {
-        Ended::Stopped(why) if !Ended::Stopped(why.clone()).is_orderly() => Err(Failure(with_flag(&why))),
-        Ended::Stopped(why) => {
-            if why != StopReason::Left {
-                complain(&why.to_string());
-            }
-            Ok(())
-        }
-        _ => Ok(()),
+        Ended::Stopped(why) => Ok(Some(why)),
+        _ => Ok(None),
     }
 }
 
@@ -49,7 +76,6 @@ fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
         .service_name("demo")
         .service("ep.demo", routes(), |cluster| DemoServiceServer::new(Definitions(cluster.name().clone())))
         .interface(flags.ip())
-        .bootstrap(flags.bootstrap)
         .mdns(flags.zeroconf)
         .join(flags.join.clone())
         .auto_join(flags.auto_join)

@@ -81,7 +81,7 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         Command::Endpoints { filter } => endpoints(asked, filter.as_deref()).await,
         Command::Node(NodeCommand::Add { id }) => add(asked, id).await,
         Command::Node(NodeCommand::Rm { id }) => remove(asked, id).await,
-        Command::Node(NodeCommand::Drain { id }) => drain(asked, id).await,
+        Command::Node(NodeCommand::Drain { id, .. }) => drain(asked, id).await,
         Command::Plan { change } | Command::Shards { plan: Some(change), .. } => shards::plan(asked, change).await,
         Command::Pin { shards: Shards(shards), id: node } | Command::Shards { pin: Some(Pin { shards, node }), .. } => {
             shards::pin(asked, shards, Some(node)).await
@@ -93,7 +93,7 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         Command::StepDown => step_down(asked).await,
         Command::Doctor => doctor::run(asked).await,
         Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,
-        Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) => {
+        Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) | Command::Health(_) => {
             Err(Failure::Usage("this command needs no cluster".into()))
         }
     }

@@ -11,6 +11,7 @@ use funk_proto::id::{ClusterName, NodeName};
 use funk_tls::{Role, TrustDomain};
 
 use super::change::{Change, Pin, Shards};
+use super::health::HealthFlags;
 use super::node::Dial;
 use super::screen::ColorChoice;
 
@@ -177,6 +178,10 @@ pub enum Command {
     /// Make certificates for development
     #[command(subcommand, arg_required_else_help = false)]
     Tls(TlsCommand),
+    /// Whether a node's page says that it is well
+    ///
+    /// Exits with 0 if it does, else with 1: for health checks of containers.
+    Health(HealthFlags),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -199,8 +204,12 @@ pub enum NodeCommand {
     },
     /// Move all shards away from a member, which stays one
     Drain {
-        /// Its id
+        /// Its id; in a node's own environment, that node's
+        #[arg(env = "FUNK_NODE_ID")]
         id: NodeName,
+        /// Wait for so long afterwards, whatever came of it: load balancers hear meanwhile that the node goes
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+        linger: Duration,
     },
 }
 
@@ -240,9 +249,12 @@ impl CtrlFlags {
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
         self.credentials()?;
-        let offline =
-            matches!(self.command, Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_));
-        if !offline && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
+        let finds = match &self.command {
+            Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) => false,
+            Command::Health(health) => health.whole(self.tls_cert.is_some()).map(|_| false)?,
+            _ => true,
+        };
+        if finds && !self.zeroconf && self.endpoint.is_none() && self.join.is_empty() {
             return Err("--zeroconf=false leaves no way to find a node: give --endpoint or --join HOST:PORT".into());
         }
         if self.timeout.is_zero() {
@@ -282,6 +294,7 @@ impl CtrlFlags {
     /// What to try when nobody answers.
     pub(super) fn where_else(&self) -> &'static str {
         match (self.endpoint.is_some(), self.join.is_empty()) {
+            _ if matches!(self.command, Command::Health(_)) => "check the address",
             (true, _) => "check --endpoint, or give another node's",
             (false, false) => "check --join, or give --endpoint HOST:PORT of a node",
             (false, true) => "give --endpoint or --join HOST:PORT of a node",
@@ -342,6 +355,9 @@ mod tests {
             ("status -z=false", "--zeroconf"),
             ("completions cobol", "cobol"),
             ("pin 0-9", "<ID>"),
+            ("node drain n1 --linger 5", "--linger"),
+            ("health", "--http-endpoint"),
+            ("health nowhere", "nowhere"),
             ("plan drain=", "<CHANGE>"),
             ("tls issue admin eve", "admin"),
             ("tls init d --trust-domain A", "--trust-domain"),
@@ -350,5 +366,6 @@ mod tests {
             assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");
         }
         assert!(parse("-z=false recover").is_ok(), "it needs no node");
+        assert!(parse("-z=false health http://n1:80/readyz").is_ok(), "it looks for none");
     }
 }

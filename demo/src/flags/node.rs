@@ -67,6 +67,9 @@ pub struct NodeFlags {
     /// Start a new cluster
     #[arg(long, env = "FUNK_BOOTSTRAP", value_parser = boolean())]
     pub bootstrap: bool,
+    /// Id of the node that starts the cluster, the same on every node: that one does, unless it finds the cluster, which it joins then
+    #[arg(long, env = "FUNK_BOOTSTRAP_NODE", value_name = "ID", requires = "node_id", conflicts_with_all = ["bootstrap", "recover"])]
+    pub bootstrap_node: Option<NodeName>,
     /// Continue alone with what is in the data directory, when more than half of the voters are lost for good
     #[arg(long, env = "FUNK_RECOVER", value_parser = boolean(), requires = "data_dir", conflicts_with = "bootstrap")]
     pub recover: bool,
@@ -281,6 +284,11 @@ impl NodeFlags {
         format!("{flag}: {error}")
     }
 
+    /// Whether this node is the one that `--bootstrap-node` names.
+    pub fn is_first(&self) -> bool {
+        self.bootstrap_node.is_some() && self.bootstrap_node == self.node_id
+    }
+
     /// The ownership that was asked for.
     pub fn ownership(&self) -> Option<Ownership> {
         Some(match self.ownership? {
@@ -346,6 +354,15 @@ mod tests {
         assert!(flags.zeroconf && !parse("--zeroconf=false").unwrap().zeroconf);
         let joins = parse("--join a:1 --join b:2,dns+srv://c").unwrap().join;
         assert_eq!(joins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:2", "dns+srv://c"]);
+    }
+
+    #[test]
+    fn every_node_may_have_the_flag_that_names_the_first() {
+        let is_first = |line: &str| parse(line).unwrap().is_first();
+        assert!(is_first("--bootstrap-node n1 --node-id n1"));
+        assert!(!is_first("--bootstrap-node n1 --node-id n2") && !is_first("--node-id n1"));
+        assert!(parse("--bootstrap-node n1").unwrap_err().contains("--node-id"));
+        assert!(parse("--bootstrap-node n1 --node-id n1 --bootstrap").unwrap_err().contains("--bootstrap"));
     }
 
     #[test]

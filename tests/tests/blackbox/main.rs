@@ -8,6 +8,7 @@ mod discovery;
 mod end;
 mod failover;
 mod flags;
+mod health;
 mod help;
 mod hostile;
 mod join;

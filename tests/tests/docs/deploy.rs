@@ -180,6 +180,29 @@ fn systemd_finds_nothing_wrong_with_the_unit() -> Tested {
     Ok(())
 }
 
+/// What a unit may do that it need not, by systemd's count: 0 is nothing, 100 everything.
+#[test]
+fn the_unit_may_do_little_more_than_it_must() -> Tested {
+    const NAME: &str = "the_unit_may_do_little_more_than_it_must";
+    const EXPOSURE_MAX: &str = "--threshold=20";
+    let unit = read(&workspace().join("deploy/systemd/funk@.service")).replace("/usr/local/bin/demo", "/bin/true");
+    let path = scratch("exposure")?.join("funk@node-1.service");
+    let bare = unit.lines().filter(|line| !line.starts_with("Protect")).collect::<Vec<_>>().join("\n");
+    for (text, is_right) in [(unit, true), (bare, false)] {
+        std::fs::write(&path, text)?;
+        let arguments = ["security", "--offline=true", "--no-pager", EXPOSURE_MAX];
+        let Ok(output) = Command::new("systemd-analyze").args(arguments).arg(&path).output() else {
+            return skip(NAME, "the program systemd-analyze is missing");
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        if said.is_empty() {
+            return skip(NAME, "this systemd-analyze cannot look at a unit that is not installed");
+        }
+        assert_eq!(output.status.success(), is_right, "{said}");
+    }
+    Ok(())
+}
+
 /// The values of a setting in a unit of systemd.
 fn settings<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
     let values = unit.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
