@@ -12,7 +12,7 @@ BLACKBOX ?= -p funk-tests
 tool = $(if $(BUILT),$(BUILT)/$(1),$(CARGO) run --release --locked --quiet -p funk-benches --bin $(1) --)
 simulator = $(if $(BUILT),$(BUILT)/sim,$(CARGO) run --profile $(1) --locked --quiet -p funk-sim --bin sim --)
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn stories moves rolling hop idle scale cases bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test check failover startup restart ownership attrition churn stories moves rolling hop idle scale cases image deploy-test bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -95,6 +95,16 @@ idle: build
 # Needs root, for network namespaces.
 cases: build
 	@$(if $(filter 0,$(shell id -u)),,sudo FUNK_BIN="$(CURDIR)/bin") tests/cases/run $(CASES)
+
+# The image of deploy/docker/Dockerfile, from the programs in bin/, as $(TARGET)/image/funk.tar for `docker load`. Needs buildah.
+image: build
+	@mkdir -p "$(TARGET)/image"
+	@deploy/docker/build "$(CURDIR)/bin" "$(abspath $(TARGET))/image"
+
+# The image as containers and the manifests as pods, without an engine and without a cluster: docs/deployment.md. DEPLOY="pods" chooses.
+# Needs root, for network namespaces; what runs in the containers is not root.
+deploy-test: image
+	@$(if $(filter 0,$(shell id -u)),,sudo) env FUNK_BIN="$(CURDIR)/bin" FUNK_IMAGE="$(abspath $(TARGET))/image/funk.tar" tests/deploy/run $(DEPLOY)
 
 # Plants one bug after the other and asks how soon the simulator finds it; fails if one is not found.
 mutants:

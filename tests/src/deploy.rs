@@ -29,14 +29,36 @@ pub fn yaml(file: impl AsRef<Path>) -> Result<Vec<Value>, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The script that the container of the stateful set runs.
+/// The container of the stateful set.
 ///
 /// # Errors
-/// When the file does not hold one.
-pub fn pod_script(documents: &[Value]) -> Result<String, String> {
+/// When there is none.
+pub fn pod_container(documents: &[Value]) -> Result<&Value, String> {
     let set = documents.iter().find(|document| document["kind"] == "StatefulSet").ok_or("no StatefulSet")?;
     let container = &set["spec"]["template"]["spec"]["containers"][0];
-    let shell = container["command"] == serde_json::json!(["/bin/sh", "-c"]);
-    let script = container["args"][0].as_str().filter(|_| shell);
-    script.map(str::to_owned).ok_or_else(|| "the container runs no script by /bin/sh -c".into())
+    if container.is_object() { Ok(container) } else { Err("the stateful set has no container".into()) }
+}
+
+/// The environment of the pod `name` at `ip`: each variable with those before it put in, as Kubernetes does.
+///
+/// # Errors
+/// When a variable stands on what is not known at its place.
+pub fn pod_environment(container: &Value, name: &str, ip: &str) -> Result<Vec<(String, String)>, String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for variable in container["env"].as_array().ok_or("no environment")? {
+        let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
+        let mut value = match field {
+            Some("metadata.name") => name.to_owned(),
+            Some("status.podIP") => ip.to_owned(),
+            _ => variable["value"].as_str().ok_or_else(|| format!("{variable} has no value"))?.to_owned(),
+        };
+        for (known, is) in &found {
+            value = value.replace(&format!("$({known})"), is);
+        }
+        if value.contains("$(") {
+            return Err(format!("{variable} stands on what does not precede it"));
+        }
+        found.push((variable["name"].as_str().ok_or("no name")?.to_owned(), value));
+    }
+    Ok(found)
 }

@@ -11,9 +11,9 @@ import tempfile
 import time
 
 LIBRARY = os.path.dirname(os.path.abspath(__file__))
-PACKAGES = ["h2>=4.1,<5"]
+PACKAGES = ["h2>=4.1,<5", "pyyaml>=6,<7"]
 UNMET = "unmet.txt"
-KINDS = ["hop", "logs", "gossip", "authority", "bounds", "disk", "discovery", "operators", "page", "network"]
+KINDS = ["hop", "logs", "gossip", "authority", "bounds", "disk", "discovery", "operators", "page", "network", "manifests", "image", "pods"]
 
 
 class Case:
@@ -116,17 +116,17 @@ def prepared(programs):
 
 
 def interpreter(missing):
-    """A Python that has h2: this one, or one in a cache folder."""
-    if subprocess.run([sys.executable, "-c", "import h2, hpack"], stderr=subprocess.DEVNULL).returncode == 0:
+    """A Python that has h2 and yaml: this one, or one in a cache folder."""
+    if subprocess.run([sys.executable, "-c", "import h2, hpack, yaml"], stderr=subprocess.DEVNULL).returncode == 0:
         return sys.executable
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(cache, "funk-cases", f"python{sys.version_info.major}.{sys.version_info.minor}")
     python = os.path.join(folder, "bin", "python")
-    if not os.path.exists(python) or subprocess.run([python, "-c", "import h2, hpack"], stderr=subprocess.DEVNULL).returncode:
+    if not os.path.exists(python) or subprocess.run([python, "-c", "import h2, hpack, yaml"], stderr=subprocess.DEVNULL).returncode:
         made = subprocess.run([sys.executable, "-m", "venv", folder], capture_output=True, text=True)
         made = made if made.returncode else subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], capture_output=True, text=True)
         if made.returncode:
-            missing(f"the Python package h2 cannot be installed into {folder}: {(made.stderr or made.stdout).strip()[-300:]}")
+            missing(f"the Python packages h2 and pyyaml cannot be installed into {folder}: {(made.stderr or made.stdout).strip()[-300:]}")
     return python
 
 

@@ -12,7 +12,7 @@ use funk_tests::blackbox::namespaces::skip;
 use funk_tests::blackbox::process::Process;
 use funk_tests::blackbox::status::{self, Status};
 use funk_tests::blackbox::{Tested, http, ports, program, scratch, wait_for, workspace};
-use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
+use funk_tests::deploy::{pod_container, pod_environment, yaml, yaml_can_be_read};
 use funk_tests::pages::{Step, inline_code, read, steps_for};
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -274,28 +274,28 @@ fn the_pods_of_the_stateful_set_form_a_cluster() -> Tested {
     if !yaml_can_be_read() {
         return skip("the_pods_of_the_stateful_set_form_a_cluster", "Python's module yaml is missing");
     }
-    let script = pod_script(&yaml("deploy/kubernetes/funk.yaml")?)?;
+    let documents = yaml("deploy/kubernetes/base/funk.yaml")?;
+    let container = pod_container(&documents)?;
     let mut terminals = Terminals::new("pods")?;
-    let bin = program("demo")?.with_file_name("");
     let data = terminals.dir.join("data").display().to_string();
     let first = ports::free()?;
     let mut pages = Vec::new();
     for number in 0..3 {
-        let gossip = if number == 0 { format!("$POD_IP:{}", first.port()) } else { "$POD_IP:0".to_owned() };
-        let mut script = script.clone();
-        for (theirs, ours) in [
-            ("funk:7946", format!("localhost:{}", first.port())),
-            ("$POD_IP:7946", gossip),
-            (":8080", ":0".to_owned()),
-            (":9464", ":0".to_owned()),
-            ("/var/lib/funk", data.clone()),
-        ] {
-            assert!(script.contains(theirs), "{theirs} is not in {script}");
-            script = script.replace(theirs, &ours);
+        let mut words = vec!["env".to_owned()];
+        for (name, value) in pod_environment(container, &format!("funk-{number}"), "127.0.0.1")? {
+            let value = match (name.as_str(), number) {
+                ("FUNK_SERF_ENDPOINT", 0) => first.to_string(),
+                ("FUNK_JOIN", _) => value.replace("funk-peers:7946", &format!("localhost:{}", first.port())),
+                ("FUNK_DATA_DIR", _) => format!("{data}-{number}"),
+                // Pods of one host have ports of their own, and the test reads the log.
+                (name, _) if name.ends_with("_ENDPOINT") => "127.0.0.1:0".to_owned(),
+                ("FUNK_LOG_FORMAT", _) => "text".to_owned(),
+                _ => value,
+            };
+            words.push(format!("{name}={value}"));
         }
-        assert!(!script.contains('\''), "{script}");
-        let command = format!("env POD_NAME=funk-{number} PATH={}:$PATH /bin/sh -c '{script}'", bin.display());
-        pages.push(terminals.node(&Step { command, output: Vec::new() })?);
+        words.push("bin/demo".to_owned());
+        pages.push(terminals.node(&Step { command: words.join(" "), output: Vec::new() })?);
     }
     voters(pages[0], 3)?;
     Ok(())

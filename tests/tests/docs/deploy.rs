@@ -5,13 +5,13 @@ use std::process::Command;
 
 use funk_tests::blackbox::namespaces::skip;
 use funk_tests::blackbox::{Tested, scratch, workspace};
-use funk_tests::deploy::{pod_script, yaml, yaml_can_be_read};
+use funk_tests::deploy::{pod_container, pod_environment, yaml, yaml_can_be_read};
 use funk_tests::pages::{anchors, files, from_root, has_extension, read};
 use serde_json::Value;
 
 const COMPOSE: &str = "deploy/docker/compose.yaml";
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
-const KUBERNETES: &str = "deploy/kubernetes/funk.yaml";
+const KUBERNETES: &str = "deploy/kubernetes/base/funk.yaml";
 const RULES: &str = "deploy/prometheus/funk.rules.yml";
 const RULE_TESTS: &str = "deploy/prometheus/funk.rules.test.yml";
 
@@ -51,6 +51,7 @@ fn the_nodes_of_the_compose_file_join_each_other_at_their_own_addresses() -> Tes
             assert_eq!(values(command, "--node-id"), [name], "{command}");
             assert_eq!(values(command, "--interface"), [ip], "{command}");
             assert_eq!(values(command, "--serf-endpoint"), [format!("{ip}:7946")], "{command}");
+            assert_eq!(service["environment"]["FUNK_HTTP_ENDPOINT"], format!("{ip}:8080"), "where health is asked");
             assert_eq!(service["image"], "funk");
             let build = &service["build"];
             let place = workspace().join("deploy/docker").join(build["context"].as_str().ok_or("no context")?);
@@ -72,65 +73,77 @@ fn the_nodes_of_the_compose_file_join_each_other_at_their_own_addresses() -> Tes
     })
 }
 
+/// The lines of the Dockerfile that begin with this word.
+fn instructions<'a>(dockerfile: &'a str, word: &str) -> Vec<&'a str> {
+    dockerfile.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).collect()
+}
+
 #[test]
 fn the_image_copies_what_is_there_and_runs_what_make_builds() {
     let root = workspace();
     let dockerfile = read(&root.join(DOCKERFILE));
+    let ignored = read(&root.join(".dockerignore"));
+    assert!(!ignored.lines().any(|line| line == "deploy"), "the script that the image is made by is ignored");
+    assert_eq!(instructions(&dockerfile, "RUN"), ["make", "deploy/docker/root bin /image"]);
+    let script = read(&root.join("deploy/docker/root"));
+    let expected = [". .", "--from=build --chown=10001:10001 /image/data /var/lib/funk", "--from=build /image/root/ /"];
+    assert_eq!(instructions(&dockerfile, "COPY"), expected);
+    assert!(script.contains("$2/root") && script.contains("$2/data"));
+    // What the image runs, it holds.
     let makefile = read(&root.join("Makefile"));
     let programs = makefile.lines().find_map(|line| line.strip_prefix("PROGRAMS := ")).expect("make has programs");
-    let programs: Vec<_> = programs.split(' ').collect();
-    let ignored = read(&root.join(".dockerignore"));
-    let mut copied = 0;
-    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
-        copied += 1;
-        let words: Vec<_> = line.split(' ').collect();
-        if let Some(rest) = line.strip_prefix("--from=build ") {
-            assert!(dockerfile.contains(" AS build\n") && dockerfile.contains("\nWORKDIR /src\n"), "{line}");
-            // `make` leaves the programs in the `bin` of the place where it runs.
-            assert_eq!(rest, "/src/bin/ /usr/local/bin/");
-            assert!(dockerfile.contains("\nRUN make\n"));
-        } else {
-            assert!(root.join(words[0]).exists(), "{line}");
-            assert!(!ignored.lines().any(|line| line == words[0]), "{line} is ignored");
-        }
+    for program in ["demo", "ctrlc"] {
+        assert!(programs.split(' ').any(|made| made == program), "make builds no {program}: {programs}");
     }
-    assert_eq!(copied, 2);
-    let entry =
-        dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT [\"")).expect("the image runs something");
-    let entry = entry.trim_end_matches("\"]");
-    assert!(programs.contains(&entry), "make builds no {entry}: {programs:?}");
+    assert!(script.contains("for program in demo ctrlc; do"));
+    assert_eq!(instructions(&dockerfile, "ENTRYPOINT"), [r#"["demo"]"#]);
+    assert!(dockerfile.contains(r#"CMD ["ctrlc", "health"]"#));
+    assert_eq!(instructions(&dockerfile, "STOPSIGNAL"), ["SIGTERM"]);
+    // The image is made in two ways, from the same last stage.
+    assert!(read(&root.join("deploy/docker/build")).contains("/^FROM scratch/,$p"));
+    assert!(dockerfile.contains("\nFROM scratch\n"));
 }
 
 #[test]
 fn the_pods_are_found_before_they_are_ready_and_own_their_volumes() -> Tested {
     with_yaml("the_pods_are_found_before_they_are_ready_and_own_their_volumes", || {
         let documents = yaml(KUBERNETES)?;
-        let service = documents.iter().find(|document| document["kind"] == "Service").ok_or("no service")?;
-        assert_eq!(service["spec"]["clusterIP"], "None", "headless");
-        assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
         let set = documents.iter().find(|document| document["kind"] == "StatefulSet").ok_or("no set")?;
         let (spec, pod) = (&set["spec"], &set["spec"]["template"]);
-        let name = service["metadata"]["name"].as_str().ok_or("no name")?;
-        assert_eq!(spec["serviceName"], name);
+        let name = spec["serviceName"].as_str().ok_or("no name")?;
+        let service = documents.iter().find(|document| document["metadata"]["name"] == name).ok_or("no service")?;
+        assert_eq!(service["spec"]["clusterIP"], "None", "headless");
+        assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
         assert_eq!(spec["selector"]["matchLabels"], pod["metadata"]["labels"]);
         assert_eq!(service["spec"]["selector"], pod["metadata"]["labels"]);
-        let script = pod_script(&documents)?;
-        assert_eq!(values(&script, "--join"), [format!("{name}:7946")], "{script}");
-        let container = &pod["spec"]["containers"][0];
+        let container = pod_container(&documents)?;
+        let environment = pod_environment(container, "funk-1", "10.0.0.9")?;
+        let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("FUNK_JOIN"), Some(format!("{name}:7946").as_str()));
+        let first = format!("{}-0", set["metadata"]["name"].as_str().ok_or("no name")?);
+        assert_eq!(value("FUNK_BOOTSTRAP_NODE"), Some(first.as_str()));
         assert_eq!(container["image"], "funk");
-        for (flag, port) in
-            [("--http-endpoint", "http"), ("--metrics-endpoint", "metrics"), ("--serf-endpoint", "serf")]
-        {
-            let number = values(&script, flag)[0].rsplit(':').next().unwrap_or_default().trim_matches('"');
-            let number: u64 = number.parse()?;
-            let ports = container["ports"].as_array().ok_or("no ports")?;
+        let ports = container["ports"].as_array().ok_or("no ports")?;
+        for (variable, value) in environment.iter().filter(|(name, _)| name.ends_with("_ENDPOINT")) {
+            let port = variable.trim_start_matches("FUNK_").trim_end_matches("_ENDPOINT").to_lowercase();
+            // Where ctrlc asks, which is the pod's own management.
+            let port = if port == "endpoint" || variable == "FUNK_ENDPOINT" { "management" } else { &port };
+            let number: u64 = value.strip_prefix("10.0.0.9:").ok_or("another address")?.parse()?;
             let there = ports.iter().any(|one| one["name"] == port && one["containerPort"] == number);
-            assert!(there, "{flag} is not the port {port}");
+            assert!(there, "{variable} is not the port {port}");
         }
-        let user = read(&workspace().join(DOCKERFILE));
-        let user = user.lines().find_map(|line| line.strip_prefix("USER ")).ok_or("the image has a user")?;
+        // A service makes variables of its name, and funk's flags begin alike.
+        assert_eq!(pod["spec"]["enableServiceLinks"], false);
+        let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().ok_or("no grace period")?;
+        let hook = &container["lifecycle"]["preStop"]["exec"]["command"];
+        assert_eq!(hook, &serde_json::json!(["ctrlc", "node", "drain", "--timeout", "5s", "--linger", "3s"]));
+        assert!(grace > 5 + 3 + funk_io::limits::LEAVE_TIMEOUT.as_secs());
+        let dockerfile = read(&workspace().join(DOCKERFILE));
+        let user = instructions(&dockerfile, "USER")[0].split(':').next().unwrap_or_default().to_owned();
         let rights = &pod["spec"]["securityContext"];
-        assert_eq!([&rights["runAsUser"], &rights["fsGroup"]].map(Value::to_string), [user, user]);
+        for of in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert_eq!(rights[of].to_string(), user, "{of}");
+        }
         let claims = spec["volumeClaimTemplates"][0]["metadata"]["name"].as_str();
         assert_eq!(container["volumeMounts"][0]["name"].as_str(), claims);
         Ok(())
@@ -229,8 +242,8 @@ fn nodes_that_were_removed_stay_away_and_those_that_failed_are_started_again() -
             assert!(service["deploy"].is_null() && service["entrypoint"].is_null(), "{name}");
         }
         let documents = yaml(KUBERNETES)?;
-        let script = pod_script(&documents)?;
-        assert!(script.contains("; exec demo "), "{script}");
+        let container = pod_container(&documents)?;
+        assert!(container["command"].is_null() && container["args"].is_null(), "the image's own entry point");
         // The pods of a set are always started again: the page says what to do instead.
         let set = documents.iter().find(|document| document["kind"] == "StatefulSet").ok_or("no set")?;
         assert!(set["spec"]["template"]["spec"]["restartPolicy"].is_null());
@@ -280,9 +293,15 @@ fn every_alert_is_tested_and_says_what_to_do_and_where_to_read_on() -> Tested {
 fn the_pages_point_to_every_file_of_the_deployments() {
     let mut found = Vec::new();
     files(&workspace().join("deploy"), &|_| true, &mut found);
-    let pages: String = ["docs/without-zeroconf.md", "docs/operations.md", "docs/metrics.md", "docs/production.md"]
-        .map(|page| read(&workspace().join(page)))
-        .concat();
+    let pages: String = [
+        "docs/deployment.md",
+        "docs/without-zeroconf.md",
+        "docs/operations.md",
+        "docs/metrics.md",
+        "docs/production.md",
+    ]
+    .map(|page| read(&workspace().join(page)))
+    .concat();
     for file in found {
         let (path, name) = (from_root(&file), file.file_name().unwrap_or_default().to_string_lossy().into_owned());
         assert!(pages.contains(&path) || pages.contains(&format!("`{name}`")), "no page names {path}");
