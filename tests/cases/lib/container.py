@@ -3,6 +3,7 @@
 The first process is the image's entry point, without root, capabilities and shell, as an engine with
 `--read-only --cap-drop ALL --security-opt no-new-privileges` starts it.
 """
+import gzip
 import json
 import os
 import re
@@ -50,6 +51,8 @@ class Image:
             for layer in manifest["Layers"]:
                 with tarfile.open(fileobj=read(layer)) as files:
                     files.extractall(self.root, numeric_owner=True)
+            # As registries keep it and hosts fetch it.
+            self.packed_bytes = sum(len(gzip.compress(read(layer).read(), 6)) for layer in manifest["Layers"])
         self.bytes = sum(os.lstat(os.path.join(path, name)).st_size for path, _, names in os.walk(self.root) for name in names)
         self.user, self.group = (int(number) for number in self.config["User"].split(":"))
         self.environment = dict(pair.split("=", 1) for pair in self.config["Env"])

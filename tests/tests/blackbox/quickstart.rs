@@ -294,7 +294,7 @@ fn the_pods_of_the_stateful_set_form_a_cluster() -> Tested {
             };
             words.push(format!("{name}={value}"));
         }
-        words.push("bin/demo".to_owned());
+        words.push(program("demo")?.display().to_string());
         pages.push(terminals.node(&Step { command: words.join(" "), output: Vec::new() })?);
     }
     voters(pages[0], 3)?;

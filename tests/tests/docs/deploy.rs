@@ -86,9 +86,10 @@ fn the_image_copies_what_is_there_and_runs_what_make_builds() {
     assert!(!ignored.lines().any(|line| line == "deploy"), "the script that the image is made by is ignored");
     assert_eq!(instructions(&dockerfile, "RUN"), ["make", "deploy/docker/root bin /image"]);
     let script = read(&root.join("deploy/docker/root"));
-    let expected = [". .", "--from=build --chown=10001:10001 /image/data /var/lib/funk", "--from=build /image/root/ /"];
+    let expected =
+        [". .", "--from=build --chown=10001:10001 /image/data /var/lib/funk", "--from=build /image/files/ /"];
     assert_eq!(instructions(&dockerfile, "COPY"), expected);
-    assert!(script.contains("$2/root") && script.contains("$2/data"));
+    assert!(script.contains("$2/files") && script.contains("$2/data"));
     // What the image runs, it holds.
     let makefile = read(&root.join("Makefile"));
     let programs = makefile.lines().find_map(|line| line.strip_prefix("PROGRAMS := ")).expect("make has programs");
