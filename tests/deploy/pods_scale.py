@@ -1,7 +1,9 @@
-"""A set that is scaled from 3 to 5 and back to 3 under load loses no request, and whoever is removed after that has left for good.
+"""A set that is scaled from 3 to 5 and back to 3 under load loses no request, and whoever is removed after that has left for good. The rate is FUNK_RATE, if that is set.
 
 Scaling back leaves a majority at every moment, and the removed names can come again as new members.
 """
+import os
+
 from lib import Fault, until
 from lib.container import Image
 from lib.pods import StatefulSet
@@ -9,7 +11,7 @@ from lib.pods import StatefulSet
 KIND = "pods"
 HOSTS = 6
 SECONDS = 240
-RATE = 500
+RATE = int(os.environ.get("FUNK_RATE", "500"))
 
 
 def members(pods, count):
