@@ -12,7 +12,7 @@ BLACKBOX ?= -p funk-tests
 tool = $(if $(BUILT),$(BUILT)/$(1),$(CARGO) run --release --locked --quiet -p funk-benches --bin $(1) --)
 simulator = $(if $(BUILT),$(BUILT)/sim,$(CARGO) run --profile $(1) --locked --quiet -p funk-sim --bin sim --)
 
-.PHONY: all build demo test check failover startup restart ownership attrition churn stories moves rolling hop idle scale cases image deploy-test bench sim sim-soak mutants fuzz walkthrough clean
+.PHONY: all build demo test test-matrix check failover startup restart ownership attrition churn stories moves rolling hop idle scale cases image deploy-test bench sim sim-soak mutants fuzz walkthrough clean
 
 all: build
 
@@ -36,6 +36,10 @@ demo: build
 # Every test that needs no extra machine.
 test:
 	@exec tests/check
+
+# The same black-box tests over each transport and on each runtime: STREAMS=quic RUNTIME=smol for a part.
+test-matrix: build
+	@exec tests/matrix
 
 # The parts of `make test` that need no running cluster; quick after the first time.
 check:

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod hostile;
 pub mod http;
 pub mod load;
+mod matrix;
 pub mod namespaces;
 pub mod pki;
 pub mod poison;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::http::{self, Answer, Client};
+use super::matrix;
 use super::namespaces::Network;
 use super::pki::Pki;
 use super::process::Process;
@@ -142,6 +143,17 @@ impl DemoCluster {
         self.pki.as_ref().ok_or_else(|| "the cluster has no certificates".into())
     }
 
+    /// The flags that give a caller a certificate of this role, if the nodes ask for one.
+    ///
+    /// # Errors
+    /// When there cannot be one.
+    pub fn caller(&self, role: &str) -> Result<Vec<String>, String> {
+        let Some(pki) = &self.pki else { return Ok(Vec::new()) };
+        let name = format!("the-{role}");
+        pki.provide(role, &name)?;
+        Ok(pki.flags(&name))
+    }
+
     /// Pulls the cable of a node's host, or plugs it in.
     ///
     /// # Errors
@@ -180,15 +192,12 @@ impl DemoCluster {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let dir = scratch(&format!("{label}-{number}"))?;
         let name = format!("t{}-{number}", std::process::id());
-        Ok(Self {
-            nodes: Vec::new(),
-            name,
-            dir,
-            extra: extra.iter().map(|&text| text.to_owned()).collect(),
-            durable: false,
-            network: None,
-            pki: None,
-        })
+        let extra = extra.iter().map(|&text| text.to_owned()).collect();
+        let mut cluster = Self { nodes: Vec::new(), name, dir, extra, durable: false, network: None, pki: None };
+        if matrix::has_certificates() {
+            cluster.certify()?;
+        }
+        Ok(cluster)
     }
 
     /// Nodes that start from now on have data directories.
@@ -264,7 +273,8 @@ impl DemoCluster {
 
     fn process(&self, node: usize, id: &str, serf: SocketAddr, arguments: &[&str]) -> Result<Process, String> {
         let mut command = demo_command_at(&self.name, serf.ip())?;
-        command.args(["--node-id", id, "--serf-endpoint", &serf.to_string()]).args(arguments).args(&self.extra);
+        command.args(["--node-id", id, "--serf-endpoint", &serf.to_string()]).args(arguments);
+        command.args(&self.extra).args(matrix::flags(&self.extra));
         if self.durable {
             command.arg("--data-dir").arg(self.data_dir(node));
         }

@@ -18,6 +18,7 @@ mod management;
 mod metrics;
 mod operators;
 mod page;
+mod quic;
 mod quickstart;
 mod recovery;
 mod restart;

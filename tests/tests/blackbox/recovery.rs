@@ -12,7 +12,14 @@ use serde_json::Value;
 fn ctrlc(cluster: &DemoCluster, node: usize, arguments: &[&str]) -> Result<Output, String> {
     let join = cluster.nodes[node].serf.to_string();
     let mut command = Command::new(program("ctrlc")?);
-    command.env_clear().args(arguments).args(["-n", cluster.name(), "--join", &join, "--timeout", "10s"]);
+    command.env_clear().args(cluster.caller("operator")?).args(arguments).args([
+        "-n",
+        cluster.name(),
+        "--join",
+        &join,
+        "--timeout",
+        "10s",
+    ]);
     command.output().map_err(|error| error.to_string())
 }
 

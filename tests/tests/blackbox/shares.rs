@@ -11,7 +11,14 @@ use serde_json::Value;
 fn ctrlc(cluster: &DemoCluster, asked: usize, arguments: &[&str]) -> Result<Value, String> {
     let join = cluster.nodes[asked].serf.to_string();
     let mut command = Command::new(program("ctrlc")?);
-    command.env_clear().args(arguments).args(["-n", cluster.name(), "--join", &join, "--output", "json"]);
+    command.env_clear().args(cluster.caller("operator")?).args(arguments).args([
+        "-n",
+        cluster.name(),
+        "--join",
+        &join,
+        "--output",
+        "json",
+    ]);
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.code() != Some(0) {
         return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
