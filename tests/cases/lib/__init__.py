@@ -5,6 +5,7 @@ beside.py   a client beside a flood, and what the nodes hold before and after
 own.py      asks nodes directly who serves what, and finds stale answers
 rpc.py      gRPC calls and bare HTTP/2 frames
 wire.py     what nodes say to each other: hello, Raft and member frames, liveness datagrams
+tls.py      certificates, and TLS as a stranger speaks it
 gossip.py   Serf's messages: datagrams, push/pull, a member that answers pings
 stderr.py   what stderr may be: full, closed, blocked, gone
 network.py  hosts on a switch that delays, drops, reorders and corrupts
