@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use funk_tls::rustls;
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
@@ -33,9 +34,31 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
+impl<S: AsyncRead + Unpin> Io<S> {
+    /// Whoever does not believe this side's certificate says so and closes. Then a write may fail before that was read:
+    /// it is here all the same.
+    fn note_last_words(&mut self, context: &mut Context<'_>) {
+        let Some(heard) = &self.heard else { return };
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut [0]);
+        if let Poll::Ready(Err(error)) = &read
+            && error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
+        {
+            heard.note(&read);
+        }
+    }
+
+    fn after<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_))) {
+            self.note_last_words(context);
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.after(context, written)
     }
 
     fn poll_write_vectored(
@@ -43,7 +66,8 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.after(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -51,10 +75,62 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.after(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use funk_tls::rustls::AlertDescription;
+    use tokio::io::AsyncWrite as _;
+
+    use super::*;
+
+    /// A stream whose other side said why, and closed.
+    struct Closed;
+
+    impl AsyncRead for Closed {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+            Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, alert)))
+        }
+    }
+
+    impl AsyncWrite for Closed {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_reason_that_the_other_side_gave() {
+        let mut context = Context::from_waker(Waker::noop());
+        let writes: [fn(Pin<&mut Io<Closed>>, &mut Context<'_>) -> bool; 3] = [
+            |io, context| matches!(io.poll_write(context, b"x"), Poll::Ready(Err(_))),
+            |io, context| matches!(io.poll_write_vectored(context, &[io::IoSlice::new(b"x")]), Poll::Ready(Err(_))),
+            |io, context| matches!(io.poll_flush(context), Poll::Ready(Err(_))),
+        ];
+        for fails in writes {
+            let heard: Arc<Heard> = Arc::default();
+            let mut io = Io { stream: Closed, heard: Some(Arc::clone(&heard)) };
+            assert!(fails(Pin::new(&mut io), &mut context));
+            let told = heard.failure();
+            assert!(matches!(told, Some(rustls::Error::AlertReceived(AlertDescription::UnknownCA))), "{told:?}");
+        }
     }
 }
