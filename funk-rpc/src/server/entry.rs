@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use futures_lite::future;
 use futures_rustls::{TlsAcceptor, TlsStream};
 
 use super::handshakes::Handshakes;
-use crate::limits::HANDSHAKE_MAX;
+use crate::limits::{HANDSHAKE_MAX, REFUSED_PEERS_MAX};
 use crate::net::{AnyRuntime, Stream};
 use crate::tls::{Authenticated, Prefixed, Secured, ServerTls};
 
@@ -37,7 +37,22 @@ pub struct HandshakeCounts {
 #[derive(Debug, Default)]
 struct Told {
     counts: HandshakeCounts,
-    said: BTreeMap<&'static str, Seldom>,
+    said: BTreeMap<IpAddr, Seldom>,
+    /// Of peers for which there is no place in that.
+    others: Seldom,
+}
+
+impl Told {
+    /// How many refusals of this peer the log has to tell now: it tells of each once a second.
+    fn refusals(&mut self, peer: IpAddr) -> Option<u64> {
+        if !self.said.contains_key(&peer) && self.said.len() >= REFUSED_PEERS_MAX {
+            self.said.retain(|_, seldom| seldom.is_recent());
+            if self.said.len() >= REFUSED_PEERS_MAX {
+                return self.others.count();
+            }
+        }
+        self.said.entry(peer).or_default().count()
+    }
 }
 
 /// Lets connections in on one listener.
@@ -134,11 +149,14 @@ impl Entry {
         let Failed { reason, why } = failed;
         let mut told = self.told();
         *told.counts.refused.entry(*reason).or_default() += 1;
-        let times = told.said.entry(*reason).or_default().count();
+        // Whoever only looks whether the port is open, or goes away, has done nothing wrong.
+        if *reason == "closed" {
+            tracing::debug!(%peer, why, "a handshake was broken off");
+            return;
+        }
+        let times = told.refusals(peer.ip());
         drop(told);
         match times {
-            // Whoever only looks whether the port is open, or goes away, has done nothing wrong.
-            Some(_) if *reason == "closed" => tracing::debug!(%peer, why, "a handshake was broken off"),
             Some(times) => tracing::warn!(%peer, reason, why, times, "a TLS connection is refused"),
             None => {}
         }
@@ -194,5 +212,23 @@ fn shaken(error: &io::Error) -> Failed {
         Some(RustlsError::NoApplicationProtocol) => failed("protocol", "the peer speaks another protocol over TLS"),
         Some(error) => failed("malformed", error.to_string()),
         None => failed("closed", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_refused_often_hides_no_other() {
+        let mut told = Told::default();
+        let peer = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert_eq!(told.refusals(peer(1)), Some(1));
+        assert_eq!(told.refusals(peer(1)), None, "once a second");
+        assert_eq!(told.refusals(peer(2)), Some(1), "another one is told of at once");
+        for number in 0..10_000 {
+            told.refusals(peer(number));
+        }
+        assert!(told.said.len() <= REFUSED_PEERS_MAX);
     }
 }
