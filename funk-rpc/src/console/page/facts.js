@@ -2,6 +2,7 @@
 // and its figures. What is old is not shown as if it held.
 
 import { colour, fragment } from './colours.js';
+import { pageAt } from './fragment.js';
 import { make, set } from './dom.js';
 import { isGone } from './verdict.js';
 import { count, sentence, span } from './words.js';
@@ -52,7 +53,7 @@ function switcher(status) {
   list.dataset.pages = text;
   list.replaceChildren(...pages.map(member => {
     const link = make('a', '', member.id);
-    link.href = `http://${member.endpoints['ep.httpConsole']}/${fragment()}`;
+    link.href = pageAt(status, member.endpoints['ep.httpConsole']) + fragment();
     link.style.setProperty('--colour', colour(member.id));
     const note = member.leader ? 'leader' : member.funk_drained ? 'drained' : '';
     return make('li', '', link, make('span', 'badge', note));

@@ -20,3 +20,6 @@ export function fragment(slots, gone = '') {
   if (gone) parts.set('lost', gone);
   return `#${parts}`;
 }
+
+// Where the page of another node is: all pages of a cluster are served in the same way.
+export const pageAt = (status, address) => `${status.funk_page_scheme}://${address}/`;

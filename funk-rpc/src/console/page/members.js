@@ -2,6 +2,7 @@
 // stays where it is and bars grow instead of jumping.
 
 import { colour, fragment } from './colours.js';
+import { pageAt } from './fragment.js';
 import { make, set } from './dom.js';
 import { isGone, isObserver } from './verdict.js';
 import { count, plural } from './words.js';
@@ -80,7 +81,7 @@ function update(row, member, status, silent, scale) {
   row.row.classList.toggle('gone', isGone(member));
   row.row.dataset.shards = member.shards;
   row.row.dataset.serf = member.serf;
-  if (page && !me && !isGone(member)) row.link.href = `http://${page}/${fragment()}`;
+  if (page && !me && !isGone(member)) row.link.href = pageAt(status, page) + fragment();
   else row.link.removeAttribute('href');
   row.row.classList.toggle('drained', member.funk_drained);
   set(row.badge, [

@@ -3,7 +3,7 @@
 
 import { fragment } from './colours.js';
 import { set } from './dom.js';
-import { lost } from './fragment.js';
+import { lost, pageAt } from './fragment.js';
 import * as peers from './peers.js';
 import { isGone } from './verdict.js';
 
@@ -22,7 +22,7 @@ export async function on(status, age) {
   const next = await peers.next();
   moving = false;
   if (next && at('node').textContent === status.node_id && document.documentElement.dataset.connection === 'lost') {
-    location.replace(`http://${next.address}/${fragment(status.node_id)}`);
+    location.replace(pageAt(status, next.address) + fragment(status.node_id));
   }
 }
 
@@ -37,7 +37,7 @@ export function welcome(status) {
   const now = gone ? 'is gone' : away ? 'is back' : 'did not answer';
   set(at('moved-text'), `${lost} ${now}; shown by ${status.node_id}.`);
   at('moved-back').hidden = gone;
-  if (page) at('moved-back').href = `http://${page}/${fragment()}`;
+  if (page) at('moved-back').href = pageAt(status, page) + fragment();
   at('moved').hidden = false;
 }
 

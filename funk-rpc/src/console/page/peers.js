@@ -1,11 +1,13 @@
 // The other members' pages: who has one, and whether it answers this browser.
 // Nothing of another node's answer can be read from here, only that it came.
 
+import { pageAt } from './fragment.js';
+
 const PATIENCE = 1500;
 const AGAIN = 4000;
 const PAGES_MAX = 8;
 
-// By id: { address, rank, answered (once), answers (now) }.
+// By id: { address, href, rank, answered (once), answers (now) }.
 const pages = new Map();
 
 const isUp = member => member.serf === 'alive' || member.serf === 'leaving';
@@ -21,7 +23,7 @@ async function knock(page) {
   page.asked = performance.now();
   try {
     const signal = AbortSignal.timeout(PATIENCE);
-    await fetch(`http://${page.address}/healthz`, { mode: 'no-cors', cache: 'no-store', credentials: 'omit', signal });
+    await fetch(`${page.href}healthz`, { mode: 'no-cors', cache: 'no-store', credentials: 'omit', signal });
     page.answered = true;
     page.answers = true;
   } catch {
@@ -33,7 +35,8 @@ async function knock(page) {
 // Remembers the pages of those that are up, and knocks once at each new one:
 // only a page that answered this browser before can be missed later.
 export function learn(status) {
-  if (location.protocol !== 'http:') return;
+  // A browser fetches nothing over HTTP for a page that came over HTTPS.
+  if (location.protocol === 'https:' && status.funk_page_scheme !== 'https') return;
   for (const member of status.members) {
     const address = member.endpoints['ep.httpConsole'];
     const old = pages.get(member.id);
@@ -41,7 +44,7 @@ export function learn(status) {
     if (old?.address === address) {
       old.rank = rank(member);
     } else if (old || pages.size < PAGES_MAX) {
-      const page = { address, rank: rank(member), answered: false, answers: false, asked: 0 };
+      const page = { address, href: pageAt(status, address), rank: rank(member), answered: false, answers: false, asked: 0 };
       pages.set(member.id, page);
       knock(page);
     }
@@ -63,7 +66,7 @@ export const silent = () => new Set([...pages].filter(([, page]) => page.answere
 // The pages that answered this browser after `since`, as id to href.
 export function answering(since) {
   const found = [...pages].filter(([, page]) => page.answers && page.asked >= since);
-  return new Map(found.map(([id, page]) => [id, `http://${page.address}/`]));
+  return new Map(found.map(([id, page]) => [id, page.href]));
 }
 
 // The first page that answers now, as { id, address }; null if none does.
