@@ -24,6 +24,8 @@ const IDS: u64 = 1_000;
 /// From one request's id to the next: neighbours in time are far apart in the
 /// shard order, where neighbours often have one owner. A prime, so that no shard count hides it.
 const STRIDE: u64 = 7_919;
+/// Time without any answer after which the client says why.
+const IN_VAIN: Duration = Duration::from_secs(1);
 /// Time to find a first node.
 const FIND_MAX: Duration = Duration::from_secs(5);
 
@@ -72,7 +74,7 @@ pub async fn run<N: Runtime>(flags: ClientFlags) -> Result<Report, String> {
             shared.working.fetch_sub(1, Ordering::AcqRel);
         });
     }
-    shared.watch().await;
+    shared.watch(&client).await;
     let mut report = std::mem::take(&mut *shared.report.lock().unwrap_or_else(PoisonError::into_inner));
     report.finish(shared.began.elapsed());
     report.calls = client.stats();
@@ -135,10 +137,19 @@ impl<N: Runtime> Shared<N> {
     }
 
     /// Shows the progress until all workers are done.
-    async fn watch(&self) {
+    async fn watch(&self, client: &Client<N>) {
         let bar = std::io::stderr().is_terminal();
+        let mut told = false;
         while self.working.load(Ordering::Acquire) > 0 {
             N::sleep(Duration::from_millis(20)).await;
+            let in_vain = self.began.elapsed() >= IN_VAIN && self.report().count() == 0;
+            if !told
+                && in_vain
+                && let Some(why) = client.trouble()
+            {
+                told = true;
+                funk_cli::complain(&format!("no request is answered, and the cluster cannot be followed: {why}"));
+            }
             if bar {
                 self.draw();
             }

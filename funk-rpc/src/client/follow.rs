@@ -46,6 +46,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const QUICK_ROUNDS: u32 = 50;
 /// Failures of one round that are told.
 const TOLD_MAX: usize = 8;
+/// What is said of a connection that the other side closed.
+const ENDED: [&str; 3] = ["connection reset", "broken pipe", "closed"];
 /// Longest pause while gossip alone is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -288,12 +290,14 @@ async fn begin<N: Runtime>(weak: Weak<Shared<N>>, to: Destination, floor: bool) 
         (state.view.epoch(), state.cluster_id.clone())
     };
     let mut map = Map::new(&shared.options.cluster, &id, known);
+    let plain = shared.options.tls.is_none();
     let pool = Pool::<N>::with_bounds(1, SIGN_OF_LIFE).over(shared.options.tls.clone());
     drop(shared);
     let mut client = ClusterClient::new(pool.at(to));
     let epoch = if floor { known } else { 0 };
     let first = within::<N, _>(FIRST_MAX, async {
-        let mut stream = client.watch(WatchRequest { epoch }).await.map_err(|status| said(&status))?.into_inner();
+        let mut stream =
+            client.watch(WatchRequest { epoch }).await.map_err(|status| unwatched(&status, plain))?.into_inner();
         loop {
             let message = next(&mut stream).await?;
             if let Some(view) = map.take(message).map_err(|refused| refused.to_string())? {
@@ -363,6 +367,15 @@ async fn next(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, St
         Ok(None) => Err("the watch ended".into()),
         Err(status) => Err(said(&status)),
     }
+}
+
+/// Why there is no watch. A node that asks for TLS closes the connection of whoever speaks none, without a word.
+fn unwatched(status: &tonic::Status, plain: bool) -> String {
+    let said = said(status);
+    if plain && status.code() == tonic::Code::Unavailable && ENDED.iter().any(|word| said.contains(word)) {
+        return format!("{said}; if the cluster has TLS, give this client a certificate");
+    }
+    said
 }
 
 fn said(status: &tonic::Status) -> String {
