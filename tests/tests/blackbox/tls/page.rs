@@ -88,6 +88,7 @@ fn keys_and_tokens_show_up_neither_in_the_log_nor_in_the_list_of_processes() -> 
 
     let remark = wait_for_line(&cluster, node, &["WARN", "others can read it"])?;
     assert!(remark.contains("--tls-key") && remark.contains("0644"), "{remark}");
+    wait_for_line(&cluster, node, &["WARN", "--http-auth without HTTPS"])?;
     let text = std::fs::read_to_string(&key)?;
     let secrets: Vec<_> = text.lines().filter(|line| !line.starts_with('-')).chain([TOKEN]).collect();
     assert!(secrets.len() > 1 && secrets.iter().all(|secret| secret.len() > 10), "{secrets:?}");

@@ -10,7 +10,7 @@ use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command};
 use funk_tests::blackbox::load::CLIENT;
 use funk_tests::blackbox::pki::OPENSSL;
 use funk_tests::blackbox::process::{Process, installed};
-use funk_tests::blackbox::{Failure, Tested, wait_for};
+use funk_tests::blackbox::{Failure, Tested, program, wait_for};
 use funk_tls::rustls::pki_types::UnixTime;
 use rustix::process::Signal;
 
@@ -272,7 +272,7 @@ fn a_node_without_tls_and_a_node_with_it_say_so_to_each_other() -> Tested {
 }
 
 #[test]
-fn a_node_does_not_start_with_a_certificate_that_is_not_valid_now() -> Tested {
+fn a_node_does_not_start_with_a_certificate_that_is_not_its_own_or_not_valid_now() -> Tested {
     let mut cluster = DemoCluster::empty("tls-start", &[])?;
     cluster.certify()?;
     let (name, pki) = (cluster.name().to_owned(), cluster.pki()?);
@@ -281,7 +281,7 @@ fn a_node_does_not_start_with_a_certificate_that_is_not_valid_now() -> Tested {
     for (who, why) in [("expired", "the certificate expired on "), ("not-yet-valid", "the certificate is valid from ")]
     {
         pki.believe(who, &[pki.first()])?;
-        let id = who;
+        let id = if who.starts_with("of") { "n0" } else { who };
         let mut command = demo_command(&name)?;
         command.args(["--bootstrap", "--node-id", id]).args(pki.flags(who));
         let output = command.output()?;
@@ -290,5 +290,19 @@ fn a_node_does_not_start_with_a_certificate_that_is_not_valid_now() -> Tested {
         assert_eq!(said.lines().count(), 1, "{who}: one line, not {said}");
         assert!(said.contains("--tls-cert") && said.contains(why), "{who}: {said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_client_without_a_certificate_says_why_nobody_answers() -> Tested {
+    let mut cluster = DemoCluster::start_with_tls("tls-bare-client", 1, &[])?;
+    let at = cluster.nodes[0].serf.to_string();
+    let mut command = Command::new(program("client")?);
+    command.env_clear().args(["--cluster-name", cluster.name(), "--join", &at, "--repeats", "1"]);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("if the cluster has TLS, give this client a certificate"), "{said}");
+    assert!(counted(&mut cluster, 0, "funk_tls_refused_total", &["reason=\"plaintext\""])? >= 1.0);
     Ok(())
 }
