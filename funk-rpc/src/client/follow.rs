@@ -372,7 +372,7 @@ async fn next(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, St
 /// Why there is no watch. A node that asks for TLS closes the connection of whoever speaks none, without a word.
 fn unwatched(status: &tonic::Status, plain: bool) -> String {
     let said = said(status);
-    if plain && status.code() == tonic::Code::Unavailable && ENDED.iter().any(|word| said.contains(word)) {
+    if plain && ENDED.iter().any(|word| said.contains(word)) {
         return format!("{said}; if the cluster has TLS, give this client a certificate");
     }
     said
