@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `parse` | values of flags, and errors of one line |
+//! | `advertise` | what others are told, where it is not what is bound |
 //! | `logs` | logs on stderr |
 //! | `stop` | the signals that end a program |
 //! | `interfaces` | the addresses of this machine |
@@ -12,6 +13,7 @@
 //! | `node` | the start and the end of a node |
 //! | `systemd` | what systemd is told of a node |
 
+mod advertise;
 mod interfaces;
 mod lines;
 mod logs;
@@ -22,6 +24,7 @@ mod stop;
 pub mod systemd;
 mod tls;
 
+pub use advertise::{AdvertiseIp, advertised, name_of};
 pub use interfaces::addresses;
 pub use lines::{complain, flush, print, say, show};
 pub use logs::{LogFlags, LogFormat};

@@ -15,5 +15,5 @@ mod namesake;
 mod run;
 mod snapshot;
 
-pub use flags::SeedFlags;
+pub use flags::{Advertised, SeedFlags};
 pub use run::run;

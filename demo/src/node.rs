@@ -8,27 +8,35 @@ use funk::{Cluster, Ended, Event, EventsEnd, NodeEvent, OperationError, Refusal,
 use funk_cli::{Failure, complain, say, systemd};
 use futures_lite::future;
 
-use crate::flags::{NodeFlags, Transport};
+use crate::flags::{Advertised, NodeFlags, Transport};
 use crate::pb::demo_service_server::DemoServiceServer;
 use crate::security::Kept;
 use crate::service::{Definitions, routes};
+
+/// The page's endpoint.
+const PAGE: &str = "ep.httpConsole";
 
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &NodeFlags, security: &Kept, stop: &Stop) -> Result<(), Failure> {
+pub async fn run<R: Runtime>(
+    flags: &NodeFlags,
+    told: &Advertised,
+    security: &Kept,
+    stop: &Stop,
+) -> Result<(), Failure> {
     if flags.is_first() {
-        return match run_as::<R>(flags, true, security, stop).await? {
+        return match run_as::<R>(flags, told, true, security, stop).await? {
             // Its directory is new, and the others are there.
             Some(StopReason::Refused(Refusal::ClusterExists { .. })) => {
                 tracing::info!("the cluster is there: this node joins it");
-                ended(run_as::<R>(flags, false, security, stop).await?)
+                ended(run_as::<R>(flags, told, false, security, stop).await?)
             }
             why => ended(why),
         };
     }
-    ended(run_as::<R>(flags, flags.bootstrap, security, stop).await?)
+    ended(run_as::<R>(flags, told, flags.bootstrap, security, stop).await?)
 }
 
 /// What is said of the end of a node.
@@ -46,16 +54,17 @@ fn ended(why: Option<StopReason>) -> Result<(), Failure> {
 /// Why the node stopped, unless it was told to.
 async fn run_as<R: Runtime>(
     flags: &NodeFlags,
+    told: &Advertised,
     bootstrap: bool,
     security: &Kept,
     stop: &Stop,
 ) -> Result<Option<StopReason>, Failure> {
-    let node = builder::<R>(flags, security).bootstrap(bootstrap).start();
+    let node = builder::<R>(flags, told, security).bootstrap(bootstrap).start();
     let node = node.map_err(|error| Failure(flags.name_start(&error)))?;
     end_with_a_goodbye(node.cluster());
     systemd::keep_watch(node.cluster())?;
     let scheme = if security.tls.is_some() && flags.http_tls { "https" } else { "http" };
-    say(&format!("status {scheme}://{}/", node.page()));
+    say(&format!("status {scheme}://{}/", node.advertised(PAGE).unwrap_or(node.page())));
     R::spawn(follow(node.cluster().clone()));
     let mut unrecovered = None;
     let told = async { unrecovered = future::or(rung(stop), recover(&node, flags.recover)).await };
@@ -70,7 +79,7 @@ async fn run_as<R: Runtime>(
 }
 
 /// Everything that the flags say of a node.
-fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
+fn builder<R: Runtime>(flags: &NodeFlags, told: &Advertised, security: &Kept) -> NodeBuilder<R> {
     let any = SocketAddr::new(flags.ip(), 0);
     let mut node = NodeBuilder::new(flags.cluster_name.clone())
         .service_name("demo")
@@ -87,7 +96,13 @@ fn builder<R: Runtime>(flags: &NodeFlags, security: &Kept) -> NodeBuilder<R> {
         .page_tls(flags.http_tls)
         .permit_plaintext(flags.tls_permit_plaintext)
         .quic(flags.transport == Transport::Quic)
-        .page_names(flags.http_host.iter().cloned());
+        .page_names(flags.http_host.iter().chain(&told.page_names).cloned());
+    if let Some(ip) = told.ip {
+        node = node.advertise_ip(ip);
+    }
+    for &(name, address) in &told.endpoints {
+        node = node.advertise(name, address);
+    }
     if let Some(tls) = &security.tls {
         node = node.tls(tls.clone());
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `runtime` | what the driver needs of an async runtime |
 //! | `sockets` | the sockets of a node |
+//! | `interface` | the address at which others reach this machine |
 //! | `clock` | the node's clock, which counts suspend |
 //! | `cluster` | the handle: requests in, snapshots and events out |
 //! | `shared` | what the handle and the driver share |
@@ -40,6 +41,7 @@ mod error;
 mod events;
 mod gate;
 mod handover;
+mod interface;
 mod last_words;
 pub mod limits;
 pub mod meters;
@@ -64,13 +66,14 @@ pub use error::{OperationError, ProposeError, StartError, StopReason, Stopped};
 pub use events::{DiscoveryEvent, Event, Events, EventsEnd};
 pub use gate::guard::{NotOwner, NotOwnerReason, ShardGuard};
 pub use handover::Handover;
+pub use interface::default_interface;
 pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
 pub use runtime::Runtime;
 #[doc(hidden)]
 pub use seldom::Seldom;
 pub use sockets::Sockets;
-pub use start::{default_interface, random_name, start};
+pub use start::{random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -13,8 +13,9 @@ use crate::store::data_dir::DataDir;
 /// What a node is started with.
 #[derive(Debug)]
 pub struct Options {
-    /// The node's configuration. An address with port 0, or without an IP
-    /// address, is filled in from its socket; `wall_clock_ns` 0 from the system clock.
+    /// The node's configuration. Its addresses are what others are told, and may be others than those that the sockets are
+    /// bound to. One with port 0, or without an IP address, is filled in from its socket; `wall_clock_ns` 0 from the system
+    /// clock.
     pub node: NodeConfig,
     /// The node's bound sockets.
     pub sockets: Sockets,

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -55,7 +55,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let Options { node: mut config, mut sockets, mut discovery, seed, data, state_machine, handover, .. } = options;
     let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
     search::prepare(&mut discovery, &mut config);
-    fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
+    let bound = fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
     let seed = seed.map_or_else(random_seed, Ok)?;
     let clock = Clock::start();
@@ -111,7 +111,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     start_driver::<R>(parts, sockets, publisher, &shared, lock)?;
     let cluster = Cluster::new(Arc::clone(&shared));
     // If it fails, the handle goes, and the node with it.
-    search::start(discovery, &config, &shared).map_err(|source| failed("starting discovery", source))?;
+    search::start(discovery, &config, bound.ip(), &shared).map_err(|source| failed("starting discovery", source))?;
     Ok(cluster)
 }
 
@@ -208,15 +208,17 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message").into()
 }
 
-fn fill_in(config: &mut NodeConfig, sockets: &Sockets) -> io::Result<()> {
-    fill_in_address(&mut config.serf, sockets.serf_address()?);
+/// Fills in what the sockets and the clock know; tells where gossip is bound.
+fn fill_in(config: &mut NodeConfig, sockets: &Sockets) -> io::Result<SocketAddr> {
+    let bound = sockets.serf_address()?;
+    fill_in_address(&mut config.serf, bound);
     fill_in_address(&mut config.raft, sockets.raft_address()?);
     fill_in_address(&mut config.liveness, sockets.liveness_address()?);
     if config.wall_clock_ns == 0 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.wall_clock_ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
     }
-    Ok(())
+    Ok(bound)
 }
 
 fn fill_in_address(configured: &mut SocketAddr, bound: SocketAddr) {
@@ -226,15 +228,6 @@ fn fill_in_address(configured: &mut SocketAddr, bound: SocketAddr) {
     if configured.ip().is_unspecified() {
         configured.set_ip(bound.ip());
     }
-}
-
-/// The address at which others reach this machine, as far as one can tell: the first IPv4 address that is neither
-/// loopback nor link-local, else 127.0.0.1.
-pub fn default_interface() -> IpAddr {
-    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip());
-    let usable =
-        |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified());
-    found.into_iter().find(usable).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// A name for a node that was given none: 16 hex digits.

@@ -30,7 +30,6 @@ mod ended;
 mod listeners;
 mod log;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -42,7 +41,7 @@ use futures_lite::future;
 
 pub use self::builder::NodeBuilder;
 pub use self::ended::Ended;
-use self::listeners::{GOSSIP, PAGE};
+use self::listeners::{GOSSIP, Listeners, PAGE};
 use crate::console::{Console, NotReady};
 use crate::families::Family;
 use crate::management::Management;
@@ -68,8 +67,8 @@ struct Inner<R> {
     console: Console,
     application: Option<service::ServiceHandle>,
     servers: Vec<Server>,
-    /// Where each endpoint that this node serves is bound.
-    addresses: BTreeMap<String, SocketAddr>,
+    /// Where each endpoint that this node serves is.
+    listeners: Listeners,
     /// Ends what else holds the node's handle.
     dropped: Stop,
 }
@@ -91,7 +90,10 @@ impl<R> Clone for Node<R> {
 impl<R> fmt::Debug for Node<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
-        f.debug_struct("Node").field("name", inner.cluster.name()).field("addresses", &inner.addresses).finish()
+        f.debug_struct("Node")
+            .field("name", inner.cluster.name())
+            .field("addresses", &inner.listeners.addresses)
+            .finish()
     }
 }
 
@@ -118,17 +120,22 @@ impl<R: Runtime> Node<R> {
 
     /// Where it serves the endpoint `name`, as it is bound; `None` for one that it does not serve.
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.inner.addresses.get(name).copied()
+        self.inner.listeners.addresses.get(name).copied()
     }
 
-    /// Where other nodes join through this one, and clients may find it.
+    /// Where others are told that the endpoint `name` is; `None` for one that it does not serve.
+    pub fn advertised(&self, name: &str) -> Option<SocketAddr> {
+        self.inner.listeners.told.get(name).copied()
+    }
+
+    /// Where other nodes join through this one, and clients may find it: what others are told.
     pub fn gossip(&self) -> SocketAddr {
-        self.inner.addresses[GOSSIP]
+        self.inner.listeners.told[GOSSIP]
     }
 
-    /// Where the page, the status and health are served.
+    /// Where the page, the status and health are served, as it is bound.
     pub fn page(&self) -> SocketAddr {
-        self.inner.addresses[PAGE]
+        self.inner.listeners.addresses[PAGE]
     }
 
     /// Whether this node may serve now, as `/readyz` answers.

@@ -82,6 +82,8 @@ async fn services_share_an_endpoint_and_others_are_told_what_is_advertised<R: Ru
     settled(&node, 1).await;
     let (at, other) = (node.address("ep.t").unwrap(), node.address("ep.u").unwrap());
     assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
+    assert_eq!(node.advertised("ep.t"), Some(SocketAddr::new(elsewhere, at.port())));
+    assert_eq!((node.advertised("ep.u"), node.advertised("ep.none")), (node.address("ep.u"), None));
     assert_eq!(node.cluster().endpoints("ep.t")[0].1, SocketAddr::new(elsewhere, at.port()));
     assert_eq!(node.cluster().endpoints("ep.own")[0].1, ([192, 0, 2, 2], 9).into());
     let pool = Pool::<R>::new();

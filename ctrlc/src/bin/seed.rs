@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use funk_cli::{Failure, complain, flush, give_memory_back_soon, parse_or_exit, stop_on_signals};
-use funk_ctrlc::seed::{SeedFlags, run};
+use funk_ctrlc::seed::{Advertised, SeedFlags, run};
 use funk_tokio::Tokio;
 
 /// Gives back what a flood of streams took: docs/decisions/allocator.md.
@@ -19,12 +19,15 @@ fn main() -> ExitCode {
 
 fn start() -> ExitCode {
     let flags: SeedFlags = parse_or_exit();
-    if let Err(why) = flags.check() {
-        complain(&why);
-        return ExitCode::from(2);
-    }
+    let told = match flags.check().and_then(|()| flags.advertised()) {
+        Ok(told) => told,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(2);
+        }
+    };
     flags.logs.start();
-    match serve(&flags) {
+    match serve(&flags, &told) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             complain(&why);
@@ -33,11 +36,11 @@ fn start() -> ExitCode {
     }
 }
 
-fn serve(flags: &SeedFlags) -> Result<(), Failure> {
+fn serve(flags: &SeedFlags, told: &Advertised) -> Result<(), Failure> {
     let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure(format!("the runtime does not start: {error}")))?;
-    let result = runtime.block_on(run::<Tokio>(flags, &stop));
+    let result = runtime.block_on(run::<Tokio>(flags, told, &stop));
     // Nothing of what still runs may hold up the end.
     runtime.shutdown_background();
     result

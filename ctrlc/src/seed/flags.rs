@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use funk_cli::{LogFlags, addresses, boolean};
+use funk_cli::{AdvertiseIp, LogFlags, addresses, advertised, boolean, name_of};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 
@@ -21,7 +21,7 @@ pub struct SeedFlags {
     /// Stable name of the node, 1 to 28 of A-Z a-z 0-9 . - [default: 16 random hex digits]
     #[arg(long, env = "FUNK_NODE_ID", value_name = "ID")]
     pub node_id: Option<NodeName>,
-    /// IP that is bound and advertised [default: the first IPv4 that others can reach, else 127.0.0.1]
+    /// IP that is bound, and that others are told unless --advertise says otherwise [default: the first IPv4 that others can reach, else 127.0.0.1]
     #[arg(long, env = "FUNK_INTERFACE", value_name = "ADDR")]
     pub interface: Option<IpAddr>,
     /// Gossip, UDP and TCP [default: any free port of the interface]
@@ -37,6 +37,15 @@ pub struct SeedFlags {
     /// Status page
     #[arg(long, env = "FUNK_HTTP", value_name = "HOST:PORT")]
     pub http: Option<SocketAddr>,
+    /// What others are told, where it is not what is bound
+    #[command(flatten)]
+    pub advertise: AdvertiseIp,
+    /// What others are told of --serf-endpoint
+    #[arg(long, env = "FUNK_ADVERTISE_SERF", value_name = "HOST:PORT")]
+    pub advertise_serf: Option<String>,
+    /// What others are told of --http
+    #[arg(long, env = "FUNK_ADVERTISE_HTTP", value_name = "HOST:PORT", requires = "http")]
+    pub advertise_http: Option<String>,
     /// Further names that the status page answers to, besides addresses, localhost and this machine's name
     #[arg(long, env = "FUNK_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
     pub http_host: Vec<String>,
@@ -54,18 +63,43 @@ impl SeedFlags {
     /// # Errors
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
-        let interface = self.interface.map(|ip| ("--interface", ip, ip.to_string()));
-        let serf = self.serf_endpoint.map(|at| ("--serf-endpoint", at.ip(), at.to_string()));
-        let http = self.http.map(|at| ("--http", at.ip(), at.to_string()));
-        for (flag, ip, given) in [interface, serf, http].into_iter().flatten() {
-            if ip.is_unspecified() {
-                return Err(format!("{flag} {given} is no address that others can reach: give one of this machine"));
+        let all = self.advertise.advertise.is_some();
+        let tells_serf = all || self.advertise_serf.is_some();
+        let interface = self.interface.filter(|_| self.serf_endpoint.is_none());
+        let interface = interface.map(|ip| ("--interface", ip, ip.to_string(), tells_serf));
+        let serf = self.serf_endpoint.map(|at| ("--serf-endpoint", at.ip(), at.to_string(), tells_serf));
+        let tells_http = all || self.advertise_http.is_some();
+        let http = self.http.map(|at| ("--http", at.ip(), at.to_string(), tells_http));
+        for (flag, ip, given, is_told) in [interface, serf, http].into_iter().flatten() {
+            if ip.is_unspecified() && !is_told {
+                return Err(format!(
+                    "{flag} {given} is no address that others can reach: give one of this machine, or --advertise with what others are to use"
+                ));
             }
         }
         Ok(())
     }
 
-    /// The IP that is bound and advertised.
+    /// What others are told of gossip and of the page, which are bound at these addresses. Names are looked up.
+    ///
+    /// # Errors
+    /// One line that names the flag.
+    pub fn advertised(&self) -> Result<Advertised, String> {
+        let one = |flag, text: &Option<String>| text.as_ref().map(|text| advertised(flag, text)).transpose();
+        Ok(Advertised {
+            ip: self.advertise.ip()?,
+            serf: one("--advertise-serf", &self.advertise_serf)?,
+            http: one("--advertise-http", &self.advertise_http)?,
+        })
+    }
+
+    /// Names that the page answers to, besides addresses, localhost and this machine's name.
+    pub fn page_names(&self) -> impl Iterator<Item = String> + '_ {
+        let told = [&self.advertise.advertise, &self.advertise_http].into_iter().flatten();
+        self.http_host.iter().map(String::as_str).chain(told.filter_map(|text| name_of(text))).map(str::to_owned)
+    }
+
+    /// The IP that is bound.
     pub fn ip(&self) -> IpAddr {
         let given = self.interface.or(self.serf_endpoint.map(|at| at.ip()));
         let usable = || addresses().into_iter().find(|ip| !ip.is_loopback()).map(IpAddr::V4);
@@ -75,6 +109,31 @@ impl SeedFlags {
     /// Whether mDNS is used: nodes of every cluster cannot be found by the name of one.
     pub fn uses_mdns(&self) -> bool {
         self.zeroconf && !self.every_cluster
+    }
+}
+
+/// What others are told, where it is not what is bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advertised {
+    ip: Option<IpAddr>,
+    serf: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+impl Advertised {
+    /// What others are told of gossip, which is bound at this address.
+    pub fn serf(&self, bound: SocketAddr) -> SocketAddr {
+        self.told(self.serf, bound)
+    }
+
+    /// What others are told of the page, which is bound at this address.
+    pub fn http(&self, bound: SocketAddr) -> SocketAddr {
+        self.told(self.http, bound)
+    }
+
+    fn told(&self, given: Option<SocketAddr>, bound: SocketAddr) -> SocketAddr {
+        let told = given.unwrap_or(SocketAddr::new(self.ip.unwrap_or(bound.ip()), 0));
+        SocketAddr::new(told.ip(), if told.port() == 0 { bound.port() } else { told.port() })
     }
 }
 
@@ -104,6 +163,21 @@ mod tests {
             let flag = line.split([' ', '=']).next().unwrap();
             assert!(error.contains(flag) && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn others_are_told_what_is_advertised_else_what_is_bound() {
+        let bound = SocketAddr::from(([0, 0, 0, 0], 7));
+        let told = |line: &str| {
+            let told = parse(line).unwrap().advertised().unwrap();
+            (told.serf(bound).to_string(), told.http(bound).to_string())
+        };
+        let line = "--interface 0.0.0.0 --http 0.0.0.0:80 --advertise 192.0.2.1";
+        assert_eq!(told(line), ("192.0.2.1:7".into(), "192.0.2.1:7".into()));
+        let line = "--serf-endpoint 0.0.0.0:7 --advertise-serf 192.0.2.2:9";
+        assert_eq!(told(line), ("192.0.2.2:9".into(), bound.to_string()));
+        assert!(parse("--advertise-serf 0.0.0.0:9").unwrap().advertised().is_err());
+        assert!(parse("--http 0.0.0.0:80 --advertise-serf 192.0.2.2:9").is_err(), "nobody is told where the page is");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use funk_proto::{NodeConfig, Participation, Refusal};
 use funk_rpc::{Console, Protocol, RequestMetrics, Server, serve};
 use futures_lite::future;
 
-use super::flags::SeedFlags;
+use super::flags::{Advertised, SeedFlags};
 use super::members::Members;
 use super::namesake::Namesakes;
 use super::snapshot::Snapshot;
@@ -39,8 +39,8 @@ enum Ended {
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failure> {
-    let mut seed = begin::<R>(flags)?;
+pub async fn run<R: Runtime>(flags: &SeedFlags, told: &Advertised, stop: &Stop) -> Result<(), Failure> {
+    let mut seed = begin::<R>(flags, told)?;
     systemd::keep_watch(&seed.cluster)?;
     systemd::ready();
     let terminal = io::stdout().is_terminal();
@@ -70,7 +70,7 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, stop: &Stop) -> Result<(), Failu
     Ok(())
 }
 
-fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
+fn begin<R: Runtime>(flags: &SeedFlags, told: &Advertised) -> Result<Running, Failure> {
     let refused = |error: io::Error| Failure(error.to_string());
     let snapshot = match &flags.snapshot {
         None => None,
@@ -83,7 +83,7 @@ fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
     // No node is told of these two: nobody has anything to say there to a node that is in no cluster.
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let sockets = Sockets::bind(flags.serf_endpoint.unwrap_or(any), nobody, nobody).map_err(refused)?;
-    let serf = sockets.serf_address().map_err(refused)?;
+    let serf = told.serf(sockets.serf_address().map_err(refused)?);
     let http = flags.http.map(|at| TcpListener::bind(at).map_err(|error| Failure(format!("--http {at}: {error}"))));
     let http = http.transpose()?;
 
@@ -99,6 +99,7 @@ fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
     tracing::info!(node = %config.name, %serf, kept = config.join.len(), "a seed");
 
     let page_at = http.as_ref().map(TcpListener::local_addr).transpose().map_err(refused)?;
+    let page_at = page_at.map(|bound| told.http(bound));
     config.endpoints.extend(page_at.map(|at| ("ep.httpConsole".to_owned(), at)));
     let discovery = Discovery { mdns: flags.uses_mdns(), join: flags.join.clone(), ..Discovery::default() };
     let options = Options { discovery, ..Options::new(config, sockets) };
@@ -106,8 +107,7 @@ fn begin<R: Runtime>(flags: &SeedFlags) -> Result<Running, Failure> {
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), RequestMetrics::default());
     let page = match (http, page_at) {
         (Some(listener), Some(at)) => Some((
-            serve::<R, _>(listener, Protocol::Http1, console.also_named(flags.http_host.iter().cloned()))
-                .map_err(refused)?,
+            serve::<R, _>(listener, Protocol::Http1, console.also_named(flags.page_names())).map_err(refused)?,
             at,
         )),
         _ => None,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use funk::{Runtime, watcher};
 use funk_cli::{Failure, complain, flush, give_memory_back_soon, stop_on_signals};
-use funk_demo::flags::{NodeFlags, RuntimeName, parse_or_exit};
+use funk_demo::flags::{Advertised, NodeFlags, RuntimeName, parse_or_exit};
 use funk_demo::node::run;
 use funk_demo::security::Security;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,12 +24,8 @@ fn main() -> ExitCode {
 
 fn start() -> ExitCode {
     let flags: NodeFlags = parse_or_exit();
-    if let Err(why) = flags.check() {
-        complain(&why);
-        return ExitCode::from(2);
-    }
-    let security = match Security::load(&flags) {
-        Ok(security) => security,
+    let (told, security) = match settings(&flags) {
+        Ok(settings) => settings,
         Err(why) => {
             complain(&why);
             return ExitCode::from(2);
@@ -42,13 +38,19 @@ fn start() -> ExitCode {
     {
         tracing::info!(%why, "no watcher: the others notice a crash of this process by its silence only");
     }
-    match serve(&flags, security) {
+    match serve(&flags, &told, security) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             complain(&why);
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the flags name: addresses, and what is in files.
+fn settings(flags: &NodeFlags) -> Result<(Advertised, Security), String> {
+    flags.check()?;
+    Ok((flags.advertise.resolve()?, Security::load(flags)?))
 }
 
 /// Every connection is a file. The lower limit that a process usually begins with is for programs of old that
@@ -58,7 +60,7 @@ fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-fn serve(flags: &NodeFlags, security: Security) -> Result<(), Failure> {
+fn serve(flags: &NodeFlags, told: &Advertised, security: Security) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(format!("the runtime does not start: {error}"));
     let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     let security = security.keep_up_to_date()?;
@@ -67,14 +69,14 @@ fn serve(flags: &NodeFlags, security: Security) -> Result<(), Failure> {
         RuntimeName::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(2).enable_all().build().map_err(failed)?;
-            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, security, &stop));
+            let result = runtime.block_on(run::<funk::tokio::Tokio>(flags, told, security, &stop));
             // Nothing of what still runs may hold up the end.
             runtime.shutdown_background();
             result
         }
-        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, security, &stop)),
+        RuntimeName::Smol => smol::block_on(run::<funk::smol::Smol>(flags, told, security, &stop)),
         RuntimeName::AsyncStd => {
-            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, security, &stop))
+            funk::async_std::AsyncStd::block_on(run::<funk::async_std::AsyncStd>(flags, told, security, &stop))
                 .map_err(failed)?
         }
     }

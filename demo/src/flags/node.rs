@@ -14,7 +14,7 @@ use funk::{Ownership, Participation, StartError, Timing, TimingProfile};
 use funk_cli::TlsFlags;
 use funk_tls::Files;
 
-use super::{LogFlags, boolean, duration};
+use super::{AdvertiseFlags, LogFlags, boolean, duration};
 
 /// Async runtimes a node can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,7 +79,7 @@ pub struct NodeFlags {
     /// Stable name of the node, 1 to 28 of A-Z a-z 0-9 . - [default: 16 random hex digits]
     #[arg(long, env = "FUNK_NODE_ID", value_name = "ID")]
     pub node_id: Option<NodeName>,
-    /// IP that every endpoint binds and advertises [default: first usable IPv4, else 127.0.0.1]
+    /// IP that every endpoint binds, and that others are told unless --advertise says otherwise [default: first usable IPv4, else 127.0.0.1]
     #[arg(long, env = "FUNK_INTERFACE", value_name = "ADDR")]
     pub interface: Option<IpAddr>,
     /// mDNS registration and discovery
@@ -146,6 +146,9 @@ pub struct NodeFlags {
     /// Prometheus metrics
     #[arg(long, env = "FUNK_METRICS_ENDPOINT", value_name = "HOST:PORT")]
     pub metrics_endpoint: Option<SocketAddr>,
+    /// What others are told, where it is not what is bound
+    #[command(flatten)]
+    pub advertise: AdvertiseFlags,
     /// Which leases the cluster may have: fast 60ms, lan 150ms, shared 600ms, wan 1200ms, auto 150ms to 600ms as the network and the machines need
     #[arg(long, env = "FUNK_TIMING", value_enum, default_value = "auto")]
     pub timing: TimingName,
@@ -216,19 +219,37 @@ impl NodeFlags {
         if self.transport == Transport::Quic && self.tls_permit_plaintext {
             return Err("--tls-permit-plaintext is for --transport tcp: QUIC has no streams without TLS".into());
         }
-        if let Some(ip) = self.interface.filter(|ip| ip.is_unspecified()) {
-            return Err(format!("--interface {ip} is no address that others can reach: give one of this machine"));
-        }
-        for (flag, _, at) in self.endpoints() {
-            if let Some(at) = at.filter(|at| at.ip().is_unspecified()) {
-                return Err(format!("{flag} {at} is no address that others can reach: give one of this machine"));
-            }
-        }
+        self.check_addresses()?;
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let mut config = NodeConfig::new("n".parse().expect("a legal name"), self.cluster_name.clone(), at, at, at);
         config.zone.clone_from(&self.zone);
         config.timing = self.timing();
         config.check().map_err(|error| self.name_flag(&error.to_string()))
+    }
+
+    /// Whether others can be told where each endpoint is.
+    fn check_addresses(&self) -> Result<(), String> {
+        let unreachable = |flag, given: String, advertise| {
+            Err(format!(
+                "{flag} {given} is no address that others can reach: give one of this machine, or {advertise} with what others are to use"
+            ))
+        };
+        for (flag, name, at) in self.endpoints() {
+            if self.advertise.tells(name) {
+                continue;
+            }
+            match (at, self.interface) {
+                (Some(at), _) if at.ip().is_unspecified() => {
+                    let advertise = format!("--advertise-{}", flag[2..].trim_end_matches("-endpoint"));
+                    return unreachable(flag, at.to_string(), advertise);
+                }
+                (None, Some(ip)) if ip.is_unspecified() => {
+                    return unreachable("--interface", ip.to_string(), "--advertise".into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The files of the credentials; `None` without TLS.
@@ -326,7 +347,7 @@ impl NodeFlags {
         }
     }
 
-    /// The IP that endpoints bind and advertise.
+    /// The IP that endpoints bind.
     pub fn ip(&self) -> IpAddr {
         self.interface.unwrap_or_else(default_interface)
     }
@@ -382,6 +403,19 @@ mod tests {
     }
 
     #[test]
+    fn every_address_of_the_machine_may_be_bound_where_it_is_known_what_others_are_told() {
+        let advertised = |line: &str| parse(line).unwrap().advertise.resolve().unwrap();
+        let all = advertised("--interface 0.0.0.0 --advertise 192.0.2.1 --advertise-http localhost:80");
+        assert_eq!(all.ip, Some([192, 0, 2, 1].into()));
+        assert_eq!(all.endpoints, [("ep.httpConsole", ([127, 0, 0, 1], 80).into())]);
+        assert_eq!(all.page_names, ["localhost"]);
+        let one = advertised("--raft-endpoint 0.0.0.0:7 --advertise-raft 192.0.2.1:8");
+        assert_eq!((one.ip, one.endpoints), (None, vec![("ep.raft", ([192, 0, 2, 1], 8).into())]));
+        let error = parse("--advertise-raft no-such-host.invalid:7").unwrap().advertise.resolve().unwrap_err();
+        assert!(error.starts_with("--advertise-raft "), "{error}");
+    }
+
+    #[test]
     fn wrong_values_give_one_line_that_names_the_flag() {
         for line in [
             "--shards 0",
@@ -392,6 +426,9 @@ mod tests {
             "--cluster-name ä",
             "--interface nowhere",
             "--interface 0.0.0.0",
+            "--interface 0.0.0.0 --advertise-raft 192.0.2.1:7",
+            "--raft-endpoint 0.0.0.0:7",
+            "--raft-endpoint 0.0.0.0:7 --advertise-serf 192.0.2.1:7",
             "--serf-endpoint 1",
             "--timing slow",
             "--lease 10",

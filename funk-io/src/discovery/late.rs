@@ -170,6 +170,7 @@ mod tests {
         Registration {
             cluster: "c.1".into(),
             node: "n1".into(),
+            interface: [10, 0, 0, 1].into(),
             serf: "10.0.0.1:7".parse().unwrap(),
             service: Some("10.0.0.1:8".parse().unwrap()),
             management: None,

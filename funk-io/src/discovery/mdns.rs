@@ -13,6 +13,7 @@ use super::instance::{Instance, SERVICE_TYPE, first_label, split};
 use super::late::{self, Ear, Link};
 use super::registration::Registration;
 use super::{Found, Next, Source};
+use crate::interface::default_interface;
 
 /// Time in which the nodes that are there at the start are asked for directly.
 const ASK_FOR: Duration = Duration::from_secs(1);
@@ -47,9 +48,9 @@ struct Daemon {
 impl Mdns {
     /// `waits` says whether this node still waits for a cluster.
     pub(super) fn new(registration: Registration, waits: impl Fn() -> bool + Send + 'static) -> io::Result<Self> {
-        let mut feed = Feed::new(format!("mDNS on {}", registration.serf.ip()));
+        let mut feed = Feed::new(format!("mDNS on {}", registration.interface));
         let daemon = Arc::new(Mutex::new(Daemon::default()));
-        if let IpAddr::V4(interface) = registration.serf.ip() {
+        if let IpAddr::V4(interface) = registration.interface {
             let asking = registration.clone();
             feed.work("funk-mdns-ask", move |sink| keep_asking(interface, &asking, &waits, sink))?;
             let (late, shared) = (registration.clone(), Arc::clone(&daemon));
@@ -158,6 +159,18 @@ fn answer_late(
     Ok(())
 }
 
+/// An address of this machine whose interface reaches those who are told `told`: that very one, if the machine has it;
+/// else what gossip is bound to, unless that is every address.
+pub(super) fn interface_for(told: IpAddr, bound: IpAddr) -> IpAddr {
+    if told == bound || interface_index(told).is_some() {
+        told
+    } else if bound.is_unspecified() {
+        default_interface()
+    } else {
+        bound
+    }
+}
+
 /// Which interface has this address now; `None` if none has it. One that is
 /// created anew under the same name is another one.
 fn interface_index(ip: IpAddr) -> Option<u32> {
@@ -183,8 +196,8 @@ fn watch(
     sink: &Sink,
     pause: &mut Duration,
 ) -> Result<(), mdns_sd::Error> {
-    let index = interface_index(registration.serf.ip());
-    let daemon = start(registration.serf.ip())?;
+    let index = interface_index(registration.interface);
+    let daemon = start(registration.interface)?;
     {
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.dropped {
@@ -209,8 +222,8 @@ fn watch(
         // The daemon knows interfaces by their numbers, and does not notice that one came back under another.
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
-            if interface_index(registration.serf.ip()) != index {
-                tracing::info!(address = %registration.serf.ip(), "the interface is another one: mDNS begins anew on it");
+            if interface_index(registration.interface) != index {
+                tracing::info!(address = %registration.interface, "the interface is another one: mDNS begins anew on it");
                 drop(daemon.shutdown());
                 return Ok(());
             }
@@ -260,6 +273,16 @@ fn read(fullname: &str, addresses: Vec<SocketAddr>) -> Option<Instance> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_interface_is_that_of_what_others_are_told_if_the_machine_has_it() {
+        let (own, elsewhere) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
+        let every = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        assert_eq!(interface_for(own, every), own);
+        assert_eq!(interface_for(elsewhere, own), own);
+        assert_eq!(interface_for(elsewhere, every), default_interface());
+        assert_eq!(interface_for(elsewhere, elsewhere), elsewhere, "no address is looked for that is bound");
+    }
 
     #[test]
     fn an_interface_is_known_by_its_number() {

@@ -15,6 +15,9 @@ pub(super) const TEXTS: [(&str, &str); 2] = [("txtv", "0"), ("name", "clusterfun
 pub(super) struct Registration {
     pub(super) cluster: String,
     pub(super) node: String,
+    /// An address of this machine: its interface is the one on which it registers.
+    pub(super) interface: IpAddr,
+    /// What others are told.
     pub(super) serf: SocketAddr,
     pub(super) service: Option<SocketAddr>,
     pub(super) management: Option<SocketAddr>,
@@ -65,6 +68,7 @@ mod tests {
         let registration = Registration {
             cluster: "c".into(),
             node: "n1".into(),
+            interface: [10, 0, 0, 1].into(),
             serf: "10.0.0.1:7".parse().unwrap(),
             service: None,
             management: None,

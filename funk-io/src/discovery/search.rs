@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -15,7 +15,7 @@ use funk_proto::limits::{BOOTSTRAP_PROBE, JOIN_ADDRESSES_MAX};
 use funk_proto::{NodeConfig, Request};
 
 use super::address::JoinAddress;
-use super::mdns::Mdns;
+use super::mdns::{Mdns, interface_for};
 use super::registration::Registration;
 use super::{Discovery, Found, Source, names};
 use crate::shared::{Command, Shared};
@@ -44,8 +44,8 @@ pub(crate) fn prepare(discovery: &mut Discovery, config: &mut NodeConfig) {
     discovery.join.dedup();
 }
 
-/// Starts the search, unless there is nothing to search with.
-pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shared>) -> io::Result<()> {
+/// Starts the search, unless there is nothing to search with. Gossip is bound to `bound`.
+pub(crate) fn start(discovery: Discovery, config: &NodeConfig, bound: IpAddr, shared: &Arc<Shared>) -> io::Result<()> {
     if !discovery.searches() {
         return Ok(());
     }
@@ -57,6 +57,7 @@ pub(crate) fn start(discovery: Discovery, config: &NodeConfig, shared: &Arc<Shar
         let registration = Registration {
             cluster: config.cluster.to_string(),
             node: config.name.to_string(),
+            interface: interface_for(config.serf.ip(), bound),
             serf: config.serf,
             service: discovery.service,
             management: discovery.management,

@@ -323,7 +323,7 @@ impl<R: Runtime> NodeBuilder<R> {
             Some(name) => name,
             None => random_name().map_err(|source| StartError::Io { what: "a random name".into(), source })?,
         };
-        let mut told = listeners.told;
+        let mut told = listeners.told.clone();
         for (setting, name) in [(&mut config.serf, GOSSIP), (&mut config.raft, RAFT), (&mut config.liveness, LIVENESS)]
         {
             *setting = told.remove(name).expect("it is bound");
@@ -372,7 +372,6 @@ impl<R: Runtime> NodeBuilder<R> {
         servers.serve::<R, _>(PAGE, Protocol::Http1, console.clone(), page_tls.as_ref())?;
         servers.serve::<R, _>(METRICS, Protocol::Http1, console.clone(), page_tls.as_ref())?;
         let servers = servers.servers;
-        let addresses = listeners.addresses;
         let dropped = Stop::new();
         let (log, ended) = (log::write::<R>(cluster.clone(), sought), dropped.clone());
         R::spawn(async move { future::or(log, ended.rung()).await });
@@ -380,7 +379,7 @@ impl<R: Runtime> NodeBuilder<R> {
             let (remark, dropped) = (self.asked.remark(cluster.clone()), dropped.clone());
             R::spawn(async move { future::or(remark, dropped.rung()).await });
         }
-        Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, addresses, dropped }) })
+        Ok(Node { inner: Arc::new(Inner { cluster, management, console, application, servers, listeners, dropped }) })
     }
 
     /// Refuses credentials of somebody else. The name in the certificate is the node's.
@@ -433,6 +432,7 @@ impl<R: Runtime> NodeBuilder<R> {
         listeners.share(MONITORING, METRICS, at)?;
         listeners.bind(management::ENDPOINT, at)?;
         listeners.bind(cluster_service::ENDPOINT, at)?;
+        listeners.tell();
         Ok((sockets, listeners))
     }
 }

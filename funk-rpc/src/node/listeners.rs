@@ -43,11 +43,14 @@ impl Addresses {
         if told.port() == 0 {
             told.set_port(bound.port());
         }
-        if told.ip().is_unspecified() {
-            let why = "listens on every address of this machine: advertise the one that others are to use";
-            return Err(StartError::Endpoint { name: name.into(), why });
-        }
-        Ok(told)
+        let why = match told.ip() {
+            ip if ip.is_unspecified() => {
+                "listens on every address of this machine: advertise the one that others are to use"
+            }
+            ip if ip.is_multicast() => "is advertised at a multicast address, which no single node has",
+            _ => return Ok(told),
+        };
+        Err(StartError::Endpoint { name: name.into(), why })
     }
 
     /// Refuses addresses for endpoints that are not among those that the node has.
@@ -65,8 +68,11 @@ impl Addresses {
 /// Bound listeners, with what others are told of them.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
+    /// Those that are not served yet.
     pub(super) bound: BTreeMap<String, TcpListener>,
+    /// Where others are told that each endpoint is.
     pub(super) told: BTreeMap<String, SocketAddr>,
+    /// Where each is bound.
     pub(super) addresses: BTreeMap<String, SocketAddr>,
 }
 
@@ -89,9 +95,24 @@ impl Listeners {
         Ok(())
     }
 
-    /// Shows `name` where `other` is.
+    /// Shows `name` where `other` is, and where others are told that it is.
     pub(super) fn share(&mut self, name: &str, other: &str, addresses: &Addresses) -> Result<(), StartError> {
-        self.note(name, self.addresses[other], addresses)
+        if addresses.advertise.contains_key(name) {
+            return self.note(name, self.addresses[other], addresses);
+        }
+        self.told.insert(name.into(), self.told[other]);
+        self.addresses.insert(name.into(), self.addresses[other]);
+        Ok(())
+    }
+
+    /// Says in the log which endpoints are elsewhere for others.
+    pub(super) fn tell(&self) {
+        let both = self.addresses.iter().map(|(name, bound)| (name, bound, self.told[name]));
+        let differ = both.filter(|(_, bound, told)| *bound != told);
+        let endpoints: Vec<String> = differ.map(|(name, bound, told)| format!("{name} {bound} as {told}")).collect();
+        if !endpoints.is_empty() {
+            tracing::info!(endpoints = endpoints.join(", "), "others are told other addresses than are bound");
+        }
     }
 }
 
@@ -113,6 +134,30 @@ mod tests {
         assert_eq!(addresses.told("ep.a", at("10.0.0.5:80")).unwrap(), at("198.51.100.1:80"));
         addresses.advertise.insert("ep.a".into(), at("198.51.100.1:8443"));
         assert_eq!(addresses.told("ep.a", at("10.0.0.5:80")).unwrap(), at("198.51.100.1:8443"));
+    }
+
+    #[test]
+    fn what_shares_a_listener_is_where_others_are_told_of_the_other() {
+        let mut addresses = Addresses { interface: Some([127, 0, 0, 1].into()), ..Addresses::default() };
+        addresses.advertise.insert("ep.a".into(), at("198.51.100.1:8443"));
+        let mut listeners = Listeners::default();
+        listeners.bind("ep.a", &addresses).unwrap();
+        listeners.share("ep.b", "ep.a", &addresses).unwrap();
+        assert_eq!(listeners.told["ep.b"], at("198.51.100.1:8443"));
+        addresses.advertise.insert("ep.c".into(), at("198.51.100.1:9"));
+        listeners.share("ep.c", "ep.b", &addresses).unwrap();
+        assert_eq!(
+            (listeners.told["ep.c"], listeners.addresses["ep.c"]),
+            (at("198.51.100.1:9"), listeners.addresses["ep.a"])
+        );
+    }
+
+    #[test]
+    fn nobody_is_told_a_multicast_address() {
+        let mut addresses = Addresses::default();
+        addresses.advertise.insert("ep.a".into(), at("224.0.0.1:8443"));
+        let error = addresses.told("ep.a", at("10.0.0.5:80")).unwrap_err();
+        assert!(error.to_string().contains("multicast"), "{error}");
     }
 
     #[test]

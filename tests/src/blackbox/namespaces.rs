@@ -15,6 +15,10 @@ use super::process::installed;
 /// Tools that hosts are made with.
 pub const TOOLS: [&str; 3] = ["ip", "unshare", "nsenter"];
 
+/// The address of each host behind a router, and the router's on that side.
+pub const INNER: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 2);
+const INNER_GATEWAY: &str = "192.168.7.1/24";
+
 /// Holds a namespace open until its standard input ends.
 const HOLD: &str = "ip link set lo up && echo ready && exec cat";
 
@@ -85,6 +89,25 @@ impl Network {
         host.run(&["ip", "link", "set", "eth0", "up"])?;
         self.hosts.push(host);
         Ok(number)
+    }
+
+    /// Adds a host that only `router` reaches, which is to forward to it; it may reach all that `router` does. Its address is
+    /// [`INNER`], as that of every such host.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub fn add_behind(&mut self, router: usize) -> Result<usize, String> {
+        let host = Holder::start(Some(&self.switch))?;
+        let (router, pid) = (&self.hosts[router], host.child.id().to_string());
+        router.run(&["ip", "link", "add", "in0", "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+        router.run(&["ip", "address", "add", INNER_GATEWAY, "dev", "in0"])?;
+        router.run(&["ip", "link", "set", "in0", "up"])?;
+        router.run(&["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])?;
+        host.run(&["ip", "address", "add", &format!("{INNER}/24"), "dev", "eth0"])?;
+        host.run(&["ip", "link", "set", "eth0", "up"])?;
+        host.run(&["ip", "route", "add", "default", "via", INNER_GATEWAY.trim_end_matches("/24")])?;
+        self.hosts.push(host);
+        Ok(self.hosts.len() - 1)
     }
 
     /// The address of a host.

@@ -1,5 +1,6 @@
 //! The release programs as processes on 127.0.0.1, seen only from outside: one test at a time.
 
+mod advertise;
 mod attrition;
 mod client;
 mod crowd;
