@@ -68,6 +68,7 @@ use crate::gate::publisher::Publisher;
 use crate::limits;
 use crate::meters::{FailoverWatch, LeaseWatch, Step, StepWatch};
 use crate::runtime::Runtime;
+use crate::seldom::SeldomEach;
 use crate::shared::{Command, Inbox, Reply, Shared};
 use crate::sockets::Sockets;
 use crate::store::{Store, StoreError};
@@ -102,6 +103,8 @@ pub(crate) struct Driver<'a, R: Runtime> {
     stopping: Option<Stopping>,
     lease_watch: LeaseWatch,
     failover_watch: FailoverWatch,
+    /// Whose gossip is refused.
+    refused: SeldomEach,
 }
 
 /// The driver is to stop: the gate is sealed.
@@ -139,6 +142,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             stopping: None,
             lease_watch: LeaseWatch::default(),
             failover_watch: FailoverWatch::default(),
+            refused: SeldomEach::new(limits::REFUSED_GOSSIP_PAUSE),
         })
     }
 

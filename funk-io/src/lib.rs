@@ -26,7 +26,7 @@
 //! | `state_machine` | the application's own state on the log |
 //! | `handover` | what the application has of a shard, for the shard's next owner |
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
-//! | `seldom` | what happens all the time and is said once a second |
+//! | `seldom` | what happens all the time and is said seldom |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
 
 mod application;

@@ -30,6 +30,9 @@ pub const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
 pub const SEALED_BYTES_MAX: usize = 64 << 10;
 /// Addresses that are told apart in the log when they are refused; the others share one line a second.
 pub const REFUSED_PEERS_MAX: usize = 64;
+/// Time between two lines in the log about one address whose gossip is refused: a joiner calls every few seconds, for
+/// as long as it is not let in.
+pub const REFUSED_GOSSIP_PAUSE: Duration = Duration::from_secs(60);
 /// Time for a message that was begun on a stream to end: a megabyte at a hundred kilobytes a second.
 pub const MESSAGE_END_MAX: Duration = Duration::from_secs(10);
 /// Bytes of cluster frames that are not here as a whole, all streams together: one frame of each of 32 members.

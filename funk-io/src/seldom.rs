@@ -1,6 +1,12 @@
-//! What happens all the time and is said once a second.
+//! What happens all the time and is said seldom.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::limits::REFUSED_PEERS_MAX;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Lets something be said once a second, and counts the times between.
 #[derive(Debug, Default)]
@@ -12,17 +18,47 @@ pub struct Seldom {
 impl Seldom {
     /// Counts one more. How often it happened since it was said last, if it may be said now.
     pub fn count(&mut self) -> Option<u64> {
+        self.count_every(SECOND)
+    }
+
+    fn count_every(&mut self, pause: Duration) -> Option<u64> {
         self.times += 1;
-        if self.said.is_some_and(|said| said.elapsed() < Duration::from_secs(1)) {
+        if self.is_recent(pause) {
             return None;
         }
         self.said = Some(Instant::now());
         Some(std::mem::take(&mut self.times))
     }
 
-    /// Whether it was said within the last second.
-    pub fn is_recent(&self) -> bool {
-        self.said.is_some_and(|said| said.elapsed() < Duration::from_secs(1))
+    fn is_recent(&self, pause: Duration) -> bool {
+        self.said.is_some_and(|said| said.elapsed() < pause)
+    }
+}
+
+/// The same for each of many peers. Those beyond [`REFUSED_PEERS_MAX`] share one line.
+#[derive(Debug)]
+pub(crate) struct SeldomEach {
+    pause: Duration,
+    peers: BTreeMap<IpAddr, Seldom>,
+    others: Seldom,
+}
+
+impl SeldomEach {
+    /// Something that is said of each peer no more often than this.
+    pub(crate) fn new(pause: Duration) -> Self {
+        Self { pause, peers: BTreeMap::new(), others: Seldom::default() }
+    }
+
+    /// Counts one more. How often it happened with this peer since it was said last, if it may be said now.
+    pub(crate) fn count(&mut self, peer: IpAddr) -> Option<u64> {
+        let pause = self.pause;
+        if !self.peers.contains_key(&peer) && self.peers.len() >= REFUSED_PEERS_MAX {
+            self.peers.retain(|_, seldom| seldom.is_recent(pause));
+            if self.peers.len() >= REFUSED_PEERS_MAX {
+                return self.others.count_every(pause);
+            }
+        }
+        self.peers.entry(peer).or_default().count_every(pause)
     }
 }
 
@@ -40,5 +76,15 @@ mod tests {
         one.said = one.said.and_then(|said| said.checked_sub(Duration::from_secs(1)));
         assert_eq!(one.count(), Some(silent + 1));
         assert_eq!(one.times, 0);
+    }
+
+    #[test]
+    fn each_peer_has_a_line_of_its_own_up_to_a_bound() {
+        let mut each = SeldomEach::new(Duration::from_secs(3600));
+        let peer = |n: usize| IpAddr::from([10, 0, 0, u8::try_from(n).unwrap()]);
+        assert!((0..REFUSED_PEERS_MAX).all(|n| each.count(peer(n)) == Some(1)));
+        assert!((0..REFUSED_PEERS_MAX).all(|n| each.count(peer(n)).is_none()));
+        assert_eq!(each.count(peer(REFUSED_PEERS_MAX)), Some(1));
+        assert_eq!(each.count(peer(REFUSED_PEERS_MAX + 1)), None);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::id::{BootId, ClusterName, NodeName};
 use crate::limits;
+use crate::wire::gossip::GossipKeys;
 
 /// Whether a node votes, learns or only watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -285,6 +286,8 @@ pub struct NodeConfig {
     /// of the data directory's lock, which this process holds now. At most [`limits::FORMER_BOOTS_MAX`].
     /// Their shards are served again without a wait for their leases. Empty: nothing is known.
     pub former_boots: Vec<BootId>,
+    /// Keys with which gossip is encrypted. `None`: it is not.
+    pub gossip_keys: Option<GossipKeys>,
     /// Unix nanoseconds at start, recorded in the bootstrap state. It decides nothing.
     pub wall_clock_ns: i64,
     /// Intervals and limits.
@@ -316,6 +319,7 @@ impl NodeConfig {
             hands_over_state: false,
             durable: false,
             former_boots: Vec::new(),
+            gossip_keys: None,
             wall_clock_ns: 0,
             timing: Timing::default(),
         }

@@ -8,8 +8,8 @@
 //!
 //! What gossip finds is shown and passed on, and decides nothing: who is up is
 //! the cluster's decision and comes in through [`Gossip::set_status`].
-//! Encryption is not here, and user events and queries are passed on, kept and
-//! answered, but not handed to anybody.
+//! User events and queries are passed on, kept and answered, but not handed to
+//! anybody.
 //!
 //! | file | idea |
 //! |---|---|
@@ -24,6 +24,7 @@
 //! | `probing`, `probe` | the probe cycle |
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
 //! | `merging` | push/pulls piece by piece |
+//! | `sealing` | encryption with the keys of the pool |
 //! | `leaving` | this node's own leave |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
@@ -52,6 +53,7 @@ mod probing;
 mod recent;
 mod rounds;
 mod rules;
+mod sealing;
 mod serf;
 mod statuses;
 mod suspicion;
@@ -69,11 +71,11 @@ use bytes::Bytes;
 
 use crate::error::Misbehaviour;
 use crate::id::{ConnId, DialNumbers, NodeName};
-use crate::io::CloseReason;
+use crate::io::{CloseReason, RefusedPeer};
 use crate::rng::{Rng, Seed, Stream};
 use crate::status::{GossipCounters, GossipStatus};
 use crate::time::{Timestamp, earliest};
-use crate::wire::gossip::{BadMessage, Packet, VERSIONS, looks_encrypted, unpack};
+use crate::wire::gossip::{BadMessage, Packet, VERSIONS};
 
 use broadcast::Broadcasts;
 use claim::Claim;
@@ -86,6 +88,7 @@ use merging::{Merging, Side};
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
+use sealing::Sealing;
 use table::Table;
 use targets::Targets;
 
@@ -144,6 +147,7 @@ pub struct Gossip {
     next_reap: Timestamp,
     next_reconnect: Timestamp,
     merging: Merging,
+    sealing: Sealing,
     now: Timestamp,
     outputs: VecDeque<GossipOutput>,
     changes: u64,
@@ -197,6 +201,7 @@ impl Gossip {
             next_reap: now + timing.reap_interval,
             next_reconnect: now + timing.reconnect_interval,
             merging: Merging::new(now),
+            sealing: Sealing::new(config.keys, seed),
             now,
             changes: 0,
             outputs: VecDeque::new(),
@@ -242,10 +247,10 @@ impl Gossip {
     pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, bytes: &Bytes) {
         self.now = now;
         self.counters.datagrams_received += 1;
-        let unpacked = unpack(bytes);
-        if looks_encrypted(bytes, &unpacked) {
-            return self.count_encrypted(Some(from));
-        }
+        let unpacked = match self.sealing.unpack(bytes) {
+            Ok(unpacked) => unpacked,
+            Err(why) => return self.count_refused(RefusedPeer::Address(from), why),
+        };
         for bad in unpacked.bad {
             self.count_bad(bad);
         }
@@ -459,16 +464,6 @@ impl Gossip {
         if before.leading_zeros() != counters.vetoed.leading_zeros() {
             let vetoed = counters.vetoed;
             tracing::warn!(vetoed, "nodes of a cluster of another name gossip with this one: they are turned away");
-        }
-    }
-
-    /// Somebody gossips with a key. Told at the first, the second, the fourth time and so on.
-    fn count_encrypted(&mut self, from: Option<SocketAddr>) {
-        self.counters.encrypted += 1;
-        let encrypted = self.counters.encrypted;
-        if encrypted.is_power_of_two() {
-            let from = from.map(tracing::field::display);
-            tracing::warn!(from, encrypted, "gossip came that is encrypted: this node has no key and drops it");
         }
     }
 

@@ -70,6 +70,43 @@ impl fmt::Debug for PeerIdentity {
     }
 }
 
+/// Whose gossip is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedPeer {
+    /// The other side of this stream; the driver knows its address.
+    Stream(ConnId),
+    /// Whoever is there.
+    Address(SocketAddr),
+}
+
+/// Why somebody's gossip is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GossipRefusal {
+    /// It is encrypted, and this node has no key.
+    Encrypted,
+    /// It is not encrypted, and this node has a key.
+    Plaintext,
+    /// No key of this node opens it.
+    Undecryptable,
+}
+
+impl fmt::Display for GossipRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Encrypted => {
+                "its gossip is encrypted and this node has no key: start both with the same key, or both without"
+            }
+            Self::Plaintext => {
+                "its gossip is not encrypted and this node has a key: start the peer with the cluster's key"
+            }
+            Self::Undecryptable => {
+                "its gossip is encrypted with a key that this node does not have: start the peer with the cluster's key"
+            }
+        })
+    }
+}
+
 /// A write in flight; tokens grow by one with each [`Output::Persist`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
@@ -188,6 +225,13 @@ pub enum Output {
     Close {
         /// The stream.
         conn: ConnId,
+    },
+    /// Tell the operator that somebody's gossip is refused, at most now and then for each peer.
+    GossipRefused {
+        /// Who.
+        peer: RefusedPeer,
+        /// Why, and what to do.
+        why: GossipRefusal,
     },
     /// Write to stable storage, in order, then return the token.
     Persist(Persist),

@@ -60,7 +60,10 @@ pub use config::{ClusterTiming, NodeConfig, Ownership, Participation, Timing, Ti
 pub use endpoints::{EndpointEvent, EndpointSet};
 pub use error::{ConfigError, Misbehaviour, OperationRefused, Refusal, RequestError};
 pub use event::{Event, Outcome};
-pub use io::{CloseReason, DatagramSocket, Input, Output, PeerIdentity, Persist, Recovered, StreamKind, Token};
+pub use io::{
+    CloseReason, DatagramSocket, GossipRefusal, Input, Output, PeerIdentity, Persist, Recovered, RefusedPeer,
+    StreamKind, Token,
+};
 pub use node::{LastWord, Node};
 pub use request::{Request, RequestId};
 pub use rng::Seed;
@@ -68,3 +71,4 @@ pub use service::{Service, ServiceInput, ServiceOutput};
 pub use shards::{Place, RouteNode, RouteTable};
 pub use status::Status;
 pub use time::Timestamp;
+pub use wire::gossip::{BadKey, GossipKey, GossipKeys, KeyRefused, Keyring};

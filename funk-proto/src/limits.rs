@@ -137,6 +137,8 @@ pub const DRIFT_PPM_MAX: u32 = 200_000;
 pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Time to wait for a dialled connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Keys of a gossip keyring: a rotation needs two, and each is tried on what none opens.
+pub const GOSSIP_KEYS_MAX: usize = 16;
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.

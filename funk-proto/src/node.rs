@@ -156,6 +156,7 @@ impl Node {
             join: config.join.clone(),
             tags: joining::tags(&config, me),
             timing: GossipTiming::default(),
+            keys: config.gossip_keys.clone(),
             looks: config.bootstrap && !recovered,
         };
         let mut node = Node {

@@ -37,6 +37,8 @@ pub enum Stream {
     Liveness = 4,
     /// Connection back-off.
     Peers = 5,
+    /// The nonces of encrypted gossip.
+    GossipNonces = 6,
 }
 
 /// A machine's seeded generator.
@@ -54,6 +56,11 @@ impl Rng {
     /// Any 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
+    }
+
+    /// Fills all of it.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
     }
 
     /// A number below `bound`, which must not be zero. The bias of the

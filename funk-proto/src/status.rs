@@ -224,6 +224,10 @@ pub struct GossipCounters {
     pub checksum: u64,
     /// Dropped: encrypted, and this node has no key.
     pub encrypted: u64,
+    /// Dropped: not encrypted, and this node has a key.
+    pub plaintext: u64,
+    /// Dropped: no key of this node opens it.
+    pub undecryptable: u64,
     /// Dropped: records of another cluster's nodes.
     pub vetoed: u64,
     /// Dropped: decodes, but cannot be used.
@@ -244,7 +248,14 @@ impl GossipCounters {
     /// Everything that was dropped, except records of other clusters' nodes and late
     /// answers, which are no fault.
     pub fn dropped(&self) -> u64 {
-        self.malformed + self.oversized + self.checksum + self.encrypted + self.unusable + self.no_room
+        self.malformed
+            + self.oversized
+            + self.checksum
+            + self.encrypted
+            + self.plaintext
+            + self.undecryptable
+            + self.unusable
+            + self.no_room
     }
 }
 

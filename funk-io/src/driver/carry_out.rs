@@ -1,7 +1,7 @@
 //! What is done with each output of the node, and what follows from it in the same pass.
 
 use funk_proto::id::{LogIndex, ShardId};
-use funk_proto::{Event, Input, Outcome, Output};
+use funk_proto::{Event, GossipRefusal, Input, Outcome, Output, RefusedPeer};
 
 use super::{Driver, answer};
 use crate::error::StopReason;
@@ -96,7 +96,21 @@ impl<R: Runtime> Driver<'_, R> {
             Output::StateReceived { .. } => {}
             Output::SnapshotWanted { index } => self.echoes.extend(self.application.want_snapshot(index)),
             Output::SnapshotInstalled { index, state } => self.application.restore(index, &state),
+            Output::GossipRefused { peer, why } => self.tell_refused(peer, why),
             Output::Event(event) => self.tell(event),
+        }
+    }
+
+    /// Who is refused for its gossip tries again and again: it is said once a minute for each address.
+    fn tell_refused(&mut self, peer: RefusedPeer, why: GossipRefusal) {
+        let address = match peer {
+            RefusedPeer::Address(address) => Some(address),
+            RefusedPeer::Stream(conn) => self.streams.address(conn),
+        };
+        let Some(peer) = address else { return };
+        if let Some(times) = self.refused.count(peer.ip()) {
+            let node = self.shared.name.as_str();
+            tracing::warn!(node, %peer, %why, times, "a peer's gossip is refused");
         }
     }
 

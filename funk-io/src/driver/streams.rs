@@ -55,6 +55,11 @@ impl<R: Runtime> Streams<R> {
         Ok(Self { acceptors, streams, accepted: 0, resume: None, scratch, hub, clock, counters, trust, quic })
     }
 
+    /// Where the other side of a stream is.
+    pub(super) fn address(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.streams.get(&conn).map(|stream| stream.address)
+    }
+
     /// Hands in what those streams hold that woke the driver, until `deliver` wants no more in this pass, and closes
     /// those whose time is over. True if there was no time for all streams: the next pass begins with those.
     pub(super) fn receive(&mut self, now: Timestamp, mut deliver: impl FnMut(Input) -> bool) -> bool {

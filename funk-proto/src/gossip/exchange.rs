@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::member::{Life, Member};
 use super::merging::Side;
 use super::news::Found;
+use super::sealing::error_text;
 use super::{Exchange, Gossip, GossipOutput, Purpose};
 use crate::id::ConnId;
 use crate::limits::GOSSIP_STREAM_TIMEOUT;
@@ -18,10 +19,6 @@ use crate::wire::gossip::{self, BadMessage, Packet, Ping};
 /// Wait before a push/pull is tried again that failed, or that found this
 /// node's name taken by a node that may be dead.
 const AGAIN_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_000));
-/// What somebody with a key is told.
-const NO_KEY: &str = "gossip is not encrypted here: start without a key to join this cluster";
-/// Characters kept of an error that a peer sent.
-const ERROR_CHARS_MAX: usize = 200;
 /// Time for each member that may call on a newcomer, and members beyond which it grows no more.
 const SPREAD_STEP: Duration = Duration::from_millis(5);
 const SPREAD_MEMBERS_MAX: usize = 400;
@@ -74,15 +71,11 @@ impl Gossip {
         match message.first() {
             Some(&gossip::PING) => {
                 let ping = Ping::decode(message)?;
-                self.outputs.push_back(if ping.node.is_empty() || ping.node == self.table.own {
-                    GossipOutput::Reply { conn, bytes: gossip::encode_ack(ping.sequence) }
+                if ping.node.is_empty() || ping.node == self.table.own {
+                    self.reply(conn, gossip::encode_ack(ping.sequence));
                 } else {
-                    GossipOutput::Close { conn }
-                });
-            }
-            Some(&gossip::ENCRYPTED) => {
-                self.count_encrypted(None);
-                self.outputs.push_back(GossipOutput::Reply { conn, bytes: gossip::encode_error(NO_KEY) });
+                    self.outputs.push_back(GossipOutput::Close { conn });
+                }
             }
             Some(&gossip::USER) => {
                 self.counters.unexpected += 1;
@@ -96,21 +89,21 @@ impl Gossip {
     /// Takes the answer to what this node sent on a stream.
     fn take_answer(&mut self, now: Timestamp, exchange: Exchange, message: &[u8]) -> Result<(), BadMessage> {
         if let Purpose::Ping(sequence) = exchange.purpose {
+            // Whoever could not open the ping answers with an error.
+            if message.first() == Some(&gossip::ERROR) {
+                self.counters.unexpected += 1;
+                return Ok(());
+            }
             match Packet::decode(message)? {
                 Packet::Ack { sequence: echo, .. } if echo == sequence => self.handle_stream_ack(sequence),
                 _ => self.counters.unexpected += 1,
             }
             return Ok(());
         }
-        if message.first() == Some(&gossip::ENCRYPTED) {
-            self.count_encrypted(Some(exchange.to));
-            self.failed(now, exchange, "gossip is encrypted there, and this node has no key".into());
-            return Ok(());
-        }
         if message.first() != Some(&gossip::ERROR) {
             return Err(BadMessage::Malformed("a push/pull"));
         }
-        let text: String = gossip::decode_error(message)?.chars().take(ERROR_CHARS_MAX).collect();
+        let text = error_text(message)?;
         self.failed(now, exchange, text);
         Ok(())
     }

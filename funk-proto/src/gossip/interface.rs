@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
-use crate::wire::gossip::GossipMember;
+use crate::io::{GossipRefusal, RefusedPeer};
+use crate::wire::gossip::{GossipKeys, GossipMember};
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct GossipConfig {
     pub tags: BTreeMap<String, String>,
     /// Intervals and multipliers.
     pub timing: GossipTiming,
+    /// Keys of the pool. `None`: gossip is not encrypted.
+    pub keys: Option<GossipKeys>,
     /// Begin by looking at the join addresses only, see [`super::Gossip::look_only`].
     pub looks: bool,
 }
@@ -63,6 +66,13 @@ pub enum GossipOutput {
     Close {
         /// The stream.
         conn: ConnId,
+    },
+    /// Somebody's gossip is refused.
+    Refused {
+        /// Who.
+        peer: RefusedPeer,
+        /// Why.
+        why: GossipRefusal,
     },
     /// A member is new, or its address, tags or status changed.
     Changed(GossipMember),

@@ -6,6 +6,7 @@
 //!
 //! | stage | what happens |
 //! |---|---|
+//! | `Open` | the keys are tried on it, if it is encrypted |
 //! | `Unpack` | the message is decompressed |
 //! | `Read` | its node records are decoded |
 //! | `State` | Serf's part is decoded: from here on it cannot fail any more |
@@ -22,6 +23,7 @@ use std::vec;
 use bytes::Bytes;
 
 use super::news::{Found, News};
+use super::sealing::{Admitted, Opening};
 use super::table::Table;
 use super::{Exchange, Gossip, GossipOutput};
 use crate::id::ConnId;
@@ -38,6 +40,8 @@ use crate::wire::gossip::{
 const RECORD_COST: u32 = 10;
 const INTENT_COST: u32 = 2;
 const TELL_COST: u32 = 1;
+/// Bytes of an encrypted message that is opened at once: a ping, or a push/pull of some dozen members.
+const OPENED_AT_ONCE_BYTES: usize = 16 << 10;
 /// Time after which a stream message finds a whole slice again although no timer was due.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -54,6 +58,7 @@ pub(super) enum Side {
 
 #[derive(Debug)]
 enum Stage {
+    Open(Opening),
     Unpack(Unpacker),
     Read(PushPullReader),
     State(PushPull, SerfStateReader),
@@ -123,17 +128,38 @@ impl Merging {
 impl Gossip {
     /// Takes a whole stream message. What is short and not compressed never waits behind a push/pull.
     pub(super) fn take_message(&mut self, now: Timestamp, side: Side, message: Bytes) -> Result<(), BadMessage> {
+        match self.sealing.admit(message.clone()) {
+            Admitted::Plain(message) => self.take_plain(now, side, message),
+            Admitted::Sealed(opening) if opening.len() <= OPENED_AT_ONCE_BYTES => match opening.run() {
+                Ok(plain) => self.take_plain(now, side, plain),
+                Err(why) => {
+                    self.turn_away(now, side, why, &message);
+                    Ok(())
+                }
+            },
+            Admitted::Sealed(opening) => self.queue(now, side, opening.len(), Stage::Open(opening)),
+            Admitted::Refused(why) => {
+                self.turn_away(now, side, why, &message);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_plain(&mut self, now: Timestamp, side: Side, message: Bytes) -> Result<(), BadMessage> {
         if !matches!(message.first(), Some(&(gossip::PUSH_PULL | gossip::COMPRESS))) {
             return self.take_short(now, side, &message).inspect_err(|&bad| self.refuse(now, side, bad));
         }
+        self.queue(now, side, message.len(), Stage::Unpack(Unpacker::new(message)))
+    }
+
+    fn queue(&mut self, now: Timestamp, side: Side, bytes: usize, stage: Stage) -> Result<(), BadMessage> {
         self.merging.refill(now, IDLE);
-        if self.merging.is_full(message.len()) {
+        if self.merging.is_full(bytes) {
             self.counters.no_room += 1;
             self.give_up(now, side, "too many push/pulls are under way");
             return Ok(());
         }
-        let bytes = message.len();
-        self.merging.push(Work { side, stage: Stage::Unpack(Unpacker::new(message)), bytes });
+        self.merging.push(Work { side, stage, bytes });
         // Of several, only the first to fail is this message's sender's fault.
         if self.merging.queue.len() == 1 { self.work(now) } else { self.work(now).or(Ok(())) }
     }
@@ -147,7 +173,7 @@ impl Gossip {
 
     /// Only looks at who is there.
     pub(super) fn tell_nothing(&mut self, conn: ConnId) {
-        self.outputs.push_back(GossipOutput::Message { conn, bytes: look_request() });
+        self.say(conn, look_request());
     }
 
     /// Does what is due.
@@ -181,6 +207,14 @@ impl Gossip {
     fn step(&mut self, now: Timestamp, side: Side, stage: Stage) -> Result<Option<Stage>, BadMessage> {
         let budget = &mut self.merging.budget;
         Ok(match stage {
+            Stage::Open(mut opening) => match opening.step(budget) {
+                Ok(None) => Some(Stage::Open(opening)),
+                Ok(Some(plain)) => Some(Stage::Unpack(Unpacker::new(plain))),
+                Err(why) => {
+                    self.turn_away(now, side, why, &[]);
+                    None
+                }
+            },
             Stage::Unpack(mut unpacker) => match unpacker.step(budget)? {
                 None => Some(Stage::Unpack(unpacker)),
                 Some(plain) if plain.first() == Some(&gossip::PUSH_PULL) => {
@@ -235,11 +269,11 @@ impl Gossip {
         }
         let events = encode_events(&self.recent_events.latest(GOSSIP_EVENTS_TOLD_BYTES_MAX));
         let bytes = writer.finish(&SerfState { events, ..self.table.clocks() });
-        self.outputs.push_back(match side {
-            Side::Accepted(conn) => GossipOutput::Reply { conn, bytes },
-            Side::Dialled(conn) => GossipOutput::Message { conn, bytes },
+        match side {
+            Side::Accepted(conn) => self.reply(conn, bytes),
+            Side::Dialled(conn) => self.say(conn, bytes),
             Side::Answer(_) => return None,
-        });
+        }
         merge.map(Stage::Merge)
     }
 

@@ -110,7 +110,7 @@ impl Gossip {
             self.exchanges.insert(conn, Exchange { to: address, purpose: Purpose::Ping(sequence), deadline });
             self.outputs.push_back(GossipOutput::Dial { conn, to: address });
             let bytes = self.ping(sequence, target).encode();
-            self.outputs.push_back(GossipOutput::Message { conn, bytes });
+            self.say(conn, bytes);
             conn
         });
         if let Some(probe) = &mut self.prober.probe {

@@ -32,6 +32,7 @@ impl Gossip {
         let limit = self.retransmit_limit();
         for &(to, checksum) in &peers {
             let mut compound = Compound::new();
+            compound.reserve(self.sealing.overhead());
             self.broadcasts.fill(&mut compound, limit);
             if compound.is_empty() {
                 break;
@@ -52,6 +53,7 @@ impl Gossip {
         let mut compound = Compound::with_first(packet.encode());
         if !self.broadcasts.is_empty() {
             let limit = self.retransmit_limit();
+            compound.reserve(self.sealing.overhead());
             self.broadcasts.fill(&mut compound, limit);
         }
         self.send_compound(to, compound, false);
@@ -60,7 +62,7 @@ impl Gossip {
     /// Sends what is in it; with a checksum to those known to understand it.
     pub(super) fn send_compound(&mut self, to: SocketAddr, compound: Compound, checksum: bool) {
         let Some(bytes) = compound.finish() else { return };
-        let bytes = if checksum { with_crc(&bytes) } else { bytes };
+        let bytes = self.sealing.datagram(if checksum { with_crc(&bytes) } else { bytes });
         self.counters.datagrams_sent += 1;
         self.counters.bytes_sent += bytes.len() as u64;
         self.outputs.push_back(GossipOutput::Datagram { to, bytes });

@@ -5,7 +5,7 @@
 //! [`StreamDecoder`] finds its end. Built here is what streams need: push/pull
 //! with its node records and Serf state, compression (read only), ping, ack
 //! and error. A datagram is one such message or several, see [`unpack`].
-//! Encryption is not here.
+//! Either may be encrypted, see [`seal`].
 //!
 //! | file | idea |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | `msgpack` | the MessagePack dialect of Go's codec |
 //! | `scan` | where a MessagePack object ends, found piece by piece |
 //! | `stream` | where a stream message ends |
+//! | `key`, `seal` | the keys of a pool, and encryption with them |
 //! | `compress` | LZW, bounded |
 //! | `node_record` | one node in a push/pull |
 //! | `tags` | the tags in a node's Meta |
@@ -32,6 +33,7 @@ mod compress;
 mod coordinate;
 mod datagram;
 mod events;
+mod key;
 mod msgpack;
 mod node_record;
 mod packet;
@@ -39,6 +41,7 @@ mod probe;
 mod push_pull;
 mod query;
 mod scan;
+mod seal;
 mod serf_message;
 mod serf_state;
 mod stream;
@@ -59,11 +62,13 @@ pub use compress::{Unpacker, decompress};
 pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
 pub use datagram::{Compound, PART_OVERHEAD, Unpacked, looks_encrypted, unpack, with_crc};
 pub use events::{EventsAt, EventsReader, encode_event, encode_events};
+pub use key::{BadKey, GossipKey, GossipKeys, KeyRefused, Keyring, NONCE_BYTES};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
 pub use probe::{Ping, decode_error, encode_ack, encode_error};
 pub use push_pull::{PushPull, PushPullReader, PushPullWriter};
 pub use query::{Filter, Query};
+pub use seal::{SEAL_BYTES, open, open_any, open_stream, seal, seal_stream};
 pub use serf_message::{Holder, KeyResponse, QueryResponse, Relay, SerfMessage, UserEvent};
 pub use serf_state::{SerfState, SerfStateReader, StateWriter};
 pub use stream::StreamDecoder;
@@ -89,7 +94,7 @@ pub const COMPOUND: u8 = 7;
 pub const USER: u8 = 8;
 /// Type byte: another message, compressed.
 pub const COMPRESS: u8 = 9;
-/// Type byte of a stream: what follows is encrypted. Nothing here has a key.
+/// Type byte of a stream: what follows is encrypted.
 pub const ENCRYPTED: u8 = 10;
 /// Type byte: the target of an indirect ping is silent.
 pub const NACK: u8 = 11;

@@ -216,6 +216,8 @@ fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
         ("oversized", gossip.oversized),
         ("checksum", gossip.checksum),
         ("encrypted", gossip.encrypted),
+        ("plaintext", gossip.plaintext),
+        ("undecryptable", gossip.undecryptable),
         ("vetoed", gossip.vetoed),
         ("unusable", gossip.unusable),
         ("no_room", gossip.no_room),

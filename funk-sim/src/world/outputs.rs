@@ -81,6 +81,7 @@ impl World {
                 self.check(Some(at), |checker, scene| checker.on_snapshot(scene, at));
                 self.serve(at, ServiceInput::SnapshotInstalled { index, state });
             }
+            Output::GossipRefused { .. } => {}
             Output::Event(event) => self.event(at, event),
         }
     }

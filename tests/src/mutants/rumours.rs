@@ -13,6 +13,7 @@ fn membership() -> Gossip {
         cluster: "c".parse().expect("legal"),
         addr: ([10, 0, 0, 1], 1).into(),
         join: Vec::new(),
+        keys: None,
         looks: false,
         tags: [("meta.clusterName".to_owned(), "c".to_owned())].into(),
         timing: Default::default(),

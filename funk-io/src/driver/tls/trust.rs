@@ -1,13 +1,13 @@
 //! Whom this node believes now, and what it says of the others.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use event_listener::EventListener;
 use funk_tls::rustls::client::ClientConfig;
@@ -17,9 +17,8 @@ use funk_tls::{Credentials, Current, Roles};
 use super::failure::Failure;
 use super::worker::Worker;
 use crate::driver::hub::{Hub, Source};
-use crate::limits::REFUSED_PEERS_MAX;
 use crate::meters::{Meters, TLS_REASONS};
-use crate::seldom::Seldom;
+use crate::seldom::{Seldom, SeldomEach};
 
 /// The protocol of streams between nodes, told apart from the others that use the same certificates.
 pub(crate) const PROTOCOL: &[u8] = b"funk-cluster";
@@ -57,9 +56,7 @@ pub(crate) struct Trust {
     /// Streams go by QUIC.
     is_quic: bool,
     pub(super) worker: Worker,
-    refused: BTreeMap<IpAddr, Seldom>,
-    /// Of peers for which there is no place in that.
-    others: Seldom,
+    refused: SeldomEach,
     fallbacks: Seldom,
     meters: Arc<Meters>,
 }
@@ -95,8 +92,7 @@ impl Trust {
             permit_plaintext,
             is_quic,
             worker: Worker::start(node)?,
-            refused: BTreeMap::new(),
-            others: Seldom::default(),
+            refused: SeldomEach::new(Duration::from_secs(1)),
             fallbacks: Seldom::default(),
             meters,
         })
@@ -161,19 +157,9 @@ impl Trust {
         let reason = why.reason();
         let place = TLS_REASONS.iter().position(|known| *known == reason).unwrap_or_default();
         self.meters.tls.refused[place].add_one();
-        if let Some(times) = self.seldom(peer.ip()).count() {
+        if let Some(times) = self.refused.count(peer.ip()) {
             let side = if dialled { "dialled" } else { "accepted" };
             tracing::warn!(node = self.node, %peer, side, %why, times, "a peer is refused");
         }
-    }
-
-    fn seldom(&mut self, peer: IpAddr) -> &mut Seldom {
-        if !self.refused.contains_key(&peer) && self.refused.len() >= REFUSED_PEERS_MAX {
-            self.refused.retain(|_, seldom| seldom.is_recent());
-            if self.refused.len() >= REFUSED_PEERS_MAX {
-                return &mut self.others;
-            }
-        }
-        self.refused.entry(peer).or_default()
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Net {
     pub(super) history: Vec<(Timestamp, SocketAddr, String, GossipStatus)>,
     shown: BTreeMap<(SocketAddr, String), GossipStatus>,
     pub(super) sent: BTreeMap<SocketAddr, (u64, u64)>,
+    /// Datagrams and stream messages as they went out.
+    pub(super) carried: Vec<Bytes>,
+    pub(super) streamed: Vec<Bytes>,
     rng: Rng,
 }
 
@@ -47,6 +50,7 @@ pub(super) fn config(name: &str, port: u16, join: &[u16]) -> GossipConfig {
         join: join.iter().map(|port| at(*port)).collect(),
         tags: tags.map(|(name, value)| (name.into(), value.into())).into(),
         timing: GossipTiming::default(),
+        keys: None,
         looks: false,
     }
 }
@@ -70,6 +74,8 @@ impl Net {
             history: Vec::new(),
             shown: BTreeMap::new(),
             sent: BTreeMap::new(),
+            carried: Vec::new(),
+            streamed: Vec::new(),
             rng: Rng::new(Seed::from_u64(seed), Stream::Peers),
         }
     }
@@ -143,6 +149,7 @@ impl Net {
                     }
                     GossipOutput::Message { conn, bytes } => self.deliver(from, conn, dials[&(from, conn)], bytes),
                     GossipOutput::Reply { conn, bytes } => {
+                        self.streamed.push(bytes.clone());
                         let Some((to, conn)) = self.accepted.remove(&conn) else { continue };
                         if let Some(node) = self.nodes.get_mut(&to) {
                             node.handle_message(self.now, conn, bytes).unwrap();
@@ -174,6 +181,7 @@ impl Net {
     fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let sent = self.sent.entry(from).or_default();
         *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
+        self.carried.push(bytes.clone());
         let lost = self.rng.below(100) < self.loss || self.deaf.contains(&from) || self.deaf.contains(&to);
         if lost || !self.reaches(from, to) {
             return;
@@ -186,6 +194,7 @@ impl Net {
     }
 
     fn deliver(&mut self, from: SocketAddr, conn: ConnId, to: SocketAddr, bytes: Bytes) {
+        self.streamed.push(bytes.clone());
         // What goes out is what a decoder finds in a stream.
         let mut decoder = StreamDecoder::new();
         decoder.push(&bytes);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::net::{Net, at, config};
 use super::*;
+use crate::wire::gossip::unpack;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 

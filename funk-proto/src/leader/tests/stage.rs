@@ -84,6 +84,7 @@ impl Stage {
             join: Vec::new(),
             tags: BTreeMap::new(),
             timing: GossipTiming::default(),
+            keys: None,
             looks: false,
         };
         let seed = Seed::from_u64(1);

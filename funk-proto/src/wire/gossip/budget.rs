@@ -31,11 +31,18 @@ impl Budget {
         self.spend(u32::try_from(bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX).saturating_add(1));
     }
 
+    /// Counts bytes on which a key was tried.
+    pub fn spend_deciphered(&mut self, bytes: usize) {
+        self.spend(u32::try_from(bytes / DECIPHERED_BYTES_PER_UNIT).unwrap_or(u32::MAX).saturating_add(1));
+    }
+
     /// Nothing more may be begun.
     pub fn is_spent(self) -> bool {
         self.0 == 0
     }
 }
 
+/// Bytes on which a key is tried in one unit.
+const DECIPHERED_BYTES_PER_UNIT: usize = 512;
 /// Bytes walked over, or decompressed, in one unit.
 const BYTES_PER_UNIT: usize = 32;

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::compress;
 use super::packet::Packet;
+use super::seal::SEAL_BYTES;
 use super::{BadMessage, COMPOUND, COMPRESS, CRC};
 use crate::limits::{
     GOSSIP_COMPOUND_PARTS_MAX, GOSSIP_DATAGRAM_BYTES, GOSSIP_DATAGRAM_DECOMPRESSED_BYTES_MAX,
@@ -17,9 +18,6 @@ pub const PART_OVERHEAD: usize = 2;
 const COMPOUND_HEAD: usize = 2;
 /// Bytes of the checksum's type and value.
 const CRC_HEAD: usize = 5;
-
-/// Bytes that encryption adds: version, nonce and tag.
-const SEAL_BYTES: usize = 1 + 12 + 16;
 
 /// A part that fails to decompress costs this share of what is left to decompress.
 const FAILURES_IN_BUDGET: usize = 8;
@@ -150,6 +148,11 @@ impl Compound {
     pub fn with_first(message: Bytes) -> Self {
         let room = (GOSSIP_DATAGRAM_BYTES - COMPOUND_HEAD).saturating_sub(message.len());
         Self { parts: vec![message], room }
+    }
+
+    /// Keeps room free for what goes round the datagram.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.room = self.room.saturating_sub(bytes);
     }
 
     /// Bytes of the longest message that still fits.

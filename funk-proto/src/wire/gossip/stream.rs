@@ -4,15 +4,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::scan::Scan;
+use super::seal::STREAM_HEAD_BYTES;
 use super::{ACK, COMPRESS, ENCRYPTED, ERROR, PING, PUSH_PULL, USER};
 use super::{BadMessage, BadStream, push_pull, user};
 use crate::limits::{GOSSIP_RECORDS_MAX, GOSSIP_STREAM_BYTES_MAX};
-
-/// Bytes of the type and length in front of an encrypted message.
-const SEALED_HEAD: usize = 5;
-/// Bytes of an encrypted message that are taken off the stream before it is answered, so that its sender gets to read
-/// the answer: a push/pull of some hundred members.
-const SEALED_BYTES_MAX: usize = 64 << 10;
 
 /// Cuts a gossip stream into whole messages, whatever pieces it arrives in.
 ///
@@ -34,7 +29,7 @@ enum Stage {
     Header(u8, Scan),
     /// A push/pull's node records, then raw bytes.
     Records(Scan, usize),
-    /// What nobody here can read, behind its length.
+    /// An encrypted message, behind its length.
     Sealed,
     /// The message ends at this length.
     Raw(usize),
@@ -120,11 +115,9 @@ impl StreamDecoder {
                 self.stage = Stage::Raw(self.position.saturating_add(raw));
             }
             Stage::Sealed => {
-                let Some(head) = self.buffer.first_chunk::<SEALED_HEAD>() else { return Ok(Step::Wait) };
+                let Some(head) = self.buffer.first_chunk::<STREAM_HEAD_BYTES>() else { return Ok(Step::Wait) };
                 let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-                // It is only looked at to be told apart: nothing long is waited for.
-                let length = if length <= SEALED_BYTES_MAX { length } else { 0 };
-                self.stage = Stage::Raw(SEALED_HEAD + length);
+                self.stage = Stage::Raw(STREAM_HEAD_BYTES.saturating_add(length));
             }
             Stage::Raw(length) => {
                 bounded(length as u64)?;
