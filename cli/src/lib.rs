@@ -10,11 +10,13 @@
 //! | `lines` | lines on stdout and stderr, whatever became of these |
 //! | `memory` | how soon memory goes back to the machine |
 //! | `tls` | flags of TLS, and their files |
+//! | `keys` | flags of gossip encryption, and keyring files |
 //! | `node` | the start and the end of a node |
 //! | `systemd` | what systemd is told of a node |
 
 mod advertise;
 mod interfaces;
+mod keys;
 mod lines;
 mod logs;
 mod memory;
@@ -26,6 +28,7 @@ mod tls;
 
 pub use advertise::{AdvertiseIp, advertised, name_of};
 pub use interfaces::addresses;
+pub use keys::{Given, KeyFlags, given_key};
 pub use lines::{complain, flush, print, say, show};
 pub use logs::{LogFlags, LogFormat};
 pub use memory::give_memory_back_soon;

@@ -106,6 +106,9 @@ fn builder<R: Runtime>(flags: &NodeFlags, told: &Advertised, security: &Kept) ->
     if let Some(tls) = &security.tls {
         node = node.tls(tls.clone());
     }
+    if let Some(keys) = &security.gossip {
+        node = node.gossip_keys(keys.clone());
+    }
     if let Some(token) = &security.token {
         node = node.page_token(token.clone());
     }

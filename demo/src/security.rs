@@ -1,5 +1,6 @@
-//! What the flags say of TLS and of who may see the page.
+//! What the flags say of TLS, of the keys of gossip, and of who may see the page.
 
+use funk::GossipKeys;
 use funk_cli::{Failure, keep_up_to_date};
 use funk_rpc::console::PageToken;
 use funk_tls::{Current, Identity, Reload, Role};
@@ -10,6 +11,7 @@ use crate::flags::NodeFlags;
 #[derive(Debug)]
 pub struct Security {
     reload: Option<Reload>,
+    gossip: Option<GossipKeys>,
     token: Option<PageToken>,
     /// The token is shown over plain HTTP.
     is_bare: bool,
@@ -20,6 +22,8 @@ pub struct Security {
 pub struct Kept {
     /// The credentials; `None` without TLS.
     pub tls: Option<Current>,
+    /// The keys of gossip; `None`: it is not encrypted.
+    pub gossip: Option<GossipKeys>,
     /// What whoever sees the page must show.
     pub token: Option<PageToken>,
 }
@@ -38,7 +42,9 @@ impl Security {
             PageToken::read(path).map_err(|why| format!("--http-auth {}: {why}", path.display()))
         };
         let is_bare = flags.http_auth.is_some() && (reload.is_none() || !flags.http_tls);
-        Ok(Self { reload, token: flags.http_auth.as_ref().map(read).transpose()?, is_bare })
+        let gossip = flags.gossip.load()?;
+        let token = flags.http_auth.as_ref().map(read).transpose()?;
+        Ok(Self { reload, gossip, token, is_bare })
     }
 
     /// Follows the files from now on.
@@ -53,7 +59,7 @@ impl Security {
         if let Some(reload) = self.reload {
             keep_up_to_date(reload).map_err(|error| Failure(format!("SIGHUP cannot be caught: {error}")))?;
         }
-        Ok(Kept { tls, token: self.token })
+        Ok(Kept { tls, gossip: self.gossip, token: self.token })
     }
 }
 

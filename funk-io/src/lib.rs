@@ -71,7 +71,7 @@ pub use last_words::{LastWords, tell_reaped};
 pub use options::Options;
 pub use runtime::Runtime;
 #[doc(hidden)]
-pub use seldom::Seldom;
+pub use seldom::{Seldom, SeldomEach};
 pub use sockets::Sockets;
 pub use start::{random_name, start};
 pub use state_machine::StateMachine;

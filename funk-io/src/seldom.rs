@@ -37,20 +37,27 @@ impl Seldom {
 
 /// The same for each of many peers. Those beyond [`REFUSED_PEERS_MAX`] share one line.
 #[derive(Debug)]
-pub(crate) struct SeldomEach {
+pub struct SeldomEach {
     pause: Duration,
     peers: BTreeMap<IpAddr, Seldom>,
     others: Seldom,
 }
 
+/// Each peer once a second.
+impl Default for SeldomEach {
+    fn default() -> Self {
+        Self::new(SECOND)
+    }
+}
+
 impl SeldomEach {
     /// Something that is said of each peer no more often than this.
-    pub(crate) fn new(pause: Duration) -> Self {
+    pub fn new(pause: Duration) -> Self {
         Self { pause, peers: BTreeMap::new(), others: Seldom::default() }
     }
 
     /// Counts one more. How often it happened with this peer since it was said last, if it may be said now.
-    pub(crate) fn count(&mut self, peer: IpAddr) -> Option<u64> {
+    pub fn count(&mut self, peer: IpAddr) -> Option<u64> {
         let pause = self.pause;
         if !self.peers.contains_key(&peer) && self.peers.len() >= REFUSED_PEERS_MAX {
             self.peers.retain(|_, seldom| seldom.is_recent(pause));

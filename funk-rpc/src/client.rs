@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
 use funk_io::Runtime;
+use funk_proto::GossipKeys;
 use funk_tls::Current;
 use http::Uri;
 use tonic::Status;
@@ -74,12 +75,14 @@ pub struct ClientOptions {
     pub cluster_id: String,
     /// Whom the client is to the cluster, and whom it believes; `None`: no TLS.
     pub tls: Option<Current>,
+    /// With which gossip is encrypted, where a first node is looked for by gossip; `None`: it is not.
+    pub gossip_keys: Option<GossipKeys>,
 }
 
 impl ClientOptions {
     /// A client of the cluster `cluster` that is found through `seeds`.
     pub fn new(cluster: impl Into<String>, seeds: Vec<Seed>) -> Self {
-        Self { cluster: cluster.into(), seeds, cluster_id: String::new(), tls: None }
+        Self { cluster: cluster.into(), seeds, cluster_id: String::new(), tls: None, gossip_keys: None }
     }
 
     /// Speaks TLS with these credentials. Only nodes of the cluster that they name are believed, and a member's address
@@ -87,6 +90,13 @@ impl ClientOptions {
     #[must_use]
     pub fn over(mut self, credentials: impl Into<Current>) -> Self {
         self.tls = Some(credentials.into());
+        self
+    }
+
+    /// Encrypts the gossip by which a first node is looked for.
+    #[must_use]
+    pub fn gossip_keys(mut self, keys: impl Into<GossipKeys>) -> Self {
+        self.gossip_keys = Some(keys.into());
         self
     }
 

@@ -47,8 +47,6 @@ pub const HANDSHAKES_OF_SOURCE_MAX: usize = 256;
 pub const HANDSHAKES_PER_SECOND: f64 = 400.0;
 /// Handshakes that a source may begin at once after a pause: all clients of a large host after a failover.
 pub const HANDSHAKES_BURST: f64 = 1_024.0;
-/// Addresses that are told apart in the log when a listener refuses them; the others share one line a second.
-pub const REFUSED_PEERS_MAX: usize = 64;
 /// Sources whose handshakes are counted, at some 100 bytes each.
 pub const HANDSHAKE_SOURCES_MAX: usize = 8_192;
 /// Time for what is under way on a connection whose certificate is not believed any more.

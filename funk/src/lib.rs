@@ -72,8 +72,9 @@ pub use funk_io::{
 };
 pub use funk_proto::status::{self, Status};
 pub use funk_proto::{
-    ClusterTiming, ConfigError, EndpointEvent, EndpointSet, Event as NodeEvent, OperationRefused, Ownership,
-    Participation, Place, Refusal, RequestError, RouteNode, RouteTable, Timestamp, Timing, TimingProfile,
+    BadKey, ClusterTiming, ConfigError, EndpointEvent, EndpointSet, Event as NodeEvent, GossipKey, GossipKeys,
+    KeyRefused, Keyring, OperationRefused, Ownership, Participation, Place, Refusal, RequestError, RouteNode,
+    RouteTable, Timestamp, Timing, TimingProfile,
 };
 #[cfg(feature = "grpc")]
 pub use funk_rpc::{Console, Ended, Key, Management, ManagementError, NotReady, Routes, Services, Stop, shard_of};

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use funk_cli::{Failure, complain, flush, give_memory_back_soon, parse_or_exit, stop_on_signals};
 use funk_ctrlc::seed::{Advertised, SeedFlags, run};
+use funk_proto::GossipKeys;
 use funk_tokio::Tokio;
 
 /// Gives back what a flood of streams took: docs/decisions/allocator.md.
@@ -27,7 +28,14 @@ fn start() -> ExitCode {
         }
     };
     flags.logs.start();
-    match serve(&flags, &told) {
+    let keys = match flags.gossip.load() {
+        Ok(keys) => keys,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(2);
+        }
+    };
+    match serve(&flags, &told, keys) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
             complain(&why);
@@ -36,11 +44,11 @@ fn start() -> ExitCode {
     }
 }
 
-fn serve(flags: &SeedFlags, told: &Advertised) -> Result<(), Failure> {
+fn serve(flags: &SeedFlags, told: &Advertised, keys: Option<GossipKeys>) -> Result<(), Failure> {
     let stop = stop_on_signals().map_err(|error| Failure(format!("signals cannot be caught: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure(format!("the runtime does not start: {error}")))?;
-    let result = runtime.block_on(run::<Tokio>(flags, told, &stop));
+    let result = runtime.block_on(run::<Tokio>(flags, told, keys, &stop));
     // Nothing of what still runs may hold up the end.
     runtime.shutdown_background();
     result

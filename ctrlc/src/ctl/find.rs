@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use funk_cli::addresses;
 use funk_io::discovery::{Instance, JoinAddress, Kind, ask, resolve};
+use funk_proto::GossipKeys;
 use funk_proto::status::GossipStatus;
 use funk_proto::wire::gossip::GossipMember;
 use funk_rpc::client::{Seed, members};
@@ -70,6 +71,7 @@ pub(super) async fn find(flags: &CtrlFlags, dial: &Dial, stage: &Stage) -> Resul
         let refused = |error| Failure::Refused(format!("--endpoint {endpoint}: {error}; check the name"));
         return found.map(Found::at).map_err(refused);
     }
+    let keys = flags.gossip_keys().map_err(Failure::Refused)?;
     let cluster = flags.cluster();
     let cluster = cluster.as_str();
     stage.set(match flags.join.first() {
@@ -77,8 +79,11 @@ pub(super) async fn find(flags: &CtrlFlags, dial: &Dial, stage: &Stage) -> Resul
         None => format!("no node of cluster {cluster} answers by mDNS"),
     });
     loop {
-        let found =
-            if flags.join.is_empty() { by_mdns(cluster, dial).await } else { by_join(cluster, &flags.join).await };
+        let found = if flags.join.is_empty() {
+            by_mdns(cluster, dial, keys.as_ref()).await
+        } else {
+            by_join(cluster, &flags.join, keys.as_ref()).await
+        };
         match found {
             Ok(found) => return Ok(found),
             Err(why) => stage.set(why),
@@ -88,10 +93,10 @@ pub(super) async fn find(flags: &CtrlFlags, dial: &Dial, stage: &Stage) -> Resul
 }
 
 /// Looks at each address in turn, until one shows a node that is in the cluster.
-async fn by_join(cluster: &str, join: &[JoinAddress]) -> Result<Found, String> {
+async fn by_join(cluster: &str, join: &[JoinAddress], keys: Option<&GossipKeys>) -> Result<Found, String> {
     let (mut silent, mut outside, mut others) = (Vec::new(), Vec::new(), BTreeSet::new());
     for address in join {
-        match members::<Tokio>(cluster, &[Seed::Gossip(address.clone())]).await {
+        match members::<Tokio>(cluster, &[Seed::Gossip(address.clone())], keys).await {
             Err(why) => silent.push(why),
             Ok(members) => {
                 let (inside, beside) = managed(&members, cluster);
@@ -133,7 +138,7 @@ fn managed(members: &[GossipMember], cluster: &str) -> (Vec<SocketAddr>, Vec<(St
 }
 
 /// Whoever answers first does, if it is in the cluster. If not, all get time to answer, and gossip is looked at too.
-async fn by_mdns(cluster: &str, dial: &Dial) -> Result<Found, String> {
+async fn by_mdns(cluster: &str, dial: &Dial, keys: Option<&GossipKeys>) -> Result<Found, String> {
     let mut found = Vec::new();
     let mut told: Vec<(String, SocketAddr)> = Vec::new();
     for first_will_do in [true, false] {
@@ -146,7 +151,7 @@ async fn by_mdns(cluster: &str, dial: &Dial) -> Result<Found, String> {
         }
     }
     let gossip: Vec<_> = at(&found, Kind::Serf).map(JoinAddress::Address).collect();
-    match by_join(cluster, &gossip).await {
+    match by_join(cluster, &gossip, keys).await {
         Ok(known) if known.outside.is_empty() => Ok(known),
         _ if !told.is_empty() => Ok(Found::outside(told)),
         known if !gossip.is_empty() => known,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use funk_cli::{TlsFlags, boolean, duration};
+use funk_cli::{Given, KeyFlags, TlsFlags, boolean, duration, given_key};
 use funk_io::discovery::JoinAddress;
+use funk_proto::GossipKeys;
 use funk_proto::id::{ClusterName, NodeName};
 use funk_tls::{Role, TrustDomain};
 
@@ -63,6 +64,21 @@ pub struct CtrlFlags {
         value_delimiter = ','
     )]
     pub join: Vec<JoinAddress>,
+    /// Gossip key, 16, 24 or 32 bytes in base64: for --join in a pool that encrypts gossip
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Finding the cluster",
+        env = "FUNK_ENCRYPT",
+        value_name = "KEY",
+        hide_env_values = true,
+        value_parser = given_key,
+        conflicts_with = "keyring_file"
+    )]
+    pub encrypt: Option<Given>,
+    /// File with the gossip keys, a JSON array as Serf has it
+    #[arg(long, global = true, help_heading = "Finding the cluster", env = "FUNK_KEYRING_FILE", value_name = "FILE")]
+    pub keyring_file: Option<PathBuf>,
     /// Use TLS, which --tls-cert does too
     #[arg(short = 'T', long, global = true, help_heading = "TLS", env = "FUNK_TLS", value_parser = boolean())]
     pub tls: bool,
@@ -260,7 +276,16 @@ impl CtrlFlags {
         if self.timeout.is_zero() {
             return Err("--timeout 0s leaves no time: give more".into());
         }
-        Ok(())
+        self.gossip_keys().map(drop)
+    }
+
+    /// The keys of gossip; `None`: it is not encrypted.
+    ///
+    /// # Errors
+    /// One line that names the flag.
+    pub fn gossip_keys(&self) -> Result<Option<GossipKeys>, String> {
+        let (encrypt, keyring_file) = (self.encrypt.clone(), self.keyring_file.clone());
+        KeyFlags { encrypt, keyring_file, gossip_verify_incoming: true, gossip_verify_outgoing: true }.load()
     }
 
     fn credentials(&self) -> Result<TlsFlags, String> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use funk_cli::{AdvertiseIp, LogFlags, addresses, advertised, boolean, name_of};
+use funk_cli::{AdvertiseIp, KeyFlags, LogFlags, addresses, advertised, boolean, name_of};
 use funk_io::discovery::JoinAddress;
 use funk_proto::id::{ClusterName, NodeName};
 
@@ -52,6 +52,9 @@ pub struct SeedFlags {
     /// File of the members' addresses: joined at start, rewritten when they change
     #[arg(long, env = "FUNK_SNAPSHOT", value_name = "FILE")]
     pub snapshot: Option<PathBuf>,
+    /// The keys of gossip
+    #[command(flatten)]
+    pub gossip: KeyFlags,
     /// What is logged, and how
     #[command(flatten)]
     pub logs: LogFlags,

@@ -7,7 +7,7 @@ use funk_io::discovery::JoinAddress;
 use funk_io::{Cluster, Event, Events, Runtime};
 use funk_proto::status::GossipStatus;
 use funk_proto::wire::gossip::GossipMember;
-use funk_proto::{Event as NodeEvent, Refusal, Status};
+use funk_proto::{Event as NodeEvent, GossipKeys, Refusal, Status};
 use funk_rpc::client::{Seed, members};
 
 use super::flags::SeedFlags;
@@ -23,18 +23,20 @@ pub(super) struct Namesakes {
     cluster_name: String,
     serf: SocketAddr,
     join: Vec<JoinAddress>,
+    keys: Option<GossipKeys>,
     events: Events,
     failed: Vec<SocketAddr>,
     conflicts: u64,
 }
 
 impl Namesakes {
-    pub(super) fn of(cluster: &Cluster, serf: SocketAddr, flags: &SeedFlags) -> Self {
+    pub(super) fn of(cluster: &Cluster, serf: SocketAddr, flags: &SeedFlags, keys: Option<GossipKeys>) -> Self {
         Self {
             cluster: cluster.clone(),
             cluster_name: flags.cluster_name.to_string(),
             serf,
             join: flags.join.clone(),
+            keys,
             events: cluster.events(),
             failed: Vec::new(),
             conflicts: 0,
@@ -74,7 +76,7 @@ impl Namesakes {
 
     /// Where the node at `at` knows another node of this seed's name to be.
     async fn claim<R: Runtime>(&self, at: JoinAddress) -> Option<SocketAddr> {
-        let members = members::<R>(&self.cluster_name, &[Seed::Gossip(at)]).await.ok()?;
+        let members = members::<R>(&self.cluster_name, &[Seed::Gossip(at)], self.keys.as_ref()).await.ok()?;
         namesake(&members, self.cluster.name().as_str(), self.serf)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use funk_cli::{Failure, Stop, close, leave, say, systemd};
 use funk_io::{Cluster, Discovery, Options, Runtime, Sockets, random_name, start};
 use funk_proto::limits::JOIN_ADDRESSES_MAX;
-use funk_proto::{NodeConfig, Participation, Refusal};
+use funk_proto::{GossipKeys, NodeConfig, Participation, Refusal};
 use funk_rpc::{Console, Protocol, RequestMetrics, Server, serve};
 use futures_lite::future;
 
@@ -39,8 +39,13 @@ enum Ended {
 ///
 /// # Errors
 /// A line for stderr.
-pub async fn run<R: Runtime>(flags: &SeedFlags, told: &Advertised, stop: &Stop) -> Result<(), Failure> {
-    let mut seed = begin::<R>(flags, told)?;
+pub async fn run<R: Runtime>(
+    flags: &SeedFlags,
+    told: &Advertised,
+    keys: Option<GossipKeys>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let mut seed = begin::<R>(flags, told, keys.clone())?;
     systemd::keep_watch(&seed.cluster)?;
     systemd::ready();
     let terminal = io::stdout().is_terminal();
@@ -52,7 +57,7 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, told: &Advertised, stop: &Stop) 
     }
     let (cluster, snapshot) = (seed.cluster.clone(), seed.snapshot.take());
     let head = seed.head(flags);
-    let namesakes = Namesakes::of(&cluster, seed.serf, flags);
+    let namesakes = Namesakes::of(&cluster, seed.serf, flags, keys);
     let watching = watch::<R>(&cluster, snapshot, namesakes, terminal.then_some(head.as_str()));
     let stopping = async {
         stop.rung().await;
@@ -70,7 +75,7 @@ pub async fn run<R: Runtime>(flags: &SeedFlags, told: &Advertised, stop: &Stop) 
     Ok(())
 }
 
-fn begin<R: Runtime>(flags: &SeedFlags, told: &Advertised) -> Result<Running, Failure> {
+fn begin<R: Runtime>(flags: &SeedFlags, told: &Advertised, keys: Option<GossipKeys>) -> Result<Running, Failure> {
     let refused = |error: io::Error| Failure(error.to_string());
     let snapshot = match &flags.snapshot {
         None => None,
@@ -93,6 +98,7 @@ fn begin<R: Runtime>(flags: &SeedFlags, told: &Advertised) -> Result<Running, Fa
     let mut config = NodeConfig::new(name, flags.cluster_name.clone(), serf, raft, liveness);
     config.participation = Participation::NonMember;
     config.every_cluster = flags.every_cluster;
+    config.gossip_keys = keys;
     config.service = "seed".into();
     let known = snapshot.iter().flat_map(Snapshot::addresses).filter(|address| *address != serf);
     config.join = known.take(JOIN_ADDRESSES_MAX.saturating_sub(flags.join.len())).collect();

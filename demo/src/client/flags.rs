@@ -6,7 +6,7 @@ use clap::Parser;
 use funk::client::Seed;
 use funk::discovery::JoinAddress;
 use funk::id::ClusterName;
-use funk_cli::TlsFlags;
+use funk_cli::{KeyFlags, TlsFlags};
 
 use crate::flags::{addresses, boolean, duration};
 
@@ -47,6 +47,9 @@ pub struct ClientFlags {
     /// Whom the client is to the cluster, and whom it believes
     #[command(flatten)]
     pub tls: TlsFlags,
+    /// The keys of gossip
+    #[command(flatten)]
+    pub gossip: KeyFlags,
     /// End with a JSON object instead of the table
     #[arg(long, env = "FUNK_JSON", value_parser = boolean())]
     pub json: bool,
@@ -61,6 +64,7 @@ impl ClientFlags {
         if self.join.is_empty() && !self.zeroconf {
             return Err("--zeroconf=false leaves no way to find a node: give --join HOST:PORT".into());
         }
+        self.gossip.load()?;
         self.tls.files().map(drop)
     }
 

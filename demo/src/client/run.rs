@@ -45,8 +45,12 @@ struct Shared<N> {
 /// A line for stderr: no node found.
 pub async fn run<N: Runtime>(flags: ClientFlags) -> Result<Report, String> {
     let options = ClientOptions::new(flags.cluster_name.as_str(), flags.seeds());
-    let client = Client::<N>::start(match flags.tls.load()? {
+    let options = match flags.tls.load()? {
         Some(tls) => options.over(tls),
+        None => options,
+    };
+    let client = Client::<N>::start(match flags.gossip.load()? {
+        Some(keys) => options.gossip_keys(keys),
         None => options,
     });
     if let Err(why) = client.wait_for_endpoint("ep.demo", Instant::now() + FIND_MAX).await {

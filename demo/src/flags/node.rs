@@ -11,7 +11,7 @@ use funk::id::{ClusterName, NodeName};
 use funk::io::{NodeConfig, default_interface};
 use funk::{Ownership, Participation, StartError, Timing, TimingProfile};
 
-use funk_cli::TlsFlags;
+use funk_cli::{KeyFlags, TlsFlags};
 use funk_tls::Files;
 
 use super::{AdvertiseFlags, LogFlags, boolean, duration};
@@ -167,9 +167,9 @@ pub struct NodeFlags {
     /// Time without progress after which a moving shard is released without its state
     #[arg(long, env = "FUNK_ACK_TIMEOUT", value_name = "TIME", default_value = "500ms", value_parser = duration)]
     pub ack_timeout: Duration,
-    /// Gossip key, base64
-    #[arg(long, env = "FUNK_ENCRYPT", value_name = "KEY", hide_env_values = true)]
-    pub encrypt: Option<String>,
+    /// The keys of gossip
+    #[command(flatten)]
+    pub gossip: KeyFlags,
     /// Whom this node is to others, and whom it believes
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -207,9 +207,6 @@ impl NodeFlags {
     /// # Errors
     /// One line that names the flag.
     pub fn check(&self) -> Result<(), String> {
-        if self.encrypt.is_some() {
-            return Err("--encrypt is not available in this version".into());
-        }
         let has_tls = self.files()?.is_some();
         if self.transport == Transport::Quic && !has_tls {
             return Err(
@@ -384,12 +381,6 @@ mod tests {
         assert!(!is_first("--bootstrap-node n1 --node-id n2") && !is_first("--node-id n1"));
         assert!(parse("--bootstrap-node n1").unwrap_err().contains("--node-id"));
         assert!(parse("--bootstrap-node n1 --node-id n1 --bootstrap").unwrap_err().contains("--bootstrap"));
-    }
-
-    #[test]
-    fn flags_of_what_is_not_built_yet_are_refused() {
-        let error = parse("--encrypt abc").unwrap_err();
-        assert!(error.contains("not available in this version") && error.contains("--encrypt"), "{error}");
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<N: Runtime> Follower<N> {
         let Some(shared) = self.weak.upgrade() else { return Ok(Ended::Dropped) };
         let cluster = shared.options.cluster.clone();
         let known = gossip(&shared.view()).collect();
-        let given = shared.options.seeds.clone();
+        let (given, keys) = (shared.options.seeds.clone(), shared.options.gossip_keys.clone());
         drop(shared);
         // Both come first in turn: many known nodes that are dead leave time for a seed, and the other way round.
         let seeds = if floor { [known, given] } else { [given, known] }.concat();
@@ -163,7 +163,7 @@ impl<N: Runtime> Follower<N> {
         }
         let mut shown = None;
         if seeds.iter().any(|seed| !matches!(seed, Seed::Cluster(_))) {
-            match members::<N>(&cluster, &seeds).await {
+            match members::<N>(&cluster, &seeds, keys.as_ref()).await {
                 Ok(members) => {
                     let view = ClusterView::of_members(&members, &cluster);
                     if let Some(others) = names_of_others(&members).filter(|_| view.nodes().is_empty()) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use event_listener::Event;
 use funk_io::Runtime;
 use funk_io::discovery::{Instance, JoinAddress, Kind, ask, resolve};
+use funk_proto::GossipKeys;
 use funk_proto::wire::gossip::GossipMember;
 
 use super::look::look;
@@ -44,15 +45,19 @@ impl fmt::Display for Seed {
     }
 }
 
-/// The members that gossip shows at the first node that answers. The asker becomes none.
+/// The members that gossip shows at the first node that answers. The asker becomes none. With `keys`, gossip is encrypted.
 ///
 /// # Errors
 /// Nobody answers; what was tried and what stood in the way, for people.
-pub async fn members<N: Runtime>(cluster: &str, seeds: &[Seed]) -> Result<Vec<GossipMember>, String> {
+pub async fn members<N: Runtime>(
+    cluster: &str,
+    seeds: &[Seed],
+    keys: Option<&GossipKeys>,
+) -> Result<Vec<GossipMember>, String> {
     let (cluster, seeds) = (cluster.to_owned(), seeds.to_vec());
     let (addresses, mut tried) = on_a_thread(move || addresses(&cluster, &seeds)).await?;
     for address in addresses.into_iter().take(LOOKS_MAX) {
-        tried.push(match within::<N, _>(LOOK_MAX, look::<N>(address)).await {
+        tried.push(match within::<N, _>(LOOK_MAX, look::<N>(address, keys)).await {
             Some(Ok(members)) => return Ok(members),
             Some(Err(error)) => format!("{address}: {error}"),
             None => format!("{address} does not answer within {LOOK_MAX:?}"),

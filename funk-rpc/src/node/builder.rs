@@ -14,7 +14,7 @@ use funk_io::{
     start,
 };
 use funk_proto::id::{ClusterName, NodeName};
-use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
+use funk_proto::{GossipKeys, NodeConfig, Ownership, Participation, Service, Timing};
 use funk_tls::{Current, Identity, Role};
 use futures_lite::future;
 use tower_layer::Layer;
@@ -285,6 +285,12 @@ impl<R: Runtime> NodeBuilder<R> {
     /// Its failure zone: voters are spread over zones. Default: empty, for none.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.config.zone = zone.into();
+        self
+    }
+
+    /// The keys with which it encrypts gossip, and opens what comes. Default: gossip is not encrypted.
+    pub fn gossip_keys(mut self, keys: impl Into<GossipKeys>) -> Self {
+        self.config.gossip_keys = Some(keys.into());
         self
     }
 

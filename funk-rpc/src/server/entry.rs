@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use funk_io::Seldom;
+use funk_io::SeldomEach;
 use funk_tls::rustls::{Error as RustlsError, ServerConfig};
 use funk_tls::{Refused, Roles};
 use futures_io::AsyncRead;
@@ -15,7 +15,7 @@ use futures_lite::future;
 use futures_rustls::{TlsAcceptor, TlsStream};
 
 use super::handshakes::Handshakes;
-use crate::limits::{HANDSHAKE_MAX, REFUSED_PEERS_MAX};
+use crate::limits::HANDSHAKE_MAX;
 use crate::net::{AnyRuntime, Stream};
 use crate::tls::{Authenticated, Prefixed, Secured, ServerTls};
 
@@ -37,22 +37,7 @@ pub struct HandshakeCounts {
 #[derive(Debug, Default)]
 struct Told {
     counts: HandshakeCounts,
-    said: BTreeMap<IpAddr, Seldom>,
-    /// Of peers for which there is no place in that.
-    others: Seldom,
-}
-
-impl Told {
-    /// How many refusals of this peer the log has to tell now: it tells of each once a second.
-    fn refusals(&mut self, peer: IpAddr) -> Option<u64> {
-        if !self.said.contains_key(&peer) && self.said.len() >= REFUSED_PEERS_MAX {
-            self.said.retain(|_, seldom| seldom.is_recent());
-            if self.said.len() >= REFUSED_PEERS_MAX {
-                return self.others.count();
-            }
-        }
-        self.said.entry(peer).or_default().count()
-    }
+    said: SeldomEach,
 }
 
 /// Lets connections in on one listener.
@@ -154,7 +139,7 @@ impl Entry {
             tracing::debug!(%peer, why, "a handshake was broken off");
             return;
         }
-        let times = told.refusals(peer.ip());
+        let times = told.said.count(peer.ip());
         drop(told);
         match times {
             Some(times) => tracing::warn!(%peer, reason, why, times, "a TLS connection is refused"),
@@ -212,23 +197,5 @@ fn shaken(error: &io::Error) -> Failed {
         Some(RustlsError::NoApplicationProtocol) => failed("protocol", "the peer speaks another protocol over TLS"),
         Some(error) => failed("malformed", error.to_string()),
         None => failed("closed", error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_that_is_refused_often_hides_no_other() {
-        let mut told = Told::default();
-        let peer = |number: u32| IpAddr::from(number.to_be_bytes());
-        assert_eq!(told.refusals(peer(1)), Some(1));
-        assert_eq!(told.refusals(peer(1)), None, "once a second");
-        assert_eq!(told.refusals(peer(2)), Some(1), "another one is told of at once");
-        for number in 0..10_000 {
-            told.refusals(peer(number));
-        }
-        assert!(told.said.len() <= REFUSED_PEERS_MAX);
     }
 }

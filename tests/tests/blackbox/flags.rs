@@ -82,20 +82,22 @@ fn unknown_flags_and_stray_words_end_with_code_2_and_one_line() -> Tested {
 }
 
 #[test]
-fn flags_of_features_to_come_end_with_code_2_and_say_so() -> Tested {
-    let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
-    let (status, lines) = demo(&["--encrypt", key])?;
-    assert_eq!(status.code(), Some(2), "{lines:?}");
-    assert_eq!(lines.len(), 1, "one line, not {lines:?}");
-    assert!(lines[0].contains("not available in this version"), "{lines:?}");
-    Ok(())
-}
-
-#[test]
 fn quic_without_certificates_ends_with_code_2_and_says_what_is_missing() -> Tested {
     let (status, lines) = demo(&["--transport", "quic"])?;
     assert_eq!(status.code(), Some(2), "{lines:?}");
     assert!(lines.len() == 1 && lines[0].contains("--tls-cert, --tls-key and --tls-ca"), "{lines:?}");
+    Ok(())
+}
+
+#[test]
+fn a_bad_gossip_key_ends_with_code_2_and_one_line_that_does_not_repeat_it() -> Tested {
+    for key in ["c2VjcmV0", "secret"] {
+        let (status, lines) = demo(&["--encrypt", key])?;
+        assert_eq!(status.code(), Some(2), "{lines:?}");
+        assert_eq!(lines.len(), 1, "one line, not {lines:?}");
+        assert!(lines[0].contains("--encrypt") && lines[0].contains("16, 24 or 32"), "{lines:?}");
+        assert!(!lines[0].contains(key), "{lines:?}");
+    }
     Ok(())
 }
 

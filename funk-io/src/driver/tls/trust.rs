@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use event_listener::EventListener;
 use funk_tls::rustls::client::ClientConfig;
@@ -92,7 +91,7 @@ impl Trust {
             permit_plaintext,
             is_quic,
             worker: Worker::start(node)?,
-            refused: SeldomEach::new(Duration::from_secs(1)),
+            refused: SeldomEach::default(),
             fallbacks: Seldom::default(),
             meters,
         })
