@@ -32,7 +32,7 @@ impl AdvertiseIp {
 /// # Errors
 /// One line that names the flag.
 pub fn advertised(flag: &str, text: &str) -> Result<SocketAddr, String> {
-    if !text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         return Err(format!("{flag} {text}: give HOST:PORT, as others reach it"));
     }
     let found = look_up(flag, text, text)?;

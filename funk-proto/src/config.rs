@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::id::{BootId, ClusterName, NodeName};
 use crate::limits;
-use crate::wire::gossip::GossipKeys;
+use crate::wire::gossip::key::GossipKeys;
 
 /// Whether a node votes, learns or only watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -84,7 +84,7 @@ use filters::Filters;
 use health::Health;
 use holder::Holder;
 use member::Member;
-use merging::{Merging, Side};
+use merging::Merging;
 use news::News;
 use probe::{Prober, RelayEnd};
 use recent::Recent;
@@ -117,6 +117,17 @@ struct Exchange {
     to: SocketAddr,
     purpose: Purpose,
     deadline: Timestamp,
+}
+
+/// Whom a message of a stream came from, or goes to.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// On an accepted stream.
+    Accepted(ConnId),
+    /// The answer to what this node sent.
+    Answer(Exchange),
+    /// This node begins.
+    Dialled(ConnId),
 }
 
 /// The membership machine.
@@ -230,7 +241,7 @@ impl Gossip {
             self.outputs.push_back(GossipOutput::Close { conn });
             Side::Answer(exchange)
         };
-        self.take_message(now, side, bytes).map_err(Misbehaviour::from)
+        self.take_message(now, side, &bytes).map_err(Misbehaviour::from)
     }
 
     /// A gossip stream ended.

@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::member::{Life, Member};
-use super::merging::Side;
 use super::news::Found;
 use super::sealing::error_text;
-use super::{Exchange, Gossip, GossipOutput, Purpose};
+use super::{Exchange, Gossip, GossipOutput, Purpose, Side};
 use crate::id::ConnId;
 use crate::limits::GOSSIP_STREAM_TIMEOUT;
 use crate::status::GossipStatus;

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use super::news::{Found, News};
 use super::sealing::{Admitted, Opening};
 use super::table::Table;
-use super::{Exchange, Gossip, GossipOutput};
+use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
 use crate::limits::{
     GOSSIP_EVENTS_TOLD_BYTES_MAX, GOSSIP_MERGE_BYTES_MAX, GOSSIP_MERGES_MAX, GOSSIP_SLICE_PAUSE, GOSSIP_SLICE_UNITS,
@@ -44,17 +44,6 @@ const TELL_COST: u32 = 1;
 const OPENED_AT_ONCE_BYTES: usize = 16 << 10;
 /// Time after which a stream message finds a whole slice again although no timer was due.
 const IDLE: Duration = Duration::from_millis(100);
-
-/// Whom a message came from, or goes to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Side {
-    /// On an accepted stream.
-    Accepted(ConnId),
-    /// The answer to what this node sent.
-    Answer(Exchange),
-    /// This node begins.
-    Dialled(ConnId),
-}
 
 #[derive(Debug)]
 enum Stage {
@@ -127,19 +116,19 @@ impl Merging {
 
 impl Gossip {
     /// Takes a whole stream message. What is short and not compressed never waits behind a push/pull.
-    pub(super) fn take_message(&mut self, now: Timestamp, side: Side, message: Bytes) -> Result<(), BadMessage> {
+    pub(super) fn take_message(&mut self, now: Timestamp, side: Side, message: &Bytes) -> Result<(), BadMessage> {
         match self.sealing.admit(message.clone()) {
             Admitted::Plain(message) => self.take_plain(now, side, message),
             Admitted::Sealed(opening) if opening.len() <= OPENED_AT_ONCE_BYTES => match opening.run() {
                 Ok(plain) => self.take_plain(now, side, plain),
                 Err(why) => {
-                    self.turn_away(now, side, why, &message);
+                    self.turn_away(now, side, why, message);
                     Ok(())
                 }
             },
             Admitted::Sealed(opening) => self.queue(now, side, opening.len(), Stage::Open(opening)),
             Admitted::Refused(why) => {
-                self.turn_away(now, side, why, &message);
+                self.turn_away(now, side, why, message);
                 Ok(())
             }
         }

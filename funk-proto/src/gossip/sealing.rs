@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 
-use super::merging::Side;
-use super::{Gossip, GossipOutput};
+use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
 use crate::io::{GossipRefusal, RefusedPeer};
 use crate::rng::{Rng, Seed, Stream};

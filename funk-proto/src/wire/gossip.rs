@@ -33,7 +33,7 @@ mod compress;
 mod coordinate;
 mod datagram;
 mod events;
-mod key;
+pub(crate) mod key;
 mod msgpack;
 mod node_record;
 mod packet;

@@ -73,7 +73,6 @@ impl<R> fmt::Debug for NodeBuilder<R> {
             .field("config", &self.config)
             .field("addresses", &self.addresses)
             .field("discovery", &self.discovery)
-            .field("services", &self.services.iter().map(|(endpoint, ..)| endpoint).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_the_reason_that_the_other_side_gave() {
         let mut context = Context::from_waker(Waker::noop());
-        let writes: [fn(Pin<&mut Io<Closed>>, &mut Context<'_>) -> bool; 3] = [
+        type Write = fn(Pin<&mut Io<Closed>>, &mut Context<'_>) -> bool;
+        let writes: [Write; 3] = [
             |io, context| matches!(io.poll_write(context, b"x"), Poll::Ready(Err(_))),
             |io, context| matches!(io.poll_write_vectored(context, &[io::IoSlice::new(b"x")]), Poll::Ready(Err(_))),
             |io, context| matches!(io.poll_flush(context), Poll::Ready(Err(_))),

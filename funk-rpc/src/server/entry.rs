@@ -141,9 +141,8 @@ impl Entry {
         }
         let times = told.said.count(peer.ip());
         drop(told);
-        match times {
-            Some(times) => tracing::warn!(%peer, reason, why, times, "a TLS connection is refused"),
-            None => {}
+        if let Some(times) = times {
+            tracing::warn!(%peer, reason, why, times, "a TLS connection is refused");
         }
     }
 

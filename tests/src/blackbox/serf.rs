@@ -77,22 +77,42 @@ impl<'a> Agent<'a> {
         Self::start_at(Place::Here, (ports::free()?, ports::free()?), dir, name, join, tags)
     }
 
+    /// As [`Agent::start`], with a key for its gossip.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_with_key(dir: &Path, name: &str, join: SocketAddr, key: &str) -> Result<Self, String> {
+        Self::run(Place::Here, (ports::free()?, ports::free()?), dir, name, join, &["-encrypt", key])
+    }
+
     /// As [`Agent::start`], at a place, with an address for gossip and one for its command line.
     ///
     /// # Errors
     /// As [`Agent::start`].
     pub fn start_at(
         place: Place<'a>,
-        (serf, rpc): (SocketAddr, SocketAddr),
+        addresses: (SocketAddr, SocketAddr),
         dir: &Path,
         name: &str,
         join: SocketAddr,
         tags: &[&str],
     ) -> Result<Self, String> {
+        let tags: Vec<_> = tags.iter().flat_map(|tag| ["-tag", tag]).collect();
+        Self::run(place, addresses, dir, name, join, &tags)
+    }
+
+    fn run(
+        place: Place<'a>,
+        (serf, rpc): (SocketAddr, SocketAddr),
+        dir: &Path,
+        name: &str,
+        join: SocketAddr,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
         let mut command = Command::new(SERF);
         command.args(["agent", "-log-level=debug", "-node", name, "-bind", &serf.to_string()]);
         command.args(["-rpc-addr", &rpc.to_string(), "-join", &join.to_string()]);
-        command.args(tags.iter().flat_map(|tag| ["-tag", tag]));
+        command.args(arguments);
         let process = Process::start(name, place.command(command), dir)?;
         let agent = Self { process, serf, rpc, place };
         let joined = wait_for("the agent to join", GENEROUS, || {

@@ -9,6 +9,7 @@ mod discovery;
 mod end;
 mod failover;
 mod flags;
+mod gossip_keys;
 mod health;
 mod help;
 mod hostile;

@@ -1,0 +1,92 @@
+//! Gossip that is encrypted with Serf's keys, among nodes, agents and callers.
+
+use std::process::Command;
+
+use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command, wait_for_log};
+use funk_tests::blackbox::namespaces::with_tools;
+use funk_tests::blackbox::process::Process;
+use funk_tests::blackbox::serf::{Agent, SERF};
+use funk_tests::blackbox::{Tested, program, wait_for};
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const OTHER: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+
+/// What a node logs of those whom it refuses.
+const REFUSED: &str = "a peer's gossip is refused";
+
+fn client(cluster: &DemoCluster, key: &[&str]) -> Result<(Option<i32>, String), String> {
+    let mut command = Command::new(program("client")?);
+    let join = cluster.nodes[0].serf.to_string();
+    command.env_clear().args(["--cluster-name", cluster.name(), "--zeroconf=false", "--join", &join]).args(key);
+    command.args(["--repeats", "50"]);
+    let output = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    Ok((output.status.code(), said))
+}
+
+#[test]
+fn nodes_and_agents_with_one_key_are_one_pool() -> Tested {
+    with_tools("agents with a key", &[SERF], || {
+        let mut cluster = DemoCluster::start_with("keys", 3, &["--encrypt", KEY])?;
+        let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
+        let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
+        for agent in [&first, &second] {
+            for name in ["n0", "n1", "n2", "first", "second"] {
+                agent.sees(name, "alive", |seen| seen.status == "alive")?;
+            }
+        }
+        for node in cluster.live() {
+            wait_for("the agents to be seen", GENEROUS, || {
+                let members = cluster.status(node)?.members;
+                let alive = |name: &str| members.get(name).is_some_and(|seen| seen.serf == "alive");
+                if alive("first") && alive("second") { Ok(()) } else { Err(format!("{members:?}")) }
+            })?;
+        }
+        let (code, said) = client(&cluster, &["--encrypt", KEY])?;
+        assert_eq!(code, Some(0), "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn whoever_has_no_key_or_another_one_stays_outside_and_learns_why() -> Tested {
+    let mut cluster = DemoCluster::start_with("keys-none", 1, &["--encrypt", KEY])?;
+    let join = cluster.nodes[0].serf.to_string();
+    for (name, key) in [("plain", &[][..]), ("other", &["--encrypt", OTHER])] {
+        let mut command = demo_command(cluster.name())?;
+        command.args(["--node-id", name, "--join", &join]).args(key);
+        let stranger = Process::start(name, command, cluster.dir())?;
+        wait_for_log(stranger.log(), "gossip is encrypted")?;
+        let members = cluster.status(0)?.members;
+        assert!(!members.contains_key(name), "{members:?}");
+    }
+    wait_for_log(cluster.nodes[0].process.log(), REFUSED)?;
+    Ok(())
+}
+
+#[test]
+fn a_running_cluster_goes_over_to_a_key_node_by_node() -> Tested {
+    let mut cluster = DemoCluster::empty("keys-later", &[])?;
+    cluster.set_durable();
+    cluster.fill(3)?;
+    cluster.all_voters(GENEROUS)?;
+    let steps: [&[&str]; 3] = [
+        &["--encrypt", KEY, "--gossip-verify-incoming=false", "--gossip-verify-outgoing=false"],
+        &["--encrypt", KEY, "--gossip-verify-incoming=false"],
+        &["--encrypt", KEY],
+    ];
+    for step in steps {
+        cluster.set_extra(step);
+        for node in 0..3 {
+            cluster.nodes[node].process.signal(rustix::process::Signal::TERM);
+            cluster.nodes[node].process.wait(GENEROUS)?;
+            cluster.start_again(node)?;
+            cluster.converged(GENEROUS)?;
+        }
+    }
+    for node in 0..3 {
+        let log = std::fs::read_to_string(cluster.nodes[node].process.log())?;
+        assert!(!log.contains(REFUSED), "{log}");
+    }
+    Ok(())
+}
