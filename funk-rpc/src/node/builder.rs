@@ -339,7 +339,7 @@ impl<R: Runtime> NodeBuilder<R> {
         config.endpoints.extend(told);
         tell(&config, data.as_ref());
         let cluster_name = config.cluster.clone();
-        let sought = sought(&discovery);
+        let sought = log::sought(&discovery);
         let (tls, permit) = (self.tls, self.permit_plaintext);
         let options = Options {
             data,
@@ -468,19 +468,6 @@ impl Servers<'_> {
         self.console.watch(name, &server);
         self.servers.push(server);
         Ok(())
-    }
-}
-
-/// Where a node looks for others, for its log.
-fn sought(discovery: &Discovery) -> String {
-    let mdns = discovery.mdns.then(|| "mDNS".to_owned());
-    let given = discovery.join.iter().map(ToString::to_string);
-    let own = discovery.sources.iter().map(|source| source.name());
-    let places: Vec<String> = mdns.into_iter().chain(given).chain(own).collect();
-    if places.is_empty() {
-        "nowhere: neither mDNS nor an address to join through was given".into()
-    } else {
-        places.join(", ")
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use funk_io::{Cluster, Event, Runtime};
+use funk_io::{Cluster, Discovery, Event, Runtime};
 use funk_proto::Event as NodeEvent;
 use funk_proto::id::{Epoch, NodeName, Term};
 use funk_proto::status::{GossipStatus, MemberStatus, NodeState, RaftStatus, Role, Status};
@@ -286,6 +286,19 @@ pub(super) async fn write<R: Runtime>(cluster: Cluster, sought: String) {
                     .for_each(|line| line.write(&node, &sought));
             }
         }
+    }
+}
+
+/// Where a node looks for others, for its log.
+pub(super) fn sought(discovery: &Discovery) -> String {
+    let mdns = discovery.mdns.then(|| "mDNS".to_owned());
+    let given = discovery.join.iter().map(ToString::to_string);
+    let own = discovery.sources.iter().map(|source| source.name());
+    let places: Vec<String> = mdns.into_iter().chain(given).chain(own).collect();
+    if places.is_empty() {
+        "nowhere: neither mDNS nor an address to join through was given".into()
+    } else {
+        places.join(", ")
     }
 }
 

@@ -135,6 +135,16 @@ impl Pki {
         self.write(name, "ca.pem", &bundle)
     }
 
+    /// The flags that give a caller a certificate of this role.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn caller(&self, role: &str) -> Result<Vec<String>, String> {
+        let name = format!("the-{role}");
+        self.provide(role, &name)?;
+        Ok(self.flags(&name))
+    }
+
     /// The flags that give a program the files of `name`.
     pub fn flags(&self, name: &str) -> Vec<String> {
         let files = [("--tls-cert", "cert.pem"), ("--tls-key", "key.pem"), ("--tls-ca", "ca.pem")];
