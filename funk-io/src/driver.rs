@@ -312,7 +312,11 @@ impl<'a, R: Runtime> Driver<'a, R> {
         self.streams.retry();
         let flushed = self.streams.flush(&mut self.echoes) || began >= stopping.since + FLUSH_TIMEOUT;
         let said = stopping.said || began >= stopping.since + limits::GOODBYE_WAIT_MAX;
-        (flushed && said).then(|| stopping.why.clone())
+        let is_done = flushed && said;
+        if is_done {
+            self.streams.end();
+        }
+        is_done.then(|| stopping.why.clone())
     }
 
     /// When to look again at what a stop waits for.

@@ -347,7 +347,7 @@ pub fn a_cluster_moves_to_another_authority<R: Runtime>(carrier: Carrier, issue:
                 // Streams that began under the former authority are dialled anew.
                 let closed = || nodes.iter().map(|cluster| refused(cluster, "authority")).sum::<u64>();
                 until::<R>(|| closed() > 0).await;
-                propose_until_known(&nodes).await;
+                propose_until_known::<R>(&nodes).await;
             } else {
                 propose_from_each(&nodes).await;
             }
@@ -361,13 +361,13 @@ pub fn a_cluster_moves_to_another_authority<R: Runtime>(carrier: Carrier, issue:
     });
 }
 
-/// Each node proposes, and again if a stream ended before it heard what came of it.
-async fn propose_until_known(nodes: &[Cluster]) {
+/// Each node proposes, and again if its stream to the leader ended before it heard what came of it, or is not open again.
+async fn propose_until_known<R: Runtime>(nodes: &[Cluster]) {
     for cluster in nodes {
         loop {
             match cluster.propose(Bytes::from_static(b"again")).await {
                 Ok(_) => break,
-                Err(ProposeError::Unknown) => {}
+                Err(ProposeError::Unknown | ProposeError::Rejected(_)) => R::sleep(LOOK).await,
                 Err(error) => panic!("{error}"),
             }
         }

@@ -205,6 +205,11 @@ impl<R: Runtime> Streams<R> {
         all
     }
 
+    /// The driver ends: what was written leaves all the same.
+    pub(super) fn end(&mut self) {
+        std::mem::take(&mut self.streams).into_values().for_each(|mut stream| stream.end());
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.streams.values().filter_map(Stream::deadline).min()
     }

@@ -124,7 +124,7 @@ impl Drop for Quic {
     fn drop(&mut self) {
         self.dials.close();
         // It says goodbye for at most this time. Nothing is sent here: the other end is dropped.
-        let _ = self.ended.recv_timeout(2 * CLOSE_TIMEOUT);
+        let _ = self.ended.recv_timeout(3 * CLOSE_TIMEOUT);
     }
 }
 
@@ -188,14 +188,15 @@ impl Host {
         let tasks = Arc::clone(&self.executor);
         let endpoint = self.endpoint.clone();
         let host = Arc::new(self);
-        let accepting = Arc::clone(&host).accept::<R>();
-        let lingering = Arc::clone(&host).linger::<R>();
-        tasks.spawn(accepting).detach();
-        tasks.spawn(lingering).detach();
+        tasks.spawn(Arc::clone(&host).accept::<R>()).detach();
+        let lingering = tasks.spawn(Arc::clone(&host).linger::<R>());
         let work = async {
             while let Ok(dial) = to_dial.recv().await {
                 host.executor.spawn(Arc::clone(&host).dial::<R>(dial)).detach();
             }
+            // What the driver has sent last still leaves.
+            host.lingering.0.close();
+            future::or(lingering, R::sleep(CLOSE_TIMEOUT)).await;
             endpoint.close(VarInt::from_u32(0), b"");
             future::or(endpoint.wait_idle(), R::sleep(CLOSE_TIMEOUT)).await;
         };
@@ -283,7 +284,9 @@ impl Host {
         Ok(Box::new(Opened { connection, streams, identity, exporter, chain, then, generation, lingering }))
     }
 
+    /// Until nothing more comes, and all of it has left.
     async fn linger<R: Runtime>(self: Arc<Self>) {
+        let mut under_way = Vec::new();
         while let Ok((connection, streams)) = self.to_linger.recv().await {
             let ends = async move {
                 for stream in &streams {
@@ -293,7 +296,11 @@ impl Host {
                 }
                 drop(connection);
             };
-            self.executor.spawn(future::or(ends, R::sleep(LINGER_MAX))).detach();
+            under_way.retain(|task: &async_executor::Task<()>| !task.is_finished());
+            under_way.push(self.executor.spawn(future::or(ends, R::sleep(LINGER_MAX))));
+        }
+        for task in under_way {
+            task.await;
         }
     }
 }

@@ -17,8 +17,6 @@ pub(super) const LANES: usize = Lane::ALL.len();
 /// What ended a lane.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The other side has said all.
-    InOrder,
     /// The connection is gone.
     Lost(ConnectionError),
     /// Anything else is against the protocol.
@@ -102,11 +100,17 @@ pub(super) struct Incoming {
     stream: RecvStream,
     decoder: Decoder,
     begun: Begun,
+    is_over: bool,
 }
 
 impl Incoming {
     pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream, decoder: Decoder::Frames(BytesMut::new()), begun: Begun::default() }
+        Self { stream, decoder: Decoder::Frames(BytesMut::new()), begun: Begun::default(), is_over: false }
+    }
+
+    /// Whether the other side has said all.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Bytes here of a message that is not here as a whole.
@@ -129,6 +133,9 @@ impl Incoming {
         mut take: impl FnMut(Bytes) -> bool,
     ) -> Result<bool, Ended> {
         let (mut goes_on, mut is_dry, mut cut) = (true, false, false);
+        if self.is_over {
+            return Ok(false);
+        }
         for _ in 0..reads {
             while goes_on {
                 let Some(message) = self.decoder.next().map_err(Ended::Broken)? else { break };
@@ -144,7 +151,10 @@ impl Incoming {
                     break;
                 }
                 Poll::Ready(read) => match read? {
-                    0 => return Err(Ended::InOrder),
+                    0 => {
+                        (self.is_over, is_dry) = (true, true);
+                        break;
+                    }
                     length => self.decoder.push(&scratch[..length]),
                 },
             }

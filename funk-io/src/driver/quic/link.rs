@@ -106,6 +106,10 @@ impl Link {
             };
             more |= lane.receive(now, context, scratch, reads, &mut hand_in).map_err(ended)?;
         }
+        // The end of one lane says nothing of what is under way on the others.
+        if self.incoming.len() == LANES && self.incoming.iter().all(Incoming::is_over) {
+            return Err((CloseReason::Ended, None));
+        }
         Ok(more)
     }
 
@@ -146,7 +150,6 @@ fn lost(error: ConnectionError) -> (CloseReason, Option<Failure>) {
 /// Why it ended, as the core and the log are told.
 fn ended(ended: Ended) -> (CloseReason, Option<Failure>) {
     match ended {
-        Ended::InOrder => (CloseReason::Ended, None),
         Ended::Broken(why) => (why, None),
         Ended::Lost(error) => match error {
             ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed => (CloseReason::Ended, None),
