@@ -5,7 +5,7 @@
 //! [`StreamDecoder`] finds its end. Built here is what streams need: push/pull
 //! with its node records and Serf state, compression (read only), ping, ack
 //! and error. A datagram is one such message or several, see [`unpack`].
-//! Either may be encrypted, see [`seal`].
+//! Either may be encrypted, see `seal.rs`.
 //!
 //! | file | idea |
 //! |---|---|

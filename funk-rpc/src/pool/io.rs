@@ -34,24 +34,32 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for Io<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Io<S> {
-    /// Whoever does not believe this side's certificate says so and closes. Then a write may fail before that was read:
-    /// it is here all the same.
-    fn note_last_words(&mut self, context: &mut Context<'_>) {
-        let Some(heard) = &self.heard else { return };
-        let read = Pin::new(&mut self.stream).poll_read(context, &mut [0]);
-        if let Poll::Ready(Err(error)) = &read
-            && error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
-        {
-            heard.note(&read);
-        }
-    }
+/// The error of a write whose connection is gone. No other error promises that reading ends, too.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
+}
 
+impl<S: AsyncRead + Unpin> Io<S> {
+    /// Whoever does not believe this side's certificate says so and closes. A write may fail before that was read, and
+    /// before the runtime knows that there is something to read; so the write ends when reading has ended.
     fn after<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(written, Poll::Ready(Err(_))) {
-            self.note_last_words(context);
+        let (Poll::Ready(Err(error)), Some(heard)) = (&written, &self.heard) else { return written };
+        if !is_end(error) {
+            return written;
         }
-        written
+        loop {
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut [0])) {
+                Ok(1..) => {}
+                Ok(0) => return written,
+                Err(error) => {
+                    if error.get_ref().is_some_and(|error| error.is::<rustls::Error>()) {
+                        heard.note(&Poll::Ready(Err(error)));
+                    }
+                    return written;
+                }
+            }
+        }
     }
 }
 
@@ -93,11 +101,17 @@ mod tests {
 
     use super::*;
 
-    /// A stream whose other side said why, and closed.
-    struct Closed;
+    /// A stream whose other side said why, and closed. The runtime knows of that when it has looked once.
+    #[derive(Default)]
+    struct Closed {
+        looked: bool,
+    }
 
     impl AsyncRead for Closed {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            if !std::mem::replace(&mut self.looked, true) {
+                return Poll::Pending;
+            }
             let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
             Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, alert)))
         }
@@ -128,7 +142,8 @@ mod tests {
         ];
         for fails in writes {
             let heard: Arc<Heard> = Arc::default();
-            let mut io = Io { stream: Closed, heard: Some(Arc::clone(&heard)) };
+            let mut io = Io { stream: Closed::default(), heard: Some(Arc::clone(&heard)) };
+            assert!(!fails(Pin::new(&mut io), &mut context), "nothing was read yet");
             assert!(fails(Pin::new(&mut io), &mut context));
             let told = heard.failure();
             assert!(matches!(told, Some(rustls::Error::AlertReceived(AlertDescription::UnknownCA))), "{told:?}");
