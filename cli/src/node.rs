@@ -6,8 +6,8 @@ use funk_io::{Cluster, Runtime};
 use funk_rpc::Server;
 use futures_lite::future;
 
-/// Time for leaving; with the servers' end it stays below three seconds.
-const LEAVE_MAX: Duration = Duration::from_millis(2_500);
+/// Time for leaving, beside the drain timeout; with the servers' end it stays below a second.
+const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 /// Time for the servers to end open requests after that.
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 
@@ -19,7 +19,7 @@ pub struct Failure(pub String);
 pub async fn leave<R: Runtime>(cluster: &Cluster) {
     let began = Instant::now();
     let left = future::or(async { cluster.leave().await.is_ok() }, async {
-        R::sleep(LEAVE_MAX).await;
+        R::sleep(cluster.drain_timeout() + LEAVE_MARGIN).await;
         false
     })
     .await;

@@ -89,6 +89,7 @@ fn builder<R: Runtime>(flags: &NodeFlags, told: &Advertised, security: &Kept) ->
         .join(flags.join.clone())
         .auto_join(flags.auto_join)
         .weight(flags.weight)
+        .drain_timeout(flags.drain_timeout)
         .capacity(flags.capacity)
         .zone(&flags.zone)
         .participation(flags.participation())

@@ -4,6 +4,7 @@ mod shards;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use funk_proto::config::is_endpoint_name;
@@ -42,6 +43,11 @@ impl Cluster {
     /// This node's name.
     pub fn name(&self) -> &NodeName {
         &self.shared.name
+    }
+
+    /// How long a planned move of a shard waits for requests in flight.
+    pub fn drain_timeout(&self) -> Duration {
+        self.shared.drain_timeout
     }
 
     /// The node's clock, on which leases and guards end.
@@ -172,7 +178,7 @@ impl Cluster {
     }
 
     /// Gives the shards up, hands leadership over and leaves; then the driver
-    /// stops. Ends when that is done, or after [`crate::limits::LEAVE_TIMEOUT`].
+    /// stops. Ends when that is done, or [`crate::limits::LEAVE_MARGIN`] after the drain timeout.
     ///
     /// # Errors
     /// [`Stopped`] if the driver stopped for another reason.

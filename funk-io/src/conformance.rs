@@ -32,7 +32,10 @@ pub use endpoints::{
     endpoints_are_followed, endpoints_of_a_foreign_agent_are_seen, more_endpoints_than_tags_hold_are_seen,
 };
 pub use fused::a_panic_closes_the_gate;
-pub use handover::a_moving_shard_takes_its_state_along;
+pub use handover::{
+    a_move_waits_for_a_request_that_outlives_the_lease, a_moving_shard_takes_its_state_along,
+    a_request_without_an_end_does_not_keep_its_shard,
+};
 pub use last_words::{
     a_panic_elsewhere_says_goodbye, nobody_says_goodbye_while_a_guard_is_valid, whoever_stops_says_goodbye,
 };

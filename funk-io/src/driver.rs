@@ -256,7 +256,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::Request { request: Request::Leave, .. } if self.leave_by.is_some() => {}
             Command::Request { request, reply } => {
                 if request == Request::Leave {
-                    self.leave_by = Some(now + limits::LEAVE_TIMEOUT);
+                    self.leave_by = Some(now + self.shared.drain_timeout + limits::LEAVE_MARGIN);
                 }
                 self.request(now, request, reply);
             }

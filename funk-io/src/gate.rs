@@ -14,12 +14,14 @@
 //! for it. A dropped guard and a driver that begins to drain meet in the same
 //! way, so no last drop goes unseen.
 //!
-//! # Why a closed shard's guards are never extended
-//! The lease is the node's, the drain is the shard's. When a shard closes, the
-//! driver publishes with the table where the shard's lease ended at that
-//! moment; renewals go on for other shards, but a guard of the closed shard is
-//! measured by the frozen end. The core may release the shard once that end
-//! has passed, whether or not a handler still holds its guard.
+//! # How long a closed shard's guards last
+//! No guard of a closed shard is given, and those in flight follow the node's
+//! lease, renewals included, so that a handler may finish. After the drain
+//! timeout the core has them frozen: with the table the driver publishes where
+//! the lease ended that any of them may have been told, and tells the core
+//! that end. Renewals go on for other shards, but a frozen guard is measured by
+//! its own end. The core may release the shard once that has passed, whether or
+//! not a handler still holds its guard.
 //!
 //! A lease that grows is stored after the table and read before it: who sees
 //! the longer lease sees the table under which it was granted, or a newer one.
@@ -88,8 +90,8 @@ struct Drain {
     change: LogIndex,
     /// Ascending.
     shards: Vec<ShardId>,
-    /// The lease end when these shards were closed.
-    frozen_until: Timestamp,
+    /// The end of the guards that are left, once renewals do not count for them any more.
+    frozen_until: Option<Timestamp>,
 }
 
 /// What a guard's shard is to this node now.
@@ -248,7 +250,9 @@ impl Gate {
         // An epoch is the index of one log entry: the same epoch is the same ownership.
         let same = published.table.owner(shard).is_some_and(|(_, owned)| owned == epoch);
         match published.drain_of(shard) {
-            Some(drain) if same => Hold::Draining(drain.frozen_until.min(lease_until)),
+            Some(drain) if same => {
+                Hold::Draining(drain.frozen_until.map_or(lease_until, |frozen| frozen.min(lease_until)))
+            }
             _ => Hold::Lost,
         }
     }

@@ -74,8 +74,9 @@ pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at whether a data directory that nothing is written to is still in its place.
 pub const DATA_DIRECTORY_LOOK: Duration = Duration::from_secs(1);
-/// Time in which a stopping node drains, hands leadership over and says goodbye.
-pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time in which a stopping node hands leadership over and says goodbye. It has the drain timeout before that, for the
+/// requests in flight.
+pub const LEAVE_MARGIN: Duration = Duration::from_secs(1);
 /// Bytes of zeros written ahead in a log file: a few thousand small records without a new length.
 pub const LOG_FILL_BYTES: usize = 512 << 10;
 /// Bytes of records made stable by one sync: what a disk writes in some milliseconds.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use crate::meters::Meters;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) name: NodeName,
+    /// How long a planned move waits for requests in flight.
+    pub(crate) drain_timeout: Duration,
     pub(crate) gate: Arc<Gate>,
     pub(crate) bus: Bus,
     /// The live nodes' endpoints.
@@ -101,7 +104,7 @@ impl Drop for Alive {
 
 impl Shared {
     pub(crate) fn new(
-        name: NodeName,
+        (name, drain_timeout): (NodeName, Duration),
         gate: Arc<Gate>,
         (inbox, leftovers): (Sender<Command>, Inbox),
         wake: Waker,
@@ -110,6 +113,7 @@ impl Shared {
     ) -> Self {
         Self {
             name,
+            drain_timeout,
             gate,
             bus: Bus::default(),
             endpoint_watchers: Arc::default(),

@@ -87,7 +87,8 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
-    let shared = Arc::new(Shared::new(name.clone(), gate, (sender, inbox.clone()), wake, endpoints, meters));
+    let known = (name.clone(), config.drain_timeout);
+    let shared = Arc::new(Shared::new(known, gate, (sender, inbox.clone()), wake, endpoints, meters));
     last_words::register(&shared.words);
     let application = match service {
         Some(link) => Application::Service(link),

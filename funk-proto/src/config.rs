@@ -280,6 +280,9 @@ pub struct NodeConfig {
     /// Whether the application passes a shard's state to the next owner in a planned
     /// move: see [`Output::StateWanted`](crate::Output::StateWanted).
     pub hands_over_state: bool,
+    /// How long a planned move waits for requests in flight: their guards follow the node's lease for this time, and
+    /// freeze after it. Up to [`limits::DRAIN_TIMEOUT_MAX`]; zero freezes them at once.
+    pub drain_timeout: Duration,
     /// Whether writes outlast the process: the node has a data directory.
     pub durable: bool,
     /// Boots of this node that have certainly ended, the newest last: previous holders
@@ -317,6 +320,7 @@ impl NodeConfig {
             zone: String::new(),
             participation: Participation::Full,
             hands_over_state: false,
+            drain_timeout: limits::DRAIN_TIMEOUT,
             durable: false,
             former_boots: Vec::new(),
             gossip_keys: None,
@@ -365,6 +369,11 @@ impl NodeConfig {
         if self.zone.len() > limits::ENDPOINT_NAME_BYTES_MAX || self.service.len() > limits::ENDPOINT_NAME_BYTES_MAX {
             let accepted = "at most 64 bytes".into();
             return Err(ConfigError::Range { what: "zone or service name", given: self.zone.clone(), accepted });
+        }
+        if self.drain_timeout > limits::DRAIN_TIMEOUT_MAX {
+            let (given, accepted) =
+                (format!("{:?}", self.drain_timeout), format!("at most {:?}", limits::DRAIN_TIMEOUT_MAX));
+            return Err(ConfigError::Range { what: "drain timeout", given, accepted });
         }
         if self.former_boots.len() > limits::FORMER_BOOTS_MAX {
             let accepted = format!("at most {}", limits::FORMER_BOOTS_MAX);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::event::Event;
 use crate::id::{ClusterName, ConnId, Epoch, LogIndex, NodeName, ShardId};
+use crate::time::Timestamp;
 
 /// Which protocol a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +171,13 @@ pub enum Input {
         /// Those of its shards that have no guard any more, ascending.
         shards: Vec<ShardId>,
     },
+    /// Done with [`Output::Freeze`].
+    Frozen {
+        /// The change named by the `Freeze`.
+        change: LogIndex,
+        /// The latest end of a lease that a guard of its shards was told. None of these guards is valid after it.
+        until: Timestamp,
+    },
     /// The application's answer to [`Output::StateWanted`], for one shard.
     StateGiven {
         /// The change named by the `StateWanted`.
@@ -238,6 +246,14 @@ pub enum Output {
     /// Stop handing out guards for these shards (the route table already says
     /// so) and answer [`Input::Drained`] as their guards are dropped.
     Drain {
+        /// The map change that takes the shards away.
+        change: LogIndex,
+        /// The shards, ascending.
+        shards: Vec<ShardId>,
+    },
+    /// From now on a renewal of the lease must not extend the guards that are left of these shards, which were drained
+    /// for [`NodeConfig::drain_timeout`](crate::NodeConfig::drain_timeout). Answer [`Input::Frozen`].
+    Freeze {
         /// The map change that takes the shards away.
         change: LogIndex,
         /// The shards, ascending.

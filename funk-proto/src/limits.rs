@@ -26,6 +26,10 @@ pub const SNAPSHOT_AFTER_BYTES: usize = LOG_MIRROR_BYTES_MAX / 2;
 pub const SNAPSHOT_AFTER_ENTRIES: u64 = 8_192;
 /// Entries kept behind a snapshot, so that a slow follower still catches up from the log.
 pub const ENTRIES_KEPT_BEHIND_SNAPSHOT: u64 = 1_024;
+/// Default time for which a planned move waits for requests in flight: most handlers end within it.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest such time: callers of a shard that moves wait as long.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Bytes of one liveness datagram: below every path's MTU.
 pub const LIVENESS_DATAGRAM_BYTES_MAX: usize = 512;
 /// Bytes of one gossip stream message (Serf's own push/pull limit).

@@ -105,8 +105,10 @@ mutants! {
     ReleaseOfAnyMove,
     /// An owner releases shards while requests are still inside.
     ReleasedBeforeDrained,
-    /// On release, guards issued under the lease in force when the gate closed are not waited for.
+    /// When the drain timeout is over, shards are released though guards of them hold for the rest of the lease.
     FrozenLeaseForgotten,
+    /// A drain waits for its last guard, however long that takes.
+    DrainWithoutEnd,
     /// A release is sent once, whether or not it arrives.
     ReleaseSaidOnce,
     /// The owner of a shard that moves goes on serving it.

@@ -165,7 +165,7 @@ impl Node {
             consensus: recover::consensus(log, me.id, &config, seed, now),
             liveness: Liveness::new(me.id, me.boot, config.timing),
             gossip: Gossip::new(gossip, DialNumbers::new(0, 2), seed, now),
-            moves: Moves::new(config.hands_over_state, config.timing.ack_timeout),
+            moves: Moves::new(config.hands_over_state, config.timing.ack_timeout, config.drain_timeout),
             peers: Peers::new(identity, DialNumbers::new(1, 2), Rng::new(seed, Stream::Peers)),
             state: None,
             leader: Leader::default(),
@@ -214,6 +214,7 @@ impl Node {
             Input::Persisted(token) => self.consensus.handle_persisted(now, token),
             Input::SnapshotTaken { index, state } => self.handle_snapshot_taken(now, index, &state),
             Input::Drained { change, shards } => self.moves.handle_drained(now, change, &shards),
+            Input::Frozen { change, until } => self.moves.handle_frozen(now, change, until),
             Input::StateGiven { change, shard, state } => self.moves.handle_state(now, change, shard, state),
             Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }

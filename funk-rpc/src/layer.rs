@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::limits::{
-    CLIENT_HEADER_BYTES_MAX, QUEUE_WAIT_MAX, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX,
+    CLIENT_HEADER_BYTES_MAX, QUEUE_MARGIN, QUEUED_BYTES_MAX, QUEUED_HOPS_SHARE, QUEUED_REQUESTS_MAX,
     ROUTED_MESSAGE_BYTES_MAX,
 };
 use funk_io::{Cluster, Runtime};
@@ -240,7 +240,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
             Err(status) if status.code() == Code::Unavailable => return not_run(status.into_http()),
             Err(status) => return status.into_http(),
         };
-        let patience = Instant::now() + QUEUE_WAIT_MAX;
+        let patience = Instant::now() + self.view.drain_timeout() + QUEUE_MARGIN;
         let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
         let job = Job { parts, body, key, deadline, patience };
         if hopped {

@@ -67,8 +67,9 @@ pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 /// Extra capacity, as a fraction (1/N) of the two above, for requests that a peer passed on before this node applied
 /// the map that makes it the owner.
 pub const QUEUED_HOPS_SHARE: usize = 4;
-/// Time that a request waits at the ingress for its shard to have an owner.
-pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Time that a request waits at the ingress for its shard to have an owner, beyond the drain timeout: the previous owner
+/// may take all of that.
+pub const QUEUE_MARGIN: Duration = Duration::from_secs(1);
 /// Times that the routing layer sends a request again which surely did not run.
 pub const ROUTE_RETRIES_MAX: u32 = 3;
 /// Times that a client outside of the cluster sends one request, all nodes together.

@@ -49,8 +49,8 @@ use crate::net::within;
 use crate::server::Server;
 use crate::stop::Stop;
 
-/// Time for leaving; with the servers' end it stays below three seconds.
-const LEAVE_MAX: Duration = Duration::from_millis(2_500);
+/// Time for leaving, beside the drain timeout; with the servers' end it stays below a second.
+const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 /// Time for the servers to end open requests after that.
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 
@@ -197,12 +197,14 @@ impl<R: Runtime> Node<R> {
         }
     }
 
-    /// Gives its shards to others, leaves the cluster, and ends the servers. Takes three seconds at most; false if
-    /// that was not enough, or if the node stopped for another reason.
+    /// Gives its shards to others, leaves the cluster, and ends the servers. Takes a second more than the drain
+    /// timeout at most; false if that was not enough, or if the node stopped for another reason.
     pub async fn leave(&self) -> bool {
         tracing::info!("leaving");
         let began = Instant::now();
-        let left = within::<R, _>(LEAVE_MAX, self.inner.cluster.leave()).await.is_some_and(|left| left.is_ok());
+        let cluster = &self.inner.cluster;
+        let time = cluster.drain_timeout() + LEAVE_MARGIN;
+        let left = within::<R, _>(time, cluster.leave()).await.is_some_and(|left| left.is_ok());
         tracing::info!(left, after = ?began.elapsed(), "stopping");
         self.close().await;
         left

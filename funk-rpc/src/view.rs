@@ -4,6 +4,7 @@ mod cluster;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use funk_proto::id::{Epoch, NodeName, ShardId};
 use funk_proto::shards::{Place, RouteNode, RouteTable};
@@ -21,6 +22,8 @@ pub(crate) trait View: Clone + Send + Sync + 'static {
     fn name(&self) -> &NodeName;
     /// The latest published route table.
     fn routes(&self) -> Arc<RouteTable>;
+    /// How long a planned move waits for requests in flight.
+    fn drain_timeout(&self) -> Duration;
     /// Where a request with this key goes, by the table that is published now.
     fn route(&self, key: &Key) -> Routed<Self::Guard>;
     /// Wakes for every table newer than the one published now, and when the lease comes back.

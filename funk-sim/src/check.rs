@@ -3,6 +3,7 @@
 mod clocks;
 mod configuration;
 mod disks;
+mod drains;
 mod durability_order;
 mod election_safety;
 mod endings;
@@ -29,6 +30,7 @@ mod waiters;
 mod worker_ids;
 
 pub use configuration::Configuration;
+pub use drains::Drains;
 pub use durability_order::DurabilityOrder;
 pub use election_safety::ElectionSafety;
 pub use endings::Endings;
@@ -69,6 +71,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<Identity>::default(),
         Box::<Configuration>::default(),
         Box::<OwnershipExclusivity>::default(),
+        Box::<Drains>::default(),
         Box::<LeaseContainment>::default(),
         Box::<Promises>::default(),
         Box::<EpochFencing>::default(),

@@ -79,7 +79,7 @@ impl Facts {
 pub(crate) struct InFlight {
     pub(crate) shard: ShardId,
     pub(crate) right: Option<Right>,
-    /// Set when the shard was closed: renewals do not count from then on.
+    /// Set when the drain of its shard has lasted long: renewals do not count from then on.
     pub(crate) frozen: Option<Timestamp>,
 }
 
@@ -293,11 +293,8 @@ impl Host {
     /// Shards that are closed while requests for them are in hand, with the
     /// end of their right on the host's clock.
     pub fn closing(&self) -> impl Iterator<Item = (ShardId, Timestamp)> + '_ {
-        let lease = self.facts.map_or(Timestamp::ZERO, |facts| facts.lease_until);
-        self.requests.values().filter_map(move |held| {
-            let frozen = held.frozen?.min(lease);
-            held.right.map(|_| (held.shard, frozen))
-        })
+        let closed = self.requests.values().filter(|held| !self.shows_here(held.shard));
+        closed.filter_map(|held| Some((held.shard, self.valid_until(held)?.1)))
     }
 
     /// The right to serve `shard` at this true time.
@@ -312,15 +309,27 @@ impl Host {
 
     /// Whether a request in hand may still have an effect.
     pub(crate) fn holds(&self, now: Timestamp, held: &InFlight) -> Option<Epoch> {
+        let (epoch, until) = self.valid_until(held)?;
+        (self.clock.local(now) < until).then_some(epoch)
+    }
+
+    /// The right of a request in hand, and when it ends on the host's clock; `None` if it has none any more.
+    fn valid_until(&self, held: &InFlight) -> Option<(Epoch, Timestamp)> {
         let (node, right) = (self.node.as_ref()?, held.right?);
         let routes = node.routes();
-        let until = if routes.place(held.shard) == Place::Here(right.epoch) {
-            node.lease_until()
-        } else {
-            let same = routes.owner(held.shard).is_some_and(|(_, epoch)| epoch == right.epoch);
-            held.frozen.filter(|_| same)?.min(node.lease_until())
-        };
-        (self.clock.local(now) < until).then_some(right.epoch)
+        let is_open = routes.place(held.shard) == Place::Here(right.epoch);
+        let is_same = || routes.owner(held.shard).is_some_and(|(_, epoch)| epoch == right.epoch);
+        if !is_open && !is_same() {
+            return None;
+        }
+        let frozen = held.frozen.filter(|_| !is_open);
+        Some((right.epoch, frozen.map_or(node.lease_until(), |frozen| frozen.min(node.lease_until()))))
+    }
+
+    /// A shard of these for which a request in hand may still have an effect.
+    pub(crate) fn serves_one_of(&self, now: Timestamp, shards: &[ShardId]) -> Option<ShardId> {
+        let in_hand = self.requests.values().filter(|held| shards.contains(&held.shard));
+        in_hand.filter(|held| self.holds(now, held).is_some()).map(|held| held.shard).next()
     }
 
     /// The newest proposal that waits for its end.

@@ -9,7 +9,10 @@ use funk_proto::Timestamp;
 use funk_proto::id::ShardId;
 use funk_proto::service::{Service, ServiceInput, ServiceOutput};
 
-/// A service that works on a request for as many milliseconds as its first byte says.
+/// The first byte of a request on which a [`Worker`] works for a minute.
+pub const FOREVER: u8 = u8::MAX;
+
+/// A service that works on a request for as many milliseconds as its first byte says, or [`FOREVER`].
 #[derive(Debug, Default)]
 pub struct Worker {
     working: BTreeMap<(Timestamp, u64), Bytes>,
@@ -35,7 +38,10 @@ impl Service for Worker {
     fn handle(&mut self, input: ServiceInput, now: Timestamp) {
         match input {
             ServiceInput::Request { request, right: Some(_), bytes, .. } => {
-                let work = Duration::from_millis(bytes.first().copied().unwrap_or(0).into());
+                let work = match bytes.first() {
+                    Some(&FOREVER) => Duration::from_secs(60),
+                    first => Duration::from_millis(first.copied().unwrap_or(0).into()),
+                };
                 self.working.insert((now + work, request), bytes);
             }
             ServiceInput::Request { request, right: None, .. } => {

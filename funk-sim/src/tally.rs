@@ -40,6 +40,8 @@ pub struct Tally {
     pub leader_changes: u64,
     /// Shards that began to move, by each node that saw it.
     pub moves: u64,
+    /// Moves whose requests in hand took longer than the drain timeout.
+    pub freezes: u64,
     /// States that owners gave for the next ones.
     pub states_given: u64,
     /// States that came to the next owners.
@@ -122,6 +124,7 @@ impl Tally {
             (&mut self.writes, other.writes),
             (&mut self.leader_changes, other.leader_changes),
             (&mut self.moves, other.moves),
+            (&mut self.freezes, other.freezes),
             (&mut self.states_given, other.states_given),
             (&mut self.states_received, other.states_received),
             (&mut self.requests_served, other.requests_served),

@@ -64,6 +64,16 @@ fn a_moving_shard_takes_its_state_along() {
 }
 
 #[test]
+fn a_move_waits_for_a_request_that_outlives_the_lease() {
+    conformance::a_move_waits_for_a_request_that_outlives_the_lease::<Tokio>();
+}
+
+#[test]
+fn a_request_without_an_end_does_not_keep_its_shard() {
+    conformance::a_request_without_an_end_does_not_keep_its_shard::<Tokio>();
+}
+
+#[test]
 fn a_panic_closes_the_gate() {
     conformance::a_panic_closes_the_gate::<Tokio>();
 }

@@ -32,7 +32,7 @@ pub enum RuntimeName {
 pub enum Transport {
     /// TCP.
     Tcp,
-    /// QUIC; not built yet.
+    /// QUIC, which needs certificates.
     Quic,
 }
 
@@ -167,6 +167,9 @@ pub struct NodeFlags {
     /// Time without progress after which a moving shard is released without its state
     #[arg(long, env = "FUNK_ACK_TIMEOUT", value_name = "TIME", default_value = "500ms", value_parser = duration)]
     pub ack_timeout: Duration,
+    /// How long a planned move waits for requests in flight; a stop takes at most this and one second
+    #[arg(long, env = "FUNK_DRAIN_TIMEOUT", value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub drain_timeout: Duration,
     /// The keys of gossip
     #[command(flatten)]
     pub gossip: KeyFlags,

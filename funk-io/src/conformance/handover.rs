@@ -1,12 +1,15 @@
 //! What an owner has of a shard, on its way to the next owner.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use funk_proto::id::ShardId;
 use funk_proto::shards::Place;
+use futures_lite::future;
 
 use super::{LOOPBACK, node, run};
 use crate::runtime::Runtime;
-use crate::{Cluster, Options, Sockets, start};
+use crate::{Cluster, Options, ShardGuard, Sockets, start};
 
 /// A planned move takes along what the former owner gives, whole and once; what
 /// the new owner never took goes on with the next move.
@@ -65,4 +68,62 @@ async fn all_of(cluster: &Cluster, count: usize) -> Vec<ShardId> {
         }
         watch.changed().await;
     }
+}
+
+/// A planned move waits for a request that takes longer than the lease.
+pub fn a_move_waits_for_a_request_that_outlives_the_lease<R: Runtime>() {
+    run::<R>(async {
+        let (first, second) = two::<R>(Duration::from_secs(60)).await;
+        let guard = any_guard(&second);
+        let drained = first.drain(second.name());
+        let work = async {
+            guard.cancelled().await;
+            // Until no lease of the time when the gate closed holds.
+            let until = guard.valid_until();
+            while second.now() <= until {
+                R::sleep(until.since(second.now())).await;
+            }
+            assert!(guard.is_valid(), "the lease was renewed meanwhile");
+            assert!(second.guard(guard.shard()).is_err(), "nobody else comes in");
+            assert!(first.guard(guard.shard()).is_err());
+            drop(guard);
+        };
+        let (drained, ()) = future::zip(drained, work).await;
+        drained.expect("it is drained");
+        all_of(&first, 60).await;
+    });
+}
+
+/// A request that never ends keeps its shard for the drain timeout and the rest of the lease.
+pub fn a_request_without_an_end_does_not_keep_its_shard<R: Runtime>() {
+    run::<R>(async {
+        let (first, second) = two::<R>(Duration::from_millis(10)).await;
+        let guard = any_guard(&second);
+        first.drain(second.name()).await.expect("it is drained");
+        all_of(&first, 60).await;
+        assert!(!guard.is_valid());
+    });
+}
+
+async fn two<R: Runtime>(drain_timeout: Duration) -> (Cluster, Cluster) {
+    let change = |config: &mut funk_proto::NodeConfig| {
+        node::be_patient(config);
+        config.drain_timeout = drain_timeout;
+    };
+    let first = node::node::<R>("first", |config| {
+        change(config);
+        config.bootstrap = true;
+    });
+    let contact = node::address(&first, "ep.serf").await;
+    node::serving(&first).await;
+    let second = node::node::<R>("second", |config| {
+        change(config);
+        config.join = vec![contact];
+    });
+    all_of(&second, 30).await;
+    (first, second)
+}
+
+fn any_guard(cluster: &Cluster) -> ShardGuard {
+    (0..60).find_map(|shard| cluster.guard(ShardId(shard)).ok()).expect("it serves some")
 }

@@ -57,9 +57,10 @@ impl<R: Runtime> Driver<'_, R> {
             return self.stop(self.clock.now(), StopReason::ServiceStuck);
         }
         let closing: Vec<_> = outputs.iter().filter_map(closing).collect();
+        let freezing: Vec<_> = outputs.iter().filter_map(freezing).collect();
         let node = &self.node;
         let now = self.clock.now();
-        self.publisher.publish(now, node.route_version(), || node.routes(), node.lease_until(), &closing);
+        self.publisher.publish(now, node.route_version(), || node.routes(), node.lease_until(), &closing, &freezing);
         self.lease_watch.look(now, node.lease_until(), &self.shared.meters);
         drop(closing);
         self.shared.words.publish(node.last_words_version(), || node.last_words());
@@ -89,6 +90,9 @@ impl<R: Runtime> Driver<'_, R> {
                 }
             }
             Output::Drain { change, shards } => self.echoes.extend(self.publisher.drain(change, &shards)),
+            Output::Freeze { change, .. } => {
+                self.echoes.push_back(Input::Frozen { change, until: self.publisher.frozen_until(change) });
+            }
             Output::StateWanted { change, shards } => {
                 self.application.want_states(change, shards, &self.shared.gate, &mut self.echoes);
             }
@@ -135,6 +139,13 @@ impl<R: Runtime> Driver<'_, R> {
 fn closing(output: &Output) -> Option<(LogIndex, &[ShardId])> {
     match output {
         Output::Drain { change, shards } => Some((*change, shards)),
+        _ => None,
+    }
+}
+
+fn freezing(output: &Output) -> Option<LogIndex> {
+    match output {
+        Output::Freeze { change, .. } => Some(*change),
         _ => None,
     }
 }

@@ -11,8 +11,8 @@ use funk_proto::id::{Epoch, NodeName, ShardId};
 use super::{Gate, Hold, Inflight};
 
 /// The right to serve one shard, under one epoch. While it lives, a planned
-/// move of the shard waits for it (until the lease that held when the move
-/// began is over). Nobody else serves the shard while it is valid.
+/// move of the shard waits for it, for up to the node's drain timeout and the
+/// rest of the lease. Nobody else serves the shard while it is valid.
 ///
 /// Check [`ShardGuard::is_valid`] once more before an effect leaves the process.
 #[derive(Debug)]
@@ -44,8 +44,9 @@ impl ShardGuard {
         self.epoch
     }
 
-    /// When the right ends, as known now. It grows as the lease is renewed,
-    /// and is frozen once the shard begins to move. [`Timestamp::ZERO`] when lost.
+    /// When the right ends, as known now. It grows as the lease is renewed, also
+    /// while the shard is about to move, but not past the drain timeout of that
+    /// move. [`Timestamp::ZERO`] when lost.
     pub fn valid_until(&self) -> Timestamp {
         match self.gate.hold(self.shard, self.epoch, &self.inflight) {
             Hold::Open(until) | Hold::Draining(until) => until,

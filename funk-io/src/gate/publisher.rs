@@ -43,8 +43,9 @@ impl Publisher {
     }
 
     /// Makes visible what the core decided: its table if `version` is new, its
-    /// lease, and the shards of `closing` as closed. To be called before
-    /// anything that follows from it leaves the process.
+    /// lease, the shards of `closing` as closed, and the guards that are left of
+    /// the moves in `freezing` as frozen. To be called before anything that
+    /// follows from it leaves the process.
     pub(crate) fn publish(
         &mut self,
         now: Timestamp,
@@ -52,13 +53,14 @@ impl Publisher {
         table: impl FnOnce() -> Arc<RouteTable>,
         lease_until: Timestamp,
         closing: &[(LogIndex, &[ShardId])],
+        freezing: &[LogIndex],
     ) {
         if self.closed {
             return;
         }
         let shorter = lease_until < self.lease_until;
-        // What was renewed in this very pass does not count for what is closed in it.
-        let frozen_until = lease_until.min(self.lease_until);
+        // What was renewed in this very pass was told to nobody yet.
+        let told_until = lease_until.min(self.lease_until);
         if shorter {
             self.store_lease(lease_until);
         }
@@ -74,15 +76,16 @@ impl Publisher {
         }
         for &(change, shards) in closing {
             // A move that is announced again keeps the end that it froze with.
-            let before = self.drains.iter().filter(|waiting| waiting.drain.change == change);
-            let frozen_until = before.map(|waiting| waiting.drain.frozen_until).fold(frozen_until, Timestamp::min);
+            let again = |waiting: &&Waiting| waiting.drain.change == change && waiting.drain.shards == shards;
+            let frozen_until = self.drains.iter().find(again).and_then(|waiting| waiting.drain.frozen_until);
             let drain = Drain { change, shards: shards.to_vec(), frozen_until };
             self.drains.push(Waiting { drain: Arc::new(drain), shards: Vec::new(), begun: false });
         }
+        self.freeze(freezing, told_until);
         if shorter {
             self.shorten_drains(lease_until);
         }
-        if new_table || !closing.is_empty() || shorter && !self.drains.is_empty() {
+        if new_table || !closing.is_empty() || !freezing.is_empty() || shorter && !self.drains.is_empty() {
             self.store_table();
         }
         if lease_until > self.lease_until {
@@ -138,10 +141,26 @@ impl Publisher {
         self.drains.retain(|waiting| !waiting.begun || !waiting.shards.is_empty());
     }
 
+    /// Lets no renewal extend the guards that are left of these moves. The latest end that any of them was told is
+    /// `told_until`.
+    fn freeze(&mut self, changes: &[LogIndex], told_until: Timestamp) {
+        for waiting in self.drains.iter_mut().filter(|waiting| changes.contains(&waiting.drain.change)) {
+            let drain = Arc::make_mut(&mut waiting.drain);
+            drain.frozen_until.get_or_insert(told_until);
+        }
+    }
+
+    /// The latest end of a guard that was published as frozen. Zero: nobody holds one.
+    pub(crate) fn frozen_until(&self, change: LogIndex) -> Timestamp {
+        let of_it = self.drains.iter().filter(|waiting| waiting.drain.change == change);
+        of_it.filter_map(|waiting| waiting.drain.frozen_until).max().unwrap_or(Timestamp::ZERO)
+    }
+
     fn shorten_drains(&mut self, lease_until: Timestamp) {
         for waiting in &mut self.drains {
-            let drain = Arc::make_mut(&mut waiting.drain);
-            drain.frozen_until = drain.frozen_until.min(lease_until);
+            if waiting.drain.frozen_until.is_some_and(|frozen| frozen > lease_until) {
+                Arc::make_mut(&mut waiting.drain).frozen_until = Some(lease_until);
+            }
         }
     }
 

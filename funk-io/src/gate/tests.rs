@@ -47,12 +47,25 @@ impl Rig {
     fn publish(&mut self, table: RouteTable, lease_until: Timestamp, closing: &[LogIndex]) {
         self.version += 1;
         let closing: Vec<_> = closing.iter().map(|change| (*change, &[SHARD][..])).collect();
-        self.publisher.publish(self.gate.now(), self.version, || Arc::new(table), lease_until, &closing);
+        self.publisher.publish(self.gate.now(), self.version, || Arc::new(table), lease_until, &closing, &[]);
     }
 
     fn renew(&mut self, lease_until: Timestamp) {
         let unchanged = || unreachable!("the version is the same");
-        self.publisher.publish(self.gate.now(), self.version, unchanged, lease_until, &[]);
+        self.publisher.publish(self.gate.now(), self.version, unchanged, lease_until, &[], &[]);
+    }
+
+    fn close(&mut self, table: RouteTable, lease_until: Timestamp, closing: (LogIndex, &[ShardId])) {
+        self.version += 1;
+        self.publisher.publish(self.gate.now(), self.version, || Arc::new(table), lease_until, &[closing], &[]);
+        self.publisher.drain(closing.0, closing.1);
+    }
+
+    /// Returns the end that the core is told.
+    fn freeze(&mut self, change: LogIndex, lease_until: Timestamp) -> Timestamp {
+        let unchanged = || unreachable!("the version is the same");
+        self.publisher.publish(self.gate.now(), self.version, unchanged, lease_until, &[], &[change]);
+        self.publisher.frozen_until(change)
     }
 
     fn drain(&mut self, change: LogIndex) -> Option<Input> {
@@ -114,24 +127,48 @@ fn a_refused_guard_is_not_counted() {
 }
 
 #[test]
-fn a_closed_shards_guards_keep_the_end_they_froze_with() {
+fn a_closed_shards_guards_follow_the_lease_until_they_freeze() {
     let mut rig = Rig::new();
     let first = rig.lease();
     rig.publish(table(0, 1, false), first, &[]);
     let guard = rig.gate.guard(SHARD).unwrap();
-    // The lease is renewed in the very pass that closes the shard, and after it.
     rig.publish(table(0, 1, true), first + HOUR, &[LogIndex(5)]);
     assert_eq!(rig.drain(LogIndex(5)), None);
-    assert_eq!(guard.valid_until(), first);
+    assert_eq!(rig.gate.guard(SHARD).unwrap_err().why, NotOwnerReason::Pending);
+    assert_eq!(guard.valid_until(), first + HOUR);
     rig.renew(first + HOUR * 2);
-    assert_eq!(guard.valid_until(), first);
+    assert_eq!(guard.valid_until(), first + HOUR * 2);
+    // Other moves freeze without it.
+    assert_eq!(rig.freeze(LogIndex(4), first + HOUR * 3), Timestamp::ZERO);
+    assert_eq!(guard.valid_until(), first + HOUR * 3);
+    // The lease is renewed in the very pass that freezes them, and after it.
+    assert_eq!(rig.freeze(LogIndex(5), first + HOUR * 4), first + HOUR * 3);
+    assert_eq!(guard.valid_until(), first + HOUR * 3);
+    rig.renew(first + HOUR * 5);
+    assert_eq!(guard.valid_until(), first + HOUR * 3);
     assert!(guard.is_valid());
-    // The same move, announced again.
-    rig.publish(table(0, 1, true), first + HOUR * 2, &[LogIndex(5)]);
+    // The same move, announced and frozen again.
+    rig.publish(table(0, 1, true), first + HOUR * 5, &[LogIndex(5)]);
     rig.drain(LogIndex(5));
-    assert_eq!(guard.valid_until(), first);
-    rig.publish(table(1, 6, false), first + HOUR * 2, &[]);
+    assert_eq!(rig.freeze(LogIndex(5), first + HOUR * 5), first + HOUR * 3);
+    assert_eq!(guard.valid_until(), first + HOUR * 3);
+    rig.publish(table(1, 6, false), first + HOUR * 5, &[]);
     assert!(!guard.is_valid());
+}
+
+#[test]
+fn shards_that_join_a_frozen_move_are_frozen_with_the_lease_of_that_moment() {
+    let mut rig = Rig::new();
+    let (first, change) = (rig.lease(), LogIndex(5));
+    rig.publish(four(&[]), first, &[]);
+    let (one, two) = (rig.gate.guard(ShardId(1)).unwrap(), rig.gate.guard(ShardId(2)).unwrap());
+    rig.close(four(&[1]), first, (change, &[ShardId(1)]));
+    assert_eq!(rig.freeze(change, first), first);
+    rig.renew(first + HOUR);
+    rig.close(four(&[1, 2]), first + HOUR, (change, &[ShardId(2)]));
+    assert_eq!((one.valid_until(), two.valid_until()), (first, first + HOUR));
+    assert_eq!(rig.freeze(change, first + HOUR * 2), first + HOUR, "all of its guards have ended then");
+    assert_eq!((one.valid_until(), two.valid_until()), (first, first + HOUR));
 }
 
 /// Four shards of node 0, or of whom they are on their way from.
@@ -152,7 +189,7 @@ fn the_drains_of_a_move_to_several_nodes_end_one_by_one_and_are_forgotten() {
     rig.version += 1;
     let lease_until = rig.lease();
     let closing: [(LogIndex, &[ShardId]); 2] = [(change, &one), (change, &two)];
-    rig.publisher.publish(rig.gate.now(), rig.version, || Arc::new(four(&[0, 1, 2, 3])), lease_until, &closing);
+    rig.publisher.publish(rig.gate.now(), rig.version, || Arc::new(four(&[0, 1, 2, 3])), lease_until, &closing, &[]);
     assert_eq!((rig.publisher.drain(change, &one), rig.publisher.drain(change, &two)), (None, None));
     let mut told = Vec::new();
     for guard in guards {
@@ -180,7 +217,11 @@ fn a_lost_lease_ends_the_guards_of_closed_shards_too() {
     rig.renew(Timestamp::ZERO);
     assert!(!guard.is_valid());
     rig.renew(rig.lease());
-    assert!(!guard.is_valid(), "a new lease does not revive it");
+    assert!(guard.is_valid(), "nobody else got the shard meanwhile");
+    rig.freeze(LogIndex(5), rig.lease());
+    rig.renew(Timestamp::ZERO);
+    rig.renew(rig.lease());
+    assert!(!guard.is_valid(), "a new lease does not revive a frozen one");
 }
 
 #[test]
@@ -288,7 +329,7 @@ impl Mover {
     fn publish(&mut self, table: RouteTable, closing: &[(LogIndex, &[ShardId])]) {
         self.version += 1;
         let now = self.gate.now();
-        self.publisher.publish(now, self.version, || Arc::new(table), now + HOUR, closing);
+        self.publisher.publish(now, self.version, || Arc::new(table), now + HOUR, closing, &[]);
     }
 
     fn open(&mut self, epoch: u64) {

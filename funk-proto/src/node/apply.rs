@@ -165,7 +165,7 @@ impl Node {
         to: Incarnation,
         shards: &[ShardId],
     ) {
-        self.moves.handle_moving(now, index, (from, to, self.me), shards, self.liveness.lease_until());
+        self.moves.handle_moving(now, index, (from, to, self.me), shards);
         let (Some(from), Some(to)) = (self.name_of(from.id), self.name_of(to.id)) else { return };
         let count = u32::try_from(shards.len()).expect("the shard count is bounded");
         self.event(Event::Moving { epoch: index.into(), from, to, shards: count });
@@ -221,7 +221,7 @@ impl Node {
         let applied = state.applied;
         let member = state.members.is_up(self.me.id, self.me.boot);
         let before = self.up_members();
-        self.moves.restore(now, self.me, &state, self.liveness.lease_until());
+        self.moves.restore(now, self.me, &state);
         self.state = Some(state);
         let after = self.up_members();
         let ids = |members: &[(RaftId, NodeName)]| members.iter().map(|(id, _)| *id).collect::<BTreeSet<RaftId>>();

@@ -140,6 +140,7 @@ impl Node {
     fn route_moves(&mut self, now: Timestamp, output: MovesOutput) {
         match output {
             MovesOutput::CloseGates { change, shards } => self.outputs.push_back(Output::Drain { change, shards }),
+            MovesOutput::FreezeGuards { change, shards } => self.outputs.push_back(Output::Freeze { change, shards }),
             MovesOutput::WantStates { change, shards } => {
                 self.outputs.push_back(Output::StateWanted { change, shards })
             }

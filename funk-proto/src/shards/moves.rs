@@ -29,6 +29,13 @@ pub enum MovesOutput {
         /// The shards, ascending.
         shards: Vec<ShardId>,
     },
+    /// Renewals of the lease must no longer extend the guards that are left of these shards.
+    FreezeGuards {
+        /// The move.
+        change: LogIndex,
+        /// The shards, ascending.
+        shards: Vec<ShardId>,
+    },
     /// Ask the application for the states of these shards.
     WantStates {
         /// The move.
@@ -70,22 +77,22 @@ pub struct Moves {
 
 impl Moves {
     /// Without moves. `gives` says whether states go along; one that makes no progress for `patience` is left out.
-    pub fn new(gives: bool, patience: Duration) -> Self {
-        let (handover, sender) = (Handover::new(gives), Sender::new(patience));
+    /// Guards of a shard that leaves follow the lease for at most `drain_timeout`.
+    pub fn new(gives: bool, patience: Duration, drain_timeout: Duration) -> Self {
+        let (handover, sender) = (Handover::new(gives, drain_timeout), Sender::new(patience));
         Self { handover, sender, receiver: Receiver::default(), answers: Vec::new() }
     }
 
-    /// An applied entry moves these shards from one node to another. The lease of `me` ends at `lease_until`.
+    /// An applied entry moves these shards from one node to another.
     pub fn handle_moving(
         &mut self,
         now: Timestamp,
         change: LogIndex,
         (from, to, me): (Incarnation, Incarnation, Incarnation),
         shards: &[ShardId],
-        lease_until: Timestamp,
     ) {
         if from == me {
-            self.handover.close(now, change, to, shards, lease_until);
+            self.handover.close(now, change, to, shards);
         }
         self.receiver.handle_moving(change, shards);
     }
@@ -110,6 +117,11 @@ impl Moves {
     /// The last guards of these shards are gone.
     pub fn handle_drained(&mut self, now: Timestamp, change: LogIndex, shards: &[ShardId]) {
         self.handover.handle_drained(now, change, shards);
+    }
+
+    /// The guards that are left of a move are frozen: none is valid past `until`.
+    pub fn handle_frozen(&mut self, now: Timestamp, change: LogIndex, until: Timestamp) {
+        self.handover.handle_frozen(now, change, until);
     }
 
     /// The application's answer: the state of a shard, or that it has none.
@@ -144,8 +156,8 @@ impl Moves {
     }
 
     /// The replicated state came as a whole: takes up its moves, and keeps what has begun.
-    pub fn restore(&mut self, now: Timestamp, me: Incarnation, state: &State, lease_until: Timestamp) {
-        self.handover.restore(now, me, state, lease_until);
+    pub fn restore(&mut self, now: Timestamp, me: Incarnation, state: &State) {
+        self.handover.restore(now, me, state);
         self.sender.restore(me, state);
         self.receiver.restore(me, state);
     }
@@ -182,6 +194,9 @@ impl Moves {
                     HandoverOutput::CloseGates { change, shards } => {
                         return Some(MovesOutput::CloseGates { change, shards });
                     }
+                    HandoverOutput::FreezeGuards { change, shards } => {
+                        return Some(MovesOutput::FreezeGuards { change, shards });
+                    }
                     HandoverOutput::Give { change, shards } => self.sender.begin(now, change, shards),
                     HandoverOutput::Release { change, shards } => return Some(MovesOutput::Release { change, shards }),
                 }
@@ -205,6 +220,7 @@ mod tests {
 
     const CHANGE: LogIndex = LogIndex(4);
     const PATIENCE: Duration = Duration::from_millis(500);
+    const TIMEOUT: Duration = Duration::from_secs(2);
 
     fn node(n: u64) -> Incarnation {
         Incarnation { id: RaftId::new(n).unwrap(), boot: BootId::new(100 + n).unwrap() }
@@ -228,8 +244,8 @@ mod tests {
     }
 
     fn closed(gives: bool) -> (Moves, Vec<ShardId>) {
-        let (mut moves, shards) = (Moves::new(gives, PATIENCE), vec![ShardId(2), ShardId(3)]);
-        moves.handle_moving(at(0), CHANGE, (node(1), node(2), node(1)), &shards, at(150));
+        let (mut moves, shards) = (Moves::new(gives, PATIENCE, TIMEOUT), vec![ShardId(2), ShardId(3)]);
+        moves.handle_moving(at(0), CHANGE, (node(1), node(2), node(1)), &shards);
         assert_eq!(outputs(&mut moves, at(0)), [MovesOutput::CloseGates { change: CHANGE, shards: shards.clone() }]);
         (moves, shards)
     }
@@ -245,7 +261,7 @@ mod tests {
     #[test]
     fn a_state_travels_from_the_gate_that_closed_to_the_next_owner_before_the_release() {
         let (mut old, shards) = closed(true);
-        let mut new = Moves::new(true, PATIENCE);
+        let mut new = Moves::new(true, PATIENCE, TIMEOUT);
         old.handle_drained(at(1), CHANGE, &shards);
         assert_eq!(outputs(&mut old, at(1)), [MovesOutput::WantStates { change: CHANGE, shards: shards.clone() }]);
         old.handle_state(at(2), CHANGE, ShardId(2), Some(Bytes::from_static(b"two")));
@@ -272,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_state_that_came_for_a_shard_that_somebody_else_got_is_dropped() {
-        let mut moves = Moves::new(true, PATIENCE);
+        let mut moves = Moves::new(true, PATIENCE, TIMEOUT);
         let piece = Carry { change: 4, boot: 102, shard: 2, total: 3, offset: 0, bytes: Bytes::from_static(b"two") };
         moves.handle_carry(node(2), node(1).id, &piece, &moving()).unwrap();
         let owned = [(ShardId(2), Some(node(1)))];
@@ -282,10 +298,10 @@ mod tests {
 
     #[test]
     fn moves_of_a_snapshot_are_taken_up_and_a_gate_is_closed_once() {
-        let (mut moves, shards) = (Moves::new(false, PATIENCE), vec![ShardId(2), ShardId(3)]);
-        moves.restore(at(0), node(1), &moving(), at(150));
+        let (mut moves, shards) = (Moves::new(false, PATIENCE, TIMEOUT), vec![ShardId(2), ShardId(3)]);
+        moves.restore(at(0), node(1), &moving());
         assert_eq!(outputs(&mut moves, at(0)), [MovesOutput::CloseGates { change: CHANGE, shards }]);
-        moves.restore(at(1), node(1), &moving(), at(150));
+        moves.restore(at(1), node(1), &moving());
         assert_eq!(outputs(&mut moves, at(1)), []);
     }
 }

@@ -43,7 +43,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
             pool: &self.pool,
             to: owner.to.clone(),
             request: forwarded(job, owner),
-            gone: Box::pin(gone(self.view.clone(), watch.clone(), owner.shard, owner.boot)),
+            gone: Box::pin(gone::<N, V>(self.view.clone(), watch.clone(), owner.shard, owner.boot)),
             last_word: PAUSE,
         };
         let may_repeat = *tries < ROUTE_RETRIES_MAX && job.body.can_repeat();
@@ -72,7 +72,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
         let pause = PAUSE * 2_u32.pow(*tries);
         *tries += 1;
         let left = job.patience.saturating_duration_since(Instant::now());
-        within::<N, _>(pause.min(left), gone(self.view.clone(), watch, owner.shard, owner.boot)).await;
+        within::<N, _>(pause.min(left), moved(self.view.clone(), watch, owner.shard, owner.boot)).await;
         None
     }
 
@@ -98,8 +98,17 @@ pub(super) fn map_epoch(headers: &HeaderMap) -> Option<Epoch> {
     Some(Epoch(headers.get(reply::MAP_EPOCH)?.to_str().ok()?.parse().ok()?))
 }
 
+/// Ends when no answer can come any more: `boot` is no longer up, or gave `shard` away a moment ago. What it answered
+/// under its guard before that may still be under way.
+async fn gone<N: Runtime, V: View>(view: V, watch: V::Watch, shard: ShardId, boot: BootId) {
+    moved(view.clone(), watch, shard, boot).await;
+    if view.routes().nodes().iter().any(|node| node.boot == boot && node.up) {
+        N::sleep(PAUSE).await;
+    }
+}
+
 /// Ends when `boot` no longer owns `shard`, or is no longer up.
-async fn gone<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootId) {
+async fn moved<V: View>(view: V, mut watch: V::Watch, shard: ShardId, boot: BootId) {
     loop {
         let there = view.routes().owner(shard).is_some_and(|(node, _)| node.boot == boot && node.up);
         if !there {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
@@ -303,6 +304,13 @@ impl<R: Runtime> NodeBuilder<R> {
     pub fn timing(mut self, timing: Timing) -> Self {
         self.asked.lease = asked::lease_of(&timing);
         self.config.timing = timing;
+        self
+    }
+
+    /// How long a planned move of a shard waits for requests in flight, at most a minute. A stop takes up to a second
+    /// more. Default: 2 s.
+    pub fn drain_timeout(mut self, time: Duration) -> Self {
+        self.config.drain_timeout = time;
         self
     }
 

@@ -1,6 +1,7 @@
 //! The view of a real node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use funk_io::{Cluster, ShardGuard};
 use funk_proto::id::{Epoch, NodeName};
@@ -19,6 +20,10 @@ impl View for Cluster {
 
     fn routes(&self) -> Arc<RouteTable> {
         Cluster::routes(self)
+    }
+
+    fn drain_timeout(&self) -> Duration {
+        Cluster::drain_timeout(self)
     }
 
     fn route(&self, key: &Key) -> Routed<ShardGuard> {

@@ -1,6 +1,7 @@
 //! What an operator asks for, and how hosts differ.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use funk_proto::config::Participation;
 use funk_proto::consensus::RaftRole;
@@ -12,12 +13,13 @@ use super::Runner;
 use crate::fault::{Fault, Kind};
 use crate::plan::Plan;
 
-/// Gives a host of a mixed cluster a weight, a capacity, a zone and a part of its own.
+/// Gives a host a drain timeout of its own, and in a mixed cluster a weight, a capacity, a zone and a part.
 pub(super) fn mix(plan: &Plan, at: usize, config: &mut NodeConfig) {
+    let mut rng = Rng::new(Seed::from_u64(plan.seed ^ (at as u64 + 1) << 32), Stream::Identity);
+    config.drain_timeout = Duration::from_millis([0, 40, 200, 2_000][(plan.seed as usize + at) % 4]);
     if !plan.mixed {
         return;
     }
-    let mut rng = Rng::new(Seed::from_u64(plan.seed ^ (at as u64 + 1) << 32), Stream::Identity);
     config.weight = [1, 1, 2, 3, 7][usize::try_from(rng.below(5)).expect("small")];
     let room = 1 + u32::try_from(rng.below(plan.shards.into())).expect("below a u32");
     config.capacity = NonZeroU32::new(room).filter(|_| rng.below(4) == 0);

@@ -5,6 +5,7 @@ use funk_proto::Request;
 use funk_proto::id::ShardId;
 
 use super::{Action, Runner};
+use crate::service::FOREVER;
 
 impl Runner<'_> {
     /// An application ends when its node is refused.
@@ -21,7 +22,9 @@ impl Runner<'_> {
     pub(super) fn traffic(&mut self) {
         self.end_the_refused();
         let shard = ShardId(u32::try_from(self.rng.below(self.plan.shards.into())).expect("below a u32"));
-        let work = u8::try_from(self.rng.below(80)).expect("below 80");
+        // A few of them are never done while it matters.
+        let work = u8::try_from(self.rng.below(82)).expect("below 82");
+        let work = if work < 80 { work } else { FOREVER };
         self.world.ask(shard, Bytes::copy_from_slice(&[work]));
         if self.rng.below(6) == 0 {
             let running = self.world.running();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use funk_proto::id::{ConnId, LogIndex, ShardId};
 use funk_proto::service::ServiceInput;
 use funk_proto::wire::cluster::Frame;
-use funk_proto::{DatagramSocket, Event, Input, Node, Outcome, Output, Persist, StreamKind};
+use funk_proto::{DatagramSocket, Event, Input, Node, Outcome, Output, Persist, StreamKind, Timestamp};
 
 use super::World;
 use crate::disk::Flush;
@@ -67,6 +67,7 @@ impl World {
             Output::Close { conn } => self.hang_up(at, conn),
             Output::Persist(persist) => self.persist(at, persist),
             Output::Drain { change, shards } => self.close_shards(at, change, shards),
+            Output::Freeze { change, shards } => self.freeze_guards(at, change, &shards),
             Output::StateWanted { change, shards } => self.serve(at, ServiceInput::StateWanted { change, shards }),
             Output::StateReceived { shard, epoch, state } => {
                 self.tally.states_received += 1;
@@ -152,18 +153,9 @@ impl World {
         self.feed(at, Input::Persisted(token));
     }
 
-    /// Requests in hand keep their right until the present lease ends; the
-    /// shards without any are given back at once.
+    /// No request gets a right to these shards any more; those without any in hand are given back at once.
     fn close_shards(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
         let host = &mut self.hosts[at];
-        // What was renewed in this very step does not count for what is closed in it.
-        let before = host.facts.map_or(funk_proto::Timestamp::ZERO, |facts| facts.lease_until);
-        let lease_until = host.node.as_ref().map(|node| node.lease_until().min(before));
-        for held in host.requests.values_mut() {
-            if held.right.is_some() && shards.binary_search(&held.shard).is_ok() {
-                held.frozen = held.frozen.or(lease_until);
-            }
-        }
         let busy = |shard: &ShardId| host.requests.values().any(|held| held.right.is_some() && held.shard == *shard);
         let (waiting, free): (Vec<ShardId>, Vec<ShardId>) = shards.into_iter().partition(busy);
         if !waiting.is_empty() {
@@ -172,6 +164,23 @@ impl World {
         if !free.is_empty() {
             self.drained(at, change, free);
         }
+    }
+
+    /// Requests in hand keep the right that they have, and renewals do not extend it any more.
+    fn freeze_guards(&mut self, at: usize, change: LogIndex, shards: &[ShardId]) {
+        let host = &mut self.hosts[at];
+        // What was renewed in this very step was told to nobody yet.
+        let told = host.facts.map_or(Timestamp::ZERO, |facts| facts.lease_until);
+        let told = host.node.as_ref().map_or(Timestamp::ZERO, |node| node.lease_until().min(told));
+        for held in host.requests.values_mut() {
+            if held.right.is_some() && shards.binary_search(&held.shard).is_ok() {
+                held.frozen.get_or_insert(told);
+            }
+        }
+        self.tally.freezes += 1;
+        let delay = self.takes(Duration::from_micros(1), Duration::from_micros(100));
+        let (generation, input) = (self.hosts[at].generation, Input::Frozen { change, until: told });
+        self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
     }
 
     pub(super) fn drained(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {

@@ -34,6 +34,7 @@ struct Live {
     now: Timestamp,
     writes: VecDeque<Token>,
     drains: VecDeque<(LogIndex, Vec<ShardId>)>,
+    freezes: VecDeque<LogIndex>,
     wanted: VecDeque<(LogIndex, Vec<ShardId>)>,
     snapshots: VecDeque<LogIndex>,
     peers: Peers,
@@ -67,8 +68,8 @@ impl Live {
         (config.bootstrap, config.shards, config.hands_over_state) = (kind != 2, 16, true);
         let now = Timestamp::from_millis(1);
         let node = Node::new(config, Recovered::default(), Seed::from_u64(3), now).expect("legal");
-        let (writes, drains, wanted, snapshots) = Default::default();
-        let mut live = Self { node, now, writes, drains, wanted, snapshots, peers: Peers::default() };
+        let (writes, drains, freezes, wanted, snapshots) = Default::default();
+        let mut live = Self { node, now, writes, drains, freezes, wanted, snapshots, peers: Peers::default() };
         live.drain();
         for _ in 0..4 {
             live.tick(Duration::from_millis(1));
@@ -133,6 +134,7 @@ impl Live {
             match output {
                 Output::Persist(persist) => self.writes.push_back(persist.token),
                 Output::Drain { change, shards } => self.drains.push_back((change, shards)),
+                Output::Freeze { change, .. } => self.freezes.push_back(change),
                 Output::StateWanted { change, shards } => self.wanted.push_back((change, shards)),
                 Output::SnapshotWanted { index } => self.snapshots.push_back(index),
                 Output::Message { conn, bytes } | Output::Reply { conn, bytes } => self.peers.hear(conn, &bytes),
@@ -151,6 +153,9 @@ impl Live {
         }
         while let Some((change, shards)) = self.drains.pop_front() {
             self.feed(Input::Drained { change, shards });
+        }
+        while let Some(change) = self.freezes.pop_front() {
+            self.feed(Input::Frozen { change, until: self.now });
         }
         while let Some((change, shards)) = self.wanted.pop_front() {
             for shard in shards {
@@ -225,6 +230,10 @@ impl Live {
                 let conn = self.peers.some_stream(u, peer)?;
                 self.peers.closed(conn);
                 Input::Closed { conn, why }
+            }
+            3 if u.ratio(1, 2)? => {
+                let until = self.now + Duration::from_millis(u64::from(u8::arbitrary(u)?));
+                Input::Frozen { change: LogIndex(u64::from(u8::arbitrary(u)?)), until }
             }
             3 => Input::Drained { change: LogIndex(u64::from(u8::arbitrary(u)?)), shards: vec![ShardId(3)] },
             4 => Input::SnapshotTaken { index: LogIndex(u64::from(u8::arbitrary(u)?)), state: draw::small(u)? },

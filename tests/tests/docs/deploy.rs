@@ -138,7 +138,7 @@ fn the_pods_are_found_before_they_are_ready_and_own_their_volumes() -> Tested {
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().ok_or("no grace period")?;
         let hook = &container["lifecycle"]["preStop"]["exec"]["command"];
         assert_eq!(hook, &serde_json::json!(["ctrlc", "node", "drain", "--timeout", "5s", "--linger", "3s"]));
-        assert!(grace > 5 + 3 + funk_io::limits::LEAVE_TIMEOUT.as_secs());
+        assert!(grace > 5 + 3 + (funk_proto::limits::DRAIN_TIMEOUT + funk_io::limits::LEAVE_MARGIN).as_secs());
         let dockerfile = read(&workspace().join(DOCKERFILE));
         let user = instructions(&dockerfile, "USER")[0].split(':').next().unwrap_or_default().to_owned();
         let rights = &pod["spec"]["securityContext"];
@@ -172,7 +172,10 @@ fn the_unit_starts_a_program_of_ours_with_variables_that_it_reads() {
     }
     // It has the time that a node takes to leave.
     let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a time to stop");
-    assert!(stop.parse::<u64>().expect("seconds") > funk_io::limits::LEAVE_TIMEOUT.as_secs());
+    assert!(
+        stop.parse::<u64>().expect("seconds")
+            > (funk_proto::limits::DRAIN_TIMEOUT + funk_io::limits::LEAVE_MARGIN).as_secs()
+    );
 }
 
 /// It says nothing of a unit that it can run, and names whatever it does not know.

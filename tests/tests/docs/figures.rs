@@ -88,7 +88,10 @@ fn figures() -> Vec<(&'static str, String)> {
             ),
         ),
         ("docs/operations.md", format!("serves {} such clients", funk_rpc::limits::EVENT_CLIENTS_MAX)),
-        ("docs/operations.md", format!("exits 0 within {}", in_words(funk_io::limits::LEAVE_TIMEOUT))),
+        (
+            "docs/operations.md",
+            format!("exits 0 within {}", in_words(limits::DRAIN_TIMEOUT + funk_io::limits::LEAVE_MARGIN)),
+        ),
         (
             "docs/operations.md",
             format!("takes longer than {}; one line names", in_words(funk_io::limits::STORE_STALL_MAX)),

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::Event;
@@ -97,6 +98,10 @@ impl View for FakeView {
 
     fn routes(&self) -> Arc<RouteTable> {
         Arc::clone(&self.state.table.lock().unwrap())
+    }
+
+    fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn route(&self, key: &Key) -> Routed<FakeGuard> {

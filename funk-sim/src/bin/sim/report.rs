@@ -34,9 +34,10 @@ pub(crate) fn report(
         tally.writes,
     ));
     out.line(format_args!(
-        "{} leader changes, {} shards began to move, {} states given, {} received, {} requests served, {} refused, {} proposals",
+        "{} leader changes, {} shards began to move, {} drains frozen, {} states given, {} received, {} requests served, {} refused, {} proposals",
         tally.leader_changes,
         tally.moves,
+        tally.freezes,
         tally.states_given,
         tally.states_received,
         tally.requests_served,
