@@ -63,10 +63,12 @@ mod linux {
         // Anything but a socket is refused here.
         stream.peer_addr()?;
         let mut words = Words::new();
-        while !is_ready(&stream, &parent)? {
+        while let Some(parent) = &parent
+            && !is_ready(&stream, parent)?
+        {
             match report::read(&mut stream) {
                 Ok(latest) => words = latest,
-                Err(_) if has_ended(&parent)? => break,
+                Err(_) if has_ended(parent)? => break,
                 Err(_) => return Ok(()),
             }
         }
@@ -78,13 +80,13 @@ mod linux {
         Ok(())
     }
 
-    /// The process that started this one, however its number is used later.
-    fn parent() -> io::Result<OwnedFd> {
+    /// The process that started this one, however its number is used later; `None` if it has ended already.
+    fn parent() -> io::Result<Option<OwnedFd>> {
         let told = std::env::args().nth(1).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
         let parent = told.ok_or(io::ErrorKind::InvalidInput)?;
-        let parent_fd = pidfd_open(parent, PidfdFlags::empty())?;
-        // It lives and is the parent still, so the descriptor is its own.
-        if getppid() == Some(parent) { Ok(parent_fd) } else { Err(io::ErrorKind::NotFound.into()) }
+        let opened = pidfd_open(parent, PidfdFlags::empty());
+        // A process gets another parent only when its own has ended. While that lives, the descriptor is its own.
+        if getppid() == Some(parent) { Ok(Some(opened?)) } else { Ok(None) }
     }
 
     /// Waits for a report or for the end of the process; true if it has ended.

@@ -2,13 +2,18 @@
 //! watcher, and need not miss it first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command};
 use funk_tests::blackbox::namespaces::with_tools;
 use funk_tests::blackbox::process::Process;
-use funk_tests::blackbox::{Tested, scratch, wait_for};
+use funk_tests::blackbox::{Tested, program, scratch, wait_for};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// Files of a node whose disk is full may not grow past this: more than it
@@ -125,6 +130,28 @@ fn a_watcher_that_is_killed_is_replaced() -> Tested {
         if log.matches("a watcher tells the others").count() == 2 { Ok(()) } else { Err(log) }
     })?;
     kill_and_hear(&mut cluster, victim)?;
+    Ok(())
+}
+
+/// Under load a node may be killed before the watcher that it started has run.
+#[test]
+fn a_watcher_that_starts_when_its_node_has_ended_tells_of_it() -> Tested {
+    let peer = UdpSocket::bind("127.0.0.1:0")?;
+    peer.set_read_timeout(Some(GENEROUS))?;
+    let (mut node, watcher) = UnixStream::pair()?;
+    let report = format!("{} 00ff\n", peer.local_addr()?);
+    node.write_all(&u32::try_from(report.len())?.to_be_bytes())?;
+    node.write_all(report.as_bytes())?;
+    drop(node);
+    let mut ended = Command::new("true").spawn()?;
+    ended.wait()?;
+
+    let mut command = Command::new(program("demo")?);
+    command.arg0("funk-watcher").arg(ended.id().to_string()).env("FUNK_WATCHER", "1").stdin(OwnedFd::from(watcher));
+    assert_eq!(command.status()?.code(), Some(0));
+    let mut heard = [0; 16];
+    let length = peer.recv(&mut heard)?;
+    assert_eq!(heard[..length], [0, 0xff]);
     Ok(())
 }
 
