@@ -1,6 +1,7 @@
 //! The application's end of the driver: what the node says of the application's own state goes there.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use funk_proto::id::{LogIndex, ShardId};
@@ -10,6 +11,7 @@ use crate::gate::Gate;
 use crate::handover::HandoverThread;
 use crate::service::link::Link;
 use crate::service::mailbox::Stuck;
+use crate::shard_state::Keeper;
 use crate::state_machine::StateMachine;
 
 /// Who keeps the application's state.
@@ -21,9 +23,28 @@ pub(crate) enum Application {
     Parts {
         /// Builds the state from the log, on the driver's thread.
         state_machine: Option<Box<dyn StateMachine>>,
-        /// Gives a moving shard's state, on a thread of its own.
-        handover: Option<HandoverThread>,
+        /// Gives a moving shard's state.
+        giver: Option<Giver>,
     },
+}
+
+/// Who is asked for the state of a shard that moves.
+#[derive(Debug)]
+pub(crate) enum Giver {
+    /// A handover, on a thread of its own.
+    Thread(HandoverThread),
+    /// A shard state, on the application's runtime.
+    Keeper(Arc<Keeper>),
+}
+
+impl Giver {
+    /// False if nobody is there to answer.
+    fn ask(&self, change: LogIndex, shard: ShardId) -> bool {
+        match self {
+            Self::Thread(thread) => thread.ask(change, shard),
+            Self::Keeper(keeper) => keeper.ask(change, shard),
+        }
+    }
 }
 
 impl Application {
@@ -50,11 +71,11 @@ impl Application {
         gate: &Gate,
         echoes: &mut VecDeque<Input>,
     ) {
-        let Self::Parts { handover, .. } = self else { return };
+        let Self::Parts { giver, .. } = self else { return };
         for shard in shards {
             // What nobody took since it came goes on as it is; else the application is asked.
             let state = gate.untaken_state(shard);
-            let asked = state.is_none() && handover.as_ref().is_some_and(|asker| asker.ask(change, shard));
+            let asked = state.is_none() && giver.as_ref().is_some_and(|giver| giver.ask(change, shard));
             if !asked {
                 echoes.push_back(Input::StateGiven { change, shard, state });
             }

@@ -10,6 +10,7 @@ mod handover;
 mod last_words;
 mod node;
 mod service;
+mod shard_state;
 mod tls;
 
 use std::future::{Future, poll_fn};
@@ -47,6 +48,10 @@ pub use node::{
 pub use service::{
     a_service_is_handed_snapshots_and_states, a_service_takes_no_other_part_beside_it,
     a_service_that_stands_still_stops_its_node,
+};
+pub use shard_state::{
+    a_handover_beside_a_shard_state_is_refused, a_shard_is_acquired_before_it_is_served,
+    a_shard_that_goes_before_it_was_acquired_takes_its_state_along,
 };
 pub use tls::{
     Carrier, Issue, a_cluster_moves_to_another_authority, a_hello_in_anothers_name_is_refused,

@@ -19,6 +19,8 @@ pub enum StartError {
     Store(StoreError),
     /// A service does what this option is for: leave it out, or start without a service.
     NotWithService(&'static str),
+    /// A handover and a shard state are given, which have the same duty: leave one of them out.
+    HandoverAndShardState,
     /// The certificate is not that of this node: what it is, and what it would have to be.
     Certificate(String),
     /// QUIC has no streams without TLS: give the node credentials, and do not permit plaintext.
@@ -54,6 +56,9 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::NotWithService(option) => write!(f, "{option} cannot be set beside a service, which has its duty"),
+            Self::HandoverAndShardState => {
+                f.write_str("a handover cannot be set beside a shard state, which has its duty: leave one of them out")
+            }
             Self::Certificate(why) => f.write_str(why),
             Self::QuicWithoutTls => {
                 f.write_str("QUIC has no streams without TLS: give the node a certificate, and do not permit plaintext")
@@ -70,7 +75,11 @@ impl std::error::Error for StartError {
         match self {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::NotWithService(_) | Self::Certificate(_) | Self::QuicWithoutTls | Self::Endpoint { .. } => None,
+            Self::NotWithService(_)
+            | Self::HandoverAndShardState
+            | Self::Certificate(_)
+            | Self::QuicWithoutTls
+            | Self::Endpoint { .. } => None,
             Self::Bind { source, .. } | Self::Io { source, .. } => Some(source),
         }
     }

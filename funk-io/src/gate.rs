@@ -48,6 +48,8 @@ use crate::clock::Clock;
 
 /// Guards in flight, by shard.
 type Inflight = Arc<[AtomicU32]>;
+/// Epochs under which the application has acquired each shard. Empty: it need not.
+type Acquired = Arc<[AtomicU64]>;
 
 /// [`Gate::sealed_until`] of a gate that may still serve.
 const OPEN: u64 = u64::MAX;
@@ -67,6 +69,8 @@ pub(crate) struct Gate {
     drained: Waker,
     /// What former owners handed over and nobody took yet.
     states: Mutex<BTreeMap<ShardId, (Epoch, Bytes)>>,
+    /// Whether the application must acquire a shard before it is served.
+    acquires: bool,
 }
 
 /// One consistent snapshot: it is replaced, never changed.
@@ -75,9 +79,14 @@ struct Published {
     table: Arc<RouteTable>,
     drains: Vec<Arc<Drain>>,
     inflight: Inflight,
+    acquired: Acquired,
 }
 
 impl Published {
+    fn has_acquired(&self, shard: ShardId, epoch: Epoch) -> bool {
+        self.acquired.get(shard.0 as usize).is_none_or(|acquired| acquired.load(Ordering::SeqCst) == epoch.0)
+    }
+
     fn drain_of(&self, shard: ShardId) -> Option<&Drain> {
         // The latest counts: a shard may have gone, come back and be going again.
         self.drains.iter().rev().find(|drain| drain.shards.binary_search(&shard).is_ok()).map(|drain| &**drain)
@@ -106,18 +115,19 @@ enum Hold {
 }
 
 impl Gate {
-    /// A closed gate with an empty table.
-    pub(crate) fn new(clock: Clock, drained: Waker) -> Self {
-        let (table, drains, inflight) = (Arc::default(), Vec::new(), Arc::from([]));
+    /// A closed gate with an empty table. With `acquires`, shards are opened one by one by [`Gate::open`].
+    pub(crate) fn new(clock: Clock, drained: Waker, acquires: bool) -> Self {
+        let (table, drains, inflight, acquired) = (Arc::default(), Vec::new(), Arc::from([]), Arc::from([]));
         Self {
             clock,
-            published: ArcSwap::from_pointee(Published { table, drains, inflight }),
+            published: ArcSwap::from_pointee(Published { table, drains, inflight, acquired }),
             lease_until: AtomicU64::new(0),
             sealed_until: AtomicU64::new(OPEN),
             version: AtomicU64::new(0),
             changed: Notify::new(),
             drained,
             states: Mutex::default(),
+            acquires,
         }
     }
 
@@ -184,7 +194,7 @@ impl Gate {
     /// The right to serve `shard`, counted in.
     pub(crate) fn guard(self: &Arc<Self>, shard: ShardId) -> Result<ShardGuard, NotOwner> {
         let guard = self.enter(&self.published.load(), shard);
-        guard.ok_or_else(|| refusal(&self.published.load().table, shard))
+        guard.ok_or_else(|| refusal(&self.published.load(), shard))
     }
 
     /// The table that is published now, the shard that `find` picks among that table's, and the right to serve
@@ -201,6 +211,9 @@ impl Gate {
 
     fn enter(self: &Arc<Self>, published: &Published, shard: ShardId) -> Option<ShardGuard> {
         let Place::Here(epoch) = published.table.place(shard) else { return None };
+        if !published.has_acquired(shard, epoch) {
+            return None;
+        }
         // Counted in from here on; dropping the guard counts it out again.
         let guard = ShardGuard::enter(Arc::clone(self), shard, epoch, Arc::clone(&published.inflight));
         // Count first, then look: see the head of this file.
@@ -225,7 +238,16 @@ impl Gate {
         self.states().remove(&shard).map(|(_, state)| state)
     }
 
-    fn take_state(&self, shard: ShardId, epoch: Epoch) -> Option<Bytes> {
+    /// The application has acquired the shard: it may be served under this epoch.
+    pub(crate) fn open(&self, shard: ShardId, epoch: Epoch) {
+        if let Some(acquired) = self.published.load().acquired.get(shard.0 as usize) {
+            acquired.store(epoch.0, Ordering::SeqCst);
+        }
+        self.version.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(crate) fn take_state(&self, shard: ShardId, epoch: Epoch) -> Option<Bytes> {
         let mut states = self.states();
         let same = states.get(&shard).is_some_and(|(of, _)| *of == epoch);
         if same { states.remove(&shard).map(|(_, state)| state) } else { None }
@@ -268,8 +290,10 @@ impl Gate {
     }
 }
 
-fn refusal(table: &RouteTable, shard: ShardId) -> NotOwner {
+fn refusal(published: &Published, shard: ShardId) -> NotOwner {
+    let table = &published.table;
     let why = match table.place(shard) {
+        Place::Here(epoch) if !published.has_acquired(shard, epoch) => NotOwnerReason::Acquiring,
         Place::Here(_) => NotOwnerReason::NoLease,
         Place::There(..) => NotOwnerReason::Elsewhere,
         Place::Pending => NotOwnerReason::Pending,

@@ -25,6 +25,7 @@
 //! | `store` | where the core's writes go |
 //! | `state_machine` | the application's own state on the log |
 //! | `handover` | what the application has of a shard, for the shard's next owner |
+//! | `shard_state` | the same, from the moment the node owns the shard until it is gone |
 //! | `service` | a user's service as a value, as the simulator runs it, on a real node |
 //! | `seldom` | what happens all the time and is said seldom |
 //! | `conformance` | what every [`Runtime`] must do, as callable tests |
@@ -50,6 +51,7 @@ mod options;
 mod runtime;
 mod seldom;
 pub mod service;
+mod shard_state;
 mod shared;
 mod sockets;
 mod start;
@@ -72,6 +74,7 @@ pub use options::Options;
 pub use runtime::Runtime;
 #[doc(hidden)]
 pub use seldom::{Seldom, SeldomEach};
+pub use shard_state::{AcquireError, BoxShardState, ShardState};
 pub use sockets::Sockets;
 pub use start::{random_name, start};
 pub use state_machine::StateMachine;

@@ -74,6 +74,10 @@ pub const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const STORE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at whether a data directory that nothing is written to is still in its place.
 pub const DATA_DIRECTORY_LOOK: Duration = Duration::from_secs(1);
+/// Acquisitions of shards under way at one node, and as many releases: stores have about as many connections.
+pub const SHARD_TASKS: usize = 64;
+/// Time for the application to acquire a shard before the attempt is given up: a store that takes longer does not answer.
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time in which a stopping node hands leadership over and says goodbye. It has the drain timeout before that, for the
 /// requests in flight.
 pub const LEAVE_MARGIN: Duration = Duration::from_secs(1);

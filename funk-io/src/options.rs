@@ -6,6 +6,7 @@ use funk_tls::{Current, Role};
 use crate::discovery::Discovery;
 use crate::error::StartError;
 use crate::handover::Handover;
+use crate::shard_state::{BoxShardState, ShardState};
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
 use crate::store::data_dir::DataDir;
@@ -32,6 +33,9 @@ pub struct Options {
     pub state_machine: Option<Box<dyn StateMachine>>,
     /// What gives a moving shard's state to the next owner; `None`: nothing does.
     pub handover: Option<Box<dyn Handover>>,
+    /// What acquires shards before they are served, and gives their state to the next owners; `None`: shards are served at
+    /// once. Takes the place of `handover`.
+    pub shard_state: Option<BoxShardState>,
     /// With what the node proves who it is on its streams to other nodes, and whom it believes there; `None`: these
     /// streams have no TLS. The certificate must be that of the node's name and cluster. A new generation holds for new
     /// streams at once, and ends those that it does not believe.
@@ -53,6 +57,7 @@ impl Options {
             data: None,
             state_machine: None,
             handover: None,
+            shard_state: None,
             tls: None,
             permit_plaintext: false,
         }
@@ -68,6 +73,12 @@ impl Options {
     #[must_use]
     pub fn with_handover(self, handover: impl Handover + 'static) -> Self {
         Self { handover: Some(Box::new(handover)), ..self }
+    }
+
+    /// The same with something that acquires shards, and gives them up.
+    #[must_use]
+    pub fn with_shard_state(self, state: impl ShardState) -> Self {
+        Self { shard_state: Some(BoxShardState::new(state)), ..self }
     }
 
     /// The same with TLS on the streams to other nodes.
@@ -90,12 +101,15 @@ impl Options {
         Err(StartError::Certificate(why))
     }
 
-    /// A service has the duties of both parts of an application.
-    pub(crate) fn fits_a_service(&self) -> Result<(), StartError> {
-        match (&self.state_machine, &self.handover) {
-            (Some(_), _) => Err(StartError::NotWithService("state_machine")),
-            (_, Some(_)) => Err(StartError::NotWithService("handover")),
-            (None, None) => Ok(()),
+    /// Whether no duty of the application is given twice. A service has all of them.
+    pub(crate) fn fits_the_application(&self, has_service: bool) -> Result<(), StartError> {
+        match (&self.state_machine, &self.handover, &self.shard_state) {
+            (_, Some(_), Some(_)) => Err(StartError::HandoverAndShardState),
+            _ if !has_service => Ok(()),
+            (Some(_), ..) => Err(StartError::NotWithService("state_machine")),
+            (_, Some(_), _) => Err(StartError::NotWithService("handover")),
+            (.., Some(_)) => Err(StartError::NotWithService("shard_state")),
+            (None, None, None) => Ok(()),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use funk_proto::id::NodeName;
 use funk_proto::{Node, NodeConfig, Recovered, Seed};
 
-use crate::application::Application;
+use crate::application::{Application, Giver};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::discovery::search;
@@ -31,6 +31,7 @@ use crate::meters::Meters;
 use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::service::link::Link;
+use crate::shard_state::{BoxShardState, Keeper};
 use crate::shared::Shared;
 use crate::sockets::Sockets;
 use crate::state_machine::StateMachine;
@@ -48,11 +49,10 @@ pub fn start<R: Runtime>(options: Options) -> Result<Cluster, StartError> {
 
 /// The same with a service that hears what the node says.
 pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) -> Result<Cluster, StartError> {
-    if service.is_some() {
-        options.fits_a_service()?;
-    }
+    options.fits_the_application(service.is_some())?;
     options.fits_the_certificate()?;
-    let Options { node: mut config, mut sockets, mut discovery, seed, data, state_machine, handover, .. } = options;
+    let Options { node: mut config, mut sockets, mut discovery, seed, data, .. } = options;
+    let duties = Duties(options.state_machine, options.handover, options.shard_state);
     let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
     search::prepare(&mut discovery, &mut config);
     let bound = fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
@@ -63,7 +63,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     let endpoints = config.endpoints.keys().cloned().collect();
     let mut claimed = data.map(|data| data.claim(&config.name, &config.cluster)).transpose()?;
     config.durable = claimed.is_some();
-    config.hands_over_state |= handover.is_some();
+    config.hands_over_state |= duties.1.is_some() || duties.2.is_some();
     let recovered = claimed.as_mut().map_or_else(Recovered::default, |claimed| std::mem::take(&mut claimed.recovered));
     config.former_boots = claimed.as_ref().map_or_else(Vec::new, |claimed| claimed.former.clone());
     let lock = claimed.as_ref().map(|claimed| Arc::clone(&claimed.lock));
@@ -83,7 +83,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         trust.as_ref().zip(udp).map(|(trust, udp)| Quic::start::<R>(name.as_str(), udp, trust.current().clone(), &hub));
     let quic = quic.transpose().map_err(|source| failed("starting QUIC", source))?;
     let store = store(claimed, Waker::from(Arc::clone(&store_source)), Arc::clone(&meters))?;
-    let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source))));
+    let gate = Arc::new(Gate::new(clock, Waker::from(Arc::clone(&drain_source)), duties.2.is_some()));
     let publisher = Publisher::new(Arc::clone(&gate));
     let (sender, inbox) = async_channel::bounded(crate::limits::COMMANDS_QUEUED_MAX);
     let wake = Waker::from(Arc::clone(&inbox_source));
@@ -92,7 +92,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     last_words::register(&shared.words);
     let application = match service {
         Some(link) => Application::Service(link),
-        None => parts_of_application(state_machine, handover, &shared)?,
+        None => duties.take_up::<R>(&shared)?,
     };
     let parts = Parts {
         clock,
@@ -138,14 +138,22 @@ fn start_driver<R: Runtime>(
     }
 }
 
-fn parts_of_application(
-    state_machine: Option<Box<dyn StateMachine>>,
-    handover: Option<Box<dyn Handover>>,
-    shared: &Arc<Shared>,
-) -> Result<Application, StartError> {
-    let handover = handover.map(|from| HandoverThread::start(from, Arc::clone(shared))).transpose();
-    let handover = handover.map_err(|source| failed("starting the handover's thread", source))?;
-    Ok(Application::Parts { state_machine, handover })
+/// Who does what for the application, where no service does all of it.
+struct Duties(Option<Box<dyn StateMachine>>, Option<Box<dyn Handover>>, Option<BoxShardState>);
+
+impl Duties {
+    fn take_up<R: Runtime>(self, shared: &Arc<Shared>) -> Result<Application, StartError> {
+        let Self(state_machine, handover, shard_state) = self;
+        let handover = handover.map(|from| HandoverThread::start(from, Arc::clone(shared))).transpose();
+        let handover = handover.map_err(|source| failed("starting the handover's thread", source))?;
+        let keeper = shard_state.map(|BoxShardState(state)| {
+            let (keeper, queues) = Keeper::new(state, Arc::clone(&shared.gate));
+            keeper.spawn::<R>(&queues, shared);
+            keeper
+        });
+        let giver = handover.map(Giver::Thread).or(keeper.map(Giver::Keeper));
+        Ok(Application::Parts { state_machine, giver })
+    }
 }
 
 fn store(claimed: Option<Claimed>, waker: Waker, meters: Arc<Meters>) -> Result<Store, StartError> {

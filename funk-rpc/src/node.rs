@@ -6,6 +6,7 @@
 //! | `builder` | what a node is built of, with a default for everything |
 //! | `asked` | settings that a cluster which is there already does not take |
 //! | `listeners` | the addresses it binds, and what others are told |
+//! | `servers` | what listens there |
 //! | `log` | the lines that it logs |
 //! | `ended` | how it ended, and the exit code for that |
 //!
@@ -29,6 +30,7 @@ mod builder;
 mod ended;
 mod listeners;
 mod log;
+mod servers;
 
 use std::fmt;
 use std::future::Future;

@@ -167,3 +167,18 @@ fn a_service_takes_no_other_part_beside_it() {
 fn half_messages_are_bounded() {
     conformance::half_messages_are_bounded::<Smol>();
 }
+
+#[test]
+fn a_shard_is_acquired_before_it_is_served() {
+    conformance::a_shard_is_acquired_before_it_is_served::<Smol>();
+}
+
+#[test]
+fn a_shard_that_goes_before_it_was_acquired_takes_its_state_along() {
+    conformance::a_shard_that_goes_before_it_was_acquired_takes_its_state_along::<Smol>();
+}
+
+#[test]
+fn a_handover_beside_a_shard_state_is_refused() {
+    conformance::a_handover_beside_a_shard_state_is_refused::<Smol>();
+}

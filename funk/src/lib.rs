@@ -67,8 +67,9 @@ pub use self::tokio::{Client, Node, NodeBuilder};
 #[cfg(feature = "test-util")]
 pub use funk_io::conformance;
 pub use funk_io::{
-    Cluster, DataDir, DiscoveryEvent, Endpoints, Event, Events, EventsEnd, Handover, NotOwner, NotOwnerReason,
-    OperationError, ProposeError, Runtime, ShardGuard, StartError, StateMachine, StopReason, Stopped, Watch, watcher,
+    AcquireError, Cluster, DataDir, DiscoveryEvent, Endpoints, Event, Events, EventsEnd, Handover, NotOwner,
+    NotOwnerReason, OperationError, ProposeError, Runtime, ShardGuard, ShardState, StartError, StateMachine,
+    StopReason, Stopped, Watch, watcher,
 };
 pub use funk_proto::status::{self, Status};
 pub use funk_proto::{

@@ -107,6 +107,8 @@ pub enum NotOwnerReason {
     Elsewhere,
     /// It is moving, or its owner is dead: wait for the next table.
     Pending,
+    /// It is this node's, and the application is acquiring it: wait for that. See [`ShardState`](crate::ShardState).
+    Acquiring,
     /// It is this node's, but the node has no lease now: wait for it.
     NoLease,
     /// There is no such shard.
@@ -120,6 +122,7 @@ impl fmt::Display for NotOwner {
             (NotOwnerReason::Elsewhere, Some(owner)) => write!(f, "shard {shard} is owned by {owner}"),
             (NotOwnerReason::Elsewhere, None) => write!(f, "shard {shard} is owned elsewhere"),
             (NotOwnerReason::Pending, _) => write!(f, "shard {shard} is changing hands"),
+            (NotOwnerReason::Acquiring, _) => write!(f, "shard {shard} is ours, and is being acquired"),
             (NotOwnerReason::NoLease, _) => write!(f, "shard {shard} is ours, but no lease holds"),
             (NotOwnerReason::OutOfRange, _) => write!(f, "there is no shard {shard}"),
         }

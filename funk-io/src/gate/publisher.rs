@@ -1,13 +1,13 @@
 //! The driver's side of the gate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use funk_proto::id::{LogIndex, ShardId};
 use funk_proto::shards::RouteTable;
 use funk_proto::{Input, Timestamp};
 
-use super::{Drain, Gate, Inflight, Published};
+use super::{Acquired, Drain, Gate, Inflight, Published};
 
 /// Publishes tables and leases, and watches over drains.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Publisher {
     gate: Arc<Gate>,
     table: Arc<RouteTable>,
     inflight: Inflight,
+    acquired: Acquired,
     route_version: Option<u64>,
     lease_until: Timestamp,
     /// Whether the lease held when it was last looked at.
@@ -36,10 +37,20 @@ struct Waiting {
 impl Publisher {
     pub(crate) fn new(gate: Arc<Gate>) -> Self {
         let published = gate.published.load();
-        let (table, inflight) = (Arc::clone(&published.table), Arc::clone(&published.inflight));
+        let Published { table, inflight, acquired, .. } = &**published;
+        let (table, inflight, acquired) = (Arc::clone(table), Arc::clone(inflight), Arc::clone(acquired));
         drop(published);
-        let (route_version, lease_until) = (None, Timestamp::ZERO);
-        Self { gate, table, inflight, route_version, lease_until, held: false, closed: false, drains: Vec::new() }
+        Self {
+            gate,
+            table,
+            inflight,
+            acquired,
+            route_version: None,
+            lease_until: Timestamp::ZERO,
+            held: false,
+            closed: false,
+            drains: Vec::new(),
+        }
     }
 
     /// Makes visible what the core decided: its table if `version` is new, its
@@ -70,7 +81,9 @@ impl Publisher {
             self.table = table();
             self.gate.forget_states(&self.table);
             if self.inflight.len() != self.table.shards() as usize {
-                self.inflight = (0..self.table.shards()).map(|_| AtomicU32::new(0)).collect();
+                let shards = self.table.shards();
+                self.inflight = (0..shards).map(|_| AtomicU32::new(0)).collect();
+                self.acquired = (0..shards).filter(|_| self.gate.acquires).map(|_| AtomicU64::new(0)).collect();
                 self.drains.clear();
             }
         }
@@ -172,7 +185,8 @@ impl Publisher {
     fn store_table(&self) {
         let drains = self.drains.iter().map(|waiting| Arc::clone(&waiting.drain)).collect();
         let (table, inflight) = (Arc::clone(&self.table), Arc::clone(&self.inflight));
-        self.gate.published.store(Arc::new(Published { table, drains, inflight }));
+        let acquired = Arc::clone(&self.acquired);
+        self.gate.published.store(Arc::new(Published { table, drains, inflight, acquired }));
     }
 
     fn ring(&mut self, new_table: bool, held: bool) {

@@ -40,7 +40,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let woken = Arc::new(Woken::default());
-        let gate = Arc::new(Gate::new(Clock::start(), Waker::from(Arc::clone(&woken))));
+        let gate = Arc::new(Gate::new(Clock::start(), Waker::from(Arc::clone(&woken)), false));
         Self { publisher: Publisher::new(Arc::clone(&gate)), gate, woken, version: 0 }
     }
 

@@ -1,9 +1,8 @@
 //! What a node is built of.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use funk_io::discovery::{JoinAddress, Source};
 use funk_io::{
-    Cluster, DataDir, Discovery, Handover, Options, Runtime, Sockets, StartError, StateMachine, random_name, service,
-    start,
+    BoxShardState, Cluster, DataDir, Discovery, Handover, Options, Runtime, ShardState, Sockets, StartError,
+    StateMachine, random_name, service, start,
 };
 use funk_proto::id::{ClusterName, NodeName};
 use funk_proto::{GossipKeys, NodeConfig, Ownership, Participation, Service, Timing};
@@ -22,6 +21,7 @@ use tower_layer::Layer;
 
 use super::asked::{self, Asked};
 use super::listeners::{Addresses, GOSSIP, LIVENESS, Listeners, METRICS, MONITORING, PAGE, RAFT};
+use super::servers::Servers;
 use super::{Inner, Node, log};
 use crate::cluster_service::{self, ClusterService};
 use crate::console::{Console, PageToken};
@@ -33,8 +33,8 @@ use crate::pb::managepb::cluster_management_server::ClusterManagementServer;
 use crate::pool::Pool;
 use crate::roles::{Gate, Guarded};
 use crate::routes::Routes;
-use crate::server::{Protocol, Server, serve_over};
-use crate::services::{GrpcService, Services};
+use crate::server::Protocol;
+use crate::services::Services;
 use crate::stop::Stop;
 use crate::tls::ServerTls;
 
@@ -59,6 +59,7 @@ pub struct NodeBuilder<R> {
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
     handover: Option<Box<dyn Handover>>,
+    shard_state: Option<BoxShardState>,
     application: Option<Start>,
     tls: Option<Current>,
     permit_plaintext: bool,
@@ -95,6 +96,7 @@ impl<R: Runtime> NodeBuilder<R> {
             services: Vec::new(),
             state_machine: None,
             handover: None,
+            shard_state: None,
             application: None,
             tls: None,
             permit_plaintext: false,
@@ -241,8 +243,16 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// What acquires each shard before it is served here, and gives its state to the next owner. Takes the place of
+    /// [`NodeBuilder::handover`].
+    pub fn shard_state(mut self, state: impl ShardState) -> Self {
+        self.shard_state = Some(BoxShardState::new(state));
+        self
+    }
+
     /// Runs an application that is a value, as the simulator runs it too. [`Node::application`] hands it requests.
-    /// It has the duties of [`NodeBuilder::state_machine`] and [`NodeBuilder::handover`], which are refused beside it.
+    /// It has the duties of [`NodeBuilder::state_machine`], [`NodeBuilder::handover`] and [`NodeBuilder::shard_state`], which
+    /// are refused beside it.
     pub fn application(mut self, application: impl Service + Send + 'static) -> Self {
         self.application = Some(Box::new(|options| service::start::<R>(options, application)));
         self
@@ -354,6 +364,7 @@ impl<R: Runtime> NodeBuilder<R> {
             discovery,
             state_machine: self.state_machine,
             handover: self.handover,
+            shard_state: self.shard_state,
             tls: tls.clone(),
             permit_plaintext: permit,
             ..Options::new(config, sockets)
@@ -447,35 +458,6 @@ impl<R: Runtime> NodeBuilder<R> {
         listeners.bind(cluster_service::ENDPOINT, at)?;
         listeners.tell();
         Ok((sockets, listeners))
-    }
-}
-
-/// The servers that run, each on the listener of its endpoint.
-struct Servers<'a> {
-    listeners: &'a mut BTreeMap<String, TcpListener>,
-    console: &'a Console,
-    servers: Vec<Server>,
-}
-
-impl Servers<'_> {
-    /// Serves `name`, if it has a listener of its own.
-    fn serve<R: Runtime, S>(
-        &mut self,
-        name: &str,
-        protocol: Protocol,
-        service: S,
-        tls: Option<&ServerTls>,
-    ) -> Result<(), StartError>
-    where
-        S: GrpcService,
-        S::Future: Send + 'static,
-    {
-        let Some(listener) = self.listeners.remove(name) else { return Ok(()) };
-        let failed = |source| StartError::Io { what: format!("serving {name}"), source };
-        let server = serve_over::<R, _>(listener, protocol, service, tls.cloned()).map_err(failed)?;
-        self.console.watch(name, &server);
-        self.servers.push(server);
-        Ok(())
     }
 }
 
