@@ -53,8 +53,8 @@ use crate::stop::Stop;
 
 /// Time for leaving, beside the drain timeout; with the servers' end it stays below a second.
 const LEAVE_MARGIN: Duration = Duration::from_millis(500);
-/// Time for the servers to end open requests after that.
-const CLOSE_MAX: Duration = Duration::from_millis(400);
+/// Time for the servers to end open requests after that, at least.
+const CLOSE_MIN: Duration = Duration::from_millis(400);
 
 /// A node that runs. Clones stand for the same node; dropping the last one stops it without leaving, once the
 /// services let go of the [`Cluster`] handles that they have.
@@ -192,7 +192,7 @@ impl<R: Runtime> Node<R> {
         };
         match future::or(stopped, told).await {
             Some(why) => {
-                self.close().await;
+                self.close(CLOSE_MIN).await;
                 Ended::Stopped(why)
             }
             None => Ended::Told { left: self.leave().await },
@@ -208,12 +208,13 @@ impl<R: Runtime> Node<R> {
         let time = cluster.drain_timeout() + LEAVE_MARGIN;
         let left = within::<R, _>(time, cluster.leave()).await.is_some_and(|left| left.is_ok());
         tracing::info!(left, after = ?began.elapsed(), "stopping");
-        self.close().await;
+        // What it passes on to others may take as long as what it served.
+        self.close((time + CLOSE_MIN).saturating_sub(began.elapsed())).await;
         left
     }
 
-    /// Lets the servers end their open requests, for a moment.
-    async fn close(&self) {
+    /// Lets the servers end their open requests, for so long.
+    async fn close(&self, time: Duration) {
         // All of them at once; below, each is only waited for.
         self.inner.servers.iter().for_each(Server::stop);
         let closing = async {
@@ -221,6 +222,6 @@ impl<R: Runtime> Node<R> {
                 server.shutdown().await;
             }
         };
-        within::<R, _>(CLOSE_MAX, closing).await;
+        within::<R, _>(time, closing).await;
     }
 }

@@ -46,6 +46,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Time for an answer that is on its way when its node is no longer listed.
+const LAST_ANSWER: Duration = Duration::from_millis(50);
 
 /// Put into a request's extensions: what it is about, where the channel's routes do not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,15 +278,17 @@ fn served_by(response: &Response<Body>, node: &str) -> bool {
     response.headers().get(reply::NODE).is_none_or(|served| served.as_bytes() == node.as_bytes())
 }
 
-/// Ends when this boot of the node is no longer there.
+/// Ends when no answer of this boot of the node can come any more. What it answered before it left may be on its way
+/// for a moment.
 async fn gone<N: Runtime>(shared: Arc<Shared<N>>, choice: Choice) {
     loop {
         let changed = shared.changed.listen();
         if !shared.view().has(&choice.node, choice.boot) {
-            return;
+            break;
         }
         changed.await;
     }
+    N::sleep(LAST_ANSWER).await;
 }
 
 impl Job {

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Each package, its schema, and the directory of its code.
-const PACKAGES: [(&str, &str, &str); 4] = [
+const PACKAGES: [(&str, &str, &str); 5] = [
     ("demo", "proto/demo.proto", "demo/src/pb"),
     ("greet", "proto/greet.proto", "examples/greeter/src/pb"),
+    ("tally", "proto/tally.proto", "examples/tally/src/pb"),
     ("managepb", "proto/managepb.proto", "funk-rpc/src/pb"),
     ("funk.cluster.v1", "proto/cluster.proto", "funk-rpc/src/pb"),
 ];

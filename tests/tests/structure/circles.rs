@@ -7,7 +7,7 @@ use funk_tests::blackbox::workspace;
 use crate::imports::{Imports, Module, circles, of_crate, of_texts, shown};
 
 /// Every crate of the workspace that has more than a file.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "funk",
     "funk-proto",
     "funk-tls",
@@ -24,6 +24,7 @@ const CRATES: [&str; 16] = [
     "benches",
     "examples/counter",
     "examples/greeter",
+    "examples/tally",
 ];
 
 fn names(circle: &BTreeSet<Module>) -> Vec<String> {
