@@ -26,6 +26,7 @@ use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::handover::{Handover, HandoverThread};
+use crate::keyring::KeyringThread;
 use crate::last_words::{self, LastWords};
 use crate::meters::Meters;
 use crate::options::Options;
@@ -53,7 +54,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     options.fits_the_certificate()?;
     let Options { node: mut config, mut sockets, mut discovery, seed, data, .. } = options;
     let duties = Duties(options.state_machine, options.handover, options.shard_state);
-    let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
+    let (tls, permit_plaintext, keyring_file) = (options.tls, options.permit_plaintext, options.keyring_file);
     search::prepare(&mut discovery, &mut config);
     let bound = fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -94,11 +95,14 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         Some(link) => Application::Service(link),
         None => duties.take_up::<R>(&shared)?,
     };
+    let keyring = keyring_file.map(|path| KeyringThread::start(path, Arc::clone(&shared))).transpose();
+    let keyring = keyring.map_err(|source| failed("starting the keyring's thread", source))?;
     let parts = Parts {
         clock,
         node,
         store,
         application,
+        keyring,
         shared: Arc::clone(&shared),
         inbox,
         hub,

@@ -143,6 +143,8 @@ pub const LEASE_MAX: Duration = Duration::from_secs(60);
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Keys of a gossip keyring: a rotation needs two, and each is tried on what none opens.
 pub const GOSSIP_KEYS_MAX: usize = 16;
+/// Changes of the ring that are being kept and wait to be answered: operators make one at a time, and wait for it.
+pub const GOSSIP_RINGS_KEPT_MAX: usize = 16;
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.

@@ -216,6 +216,7 @@ impl Node {
             Input::Drained { change, shards } => self.moves.handle_drained(now, change, &shards),
             Input::Frozen { change, until } => self.moves.handle_frozen(now, change, until),
             Input::StateGiven { change, shard, state } => self.moves.handle_state(now, change, shard, state),
+            Input::RingKept(result) => self.gossip.handle_ring_kept(result),
             Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }
         self.settle(now);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
 use crate::io::{GossipRefusal, RefusedPeer};
-use crate::wire::gossip::{GossipKeys, GossipMember};
+use crate::wire::gossip::{GossipKeys, GossipMember, Keyring};
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub enum GossipOutput {
         /// Why.
         why: GossipRefusal,
     },
+    /// The ring is another: keep it, then call [`super::Gossip::handle_ring_kept`].
+    RingChanged(Keyring),
     /// A member is new, or its address, tags or status changed.
     Changed(GossipMember),
     /// A member was gone for so long that its record is dropped. Its name.

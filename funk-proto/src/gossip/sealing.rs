@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::key_queries::Keeping;
 use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
 use crate::io::{GossipRefusal, RefusedPeer};
@@ -25,7 +26,9 @@ const ERROR_CHARS_MAX: usize = 200;
 /// The keys of this node, and how it uses them.
 #[derive(Debug)]
 pub(super) struct Sealing {
-    keys: Option<GossipKeys>,
+    pub(super) keys: Option<GossipKeys>,
+    /// Rings that are being kept, and who is told when they are.
+    pub(super) keeping: Keeping,
     nonces: Rng,
 }
 
@@ -74,7 +77,7 @@ impl Opening {
 
 impl Sealing {
     pub(super) fn new(keys: Option<GossipKeys>, seed: Seed) -> Self {
-        Self { keys, nonces: Rng::new(seed, Stream::GossipNonces) }
+        Self { keys, keeping: Keeping::default(), nonces: Rng::new(seed, Stream::GossipNonces) }
     }
 
     /// The key that encrypts what is sent, if anything does.

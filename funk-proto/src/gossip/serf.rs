@@ -103,9 +103,10 @@ impl Gossip {
             });
             self.answer(query, 0, SerfMessage::ConflictResponse(holder).encode());
         }
+        self.handle_key_query(query);
     }
 
-    fn answer(&mut self, query: &Query, flags: u32, payload: Bytes) {
+    pub(super) fn answer(&mut self, query: &Query, flags: u32, payload: Bytes) {
         let (time, id, from) = (query.time, query.id, self.table.own.clone());
         let to: SocketAddr = query.source;
         let answer = SerfMessage::QueryResponse(QueryResponse { time, id, from, flags, payload });

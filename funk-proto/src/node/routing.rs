@@ -271,6 +271,7 @@ impl Node {
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
             GossipOutput::Refused { peer, why } => self.outputs.push_back(Output::GossipRefused { peer, why }),
+            GossipOutput::RingChanged(ring) => self.outputs.push_back(Output::KeepRing(ring)),
             GossipOutput::Changed(member) => {
                 self.handle_gossip_member(now, &member);
                 self.view.endpoints.node_changed(member.name);

@@ -55,6 +55,7 @@ pub struct NodeBuilder<R> {
     addresses: Addresses,
     discovery: Discovery,
     data: Option<PathBuf>,
+    keyring_file: Option<PathBuf>,
     page_names: Vec<String>,
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
@@ -92,6 +93,7 @@ impl<R: Runtime> NodeBuilder<R> {
             addresses: Addresses::default(),
             discovery: Discovery { mdns: true, ..Discovery::default() },
             data: None,
+            keyring_file: None,
             page_names: Vec::new(),
             services: Vec::new(),
             state_machine: None,
@@ -304,6 +306,13 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// The file that these keys come from, which is written anew when they change. Default: none, so that changes are lost
+    /// when it stops.
+    pub fn keyring_file(mut self, path: Option<PathBuf>) -> Self {
+        self.keyring_file = path;
+        self
+    }
+
     /// Whether it votes, learns or only watches. Default: it may vote.
     pub fn participation(mut self, participation: Participation) -> Self {
         self.config.participation = participation;
@@ -362,6 +371,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let options = Options {
             data,
             discovery,
+            keyring_file: self.keyring_file,
             state_machine: self.state_machine,
             handover: self.handover,
             shard_state: self.shard_state,

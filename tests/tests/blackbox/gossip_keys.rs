@@ -1,5 +1,7 @@
 //! Gossip that is encrypted with Serf's keys, among nodes, agents and callers.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use funk_tests::blackbox::cluster::{DemoCluster, GENEROUS, demo_command, wait_for_log};
@@ -44,6 +46,73 @@ fn nodes_and_agents_with_one_key_are_one_pool() -> Tested {
         }
         let (code, said) = client(&cluster, &["--encrypt", KEY])?;
         assert_eq!(code, Some(0), "{said}");
+        Ok(())
+    })
+}
+
+/// The keys in a node's keyring file, that which encrypts first.
+fn kept(path: &Path) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// A cluster of three nodes with a data directory and a keyring file each.
+fn with_files(label: &str) -> Result<(DemoCluster, Vec<PathBuf>), String> {
+    let mut cluster = DemoCluster::empty(label, &[])?;
+    cluster.set_durable();
+    let files: Vec<_> = (0..3).map(|node| cluster.dir().join(format!("keyring-n{node}.json"))).collect();
+    for (node, file) in files.iter().enumerate() {
+        std::fs::write(file, format!("[\"{KEY}\"]")).map_err(|error| error.to_string())?;
+        cluster.set_extra(&["--keyring-file", &file.to_string_lossy()]);
+        if node == 0 {
+            cluster.bootstrap()?
+        } else {
+            cluster.join()?
+        };
+    }
+    cluster.converged(GENEROUS)?;
+    cluster.all_voters(GENEROUS)?;
+    Ok((cluster, files))
+}
+
+#[test]
+fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
+    with_tools("agents with a key", &[SERF], || {
+        let (mut cluster, files) = with_files("keys-rotated")?;
+        let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
+        let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
+        for agent in [&first, &second] {
+            for name in ["n0", "n1", "n2", "first", "second"] {
+                agent.sees(name, "alive", |seen| seen.status == "alive")?;
+            }
+        }
+        // An agent fails if one of the five does not say that it is done.
+        for (change, key, after) in
+            [("-install", OTHER, &[KEY, OTHER][..]), ("-use", OTHER, &[OTHER, KEY]), ("-remove", KEY, &[OTHER])]
+        {
+            first.ask(&["keys", change, key])?;
+            for file in &files {
+                assert_eq!(kept(file)?, after, "after {change}");
+            }
+        }
+        let listed = String::from_utf8_lossy(&second.ask(&["keys", "-list"])?).into_owned();
+        assert!(listed.contains(&format!("{OTHER} [5/5]")) && !listed.contains(KEY), "{listed}");
+        let why = first.ask(&["keys", "-use", KEY]).unwrap_err();
+        assert!(why.contains("not in the keyring"), "{why}");
+        // A restart finds the new key.
+        cluster.nodes[2].process.signal(rustix::process::Signal::TERM);
+        cluster.nodes[2].process.wait(GENEROUS)?;
+        cluster.set_extra(&["--keyring-file", &files[2].to_string_lossy()]);
+        cluster.start_again(2)?;
+        cluster.converged(GENEROUS)?;
+        first.sees("n2", "alive", |seen| seen.status == "alive")?;
+        for node in 0..3 {
+            let log = std::fs::read_to_string(cluster.nodes[node].process.log()).map_err(|error| error.to_string())?;
+            assert!(!log.contains(REFUSED) && !log.contains(KEY) && !log.contains(OTHER), "{log}");
+        }
+        assert!(!first.said().contains("member-failed"), "{}", first.said());
         Ok(())
     })
 }

@@ -198,6 +198,46 @@ impl Keyring {
         self.0.retain(|held| held != key);
         Ok(())
     }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// As the function of that change; the ring is unchanged.
+    pub fn change(&mut self, change: &KeyChange) -> Result<(), KeyRefused> {
+        match change {
+            KeyChange::Install(key) => self.install(key.clone()),
+            KeyChange::Use(key) => self.make_primary(key),
+            KeyChange::Remove(key) => self.remove(key),
+        }
+    }
+
+    /// The ring as agents keep it in a file: a JSON array of keys in base64, that which encrypts first.
+    pub fn to_json(&self) -> String {
+        let keys: Vec<_> = self.0.iter().map(|key| format!("  \"{}\"", key.to_base64())).collect();
+        format!("[\n{}\n]", keys.join(",\n"))
+    }
+}
+
+/// A change of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// See [`Keyring::install`].
+    Install(GossipKey),
+    /// See [`Keyring::make_primary`].
+    Use(GossipKey),
+    /// See [`Keyring::remove`].
+    Remove(GossipKey),
+}
+
+impl KeyChange {
+    /// The change in a word, without the key.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Install(_) => "install",
+            Self::Use(_) => "use",
+            Self::Remove(_) => "remove",
+        }
+    }
 }
 
 /// Why a ring is not changed.
@@ -287,5 +327,12 @@ mod tests {
         assert_eq!((ring.primary(), ring.keys().len()), (&key(3), 2));
         assert_eq!(Keyring::of([]), Err(KeyRefused::Empty));
         assert_eq!(Keyring::of((0..=16).map(key)), Err(KeyRefused::Full));
+    }
+
+    #[test]
+    fn a_ring_is_written_as_an_agent_writes_it() {
+        let keys = ["AAECAwQFBgcICQoLDA0ODw==", "EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8="];
+        let ring = Keyring::of(keys.map(|key| key.parse().unwrap())).unwrap();
+        assert_eq!(ring.to_json(), format!("[\n  \"{}\",\n  \"{}\"\n]", keys[0], keys[1]));
     }
 }
