@@ -26,6 +26,7 @@
 //! | `merging` | push/pulls piece by piece |
 //! | `sealing` | encryption with the keys of the pool |
 //! | `key_queries` | Serf's queries by which the keys are changed and listed |
+//! | `key_asks` | the same, put to all members by this node |
 //! | `leaving` | this node's own leave |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
@@ -43,6 +44,7 @@ mod health;
 mod holder;
 mod intents;
 mod interface;
+mod key_asks;
 mod key_queries;
 mod lamport;
 mod leaving;
@@ -322,6 +324,7 @@ impl Gossip {
             self.handle_probe_timeout(now);
         }
         self.with_news(|table, news| table.end_suspicions(now, news));
+        self.handle_asks_timeout(now);
         if self.next_sync <= now {
             self.sync(now);
         }
@@ -348,6 +351,7 @@ impl Gossip {
             if self.table.leaving { None } else { self.targets.next_due(self.is_alone()) },
             self.prober.next_due().filter(|_| !self.looks),
             self.table.suspicions.next_due(),
+            self.sealing.asks.next_due(),
             self.next_round(),
             Some(self.next_sync.min(self.next_reap).min(self.next_reconnect)),
         ];

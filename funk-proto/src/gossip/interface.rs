@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
 use crate::io::{GossipRefusal, RefusedPeer};
-use crate::wire::gossip::{GossipKeys, GossipMember, Keyring};
+use crate::wire::gossip::{GossipKeys, GossipMember, KeyReport, Keyring};
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
@@ -76,6 +76,13 @@ pub enum GossipOutput {
     },
     /// The ring is another: keep it, then call [`super::Gossip::handle_ring_kept`].
     RingChanged(Keyring),
+    /// What came of a question about keys.
+    KeysAsked {
+        /// Its number.
+        number: u64,
+        /// What the members say.
+        report: KeyReport,
+    },
     /// A member is new, or its address, tags or status changed.
     Changed(GossipMember),
     /// A member was gone for so long that its record is dropped. Its name.

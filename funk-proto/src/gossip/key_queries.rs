@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use super::{Gossip, GossipOutput};
 use crate::limits::GOSSIP_RINGS_KEPT_MAX;
-use crate::wire::gossip::{GossipKey, KeyChange, KeyResponse, Query, SerfMessage};
+use crate::time::Timestamp;
+use crate::wire::gossip::{GossipKey, KeyChange, KeyResponse, KeyWish, Keyring, Query, SerfMessage};
 
 const INSTALL: &[u8] = b"_serf_install-key";
 const USE: &[u8] = b"_serf_use-key";
@@ -24,14 +25,28 @@ const GOES_OVER: &str =
 const NO_KEY: &str = "the query holds no key";
 const BUSY: &str = "too many changes of the keyring are under way: try again";
 
-/// Rings that are being kept, in their order, and the queries that wait for it.
+/// Rings that are being kept, in their order, and who is told of each when it is.
 #[derive(Debug, Default)]
-pub(super) struct Keeping(VecDeque<Query>);
+pub(super) struct Keeping(VecDeque<Waiting>);
 
-/// What a query about keys wants.
-enum Wish {
-    List,
-    Change(KeyChange),
+#[derive(Debug)]
+enum Waiting {
+    /// Another member's query.
+    Query(Query),
+    /// This node's own question of that number.
+    Ask(u64),
+    /// Nobody: the ring came from a member that had it.
+    Nobody,
+}
+
+/// The query that asks others for what is wished.
+pub(super) fn name_of(wish: &KeyWish) -> &'static [u8] {
+    match wish {
+        KeyWish::List => LIST,
+        KeyWish::Change(KeyChange::Install(_)) => INSTALL,
+        KeyWish::Change(KeyChange::Use(_)) => USE,
+        KeyWish::Change(KeyChange::Remove(_)) => REMOVE,
+    }
 }
 
 impl Gossip {
@@ -44,59 +59,101 @@ impl Gossip {
             LIST => None,
             _ => return,
         };
-        let wish = make.map_or(Ok(Wish::List), |make| asked_key(&query.payload).map(make).map(Wish::Change));
-        let result = wish.and_then(|wish| self.do_as_asked(query, wish));
-        match result {
-            Ok(Some(answer)) => self.answer_keys(query, &answer),
-            // It is answered when the ring is kept.
-            Ok(None) => {}
+        let wish = make.map_or(Ok(KeyWish::List), |make| asked_key(&query.payload).map(make).map(KeyWish::Change));
+        let wish = wish.and_then(|wish| self.check_wish(&wish).map(|()| wish));
+        match wish {
+            Ok(KeyWish::List) => self.answer_keys(query, self.listed()),
+            Ok(KeyWish::Change(change)) => {
+                let asker = String::from_utf8_lossy(&query.source_node).into_owned();
+                // What waits needs the key no more.
+                let waiting = Waiting::Query(Query { payload: Bytes::new(), ..query.clone() });
+                self.change_ring(&asker, &change, waiting);
+            }
             Err(why) => {
                 let (asker, what) = (String::from_utf8_lossy(&query.source_node), String::from_utf8_lossy(&query.name));
                 tracing::warn!(%asker, %what, why, "a query about gossip keys is refused");
-                self.answer_keys(query, &KeyResponse { message: why.into(), ..KeyResponse::default() });
+                self.answer_keys(query, KeyResponse { message: why.into(), ..KeyResponse::default() });
             }
         }
     }
 
-    fn do_as_asked(&mut self, query: &Query, wish: Wish) -> Result<Option<KeyResponse>, String> {
-        let Some(keys) = &mut self.sealing.keys else { return Err(NO_RING.into()) };
+    /// Why this node does not do what is wished, if it does not.
+    pub(super) fn check_wish(&self, wish: &KeyWish) -> Result<(), String> {
+        let Some(keys) = &self.sealing.keys else { return Err(NO_RING.into()) };
         if !(keys.verify_incoming && keys.verify_outgoing) {
             return Err(GOES_OVER.into());
         }
-        let change = match wish {
-            Wish::Change(change) => change,
-            Wish::List => {
-                let shown = |key: &GossipKey| Bytes::from(key.to_base64());
-                let (all, primary_key) = (keys.ring.keys().iter().map(shown).collect(), shown(keys.ring.primary()));
-                return Ok(Some(KeyResponse { result: true, keys: all, primary_key, ..KeyResponse::default() }));
-            }
-        };
+        let KeyWish::Change(change) = wish else { return Ok(()) };
         if self.sealing.keeping.0.len() >= GOSSIP_RINGS_KEPT_MAX {
             return Err(BUSY.into());
         }
-        let mut ring = keys.ring.clone();
-        ring.change(&change).map_err(|why| why.to_string())?;
-        if ring != keys.ring {
-            let asker = String::from_utf8_lossy(&query.source_node);
-            tracing::info!(%asker, what = change.word(), keys = ring.keys().len(), "the gossip keyring changed");
-            self.counters.key_changes += 1;
-            keys.ring = ring.clone();
+        keys.ring.clone().change(change).map_err(|why| why.to_string())
+    }
+
+    /// Does what this node itself wishes, as a member like the others. `None`: the answer comes when the ring is kept.
+    pub(super) fn carry_out_own(&mut self, number: u64, wish: &KeyWish) -> Option<KeyResponse> {
+        match wish {
+            KeyWish::List => Some(self.listed()),
+            KeyWish::Change(change) => {
+                let own = String::from_utf8_lossy(&self.table.own).into_owned();
+                self.change_ring(&own, change, Waiting::Ask(number));
+                None
+            }
         }
-        // What waits needs the key no more.
-        self.sealing.keeping.0.push_back(Query { payload: Bytes::new(), ..query.clone() });
+    }
+
+    /// The present ring.
+    pub fn ring(&self) -> Option<&Keyring> {
+        self.sealing.keys.as_ref().map(|keys| &keys.ring)
+    }
+
+    /// Takes the ring that the other members have.
+    pub fn set_ring(&mut self, ring: Keyring) {
+        if self.ring().is_some_and(|held| *held != ring) {
+            self.take_ring(ring, Waiting::Nobody);
+        }
+    }
+
+    fn listed(&self) -> KeyResponse {
+        let Some(ring) = self.ring() else { return KeyResponse::default() };
+        let shown = |key: &GossipKey| Bytes::from(key.to_base64());
+        let (keys, primary_key) = (ring.keys().iter().map(shown).collect(), shown(ring.primary()));
+        KeyResponse { result: true, keys, primary_key, ..KeyResponse::default() }
+    }
+
+    /// Makes a change that was checked.
+    fn change_ring(&mut self, asker: &str, change: &KeyChange, waiting: Waiting) {
+        let Some(mut ring) = self.ring().cloned() else { return };
+        let changed = ring.change(change);
+        debug_assert!(changed.is_ok(), "it was checked");
+        if self.ring() != Some(&ring) {
+            tracing::info!(%asker, what = change.word(), keys = ring.keys().len(), "the gossip keyring changed");
+        }
+        self.take_ring(ring, waiting);
+    }
+
+    fn take_ring(&mut self, ring: Keyring, waiting: Waiting) {
+        let Some(keys) = &mut self.sealing.keys else { return };
+        self.counters.key_changes += u64::from(keys.ring != ring);
+        keys.ring = ring.clone();
+        self.sealing.keeping.0.push_back(waiting);
         self.outputs.push_back(GossipOutput::RingChanged(ring));
-        Ok(None)
     }
 
     /// The oldest ring that is being kept is kept, or cannot be, and why.
-    pub fn handle_ring_kept(&mut self, result: Result<(), String>) {
-        let Some(query) = self.sealing.keeping.0.pop_front() else { return };
+    pub fn handle_ring_kept(&mut self, now: Timestamp, result: Result<(), String>) {
+        self.now = now;
         let message = result.as_ref().err().cloned().unwrap_or_default().into();
-        self.answer_keys(&query, &KeyResponse { result: result.is_ok(), message, ..KeyResponse::default() });
+        let answer = KeyResponse { result: result.is_ok(), message, ..KeyResponse::default() };
+        match self.sealing.keeping.0.pop_front() {
+            Some(Waiting::Query(query)) => self.answer_keys(&query, answer),
+            Some(Waiting::Ask(number)) => self.take_own_answer(number, answer),
+            Some(Waiting::Nobody) | None => {}
+        }
     }
 
-    fn answer_keys(&mut self, query: &Query, answer: &KeyResponse) {
-        self.answer(query, 0, SerfMessage::KeyResponse(answer.clone()).encode());
+    fn answer_keys(&mut self, query: &Query, answer: KeyResponse) {
+        self.answer(query, 0, SerfMessage::KeyResponse(answer).encode());
     }
 }
 

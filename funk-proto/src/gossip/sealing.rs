@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::key_asks::KeyAsks;
 use super::key_queries::Keeping;
 use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
@@ -29,6 +30,8 @@ pub(super) struct Sealing {
     pub(super) keys: Option<GossipKeys>,
     /// Rings that are being kept, and who is told when they are.
     pub(super) keeping: Keeping,
+    /// What this node asks of all.
+    pub(super) asks: KeyAsks,
     nonces: Rng,
 }
 
@@ -77,7 +80,12 @@ impl Opening {
 
 impl Sealing {
     pub(super) fn new(keys: Option<GossipKeys>, seed: Seed) -> Self {
-        Self { keys, keeping: Keeping::default(), nonces: Rng::new(seed, Stream::GossipNonces) }
+        Self {
+            keys,
+            keeping: Keeping::default(),
+            asks: KeyAsks::default(),
+            nonces: Rng::new(seed, Stream::GossipNonces),
+        }
     }
 
     /// The key that encrypts what is sent, if anything does.

@@ -47,6 +47,7 @@ impl Gossip {
                 let packet = Packet::User(relay.message);
                 self.send_compound(relay.dest, crate::wire::gossip::Compound::with_first(packet.encode()), false);
             }
+            SerfMessage::QueryResponse(response) if self.take_key_answer(now, &response) => {}
             SerfMessage::QueryResponse(_)
             | SerfMessage::ConflictResponse(_)
             | SerfMessage::KeyRequest { .. }

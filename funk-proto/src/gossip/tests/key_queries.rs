@@ -3,7 +3,10 @@
 use super::keys::{key, ring, sealed};
 use super::net::{Net, at};
 use super::*;
-use crate::wire::gossip::{GossipKeys, KeyResponse, Keyring, Query, QueryResponse, SerfMessage, open_any, unpack};
+use crate::wire::gossip::{
+    GossipKeys, KeyChange, KeyReport, KeyResponse, KeyWish, Keyring, Query, QueryResponse, SerfMessage, open_any,
+    unpack,
+};
 
 /// A pool of so many nodes that have these keys.
 fn pool(nodes: u16, keys: &[u8]) -> Net {
@@ -188,6 +191,7 @@ fn a_change_is_answered_when_it_is_kept_and_so_many_wait() {
         name: "_serf_install-key".into(),
         payload: SerfMessage::KeyRequest { key: Bytes::copy_from_slice(key(n).as_bytes()) }.encode(),
     };
+    let now = net.now;
     let node = net.node(1);
     let sent = |node: &mut Gossip| {
         std::iter::from_fn(|| node.poll_output())
@@ -201,7 +205,91 @@ fn a_change_is_answered_when_it_is_kept_and_so_many_wait() {
     assert_eq!(sent(node), 0);
     node.handle_key_query(&query(99, 8));
     assert_eq!(sent(node), 1, "refused");
-    node.handle_ring_kept(Ok(()));
-    node.handle_ring_kept(Ok(()));
+    node.handle_ring_kept(now, Ok(()));
+    node.handle_ring_kept(now, Ok(()));
     assert_eq!(sent(node), 2);
+}
+
+/// Asks through the node at `port`; what came of it.
+fn wish(net: &mut Net, port: u16, wish: KeyWish, wanted: &[(&'static str, u16)]) -> KeyReport {
+    let now = net.now;
+    let wanted = wanted.iter().map(|(name, port)| (Bytes::from_static(name.as_bytes()), at(*port))).collect();
+    assert!(net.node(port).ask_keys(now, 7, &wish, wanted, Duration::from_secs(5)));
+    net.seen.clear();
+    net.settle();
+    net.run_until(Duration::from_secs(6), |net| report(net).is_some());
+    report(net).unwrap()
+}
+
+fn report(net: &Net) -> Option<KeyReport> {
+    net.seen.iter().find_map(|(_, output)| match output {
+        GossipOutput::KeysAsked { number: 7, report } => Some(report.clone()),
+        _ => None,
+    })
+}
+
+fn rotate(net: &mut Net, from: u8, to: u8) -> [KeyReport; 3] {
+    [KeyChange::Install(key(to)), KeyChange::Use(key(to)), KeyChange::Remove(key(from))]
+        .map(|change| wish(net, 2, KeyWish::Change(change), &[]))
+}
+
+#[test]
+fn a_node_rotates_the_key_of_all_under_loss_and_nobody_fails() {
+    let mut net = pool(5, &[7]);
+    net.loss = 10;
+    let since = net.now;
+    for n in 7..12 {
+        let reports = rotate(&mut net, n, n + 1);
+        for report in reports {
+            assert!(report.is_whole() && report.answers.len() == 5, "{report:?}");
+        }
+        assert_eq!(rings(&net), vec![ring(&[n + 1]).ring; 5]);
+    }
+    net.run_secs(60);
+    assert!(net.failures_since(since).is_empty(), "{:?}", net.failures_since(since));
+    assert!(net.agreed());
+}
+
+#[test]
+fn whoever_does_not_answer_is_named_and_so_is_who_refuses() {
+    let mut net = pool(4, &[7, 9]);
+    net.deaf.insert(at(3));
+    let now = net.now;
+    net.node(4).sealing.keys.as_mut().unwrap().verify_incoming = false;
+    let report = wish(&mut net, 1, KeyWish::Change(KeyChange::Install(key(8))), &[("n9", 99)]);
+    assert!(net.now - now >= Duration::from_secs(5));
+    assert_eq!(report.missing, ["n3", "n9"]);
+    assert_eq!(report.answers.len(), 3);
+    let faults = report.faults();
+    assert!(
+        faults.contains("n4: gossip is not yet encrypted") && faults.ends_with("no answer from n3, n9"),
+        "{faults}"
+    );
+    // What this node refuses itself is asked of nobody.
+    let report = wish(&mut net, 1, KeyWish::Change(KeyChange::Use(key(5))), &[]);
+    assert_eq!((report.missing.len(), report.answers.len()), (0, 1));
+    assert!(report.faults().starts_with("n1: the key is not in the keyring"), "{}", report.faults());
+}
+
+#[test]
+fn the_keys_of_all_are_listed_that_which_encrypts_first() {
+    let mut net = pool(3, &[7, 9]);
+    let report = wish(&mut net, 1, KeyWish::List, &[("n2", 2)]);
+    assert!(report.is_whole() && report.answers.len() == 3);
+    assert!(report.answers.iter().all(|answer| answer.keys == [key(7), key(9)]), "{report:?}");
+    let plain = KeyReport { answers: vec![], missing: vec!["x".into()] };
+    assert!(!plain.is_whole());
+}
+
+#[test]
+fn more_questions_than_the_limit_are_refused() {
+    let mut net = pool(2, &[7]);
+    net.kill(2);
+    let now = net.now;
+    let mut ask = |number| net.node(1).ask_keys(now, number, &KeyWish::List, BTreeMap::new(), Duration::from_secs(9));
+    let taken = (0..10).take_while(|number| ask(*number)).count();
+    assert_eq!(taken, crate::limits::GOSSIP_KEY_ASKS_MAX);
+    net.run_secs(10);
+    let now = net.now;
+    assert!(net.node(1).ask_keys(now, 11, &KeyWish::List, BTreeMap::new(), Duration::from_secs(9)));
 }

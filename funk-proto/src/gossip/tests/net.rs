@@ -167,7 +167,7 @@ impl Net {
                     }
                     GossipOutput::RingChanged(ring) => {
                         self.seen.push((from, GossipOutput::RingChanged(ring)));
-                        self.nodes.get_mut(&from).unwrap().handle_ring_kept(self.kept.clone());
+                        self.nodes.get_mut(&from).unwrap().handle_ring_kept(self.now, self.kept.clone());
                     }
                     GossipOutput::Changed(member) => {
                         self.record(from, &member);

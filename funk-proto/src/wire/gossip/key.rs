@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::aes::Aes192;
+use aes_gcm::aes::cipher::BlockEncrypt;
+use aes_gcm::aes::{Aes128, Aes192, Aes256, Block};
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Nonce, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +54,18 @@ impl GossipKey {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// What it is called without being told: a block that was encrypted with it. Gossip encrypts no such block.
+    pub fn id(&self) -> KeyId {
+        let mut block = Block::from(*b"funk gossip key?");
+        match self.0.bytes.len() {
+            16 => Aes128::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+            24 => Aes192::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+            _ => Aes256::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+        }
+        .expect("a key has one of three lengths");
+        KeyId(block.into())
     }
 
     /// As people write it.
@@ -107,6 +120,39 @@ impl FromStr for GossipKey {
 
     fn from_str(text: &str) -> Result<Self, BadKey> {
         Self::new(&STANDARD.decode(text).map_err(|_| BadKey::NotBase64)?)
+    }
+}
+
+/// What a key is called where the key itself must not be: nobody can tell the key from it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId([u8; KeyId::BYTES]);
+
+impl KeyId {
+    /// Its bytes.
+    pub const BYTES: usize = 16;
+    /// Hexadecimal digits that are shown of it: enough to tell the keys of a ring from each other.
+    const SHOWN: usize = 12;
+
+    /// The id of these bytes.
+    pub fn new(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..Self::SHOWN / 2].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
     }
 }
 
@@ -211,6 +257,13 @@ impl Keyring {
         }
     }
 
+    /// What its keys are called: that which encrypts first, then the others in their order, whatever theirs is in the ring.
+    pub fn ids(&self) -> Vec<KeyId> {
+        let mut ids: Vec<_> = self.0.iter().map(GossipKey::id).collect();
+        ids[1..].sort_unstable();
+        ids
+    }
+
     /// The ring as agents keep it in a file: a JSON array of keys in base64, that which encrypts first.
     pub fn to_json(&self) -> String {
         let keys: Vec<_> = self.0.iter().map(|key| format!("  \"{}\"", key.to_base64())).collect();
@@ -312,6 +365,16 @@ mod tests {
             assert_eq!(text.parse::<GossipKey>(), Err(bad));
             assert!(bad.to_string().contains("16, 24 or 32"));
         }
+    }
+
+    #[test]
+    fn a_key_is_called_by_what_it_encrypts() {
+        let ids: Vec<String> =
+            [16, 24, 32].map(|bytes| GossipKey::new(&vec![7; bytes]).unwrap().id().to_string()).into();
+        assert!(ids.iter().all(|id| id.len() == 12) && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+        let ids = |keys: [u8; 3]| Keyring::of(keys.map(key)).unwrap().ids();
+        assert_eq!(ids([1, 2, 3]), ids([1, 3, 2]));
+        assert_ne!(ids([1, 2, 3]), ids([2, 1, 3]));
     }
 
     #[test]
