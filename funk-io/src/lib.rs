@@ -78,7 +78,7 @@ pub use runtime::Runtime;
 pub use seldom::{Seldom, SeldomEach};
 pub use shard_state::{AcquireError, BoxShardState, ShardState};
 pub use sockets::Sockets;
-pub use start::{random_name, start};
+pub use start::{random_gossip_key, random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::SystemTime;
 
 use funk_proto::id::NodeName;
-use funk_proto::{Node, NodeConfig, Recovered, Seed};
+use funk_proto::{GossipKey, Node, NodeConfig, Recovered, Seed};
 
 use crate::application::{Application, Giver};
 use crate::clock::Clock;
@@ -251,6 +251,16 @@ pub fn random_name() -> io::Result<NodeName> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
     Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
+}
+
+/// A new gossip key of 32 bytes.
+///
+/// # Errors
+/// The operating system has no randomness.
+pub fn random_gossip_key() -> io::Result<GossipKey> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+    Ok(GossipKey::new(&bytes).expect("32 bytes are a key"))
 }
 
 fn random_seed() -> Result<Seed, StartError> {

@@ -27,6 +27,7 @@
 //! | `sealing` | encryption with the keys of the pool |
 //! | `key_queries` | Serf's queries by which the keys are changed and listed |
 //! | `key_asks` | the same, put to all members by this node |
+//! | `ring_watch` | whether this node has the key that the cluster uses |
 //! | `leaving` | this node's own leave |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
@@ -56,6 +57,7 @@ mod news;
 mod probe;
 mod probing;
 mod recent;
+mod ring_watch;
 mod rounds;
 mod rules;
 mod sealing;
@@ -325,6 +327,7 @@ impl Gossip {
         }
         self.with_news(|table, news| table.end_suspicions(now, news));
         self.handle_asks_timeout(now);
+        self.handle_ring_timeout(now);
         if self.next_sync <= now {
             self.sync(now);
         }
@@ -352,6 +355,7 @@ impl Gossip {
             self.prober.next_due().filter(|_| !self.looks),
             self.table.suspicions.next_due(),
             self.sealing.asks.next_due(),
+            self.sealing.watch.next_due(),
             self.next_round(),
             Some(self.next_sync.min(self.next_reap).min(self.next_reconnect)),
         ];

@@ -72,5 +72,5 @@ pub use shards::{Place, RouteNode, RouteTable};
 pub use status::Status;
 pub use time::Timestamp;
 pub use wire::gossip::{
-    BadKey, GossipKey, GossipKeys, KeyAnswer, KeyChange, KeyId, KeyRefused, KeyReport, KeyWish, Keyring,
+    BadKey, GossipKey, GossipKeys, KeyAnswer, KeyChange, KeyId, KeyOrder, KeyRefused, KeyReport, Keyring,
 };

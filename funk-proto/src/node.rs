@@ -258,7 +258,7 @@ impl Node {
             Request::Drain(name) => self.begin_operation(now, id, Target::Drained(name))?,
             Request::Pin { shards, node } => self.begin_operation(now, id, Target::Pinned(shards, node))?,
             Request::SetWeight(name, weight) => self.begin_operation(now, id, Target::Weighed(name, weight))?,
-            Request::Keys { wish, wait } => self.ask_keys(now, id, &wish, wait)?,
+            Request::Keys { order, wait } => self.ask_keys(now, id, &order, wait)?,
             Request::Recover => self.begin_recovery(now, id),
         }
         self.settle(now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::id::NodeName;
-use crate::wire::gossip::key_report::KeyWish;
+use crate::wire::gossip::key_report::KeyOrder;
 
 /// A request's number, unique for this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +62,7 @@ pub enum Request {
     /// no harm. The members that are up must answer, shown by gossip or not.
     Keys {
         /// What.
-        wish: KeyWish,
+        order: KeyOrder,
         /// How long to wait for answers, [`KEY_ANSWERS_WAIT_MAX`](crate::limits::KEY_ANSWERS_WAIT_MAX) at most.
         wait: Duration,
     },

@@ -75,7 +75,17 @@ pub enum GossipOutput {
         why: GossipRefusal,
     },
     /// The ring is another: keep it, then call [`super::Gossip::handle_ring_kept`].
-    RingChanged(Keyring),
+    RingChanged {
+        /// The ring.
+        ring: Keyring,
+        /// Whether the one before was the cluster's.
+        was_current: bool,
+    },
+    /// This node lacks the key that the cluster encrypts with: whoever has the ring is to be asked for it.
+    RingWanted {
+        /// How often it was wanted since the key is lacking, this time included.
+        questions: u32,
+    },
     /// What came of a question about keys.
     KeysAsked {
         /// Its number.

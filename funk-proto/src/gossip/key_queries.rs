@@ -135,9 +135,11 @@ impl Gossip {
     fn take_ring(&mut self, ring: Keyring, waiting: Waiting) {
         let Some(keys) = &mut self.sealing.keys else { return };
         self.counters.key_changes += u64::from(keys.ring != ring);
+        let was_current = self.sealing.watch.fits(&keys.ring);
         keys.ring = ring.clone();
         self.sealing.keeping.0.push_back(waiting);
-        self.outputs.push_back(GossipOutput::RingChanged(ring));
+        self.outputs.push_back(GossipOutput::RingChanged { ring, was_current });
+        self.look_at_ring(self.now);
     }
 
     /// The oldest ring that is being kept is kept, or cannot be, and why.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::key_asks::KeyAsks;
 use super::key_queries::Keeping;
+use super::ring_watch::RingWatch;
 use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
 use crate::io::{GossipRefusal, RefusedPeer};
@@ -32,6 +33,7 @@ pub(super) struct Sealing {
     pub(super) keeping: Keeping,
     /// What this node asks of all.
     pub(super) asks: KeyAsks,
+    pub(super) watch: RingWatch,
     nonces: Rng,
 }
 
@@ -84,6 +86,7 @@ impl Sealing {
             keys,
             keeping: Keeping::default(),
             asks: KeyAsks::default(),
+            watch: RingWatch::default(),
             nonces: Rng::new(seed, Stream::GossipNonces),
         }
     }

@@ -271,7 +271,8 @@ impl Node {
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
             GossipOutput::Refused { peer, why } => self.outputs.push_back(Output::GossipRefused { peer, why }),
-            GossipOutput::RingChanged(ring) => self.handle_ring_changed(ring),
+            GossipOutput::RingChanged { ring, was_current } => self.handle_ring_changed(ring, was_current),
+            GossipOutput::RingWanted { questions } => self.ask_for_ring(questions),
             GossipOutput::KeysAsked { number, report } => self.end_key_question(number, report),
             GossipOutput::Changed(member) => {
                 self.handle_gossip_member(now, &member);
@@ -364,6 +365,8 @@ impl Node {
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
             FrameBody::LeaderAt(place) => self.handle_leader_at(now, &place),
+            FrameBody::WantRing(_) => self.handle_want_ring(conn),
+            FrameBody::Ring(given) => self.handle_ring(now, from, &given),
             FrameBody::Carried(carried) => {
                 self.moves.handle_carried(now, from, &carried);
                 Ok(())

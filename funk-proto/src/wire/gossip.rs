@@ -65,7 +65,7 @@ pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
 pub use datagram::{Compound, PART_OVERHEAD, Unpacked, looks_encrypted, unpack, with_crc};
 pub use events::{EventsAt, EventsReader, encode_event, encode_events};
 pub use key::{BadKey, GossipKey, GossipKeys, KeyChange, KeyId, KeyRefused, Keyring, NONCE_BYTES};
-pub use key_report::{KeyAnswer, KeyReport, KeyWish};
+pub use key_report::{KeyAnswer, KeyOrder, KeyReport, KeyWish};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
 pub use probe::{Ping, decode_error, encode_ack, encode_error};

@@ -37,13 +37,7 @@ fn nodes_and_agents_with_one_key_are_one_pool() -> Tested {
                 agent.sees(name, "alive", |seen| seen.status == "alive")?;
             }
         }
-        for node in cluster.live() {
-            wait_for("the agents to be seen", GENEROUS, || {
-                let members = cluster.status(node)?.members;
-                let alive = |name: &str| members.get(name).is_some_and(|seen| seen.serf == "alive");
-                if alive("first") && alive("second") { Ok(()) } else { Err(format!("{members:?}")) }
-            })?;
-        }
+        sees_agents(&mut cluster, &["first", "second"])?;
         let (code, said) = client(&cluster, &["--encrypt", KEY])?;
         assert_eq!(code, Some(0), "{said}");
         Ok(())
@@ -112,6 +106,105 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
             assert!(!log.contains(REFUSED) && !log.contains(KEY) && !log.contains(OTHER), "{log}");
         }
         assert!(!first.said().contains("member-failed"), "{}", first.said());
+        Ok(())
+    })
+}
+
+/// Waits until every node sees these agents.
+fn sees_agents(cluster: &mut DemoCluster, agents: &[&str]) -> Tested {
+    for node in cluster.live() {
+        wait_for("the agents to be seen", GENEROUS, || {
+            let members = cluster.status(node)?.members;
+            let alive = |name: &&str| members.get(*name).is_some_and(|seen| seen.serf == "alive");
+            if agents.iter().all(alive) { Ok(()) } else { Err(format!("{members:?}")) }
+        })?;
+    }
+    Ok(())
+}
+
+/// `ctrlc keys` through a node: its exit code, and what it said.
+fn keys(cluster: &mut DemoCluster, node: usize, words: &[&str]) -> Result<(Option<i32>, String), String> {
+    let status = cluster.status(node)?;
+    let own = status.members.get(&status.node_id).and_then(|own| own.endpoints.get("ep.clusterfunk.management"));
+    let mut command = Command::new(program("ctrlc")?);
+    command
+        .env_clear()
+        .args(cluster.caller("operator")?)
+        .arg("--endpoint")
+        .arg(own.ok_or("it is not served")?.to_string());
+    command.args(["--timeout", "4s", "keys"]).args(words);
+    let output = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    Ok((output.status.code(), said))
+}
+
+fn follower(cluster: &mut DemoCluster) -> Result<usize, String> {
+    let leader = cluster.leader()?;
+    Ok((0..3).find(|node| *node != leader).unwrap_or_default())
+}
+
+#[test]
+fn an_operator_rotates_the_key_of_nodes_and_agents() -> Tested {
+    with_tools("agents with a key", &[SERF], || {
+        let (mut cluster, files) = with_files("keys-operator")?;
+        let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
+        let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
+        for name in ["n0", "n1", "n2", "first", "second"] {
+            first.sees(name, "alive", |seen| seen.status == "alive")?;
+        }
+        let node = follower(&mut cluster)?;
+        sees_agents(&mut cluster, &["first", "second"])?;
+        let (code, said) = keys(&mut cluster, node, &["rotate", OTHER])?;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("used by all 5 members"), "{said}");
+        for file in &files {
+            assert_eq!(kept(file)?, [OTHER]);
+        }
+        let listed = String::from_utf8_lossy(&second.ask(&["keys", "-list"])?).into_owned();
+        assert!(listed.contains(OTHER) && listed.contains("[5/5]"), "{listed}");
+        // One that the leader draws, so that no caller knows it.
+        let (code, said) = keys(&mut cluster, node, &["rotate", "--output", "json"])?;
+        assert_eq!(code, Some(0), "{said}");
+        let drawn = kept(&files[0])?;
+        assert!(drawn.len() == 1 && drawn[0] != OTHER && files.iter().all(|file| kept(file).as_ref() == Ok(&drawn)));
+        let (code, said) = keys(&mut cluster, node, &["list", "--output", "json"])?;
+        let listed: serde_json::Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+        let rings: Vec<_> = listed["nodes"].as_array().into_iter().flatten().map(|node| &node["keys"]).collect();
+        assert!(code == Some(0) && rings.len() == 5 && rings.iter().all(|ring| *ring == rings[0]), "{said}");
+        let mut audited = false;
+        for node in 0..3 {
+            let log = std::fs::read_to_string(cluster.nodes[node].process.log()).map_err(|error| error.to_string())?;
+            assert!(![KEY, OTHER, &drawn[0]].iter().any(|key| log.contains(*key)), "{log}");
+            audited |= log.contains("funk::audit") && log.contains("install gossip key");
+        }
+        assert!(audited && !said.contains(&drawn[0]));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rotation_names_who_does_not_answer_and_changes_nothing() -> Tested {
+    with_tools("agents with a key", &[SERF], || {
+        let (mut cluster, files) = with_files("keys-missing")?;
+        let agent = Agent::start_with_key(cluster.dir(), "agent", cluster.nodes[0].serf, KEY)?;
+        sees_agents(&mut cluster, &["agent"])?;
+        agent.process.signal(rustix::process::Signal::STOP);
+        let (code, said) = keys(&mut cluster, 0, &["rotate", OTHER])?;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("no answer from agent") && !said.contains(OTHER), "{said}");
+        for file in &files {
+            assert_eq!(std::fs::read_to_string(file).map_err(|error| error.to_string())?, format!("[\"{KEY}\"]"));
+        }
+        agent.process.signal(rustix::process::Signal::CONT);
+        wait_for("the rotation", GENEROUS, || {
+            let (code, said) = keys(&mut cluster, 1, &["rotate", OTHER])?;
+            if code == Some(0) { Ok(()) } else { Err(said) }
+        })?;
+        for (words, exit) in [(&["use", "zz"][..], 1), (&["install", "secret!"], 2), (&["remove", ""], 1)] {
+            let (code, said) = keys(&mut cluster, 2, words)?;
+            assert_eq!(code, Some(exit), "{said}");
+            assert!(!said.contains("secret!"), "{said}");
+        }
         Ok(())
     })
 }

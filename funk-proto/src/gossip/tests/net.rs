@@ -165,8 +165,8 @@ impl Net {
                             node.handle_closed(self.now, conn, CloseReason::Ended);
                         }
                     }
-                    GossipOutput::RingChanged(ring) => {
-                        self.seen.push((from, GossipOutput::RingChanged(ring)));
+                    changed @ GossipOutput::RingChanged { .. } => {
+                        self.seen.push((from, changed));
                         self.nodes.get_mut(&from).unwrap().handle_ring_kept(self.now, self.kept.clone());
                     }
                     GossipOutput::Changed(member) => {

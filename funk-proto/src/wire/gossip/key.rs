@@ -142,11 +142,19 @@ impl KeyId {
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
+
+    fn digits(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn begins(&self, with: &str) -> bool {
+        self.digits().starts_with(with)
+    }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..Self::SHOWN / 2].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&self.digits()[..Self::SHOWN])
     }
 }
 
@@ -257,6 +265,19 @@ impl Keyring {
         }
     }
 
+    /// The key whose id begins so.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn called(&self, beginning: &str) -> Result<&GossipKey, KeyRefused> {
+        let mut called = self.0.iter().filter(|key| !beginning.is_empty() && key.id().begins(beginning));
+        match (called.next(), called.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) => Err(KeyRefused::Unknown),
+            (Some(_), Some(_)) => Err(KeyRefused::Ambiguous),
+        }
+    }
+
     /// What its keys are called: that which encrypts first, then the others in their order, whatever theirs is in the ring.
     pub fn ids(&self) -> Vec<KeyId> {
         let mut ids: Vec<_> = self.0.iter().map(GossipKey::id).collect();
@@ -305,6 +326,8 @@ pub enum KeyRefused {
     Unknown,
     /// This key encrypts.
     Primary,
+    /// Several keys are called so.
+    Ambiguous,
 }
 
 impl fmt::Display for KeyRefused {
@@ -313,6 +336,7 @@ impl fmt::Display for KeyRefused {
             Self::Empty => f.write_str("a keyring needs at least one key"),
             Self::Full => write!(f, "a keyring holds at most {GOSSIP_KEYS_MAX} keys: remove one first"),
             Self::Unknown => f.write_str("the key is not in the keyring: install it first"),
+            Self::Ambiguous => f.write_str("several keys of the keyring have ids that begin so: give more of it"),
             Self::Primary => f.write_str("the key encrypts: make another the primary key first"),
         }
     }
@@ -374,6 +398,9 @@ mod tests {
         assert!(ids.iter().all(|id| id.len() == 12) && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
         let ids = |keys: [u8; 3]| Keyring::of(keys.map(key)).unwrap().ids();
         assert_eq!(ids([1, 2, 3]), ids([1, 3, 2]));
+        let ring = Keyring::of([key(1), key(2)]).unwrap();
+        assert_eq!(ring.called(&key(2).id().to_string()), Ok(&key(2)));
+        assert_eq!((ring.called(""), ring.called("zz")), (Err(KeyRefused::Unknown), Err(KeyRefused::Unknown)));
         assert_ne!(ids([1, 2, 3]), ids([2, 1, 3]));
     }
 

@@ -1,6 +1,6 @@
 //! What an operator asks of the keyrings of a whole pool, and what comes of it.
 
-use super::key::{GossipKey, KeyChange, KeyId};
+use super::key::{GossipKey, KeyChange, KeyId, KeyRefused, Keyring};
 
 /// What an operator asks of the keyrings of a whole pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,34 @@ pub enum KeyWish {
     List,
     /// Each member changes its ring.
     Change(KeyChange),
+}
+
+/// The same in the words of an operator: keys that are installed go by the beginning of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// Which keys each member has.
+    List,
+    /// Each member installs this key.
+    Install(GossipKey),
+    /// Each member encrypts with this key.
+    Use(String),
+    /// Each member forgets this key.
+    Remove(String),
+}
+
+impl KeyOrder {
+    /// What is asked of the members, if this is the ring of whoever asks them.
+    ///
+    /// # Errors
+    /// No key of the ring is called so, or more than one.
+    pub fn wish(&self, ring: &Keyring) -> Result<KeyWish, KeyRefused> {
+        Ok(KeyWish::Change(match self {
+            Self::List => return Ok(KeyWish::List),
+            Self::Install(key) => KeyChange::Install(key.clone()),
+            Self::Use(id) => KeyChange::Use(ring.called(id)?.clone()),
+            Self::Remove(id) => KeyChange::Remove(ring.called(id)?.clone()),
+        }))
+    }
 }
 
 /// What came of it.
