@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
@@ -95,8 +96,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         Some(link) => Application::Service(link),
         None => duties.take_up::<R>(&shared)?,
     };
-    let keyring = keyring_file.map(|path| KeyringThread::start(path, Arc::clone(&shared))).transpose();
-    let keyring = keyring.map_err(|source| failed("starting the keyring's thread", source))?;
+    let keyring = keyring_file.map(|path| keyring(path, &shared)).transpose()?;
     let parts = Parts {
         clock,
         node,
@@ -118,6 +118,11 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     // If it fails, the handle goes, and the node with it.
     search::start(discovery, &config, bound.ip(), &shared).map_err(|source| failed("starting discovery", source))?;
     Ok(cluster)
+}
+
+fn keyring(path: PathBuf, shared: &Arc<Shared>) -> Result<KeyringThread, StartError> {
+    let thread = KeyringThread::start(path, Arc::clone(shared));
+    thread.map_err(|source| failed("starting the keyring's thread", source))
 }
 
 /// Starts the driver on a thread of its own, and waits until it runs.

@@ -12,6 +12,7 @@ use crate::event::{Event, Outcome};
 use crate::id::{ConnId, RaftId};
 use crate::io::Output;
 use crate::limits::{JOIN_ADDRESSES_MAX, KEY_ANSWERS_WAIT_MAX};
+use crate::mutate::{Mutant, planted};
 use crate::request::RequestId;
 use crate::time::Timestamp;
 use crate::wire::cluster::{FrameBody, RingKeys, WantRing};
@@ -99,7 +100,8 @@ impl Node {
     /// Whoever asks is a member that is up. It gets the ring over TLS only, and only from who has the right one.
     pub(super) fn handle_want_ring(&mut self, conn: ConnId) -> Result<(), Misbehaviour> {
         let (Some(state), Some(ring)) = (&self.state, self.gossip.ring()) else { return Ok(()) };
-        if self.peers.certified_name(conn).is_some() && ring.ids() == state.ring.keys {
+        let is_current = ring.ids() == state.ring.keys || planted(Mutant::StaleRingSent);
+        if self.peers.certified_name(conn).is_some() && is_current {
             let keys = ring.keys().iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
             self.peers.answer(conn, FrameBody::Ring(RingKeys { keys }));
         }

@@ -52,14 +52,18 @@ fn kept(path: &Path) -> Result<Vec<String>, String> {
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
-/// A cluster of three nodes with a data directory and a keyring file each.
-fn with_files(label: &str) -> Result<(DemoCluster, Vec<PathBuf>), String> {
+/// A cluster of three nodes with a data directory and a keyring file each, and with certificates if it has TLS.
+fn with_files(label: &str, has_tls: bool) -> Result<(DemoCluster, Vec<PathBuf>), String> {
     let mut cluster = DemoCluster::empty(label, &[])?;
     cluster.set_durable();
+    if has_tls {
+        cluster.certify()?;
+    }
     let files: Vec<_> = (0..3).map(|node| cluster.dir().join(format!("keyring-n{node}.json"))).collect();
     for (node, file) in files.iter().enumerate() {
         std::fs::write(file, format!("[\"{KEY}\"]")).map_err(|error| error.to_string())?;
-        cluster.set_extra(&["--keyring-file", &file.to_string_lossy()]);
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).map_err(|error| error.to_string())?;
+        keep_in(&mut cluster, file);
         if node == 0 {
             cluster.bootstrap()?
         } else {
@@ -71,10 +75,18 @@ fn with_files(label: &str) -> Result<(DemoCluster, Vec<PathBuf>), String> {
     Ok((cluster, files))
 }
 
+/// Nodes that start from now on keep their keys in this file.
+fn keep_in(cluster: &mut DemoCluster, file: &Path) {
+    let plain_page = cluster.pki.iter().map(|_| "--http-tls=false");
+    let file = file.to_string_lossy();
+    let extra: Vec<_> = plain_page.chain(["--keyring-file", &file]).collect();
+    cluster.set_extra(&extra);
+}
+
 #[test]
 fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
     with_tools("agents with a key", &[SERF], || {
-        let (mut cluster, files) = with_files("keys-rotated")?;
+        let (mut cluster, files) = with_files("keys-rotated", false)?;
         let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
         let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
         for agent in [&first, &second] {
@@ -97,7 +109,7 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
         // A restart finds the new key.
         cluster.nodes[2].process.signal(rustix::process::Signal::TERM);
         cluster.nodes[2].process.wait(GENEROUS)?;
-        cluster.set_extra(&["--keyring-file", &files[2].to_string_lossy()]);
+        keep_in(&mut cluster, &files[2]);
         cluster.start_again(2)?;
         cluster.converged(GENEROUS)?;
         first.sees("n2", "alive", |seen| seen.status == "alive")?;
@@ -146,7 +158,7 @@ fn follower(cluster: &mut DemoCluster) -> Result<usize, String> {
 #[test]
 fn an_operator_rotates_the_key_of_nodes_and_agents() -> Tested {
     with_tools("agents with a key", &[SERF], || {
-        let (mut cluster, files) = with_files("keys-operator")?;
+        let (mut cluster, files) = with_files("keys-operator", false)?;
         let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
         let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
         for name in ["n0", "n1", "n2", "first", "second"] {
@@ -185,7 +197,7 @@ fn an_operator_rotates_the_key_of_nodes_and_agents() -> Tested {
 #[test]
 fn a_rotation_names_who_does_not_answer_and_changes_nothing() -> Tested {
     with_tools("agents with a key", &[SERF], || {
-        let (mut cluster, files) = with_files("keys-missing")?;
+        let (mut cluster, files) = with_files("keys-missing", false)?;
         let agent = Agent::start_with_key(cluster.dir(), "agent", cluster.nodes[0].serf, KEY)?;
         sees_agents(&mut cluster, &["agent"])?;
         agent.process.signal(rustix::process::Signal::STOP);
@@ -207,6 +219,61 @@ fn a_rotation_names_who_does_not_answer_and_changes_nothing() -> Tested {
         }
         Ok(())
     })
+}
+
+/// The last node is down while the key is rotated twice, then starts with what it had.
+fn miss_two_rotations(cluster: &mut DemoCluster, files: &[PathBuf]) -> Result<(), String> {
+    cluster.nodes[2].process.signal(rustix::process::Signal::KILL);
+    cluster.nodes[2].process.wait(GENEROUS)?;
+    for _ in 0..2 {
+        wait_for("the rotation", GENEROUS, || {
+            let (code, said) = keys(cluster, 0, &["rotate"])?;
+            if code == Some(0) { Ok(()) } else { Err(said) }
+        })?;
+    }
+    assert_eq!(kept(&files[2])?, [KEY]);
+    assert_ne!(kept(&files[0])?, [KEY]);
+    keep_in(cluster, &files[2]);
+    cluster.start_again(2)
+}
+
+#[test]
+fn a_node_that_was_down_through_two_rotations_gets_the_key_over_tls() -> Tested {
+    let (mut cluster, files) = with_files("keys-away", true)?;
+    miss_two_rotations(&mut cluster, &files)?;
+    wait_for_log(cluster.nodes[2].process.log(), "the gossip keyring comes from a member")?;
+    wait_for("the keys to be kept", GENEROUS, || {
+        let (own, others) = (kept(&files[2])?, kept(&files[0])?);
+        if own == others { Ok(()) } else { Err("they are others".into()) }
+    })?;
+    cluster.converged(GENEROUS)?;
+    let (code, said) = keys(&mut cluster, 2, &["list", "--output", "json"])?;
+    let listed: serde_json::Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+    assert!(code == Some(0) && listed["nodes"].as_array().is_some_and(|nodes| nodes.len() == 3), "{said}");
+    let key = &kept(&files[2])?[0];
+    for node in 0..3 {
+        let log = std::fs::read_to_string(cluster.nodes[node].process.log()).map_err(|error| error.to_string())?;
+        assert!(!log.contains(key.as_str()) && !log.contains(KEY), "{log}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_tls_no_node_sends_keys_and_one_that_lacks_them_says_so() -> Tested {
+    let (mut cluster, files) = with_files("keys-lacking", false)?;
+    if cluster.pki.is_some() {
+        // The whole run is with TLS.
+        return Ok(());
+    }
+    miss_two_rotations(&mut cluster, &files)?;
+    wait_for_log(cluster.nodes[2].process.log(), "lacks the gossip key that the cluster uses")?;
+    // It serves all the same.
+    wait_for("it to serve", GENEROUS, || {
+        let status = cluster.status(2)?;
+        if status.state == "Operational" { Ok(()) } else { Err(status.state) }
+    })?;
+    assert_eq!(kept(&files[2])?, [KEY]);
+    Ok(())
 }
 
 #[test]

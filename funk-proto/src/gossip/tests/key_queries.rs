@@ -293,3 +293,29 @@ fn more_questions_than_the_limit_are_refused() {
     let now = net.now;
     assert!(net.node(1).ask_keys(now, 11, &KeyWish::List, BTreeMap::new(), Duration::from_secs(9)));
 }
+
+/// Everything that was sent in a pool is sent again: after a rotation, and to a node that was started again.
+#[test]
+fn recorded_gossip_is_without_effect_after_a_rotation() {
+    let mut net = pool(3, &[7]);
+    net.carried.clear();
+    let reports = rotate(&mut net, 7, 8);
+    assert!(reports.iter().all(KeyReport::is_whole));
+    net.run_secs(1);
+    let recorded = std::mem::take(&mut net.carried);
+    assert!(recorded.len() > 20, "{}", recorded.len());
+    let since = net.now;
+    net.kill(3);
+    net.start(&sealed("n3", 3, &[1], ring(&[8])));
+    for bytes in &recorded {
+        for port in 1..=3 {
+            let now = net.now;
+            net.node(port).handle_datagram(now, at(9), bytes);
+        }
+        net.settle();
+    }
+    assert_eq!(rings(&net), vec![ring(&[8]).ring; 3]);
+    assert!(net.nodes.values().all(|node| node.counters().undecryptable > 0), "what has the old key is dropped");
+    net.run_secs(30);
+    assert!(net.agreed() && net.failures_since(since).is_empty(), "{:?}", net.failures_since(since));
+}
