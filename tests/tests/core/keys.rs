@@ -92,7 +92,9 @@ fn keys_that_all_nodes_were_given_anew_replace_those_of_the_log() {
 #[test]
 fn a_cluster_without_keys_has_none_to_change() {
     let mut world = TestWorld::durable(8);
-    (0..3).for_each(|_| drop(world.start(12)));
+    for _ in 0..3 {
+        world.start(12);
+    }
     world.run_until(secs(20), World::converged);
     let at = leader(&world);
     assert_eq!(order(&mut world, funk_proto::KeyOrder::List).expect("no property is broken"), None);

@@ -299,9 +299,10 @@ fn more_questions_than_the_limit_are_refused() {
 fn recorded_gossip_is_without_effect_after_a_rotation() {
     let mut net = pool(3, &[7]);
     net.carried.clear();
+    net.run_secs(3);
     let reports = rotate(&mut net, 7, 8);
     assert!(reports.iter().all(KeyReport::is_whole));
-    net.run_secs(1);
+    net.run_secs(3);
     let recorded = std::mem::take(&mut net.carried);
     assert!(recorded.len() > 20, "{}", recorded.len());
     let since = net.now;
