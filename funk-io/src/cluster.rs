@@ -245,8 +245,7 @@ impl Cluster {
     }
 
     /// Asks all live members of the pool for their gossip keys, or to change them, agents included, and waits until each
-    /// has answered, `wait` at most. The report names who did not. To be asked of the leader, so that two operators are
-    /// one after the other.
+    /// has answered, `wait` at most. The report names who did not. To be asked of the leader, whose ring is the cluster's.
     ///
     /// # Errors
     /// [`OperationError::Refused`] if gossip is not encrypted, or this node has no key that is called so;

@@ -145,8 +145,9 @@ impl Gossip {
     /// The oldest ring that is being kept is kept, or cannot be, and why.
     pub fn handle_ring_kept(&mut self, now: Timestamp, result: Result<(), String>) {
         self.now = now;
-        let message = result.as_ref().err().cloned().unwrap_or_default().into();
-        let answer = KeyResponse { result: result.is_ok(), message, ..KeyResponse::default() };
+        let kept = result.is_ok();
+        let message = result.err().unwrap_or_default().into();
+        let answer = KeyResponse { result: kept, message, ..KeyResponse::default() };
         match self.sealing.keeping.0.pop_front() {
             Some(Waiting::Query(query)) => self.answer_keys(&query, answer),
             Some(Waiting::Ask(number)) => self.take_own_answer(number, answer),

@@ -1,4 +1,4 @@
-//! Gossip keys: listed and changed through the leader, so that two operators are one after the other.
+//! Gossip keys: listed and changed through the leader, whose ring is the cluster's.
 //!
 //! Keys go by their ids. Only one that an operator installs is sent, and only over TLS or within one machine.
 

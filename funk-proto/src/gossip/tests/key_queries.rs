@@ -211,10 +211,10 @@ fn a_change_is_answered_when_it_is_kept_and_so_many_wait() {
 }
 
 /// Asks through the node at `port`; what came of it.
-fn wish(net: &mut Net, port: u16, wish: KeyWish, wanted: &[(&'static str, u16)]) -> KeyReport {
+fn wish(net: &mut Net, port: u16, wish: &KeyWish, wanted: &[(&'static str, u16)]) -> KeyReport {
     let now = net.now;
     let wanted = wanted.iter().map(|(name, port)| (Bytes::from_static(name.as_bytes()), at(*port))).collect();
-    assert!(net.node(port).ask_keys(now, 7, &wish, wanted, Duration::from_secs(5)));
+    assert!(net.node(port).ask_keys(now, 7, wish, wanted, Duration::from_secs(5)));
     net.seen.clear();
     net.settle();
     net.run_until(Duration::from_secs(6), |net| report(net).is_some());
@@ -230,7 +230,7 @@ fn report(net: &Net) -> Option<KeyReport> {
 
 fn rotate(net: &mut Net, from: u8, to: u8) -> [KeyReport; 3] {
     [KeyChange::Install(key(to)), KeyChange::Use(key(to)), KeyChange::Remove(key(from))]
-        .map(|change| wish(net, 2, KeyWish::Change(change), &[]))
+        .map(|change| wish(net, 2, &KeyWish::Change(change), &[]))
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn whoever_does_not_answer_is_named_and_so_is_who_refuses() {
     net.deaf.insert(at(3));
     let now = net.now;
     net.node(4).sealing.keys.as_mut().unwrap().verify_incoming = false;
-    let report = wish(&mut net, 1, KeyWish::Change(KeyChange::Install(key(8))), &[("n9", 99)]);
+    let report = wish(&mut net, 1, &KeyWish::Change(KeyChange::Install(key(8))), &[("n9", 99)]);
     assert!(net.now - now >= Duration::from_secs(5));
     assert_eq!(report.missing, ["n3", "n9"]);
     assert_eq!(report.answers.len(), 3);
@@ -266,7 +266,7 @@ fn whoever_does_not_answer_is_named_and_so_is_who_refuses() {
         "{faults}"
     );
     // What this node refuses itself is asked of nobody.
-    let report = wish(&mut net, 1, KeyWish::Change(KeyChange::Use(key(5))), &[]);
+    let report = wish(&mut net, 1, &KeyWish::Change(KeyChange::Use(key(5))), &[]);
     assert_eq!((report.missing.len(), report.answers.len()), (0, 1));
     assert!(report.faults().starts_with("n1: the key is not in the keyring"), "{}", report.faults());
 }
@@ -274,7 +274,7 @@ fn whoever_does_not_answer_is_named_and_so_is_who_refuses() {
 #[test]
 fn the_keys_of_all_are_listed_that_which_encrypts_first() {
     let mut net = pool(3, &[7, 9]);
-    let report = wish(&mut net, 1, KeyWish::List, &[("n2", 2)]);
+    let report = wish(&mut net, 1, &KeyWish::List, &[("n2", 2)]);
     assert!(report.is_whole() && report.answers.len() == 3);
     assert!(report.answers.iter().all(|answer| answer.keys == [key(7), key(9)]), "{report:?}");
     let plain = KeyReport { answers: vec![], missing: vec!["x".into()] };
