@@ -96,13 +96,12 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         Some(link) => Application::Service(link),
         None => duties.take_up::<R>(&shared)?,
     };
-    let keyring = keyring_file.map(|path| keyring(path, &shared)).transpose()?;
     let parts = Parts {
         clock,
         node,
         store,
         application,
-        keyring,
+        keyring: keyring_file.map(|path| keyring(path, &shared)).transpose()?,
         shared: Arc::clone(&shared),
         inbox,
         hub,

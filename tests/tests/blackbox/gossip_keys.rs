@@ -161,8 +161,10 @@ fn an_operator_rotates_the_key_of_nodes_and_agents() -> Tested {
         let (mut cluster, files) = with_files("keys-operator", false)?;
         let first = Agent::start_with_key(cluster.dir(), "first", cluster.nodes[0].serf, KEY)?;
         let second = Agent::start_with_key(cluster.dir(), "second", cluster.nodes[1].serf, KEY)?;
-        for name in ["n0", "n1", "n2", "first", "second"] {
-            first.sees(name, "alive", |seen| seen.status == "alive")?;
+        for agent in [&first, &second] {
+            for name in ["n0", "n1", "n2", "first", "second"] {
+                agent.sees(name, "alive", |seen| seen.status == "alive")?;
+            }
         }
         let node = follower(&mut cluster)?;
         sees_agents(&mut cluster, &["first", "second"])?;
