@@ -107,7 +107,15 @@ impl DemoCluster {
     /// # Errors
     /// As [`DemoCluster::start`], and when the machine does not allow such hosts.
     pub fn start_on_hosts(label: &str, nodes: usize) -> Result<Self, String> {
-        let mut cluster = Self::empty(label, &[])?;
+        Self::start_on_hosts_with(label, nodes, &[])
+    }
+
+    /// As [`DemoCluster::start_on_hosts`], with more arguments for every node.
+    ///
+    /// # Errors
+    /// As [`DemoCluster::start_on_hosts`].
+    pub fn start_on_hosts_with(label: &str, nodes: usize, extra: &[&str]) -> Result<Self, String> {
+        let mut cluster = Self::empty(label, extra)?;
         let network = Network::new()?;
         network.enter()?;
         cluster.network = Some(network);

@@ -1,5 +1,6 @@
 //! Gossip that is encrypted with Serf's keys, among nodes, agents and callers.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,6 +107,7 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
         let listed = String::from_utf8_lossy(&second.ask(&["keys", "-list"])?).into_owned();
         assert!(listed.contains(OTHER) && listed.contains("[5/5]") && !listed.contains(KEY), "{listed}");
         assert!(first.ask(&["keys", "-use", KEY]).is_err(), "nobody has it any more");
+        assert!(!first.said().contains("EventMemberFailed"), "{}", first.said());
         // A restart finds the new key.
         cluster.nodes[2].process.signal(rustix::process::Signal::TERM);
         cluster.nodes[2].process.wait(GENEROUS)?;
@@ -117,7 +119,6 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
             let log = std::fs::read_to_string(cluster.nodes[node].process.log()).map_err(|error| error.to_string())?;
             assert!(!log.contains(REFUSED) && !log.contains(KEY) && !log.contains(OTHER), "{log}");
         }
-        assert!(!first.said().contains("member-failed"), "{}", first.said());
         Ok(())
     })
 }
@@ -219,6 +220,41 @@ fn a_rotation_names_who_does_not_answer_and_changes_nothing() -> Tested {
             assert_eq!(code, Some(exit), "{said}");
             assert!(!said.contains("secret!"), "{said}");
         }
+        Ok(())
+    })
+}
+
+/// A tenth of all datagrams to a node is lost.
+fn lose(cluster: &DemoCluster, node: usize) -> Tested {
+    let chain = "add chain inet t c { type filter hook input priority 0; }";
+    for words in ["add table inet t", chain, "add rule inet t c meta l4proto udp numgen random mod 100 lt 10 drop"] {
+        cluster.run_on(node, &["nft", words])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn rotations_under_loss_are_whole_and_nobody_fails() -> Tested {
+    with_tools("agents with a key and loss", &["ip", "unshare", "nsenter", "nft", SERF], || {
+        let mut cluster = DemoCluster::start_on_hosts_with("keys-loss", 3, &["--encrypt", KEY])?;
+        // The agent is where this test is.
+        let addresses = (SocketAddr::from(([10, 77, 0, 254], 7946)), SocketAddr::from(([127, 0, 0, 1], 7373)));
+        let agent = Agent::start_with_key_at(addresses, cluster.dir(), "agent", cluster.nodes[0].serf, KEY)?;
+        for name in ["n0", "n1", "n2"] {
+            agent.sees(name, "alive", |seen| seen.status == "alive")?;
+        }
+        sees_agents(&mut cluster, &["agent"])?;
+        (0..3).try_for_each(|node| lose(&cluster, node))?;
+        for round in 0..5 {
+            let (code, said) = keys(&mut cluster, round % 3, &["rotate"])?;
+            assert_eq!(code, Some(0), "round {round}: {said}");
+            assert!(said.contains("used by all 4 members"), "{said}");
+        }
+        for node in 0..3 {
+            let log = std::fs::read_to_string(cluster.nodes[node].process.log()).map_err(|error| error.to_string())?;
+            assert!(!log.contains("was declared dead"), "{log}");
+        }
+        assert!(!agent.said().contains("EventMemberFailed"), "{}", agent.said());
         Ok(())
     })
 }
