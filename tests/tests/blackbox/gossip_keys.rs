@@ -236,7 +236,7 @@ fn lose(cluster: &DemoCluster, node: usize) -> Tested {
 #[test]
 fn rotations_under_loss_are_whole_and_nobody_fails() -> Tested {
     with_tools("agents with a key and loss", &["ip", "unshare", "nsenter", "nft", SERF], || {
-        let mut cluster = DemoCluster::start_on_hosts_with("keys-loss", 3, &["--encrypt", KEY])?;
+        let mut cluster = DemoCluster::start_on_hosts("keys-loss", 3, &["--encrypt", KEY])?;
         // The agent is where this test is.
         let addresses = (SocketAddr::from(([10, 77, 0, 254], 7946)), SocketAddr::from(([127, 0, 0, 1], 7373)));
         let agent = Agent::start_with_key_at(addresses, cluster.dir(), "agent", cluster.nodes[0].serf, KEY)?;
