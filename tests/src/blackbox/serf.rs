@@ -53,7 +53,8 @@ impl Place<'_> {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+        let said = [&output.stdout[..], &output.stderr].concat();
+        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&said).trim()))
     }
 }
 

@@ -99,12 +99,12 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
         for (change, key, after) in
             [("-install", OTHER, &[KEY, OTHER][..]), ("-use", OTHER, &[OTHER, KEY]), ("-remove", KEY, &[OTHER])]
         {
-            first.ask(&["keys", change, key])?;
+            agent_keys(&first, &[change, key])?;
             for file in &files {
                 assert_eq!(kept(file)?, after, "after {change}");
             }
         }
-        let listed = String::from_utf8_lossy(&second.ask(&["keys", "-list"])?).into_owned();
+        let listed = agent_keys(&second, &["-list"])?;
         assert!(listed.contains(OTHER) && listed.contains("[5/5]") && !listed.contains(KEY), "{listed}");
         assert!(first.ask(&["keys", "-use", KEY]).is_err(), "nobody has it any more");
         assert!(!first.said().contains("EventMemberFailed"), "{}", first.said());
@@ -121,6 +121,16 @@ fn an_agent_rotates_the_key_of_nodes_which_keep_it() -> Tested {
         }
         Ok(())
     })
+}
+
+/// `serf keys` of an agent, until all members have answered it: it asks by gossip, and once.
+fn agent_keys(agent: &Agent<'_>, words: &[&str]) -> Result<String, String> {
+    let mut said = Vec::new();
+    wait_for("all to answer the agent", GENEROUS, || {
+        said = agent.ask(&[&["keys"], words].concat())?;
+        Ok::<_, String>(())
+    })?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Waits until every node sees these agents.
@@ -175,7 +185,7 @@ fn an_operator_rotates_the_key_of_nodes_and_agents() -> Tested {
         for file in &files {
             assert_eq!(kept(file)?, [OTHER]);
         }
-        let listed = String::from_utf8_lossy(&second.ask(&["keys", "-list"])?).into_owned();
+        let listed = agent_keys(&second, &["-list"])?;
         assert!(listed.contains(OTHER) && listed.contains("[5/5]"), "{listed}");
         // One that the leader draws, so that no caller knows it.
         let (code, said) = keys(&mut cluster, node, &["rotate", "--output", "json"])?;
