@@ -15,6 +15,7 @@
 //! | `views` | what every node says of itself and the cluster |
 //! | `doctor` | where they differ, and how bad that is |
 //! | `health` | whether a node's page says that it is well |
+//! | `keys` | gossip keys, and their rotation |
 //! | `tls` | certificates for development |
 //! | `table`, `screen` | text that fits where it is shown |
 
@@ -26,6 +27,7 @@ mod doctor;
 mod find;
 mod flags;
 mod health;
+mod keys;
 mod node;
 mod screen;
 mod shards;
@@ -42,7 +44,7 @@ use clap::CommandFactory;
 use futures_lite::future;
 use serde_json::Value;
 
-pub use flags::{Command, CtrlFlags, NodeCommand, OutputFormat, TlsCommand};
+pub use flags::{Command, CtrlFlags, KeysCommand, NodeCommand, OutputFormat, TlsCommand};
 pub use health::HealthFlags;
 pub use screen::{ColorChoice, Screen};
 pub use table::Text;

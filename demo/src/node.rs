@@ -108,7 +108,7 @@ fn builder<R: Runtime>(flags: &NodeFlags, told: &Advertised, security: &Kept) ->
         node = node.tls(tls.clone());
     }
     if let Some(keys) = &security.gossip {
-        node = node.gossip_keys(keys.clone());
+        node = node.gossip_keys(keys.clone()).keyring_file(flags.gossip.keyring_file.clone());
     }
     if let Some(token) = &security.token {
         node = node.page_token(token.clone());

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use funk_proto::config::is_endpoint_name;
 use funk_proto::id::{LogIndex, NodeName, ShardId, WorkerId};
 use funk_proto::shards::RouteTable;
-use funk_proto::{EndpointSet, Outcome, Request, RequestError, Status, Timestamp, limits};
+use funk_proto::{EndpointSet, KeyOrder, KeyReport, Outcome, Request, RequestError, Status, Timestamp, limits};
 
 use crate::driver::counters::IoCounters;
 use crate::endpoints::Endpoints;
@@ -244,15 +244,36 @@ impl Cluster {
         self.operate(Request::Recover).await
     }
 
+    /// Asks all live members of the pool for their gossip keys, or to change them, agents included, and waits until each
+    /// has answered, `wait` at most. The report names who did not. To be asked of the leader, whose ring is the cluster's.
+    ///
+    /// # Errors
+    /// [`OperationError::Refused`] if gossip is not encrypted, or this node has no key that is called so;
+    /// [`OperationError::Rejected`] if too many questions are open.
+    pub async fn keys(&self, order: KeyOrder, wait: Duration) -> Result<KeyReport, OperationError> {
+        match self.outcome(Request::Keys { order, wait }).await? {
+            Outcome::Keys(report) => Ok(report),
+            Outcome::Refused(why) => Err(why.into()),
+            _ => Err(OperationError::Unknown),
+        }
+    }
+
     async fn operate(&self, request: Request) -> Result<(), OperationError> {
+        match self.outcome(request).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(why) => Err(why.into()),
+            Outcome::Rejected(error) => Err(OperationError::Rejected(error)),
+            _ => Err(OperationError::Unknown),
+        }
+    }
+
+    async fn outcome(&self, request: Request) -> Result<Outcome, OperationError> {
         let (reply, answer) = async_channel::bounded(1);
         let command = Command::Request { request, reply: Some(Reply::Done(reply)) };
         self.shared.send(command).await.map_err(|Stopped| OperationError::Stopped)?;
         match answer.recv().await {
-            Ok(Ok(Outcome::Done)) => Ok(()),
-            Ok(Ok(Outcome::Refused(why))) => Err(why.into()),
-            Ok(Ok(Outcome::Rejected(error)) | Err(error)) => Err(OperationError::Rejected(error)),
-            Ok(Ok(_)) => Err(OperationError::Unknown),
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => Err(OperationError::Rejected(error)),
             Err(_) => Err(OperationError::Stopped),
         }
     }

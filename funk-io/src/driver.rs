@@ -65,6 +65,7 @@ use crate::application::Application;
 use crate::clock::Clock;
 use crate::error::StopReason;
 use crate::gate::publisher::Publisher;
+use crate::keyring::KeyringThread;
 use crate::limits;
 use crate::meters::{FailoverWatch, LeaseWatch, Step, StepWatch};
 use crate::runtime::Runtime;
@@ -93,6 +94,7 @@ pub(crate) struct Driver<'a, R: Runtime> {
     streams: Streams<R>,
     store: Store,
     application: Application,
+    keyring: Option<KeyringThread>,
     /// What the node said last; empty between rounds, kept for its memory.
     outputs: Vec<Output>,
     /// What the driver's own work gives back to the node, in order.
@@ -117,7 +119,7 @@ struct Stopping {
 
 impl<'a, R: Runtime> Driver<'a, R> {
     pub(crate) fn new(parts: Parts, sockets: Sockets, publisher: &'a mut Publisher) -> io::Result<Self> {
-        let Parts { clock, node, store, application, shared, inbox, hub, trust, quic, .. } = parts;
+        let Parts { clock, node, store, application, keyring, shared, inbox, hub, trust, quic, .. } = parts;
         let Parts { inbox_source, drain_source, store_source, .. } = parts;
         let Sockets { serf_tcp, serf_udp, raft, liveness, .. } = sockets;
         Ok(Self {
@@ -135,6 +137,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             shared,
             store,
             application,
+            keyring,
             outputs: Vec::new(),
             echoes: VecDeque::new(),
             askers: BTreeMap::new(),
@@ -273,6 +276,7 @@ impl<'a, R: Runtime> Driver<'a, R> {
             Command::StateGiven { change, shard, state } => {
                 self.node.handle(now, Input::StateGiven { change, shard, state });
             }
+            Command::RingKept(result) => self.node.handle(now, Input::RingKept(result)),
         }
     }
 

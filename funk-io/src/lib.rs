@@ -15,6 +15,7 @@
 //! | `shared` | what the handle and the driver share |
 //! | `options` | what a node is started with |
 //! | `gate` | who may serve a shard now: route table, lease, guards |
+//! | `keyring` | the file of the gossip keyring |
 //! | `last_words` | what this process tells its peers when it ends |
 //! | `watcher` | a child process that tells the peers when this process is gone |
 //! | `watch`, `events`, `endpoints` | how the application learns of changes |
@@ -43,6 +44,7 @@ mod events;
 mod gate;
 mod handover;
 mod interface;
+mod keyring;
 mod last_words;
 pub mod limits;
 pub mod meters;
@@ -76,7 +78,7 @@ pub use runtime::Runtime;
 pub use seldom::{Seldom, SeldomEach};
 pub use shard_state::{AcquireError, BoxShardState, ShardState};
 pub use sockets::Sockets;
-pub use start::{random_name, start};
+pub use start::{random_gossip_key, random_name, start};
 pub use state_machine::StateMachine;
 pub use store::StoreError;
 pub use store::data_dir::DataDir;

@@ -1,5 +1,7 @@
 //! What a node is started with.
 
+use std::path::PathBuf;
+
 use funk_proto::{NodeConfig, Seed};
 use funk_tls::{Current, Role};
 
@@ -28,6 +30,9 @@ pub struct Options {
     /// Where the node keeps its log and snapshots; `None`: in memory, so that a
     /// restart makes a new member.
     pub data: Option<DataDir>,
+    /// The file that the gossip keys came from, which is written anew when they change; `None`: changes last until the node
+    /// stops.
+    pub keyring_file: Option<PathBuf>,
     /// The application's own state on the log; `None`: proposals are only seen as
     /// events, and those before a snapshot are not seen again after a restart.
     pub state_machine: Option<Box<dyn StateMachine>>,
@@ -55,6 +60,7 @@ impl Options {
             discovery,
             seed: None,
             data: None,
+            keyring_file: None,
             state_machine: None,
             handover: None,
             shard_state: None,

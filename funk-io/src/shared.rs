@@ -89,6 +89,8 @@ pub(crate) enum Command {
         shard: ShardId,
         state: Option<Bytes>,
     },
+    /// The keyring's file is written, or cannot be.
+    RingKept(Result<(), String>),
 }
 
 /// Stops the driver when the last handle is dropped.

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
 use std::time::SystemTime;
 
 use funk_proto::id::NodeName;
-use funk_proto::{Node, NodeConfig, Recovered, Seed};
+use funk_proto::{GossipKey, Node, NodeConfig, Recovered, Seed};
 
 use crate::application::{Application, Giver};
 use crate::clock::Clock;
@@ -26,6 +27,7 @@ use crate::error::{StartError, StopReason};
 use crate::gate::Gate;
 use crate::gate::publisher::Publisher;
 use crate::handover::{Handover, HandoverThread};
+use crate::keyring::KeyringThread;
 use crate::last_words::{self, LastWords};
 use crate::meters::Meters;
 use crate::options::Options;
@@ -53,7 +55,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     options.fits_the_certificate()?;
     let Options { node: mut config, mut sockets, mut discovery, seed, data, .. } = options;
     let duties = Duties(options.state_machine, options.handover, options.shard_state);
-    let (tls, permit_plaintext) = (options.tls, options.permit_plaintext);
+    let (tls, permit_plaintext, keyring_file) = (options.tls, options.permit_plaintext, options.keyring_file);
     search::prepare(&mut discovery, &mut config);
     let bound = fill_in(&mut config, &sockets).map_err(|source| failed("reading the sockets' addresses", source))?;
     sockets.tune().map_err(|source| failed("setting socket options", source))?;
@@ -99,6 +101,7 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
         node,
         store,
         application,
+        keyring: keyring_file.map(|path| keyring(path, &shared)).transpose()?,
         shared: Arc::clone(&shared),
         inbox,
         hub,
@@ -114,6 +117,11 @@ pub(crate) fn start_linked<R: Runtime>(options: Options, service: Option<Link>) 
     // If it fails, the handle goes, and the node with it.
     search::start(discovery, &config, bound.ip(), &shared).map_err(|source| failed("starting discovery", source))?;
     Ok(cluster)
+}
+
+fn keyring(path: PathBuf, shared: &Arc<Shared>) -> Result<KeyringThread, StartError> {
+    let thread = KeyringThread::start(path, Arc::clone(shared));
+    thread.map_err(|source| failed("starting the keyring's thread", source))
 }
 
 /// Starts the driver on a thread of its own, and waits until it runs.
@@ -247,6 +255,16 @@ pub fn random_name() -> io::Result<NodeName> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
     Ok(format!("{:016x}", u64::from_le_bytes(bytes)).parse().expect("hex digits make a name"))
+}
+
+/// A new gossip key of 32 bytes.
+///
+/// # Errors
+/// The operating system has no randomness.
+pub fn random_gossip_key() -> io::Result<GossipKey> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+    Ok(GossipKey::new(&bytes).expect("32 bytes are a key"))
 }
 
 fn random_seed() -> Result<Seed, StartError> {

@@ -6,6 +6,7 @@ use crate::error::Refusal;
 use crate::id::{ClusterId, Epoch, LogIndex, NodeName, RaftId, ShardId, Term};
 use crate::request::RequestId;
 use crate::status::NodeState;
+use crate::wire::gossip::key_report::KeyReport;
 
 /// Something that the application may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,8 @@ pub enum Outcome {
     Rejected(crate::error::RequestError),
     /// An operation on members is done.
     Done,
+    /// What the members say that were asked about their gossip keys.
+    Keys(KeyReport),
     /// A membership operation ended without completing.
     Refused(crate::error::OperationRefused),
     /// It may or may not be applied: the leader was lost after it was sent.

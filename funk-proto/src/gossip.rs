@@ -25,11 +25,15 @@
 //! | `gossip`, `broadcast` | rounds of gossip, and the queues behind them |
 //! | `merging` | push/pulls piece by piece |
 //! | `sealing` | encryption with the keys of the pool |
+//! | `key_queries` | Serf's queries by which the keys are changed and listed |
+//! | `key_asks` | the same, put to all members by this node |
+//! | `ring_watch` | whether this node has the key that the cluster uses |
 //! | `leaving` | this node's own leave |
 //! | `exchange`, `targets` | streams, join addresses and their back-off |
 //! | `serf`, `recent`, `filters` | Serf's own messages, each passed on once, and whom a query is for |
 //! | `coordinates` | network coordinates |
 //! | `fit` | which tags are gossiped if not all fit |
+//! | `shown` | what the rest of the node sees of it |
 
 mod broadcast;
 mod claim;
@@ -41,6 +45,8 @@ mod health;
 mod holder;
 mod intents;
 mod interface;
+mod key_asks;
+mod key_queries;
 mod lamport;
 mod leaving;
 mod lives;
@@ -51,10 +57,12 @@ mod news;
 mod probe;
 mod probing;
 mod recent;
+mod ring_watch;
 mod rounds;
 mod rules;
 mod sealing;
 mod serf;
+mod shown;
 mod statuses;
 mod suspicion;
 mod table;
@@ -318,6 +326,8 @@ impl Gossip {
             self.handle_probe_timeout(now);
         }
         self.with_news(|table, news| table.end_suspicions(now, news));
+        self.handle_asks_timeout(now);
+        self.handle_ring_timeout(now);
         if self.next_sync <= now {
             self.sync(now);
         }
@@ -344,6 +354,8 @@ impl Gossip {
             if self.table.leaving { None } else { self.targets.next_due(self.is_alone()) },
             self.prober.next_due().filter(|_| !self.looks),
             self.table.suspicions.next_due(),
+            self.sealing.asks.next_due(),
+            self.sealing.watch.next_due(),
             self.next_round(),
             Some(self.next_sync.min(self.next_reap).min(self.next_reconnect)),
         ];
@@ -397,38 +409,6 @@ impl Gossip {
     /// Accepted streams are answered at once and belong to nobody.
     pub fn owns(&self, conn: ConnId) -> bool {
         self.exchanges.contains_key(&conn)
-    }
-
-    /// All known members by name, this node among them.
-    pub fn members(&self) -> impl Iterator<Item = GossipMember> + '_ {
-        self.table.members.iter().map(|(name, member)| member.shown(name))
-    }
-
-    /// The live members whose tag has this value.
-    pub fn alive_with<'a>(&'a self, tag: &'a str, value: &'a str) -> impl Iterator<Item = GossipMember> + 'a {
-        let fits = move |member: &Member| member.tags.get(tag).is_some_and(|shown| shown == value);
-        let alive = self.table.members.iter().filter(|(_, member)| member.status == GossipStatus::Alive);
-        alive.filter(move |(_, member)| fits(member)).map(|(name, member)| member.shown(name))
-    }
-
-    /// One of a member's tags.
-    pub fn tag(&self, member: &NodeName, tag: &str) -> Option<&str> {
-        self.table.get(member.as_str().as_bytes())?.tags.get(tag).map(String::as_str)
-    }
-
-    /// The member of this name; one whose name is no UTF-8 has none.
-    pub fn member(&self, name: &str) -> Option<GossipMember> {
-        self.table.get(name.as_bytes()).map(|member| member.shown(name.as_bytes()))
-    }
-
-    /// What gossip did so far.
-    pub fn counters(&self) -> GossipCounters {
-        GossipCounters {
-            health: self.health.score(),
-            queued: u32::try_from(self.broadcasts.len()).unwrap_or(u32::MAX),
-            no_room: self.counters.no_room + self.broadcasts.pruned,
-            ..self.counters
-        }
     }
 
     /// Lets the rules change the table, and does what follows.

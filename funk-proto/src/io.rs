@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::event::Event;
 use crate::id::{ClusterName, ConnId, Epoch, LogIndex, NodeName, ShardId};
 use crate::time::Timestamp;
+use crate::wire::gossip::key::Keyring;
 
 /// Which protocol a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +188,8 @@ pub enum Input {
         /// The state for its next owner; `None`: nothing.
         state: Option<Bytes>,
     },
+    /// The oldest [`Output::KeepRing`] that was not answered yet is carried out, or why it cannot be.
+    RingKept(Result<(), String>),
     /// The process did not run for `gap`, or the clock jumped: leases are dropped and waits extended.
     ClockGap {
         /// How late the pass came.
@@ -241,6 +244,9 @@ pub enum Output {
         /// Why, and what to do.
         why: GossipRefusal,
     },
+    /// The gossip keyring is another. Write it to the file that it came from, if it came from one, and answer
+    /// [`Input::RingKept`] in any case.
+    KeepRing(Keyring),
     /// Write to stable storage, in order, then return the token.
     Persist(Persist),
     /// Stop handing out guards for these shards (the route table already says

@@ -10,6 +10,7 @@
 //! | [`joins`] | nodes that want in |
 //! | [`conduct`] | how long a member stayed, and who waits for that |
 //! | [`lease`] | how long the cluster's lease is |
+//! | [`ring`] | which gossip keys it uses |
 //! | [`departures`] | members that leave, and the leader that leaves last |
 //! | [`map`] | which shards move where |
 //! | [`voting`], [`voters`] | who votes, and who leads next |
@@ -27,6 +28,7 @@ mod lease;
 mod map;
 mod operations;
 mod pending;
+mod ring;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -111,6 +113,8 @@ struct Leading {
     transfer_at: Timestamp,
     /// Grants to these members end if they have not applied the move by then.
     moves: Vec<(RaftId, LogIndex, Timestamp)>,
+    /// The gossip keys were changed here.
+    ring_changed: bool,
 }
 
 impl Leading {
@@ -130,6 +134,7 @@ impl Leading {
             voters_not_before: voters_wait(inherited_until),
             transfer_at: now,
             moves: Vec::new(),
+            ring_changed: false,
         }
     }
 

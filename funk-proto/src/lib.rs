@@ -71,4 +71,6 @@ pub use service::{Service, ServiceInput, ServiceOutput};
 pub use shards::{Place, RouteNode, RouteTable};
 pub use status::Status;
 pub use time::Timestamp;
-pub use wire::gossip::{BadKey, GossipKey, GossipKeys, KeyRefused, Keyring};
+pub use wire::gossip::{
+    BadKey, GossipKey, GossipKeys, KeyAnswer, KeyChange, KeyId, KeyOrder, KeyRefused, KeyReport, Keyring,
+};

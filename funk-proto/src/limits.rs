@@ -143,6 +143,14 @@ pub const LEASE_MAX: Duration = Duration::from_secs(60);
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Keys of a gossip keyring: a rotation needs two, and each is tried on what none opens.
 pub const GOSSIP_KEYS_MAX: usize = 16;
+/// Time for which members are asked about their keys: longer than any that is up needs, and than an operator waits.
+pub const KEY_ANSWERS_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Questions about keys that one node has open: each step of a rotation is one.
+pub const GOSSIP_KEY_ASKS_MAX: usize = 4;
+/// Members that are asked at once: their answers come within a few milliseconds, and each costs a decryption.
+pub const GOSSIP_ASKED_AT_ONCE_MAX: usize = 128;
+/// Changes of the ring that are being kept and wait to be answered: operators make one at a time, and wait for it.
+pub const GOSSIP_RINGS_KEPT_MAX: usize = 16;
 /// Time for a whole gossip stream exchange (Serf's TCPTimeout).
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a bootstrap looks round for a cluster of its name.

@@ -209,6 +209,8 @@ mutants! {
     AnyIncarnationFollowed,
     /// A node outbids a lie about itself however high it is.
     AnyIncarnationOutbid,
+    /// A member sends its gossip keys to whoever lacks them, whether or not they are the cluster's.
+    StaleRingSent,
     /// The worker id of a dead boot is another's at once.
     WorkerIdNotGuarded,
     /// A barrier returns what its node has applied, without asking the log.

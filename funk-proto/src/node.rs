@@ -7,6 +7,7 @@
 //! | `apply` | what an applied entry means to this node |
 //! | `leading` | hands the leader its facts, and passes on what is meant for the leading node |
 //! | `joining`, `leaving` | how this node gets in, and how nodes get out |
+//! | `keys` | the gossip keys of the whole cluster |
 //! | `generation` | how a survivor goes on when the majority is lost for good |
 //! | `goodbye` | how a process that ends says so, and what its peers make of it |
 //! | `evidence` | what broken streams and refused dials tell of a process |
@@ -26,6 +27,7 @@ mod generation;
 mod goodbye;
 mod inspect;
 mod joining;
+mod keys;
 mod leading;
 mod leaving;
 
@@ -216,6 +218,7 @@ impl Node {
             Input::Drained { change, shards } => self.moves.handle_drained(now, change, &shards),
             Input::Frozen { change, until } => self.moves.handle_frozen(now, change, until),
             Input::StateGiven { change, shard, state } => self.moves.handle_state(now, change, shard, state),
+            Input::RingKept(result) => self.gossip.handle_ring_kept(now, result),
             Input::ClockGap { gap } => self.handle_clock_gap(now, gap),
         }
         self.settle(now);
@@ -255,6 +258,7 @@ impl Node {
             Request::Drain(name) => self.begin_operation(now, id, Target::Drained(name))?,
             Request::Pin { shards, node } => self.begin_operation(now, id, Target::Pinned(shards, node))?,
             Request::SetWeight(name, weight) => self.begin_operation(now, id, Target::Weighed(name, weight))?,
+            Request::Keys { order, wait } => self.ask_keys(now, id, &order, wait)?,
             Request::Recover => self.begin_recovery(now, id),
         }
         self.settle(now);

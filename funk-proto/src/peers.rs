@@ -312,6 +312,14 @@ impl Peers {
         self.send(now, to.id, body)
     }
 
+    /// Sends a frame on a stream whose other side has shown a certificate, if there is one.
+    pub(crate) fn send_certified(&mut self, to: RaftId, body: FrameBody) {
+        let fits = |conn| self.is_usable(conn) && self.certified_name(conn).is_some();
+        if let Some(conn) = self.best(to, fits) {
+            self.outputs.push_back(PeersOutput::Message { conn, bytes: Frame::bytes(body) });
+        }
+    }
+
     /// Sends a frame on the stream that carried the frame it answers.
     pub(crate) fn answer(&mut self, conn: ConnId, body: FrameBody) {
         if self.streams.contains_key(&conn) {

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::id::NodeName;
+use crate::wire::gossip::key_report::KeyOrder;
 
 /// A request's number, unique for this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +57,15 @@ pub enum Request {
     /// Set a member's weight until its next restart. Done when the log says so; shards
     /// move after that.
     SetWeight(NodeName, u32),
+    /// Ask all members of the pool for their gossip keys, or to change them. Done, with
+    /// [`Outcome::Keys`](crate::event::Outcome::Keys), when all have answered or the time is over. Two of the same kind are
+    /// no harm. The members that are up must answer, shown by gossip or not.
+    Keys {
+        /// What.
+        order: KeyOrder,
+        /// How long to wait for answers, [`KEY_ANSWERS_WAIT_MAX`](crate::limits::KEY_ANSWERS_WAIT_MAX) at most.
+        wait: Duration,
+    },
     /// For a survivor of a cluster that lost more than half of its voters for
     /// good: continue alone, as the cluster's next generation, under a new
     /// [`ClusterId`](crate::id::ClusterId). Done when this node leads it;

@@ -6,6 +6,7 @@ mod map;
 mod members;
 pub mod owner_index;
 mod pins;
+mod ring;
 pub mod set;
 pub mod snapshot;
 mod workers;
@@ -20,6 +21,7 @@ pub use cluster::{ClusterValues, LeaseReason};
 pub use map::{Columns, ShardMap, ShardState};
 pub use members::{Member, Members};
 pub use pins::Pins;
+pub use ring::RingMark;
 pub use workers::Workers;
 pub(crate) use workers::worker_record;
 
@@ -76,6 +78,8 @@ pub enum Change {
     Worker(WorkerId),
     /// The lease changed.
     Lease,
+    /// The gossip keys are others.
+    Ring,
     /// A user entry.
     User(UserEntry),
 }
@@ -99,6 +103,8 @@ pub struct State {
     pub pins: Pins,
     /// Worker ids.
     pub workers: Workers,
+    /// The gossip keys.
+    pub ring: RingMark,
 }
 
 impl State {
@@ -113,6 +119,7 @@ impl State {
             removed: VecDeque::new(),
             pins: Pins::default(),
             workers: Workers::default(),
+            ring: RingMark::default(),
         }
     }
 
@@ -166,6 +173,7 @@ impl State {
                 Op::Pin(pin) => changes.extend(self.pin(&pin)),
                 Op::Weigh(weight) => changes.extend(self.weigh(weight)),
                 Op::Lease(record) => changes.extend(self.cluster.change_lease(record)),
+                Op::Ring(record) => changes.extend(self.ring.change(&record)),
                 Op::FreeWorker(record) => changes.extend(self.free_worker(&record)),
                 Op::User(entry) => changes.push(Change::User(entry)),
             }

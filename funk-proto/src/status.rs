@@ -216,6 +216,8 @@ pub struct GossipCounters {
     pub user_events: u64,
     /// Queries heard for the first time.
     pub queries: u64,
+    /// Changes of the keyring.
+    pub key_changes: u64,
     /// Dropped: does not decode.
     pub malformed: u64,
     /// Dropped: over a limit.

@@ -116,3 +116,6 @@ pub const LEADERS_KEPT_MAX: usize = 64;
 
 const _: () = assert!(CALLER_WAIT_MAX.as_secs() >= 2 * OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(CONNECTION_WINDOW_BYTES as usize == CONNECTION_STREAMS_MAX * STREAM_WINDOW_BYTES as usize);
+/// Time before the end of a call about gossip keys at which members are waited for no longer: the answer that names those
+/// who are missing must still arrive.
+pub const KEYS_ANSWER_SLACK: Duration = Duration::from_millis(500);

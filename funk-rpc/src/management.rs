@@ -7,9 +7,11 @@
 //! | `calls` | the same for the process that the node runs in |
 //! | `change` | done here if this node leads, else passed on |
 //! | `shards` | plans and pins as messages |
+//! | `keys` | gossip keys: listed and changed through the leader |
 
 mod calls;
 mod change;
+mod keys;
 mod shards;
 
 use std::fmt;
@@ -25,6 +27,7 @@ use tonic::{Request, Response, Status};
 
 pub use self::calls::ManagementError;
 use self::change::Change;
+use self::keys::Keys;
 use crate::caller::Caller;
 use crate::pb::managepb as pb;
 use crate::pb::managepb::cluster_management_server::ClusterManagement;
@@ -219,6 +222,14 @@ impl<N: Runtime> ClusterManagement for Management<N> {
             },
             Err(why) => failed(error(Code::Invalid, why)),
         }))
+    }
+
+    async fn list_keys(&self, request: Request<pb::ListKeysRequest>) -> Result<Response<pb::KeysResponse>, Status> {
+        self.keys(&Keys::List, &request).await.map(Response::new)
+    }
+
+    async fn change_keys(&self, request: Request<pb::ChangeKeysRequest>) -> Result<Response<pb::KeysResponse>, Status> {
+        self.keys(&Keys::Change(request.get_ref().clone()), &request).await.map(Response::new)
     }
 
     async fn pin_shards(

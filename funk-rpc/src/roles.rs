@@ -21,16 +21,18 @@ const READS: Roles = Roles::NODES.and(Role::Operator).and(Role::Observer);
 const CHANGES: Roles = Roles::NONE.and(Role::Operator);
 
 /// The calls of the services that every node has.
-const TABLE: [(&str, Roles); 14] = [
+const TABLE: [(&str, Roles); 16] = [
     ("/managepb.ClusterManagement/GetStatus", READS),
     ("/managepb.ClusterManagement/ListNodes", READS),
     ("/managepb.ClusterManagement/ListShards", READS),
     ("/managepb.ClusterManagement/PlanShards", READS),
+    ("/managepb.ClusterManagement/ListKeys", READS),
     ("/managepb.ClusterManagement/ListEndpoints", Roles::ANY),
     ("/managepb.ClusterManagement/AddNode", CHANGES),
     ("/managepb.ClusterManagement/RemoveNode", CHANGES),
     ("/managepb.ClusterManagement/DrainNode", CHANGES),
     ("/managepb.ClusterManagement/PinShards", CHANGES),
+    ("/managepb.ClusterManagement/ChangeKeys", CHANGES),
     ("/managepb.ClusterManagement/StepDown", CHANGES),
     ("/managepb.ClusterManagement/Recover", CHANGES),
     ("/funk.cluster.v1.Cluster/Watch", Roles::ANY),
@@ -170,11 +172,13 @@ mod tests {
             ("/managepb.ClusterManagement/ListNodes", [true, true, true, false]),
             ("/managepb.ClusterManagement/ListShards", [true, true, true, false]),
             ("/managepb.ClusterManagement/PlanShards", [true, true, true, false]),
+            ("/managepb.ClusterManagement/ListKeys", [true, true, true, false]),
             ("/managepb.ClusterManagement/ListEndpoints", [true, true, true, true]),
             ("/managepb.ClusterManagement/AddNode", [false, true, false, false]),
             ("/managepb.ClusterManagement/RemoveNode", [false, true, false, false]),
             ("/managepb.ClusterManagement/DrainNode", [false, true, false, false]),
             ("/managepb.ClusterManagement/PinShards", [false, true, false, false]),
+            ("/managepb.ClusterManagement/ChangeKeys", [false, true, false, false]),
             ("/managepb.ClusterManagement/StepDown", [false, true, false, false]),
             ("/managepb.ClusterManagement/Recover", [false, true, false, false]),
             ("/funk.cluster.v1.Cluster/Watch", [true, true, true, true]),

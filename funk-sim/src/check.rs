@@ -10,6 +10,7 @@ mod endings;
 mod epoch_fencing;
 mod event_order;
 mod false_positives;
+mod gossip_keys;
 mod gossip_lives;
 mod handed_states;
 mod identity;
@@ -37,6 +38,7 @@ pub use endings::Endings;
 pub use epoch_fencing::EpochFencing;
 pub use event_order::EventOrder;
 pub use false_positives::FalsePositives;
+pub use gossip_keys::GossipKeys;
 pub use gossip_lives::GossipLives;
 pub use handed_states::HandedStates;
 pub use identity::Identity;
@@ -85,6 +87,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<Waiters>::default(),
         Box::<TermGrowth>::default(),
         Box::<GossipLives>::default(),
+        Box::<GossipKeys>::default(),
         Box::<FalsePositives>::default(),
         Box::<EventOrder>::default(),
     ]

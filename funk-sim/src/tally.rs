@@ -172,6 +172,8 @@ pub(crate) fn frame_kind(frame: &FrameBody) -> &'static str {
         FrameBody::Leave(_) => "leave",
         FrameBody::Farewell(_) => "farewell",
         FrameBody::Gone(_) => "refused dial",
+        FrameBody::WantRing(_) => "question for the gossip keys",
+        FrameBody::Ring(_) => "gossip keys",
         FrameBody::LeaderAt(_) => "place of the leader",
         FrameBody::Release(_) => "release",
         FrameBody::Propose(_) => "propose",

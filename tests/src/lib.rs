@@ -5,6 +5,7 @@ pub mod blackbox;
 pub mod cuts;
 pub mod deploy;
 pub mod fuzz;
+pub mod keys;
 pub mod leases;
 pub mod mutants;
 pub mod pages;

@@ -6,6 +6,7 @@ mod cuts;
 mod gate;
 mod insiders;
 mod leases;
+mod rings;
 mod rumours;
 mod scenarios;
 mod stage;

@@ -14,7 +14,7 @@ use super::find::{MANAGEMENT, find, is_in};
 use super::node::Management;
 use super::stage::Stage;
 use super::table::{Table, Text, date, number};
-use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, shards, verdict, views};
+use super::{Answer, Command, CtrlFlags, Failure, NodeCommand, doctor, keys, shards, verdict, views};
 
 pub(super) async fn run(flags: &CtrlFlags, stage: &Stage, until: Instant) -> Result<Answer, Failure> {
     let dial = flags.dial().map_err(Failure::Usage)?;
@@ -91,6 +91,7 @@ async fn carry_out(command: &Command, asked: &Asked<'_>) -> Result<Answer, Failu
         }
         Command::Shards { .. } => with_majority(asked, shards::owned(asked).await?).await,
         Command::StepDown => step_down(asked).await,
+        Command::Keys(command) => keys::run(asked, command).await,
         Command::Doctor => doctor::run(asked).await,
         Command::Recover { from: Some(survivor) } => recover(asked, survivor).await,
         Command::Recover { from: None } | Command::Completions { .. } | Command::Tls(_) | Command::Health(_) => {

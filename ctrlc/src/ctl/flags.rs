@@ -191,6 +191,11 @@ pub enum Command {
     /// Exits with 0 for green, 1 for yellow, 2 for red, 3 if it could not tell.
     #[command(visible_alias = "diag")]
     Doctor,
+    /// List or change the gossip keys of all live members
+    ///
+    /// Exits with 1, naming them, if some did not answer or refused.
+    #[command(subcommand, arg_required_else_help = false)]
+    Keys(KeysCommand),
     /// Make certificates for development
     #[command(subcommand, arg_required_else_help = false)]
     Tls(TlsCommand),
@@ -226,6 +231,37 @@ pub enum NodeCommand {
         /// Wait for so long afterwards, whatever came of it: load balancers hear meanwhile that the node goes
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
         linger: Duration,
+    },
+}
+
+/// What to do about gossip keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Which keys each member has, by their ids: that which encrypts first
+    List,
+    /// A new key for all: install it, encrypt with it, remove all others
+    Rotate {
+        /// The key, 16, 24 or 32 bytes in base64; - reads it from standard input [default: the leader draws one]
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Install a key, which opens what others encrypt with it
+    Install {
+        /// The key, 16, 24 or 32 bytes in base64; - reads it from standard input [default: the leader draws one]
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Encrypt with an installed key
+    Use {
+        /// Its id, or the beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Forget a key that nobody encrypts with any more
+    Remove {
+        /// Its id, or the beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
     },
 }
 

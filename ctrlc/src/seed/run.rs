@@ -108,7 +108,8 @@ fn begin<R: Runtime>(flags: &SeedFlags, told: &Advertised, keys: Option<GossipKe
     let page_at = page_at.map(|bound| told.http(bound));
     config.endpoints.extend(page_at.map(|at| ("ep.httpConsole".to_owned(), at)));
     let discovery = Discovery { mdns: flags.uses_mdns(), join: flags.join.clone(), ..Discovery::default() };
-    let options = Options { discovery, ..Options::new(config, sockets) };
+    let keyring_file = flags.gossip.keyring_file.clone();
+    let options = Options { discovery, keyring_file, ..Options::new(config, sockets) };
     let cluster = start::<R>(options).map_err(|error| Failure(error.to_string()))?;
     let console = Console::new::<R>(cluster.clone(), flags.cluster_name.clone(), RequestMetrics::default());
     let page = match (http, page_at) {

@@ -1,7 +1,7 @@
 //! What is done with each output of the node, and what follows from it in the same pass.
 
 use funk_proto::id::{LogIndex, ShardId};
-use funk_proto::{Event, GossipRefusal, Input, Outcome, Output, RefusedPeer};
+use funk_proto::{Event, GossipRefusal, Input, Keyring, Outcome, Output, RefusedPeer};
 
 use super::{Driver, answer};
 use crate::error::StopReason;
@@ -101,6 +101,7 @@ impl<R: Runtime> Driver<'_, R> {
             Output::SnapshotWanted { index } => self.echoes.extend(self.application.want_snapshot(index)),
             Output::SnapshotInstalled { index, state } => self.application.restore(index, &state),
             Output::GossipRefused { peer, why } => self.tell_refused(peer, why),
+            Output::KeepRing(ring) => self.keep_ring(ring),
             Output::Event(event) => self.tell(event),
         }
     }
@@ -115,6 +116,17 @@ impl<R: Runtime> Driver<'_, R> {
         if let Some(times) = self.refused.count(peer.ip()) {
             let node = self.shared.name.as_str();
             tracing::warn!(node, %peer, %why, times, "a peer's gossip is refused");
+        }
+    }
+
+    fn keep_ring(&mut self, ring: Keyring) {
+        let Some(thread) = &self.keyring else {
+            let node = self.shared.name.as_str();
+            tracing::warn!(node, "the gossip keyring changed and has no file: a restart begins with the former key");
+            return self.echoes.push_back(Input::RingKept(Ok(())));
+        };
+        if !thread.keep(ring) {
+            self.echoes.push_back(Input::RingKept(Err("the thread that writes the keyring file has ended".into())));
         }
     }
 

@@ -9,6 +9,7 @@ use super::quic::Quic;
 use super::tls::trust::Trust;
 use crate::application::Application;
 use crate::clock::Clock;
+use crate::keyring::KeyringThread;
 use crate::shared::{Inbox, Shared};
 use crate::store::Store;
 
@@ -18,6 +19,7 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) store: Store,
     pub(crate) application: Application,
+    pub(crate) keyring: Option<KeyringThread>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::timing::GossipTiming;
 use crate::id::{ClusterName, ConnId, NodeName};
 use crate::io::{GossipRefusal, RefusedPeer};
-use crate::wire::gossip::{GossipKeys, GossipMember};
+use crate::wire::gossip::{GossipKeys, GossipMember, KeyReport, Keyring};
 
 /// What membership is told at its start.
 #[derive(Clone, Debug)]
@@ -73,6 +73,25 @@ pub enum GossipOutput {
         peer: RefusedPeer,
         /// Why.
         why: GossipRefusal,
+    },
+    /// The ring is another: keep it, then call [`super::Gossip::handle_ring_kept`].
+    RingChanged {
+        /// The ring.
+        ring: Keyring,
+        /// Whether the one before was the cluster's.
+        was_current: bool,
+    },
+    /// This node lacks the key that the cluster encrypts with: whoever has the ring is to be asked for it.
+    RingWanted {
+        /// How often it was wanted since the key is lacking, this time included.
+        questions: u32,
+    },
+    /// What came of a question about keys.
+    KeysAsked {
+        /// Its number.
+        number: u64,
+        /// What the members say.
+        report: KeyReport,
     },
     /// A member is new, or its address, tags or status changed.
     Changed(GossipMember),

@@ -3,6 +3,9 @@
 
 use bytes::Bytes;
 
+use super::key_asks::KeyAsks;
+use super::key_queries::Keeping;
+use super::ring_watch::RingWatch;
 use super::{Gossip, GossipOutput, Side};
 use crate::id::ConnId;
 use crate::io::{GossipRefusal, RefusedPeer};
@@ -25,7 +28,12 @@ const ERROR_CHARS_MAX: usize = 200;
 /// The keys of this node, and how it uses them.
 #[derive(Debug)]
 pub(super) struct Sealing {
-    keys: Option<GossipKeys>,
+    pub(super) keys: Option<GossipKeys>,
+    /// Rings that are being kept, and who is told when they are.
+    pub(super) keeping: Keeping,
+    /// What this node asks of all.
+    pub(super) asks: KeyAsks,
+    pub(super) watch: RingWatch,
     nonces: Rng,
 }
 
@@ -74,7 +82,13 @@ impl Opening {
 
 impl Sealing {
     pub(super) fn new(keys: Option<GossipKeys>, seed: Seed) -> Self {
-        Self { keys, nonces: Rng::new(seed, Stream::GossipNonces) }
+        Self {
+            keys,
+            keeping: Keeping::default(),
+            asks: KeyAsks::default(),
+            watch: RingWatch::default(),
+            nonces: Rng::new(seed, Stream::GossipNonces),
+        }
     }
 
     /// The key that encrypts what is sent, if anything does.

@@ -47,6 +47,7 @@ impl Gossip {
                 let packet = Packet::User(relay.message);
                 self.send_compound(relay.dest, crate::wire::gossip::Compound::with_first(packet.encode()), false);
             }
+            SerfMessage::QueryResponse(response) if self.take_key_answer(now, &response) => {}
             SerfMessage::QueryResponse(_)
             | SerfMessage::ConflictResponse(_)
             | SerfMessage::KeyRequest { .. }
@@ -103,9 +104,10 @@ impl Gossip {
             });
             self.answer(query, 0, SerfMessage::ConflictResponse(holder).encode());
         }
+        self.handle_key_query(query);
     }
 
-    fn answer(&mut self, query: &Query, flags: u32, payload: Bytes) {
+    pub(super) fn answer(&mut self, query: &Query, flags: u32, payload: Bytes) {
         let (time, id, from) = (query.time, query.id, self.table.own.clone());
         let to: SocketAddr = query.source;
         let answer = SerfMessage::QueryResponse(QueryResponse { time, id, from, flags, payload });

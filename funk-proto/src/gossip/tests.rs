@@ -1,6 +1,7 @@
 //! The rules of membership as claims about nodes on an in-memory network.
 
 mod cost;
+mod key_queries;
 mod keys;
 mod names;
 mod net;

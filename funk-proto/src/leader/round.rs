@@ -52,6 +52,7 @@ impl Leader {
     fn write_members(&mut self, facts: &Facts<'_>) -> bool {
         let mut ops = self.deaths(facts);
         ops.extend(self.lease(facts));
+        ops.extend(self.ring(facts));
         let joins = self.joins(facts);
         let Some(leading) = &mut self.leading else { return false };
         leading.leaves.retain(|leaver| facts.is_up(*leaver));

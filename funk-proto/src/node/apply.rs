@@ -141,6 +141,7 @@ impl Node {
             Change::Left(member) | Change::Removed(member) => self.handle_member_gone(now, member, true),
             Change::Pruned(member) => self.handle_member_gone(now, member, false),
             Change::Lease => self.handle_lease_changed(now),
+            Change::Ring => self.look_at_mark(now),
             Change::Leaving(_) | Change::Cordoned(_) | Change::Updated(_) | Change::Shares | Change::Worker(_) => {}
             Change::Moving { from, to, shards } => self.handle_moving(now, index, *from, *to, shards),
             Change::Owned { to, shards } => self.handle_owned(index, *to, shards),
@@ -223,6 +224,7 @@ impl Node {
         let before = self.up_members();
         self.moves.restore(now, self.me, &state);
         self.state = Some(state);
+        self.look_at_mark(now);
         let after = self.up_members();
         let ids = |members: &[(RaftId, NodeName)]| members.iter().map(|(id, _)| *id).collect::<BTreeSet<RaftId>>();
         let (was_up, is_up) = (ids(&before), ids(&after));

@@ -7,6 +7,7 @@ use crate::consensus::RaftRole;
 use crate::gossip::GossipLife;
 use crate::id::{BootId, ClusterId, LogIndex, RaftId, Term, WorkerId};
 use crate::time::Timestamp;
+use crate::wire::gossip::{KeyId, Keyring};
 
 /// A look inside a node, for checkers. No stable interface.
 #[doc(hidden)]
@@ -30,6 +31,12 @@ impl<'a> Inspect<'a> {
     /// This node's boot.
     pub fn boot(&self) -> BootId {
         self.0.me.boot
+    }
+
+    /// Of the gossip keys, the version and ids in the replicated state, and the ids of this node's own.
+    pub fn ring(&self) -> (u64, Vec<KeyId>, Vec<KeyId>) {
+        let mark = self.0.state.as_ref().map(|state| state.ring.clone()).unwrap_or_default();
+        (mark.version, mark.keys, self.0.gossip.ring().map(Keyring::ids).unwrap_or_default())
     }
 
     /// Its part in the term.

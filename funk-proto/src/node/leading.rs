@@ -5,13 +5,13 @@ use super::Node;
 use crate::consensus::Consensus;
 use crate::error::{Misbehaviour, OperationRefused, RequestError};
 use crate::event::{Event, Outcome};
-use crate::id::{ConnId, Incarnation, NodeName, RaftId};
+use crate::id::{BootId, ConnId, Incarnation, LogIndex, NodeName, RaftId};
 use crate::leader::{Cause, Facts, Leader, Quorum, Target};
 use crate::request::RequestId;
 use crate::shards::dry_run::{DryRun, NoAnswer, WhatIf, dry_run};
-use crate::state::Member;
+use crate::state::{Member, set};
 use crate::time::Timestamp;
-use crate::wire::cluster::{BootName, FrameBody, MemberRecord};
+use crate::wire::cluster::{BootName, FrameBody, MemberRecord, Release};
 
 fn quorum(consensus: &Consensus) -> Quorum {
     let (voters, outgoing, learners) = (consensus.voters(), consensus.outgoing_voters(), consensus.learners());
@@ -111,6 +111,17 @@ impl Node {
         } else {
             self.pass_to_leader(now, FrameBody::Leave(name));
         }
+        Ok(())
+    }
+
+    pub(super) fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {
+        const WHAT: Misbehaviour = Misbehaviour::Malformed("release");
+        let Some(state) = &self.state else { return Ok(()) };
+        let Some(boot) = BootId::new(release.boot).filter(|_| release.id == from.get()) else {
+            return Err(WHAT);
+        };
+        let shards = set::decode(&release.shards, state.map.shards()).ok_or(WHAT)?;
+        self.leader.handle_release(Incarnation { id: from, boot }, LogIndex(release.change), &shards);
         Ok(())
     }
 

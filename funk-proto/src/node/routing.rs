@@ -13,7 +13,7 @@ use crate::consensus::{ConsensusOutput, RaftRole, Sender};
 use crate::error::Misbehaviour;
 use crate::event::Event;
 use crate::gossip::GossipOutput;
-use crate::id::{ConnId, Incarnation, LogIndex, RaftId, Term};
+use crate::id::{ConnId, Incarnation, RaftId, Term};
 use crate::io::{DatagramSocket, Output, PeerIdentity, StreamKind};
 use crate::joining::JoiningOutput;
 use crate::leader::LeaderOutput;
@@ -271,6 +271,9 @@ impl Node {
             GossipOutput::Reply { conn, bytes } => self.outputs.push_back(Output::Reply { conn, bytes }),
             GossipOutput::Close { conn } => self.outputs.push_back(Output::Close { conn }),
             GossipOutput::Refused { peer, why } => self.outputs.push_back(Output::GossipRefused { peer, why }),
+            GossipOutput::RingChanged { ring, was_current } => self.handle_ring_changed(ring, was_current),
+            GossipOutput::RingWanted { questions } => self.ask_for_ring(questions),
+            GossipOutput::KeysAsked { number, report } => self.end_key_question(number, report),
             GossipOutput::Changed(member) => {
                 self.handle_gossip_member(now, &member);
                 self.view.endpoints.node_changed(member.name);
@@ -362,6 +365,8 @@ impl Node {
             FrameBody::Carry(carry) => self.handle_carry(from, &carry),
             FrameBody::Gone(name) => self.handle_witness(now, from, name),
             FrameBody::LeaderAt(place) => self.handle_leader_at(now, &place),
+            FrameBody::WantRing(_) => self.handle_want_ring(conn),
+            FrameBody::Ring(given) => self.handle_ring(now, from, &given),
             FrameBody::Carried(carried) => {
                 self.moves.handle_carried(now, from, &carried);
                 Ok(())
@@ -392,17 +397,6 @@ impl Node {
     fn sender(&self, now: Timestamp, from: RaftId) -> Sender {
         let is_followed = self.consensus.leader() == Some(from);
         Sender { id: from, is_vouched: self.is_listed(from) || is_followed || self.is_out(now) }
-    }
-
-    fn handle_release(&mut self, from: RaftId, release: &Release) -> Result<(), Misbehaviour> {
-        const WHAT: Misbehaviour = Misbehaviour::Malformed("release");
-        let Some(state) = &self.state else { return Ok(()) };
-        let Some(boot) = crate::id::BootId::new(release.boot).filter(|_| release.id == from.get()) else {
-            return Err(WHAT);
-        };
-        let shards = set::decode(&release.shards, state.map.shards()).ok_or(WHAT)?;
-        self.leader.handle_release(Incarnation { id: from, boot }, LogIndex(release.change), &shards);
-        Ok(())
     }
 
     fn handle_carry(&mut self, from: RaftId, carry: &Carry) -> Result<(), Misbehaviour> {

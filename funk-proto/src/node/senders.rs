@@ -17,6 +17,8 @@
 //! | release, piece of a state, evidence | a member that is up, in its own name |
 //! | proposal | the same; anybody else is told that it is refused, so that no request waits for ever |
 //! | update | that member itself |
+//! | question for the gossip keys | a member that is up |
+//! | gossip keys | the same, on a stream with a certificate; they count only if they are those that the replicated state names |
 //! | answers to a proposal or a piece | a member, or the leader that this node follows; each counts from whom it was sent to |
 //! | where the leader is | the same; to a node that is in no cluster yet, anybody |
 
@@ -65,6 +67,8 @@ impl Node {
                 ("member update", is_own || planted(Mutant::UpdateOfAnyMember))
             }
             FrameBody::Carry(_) => ("state of a shard", self.is_up(from) || planted(Mutant::StateOfStranger)),
+            FrameBody::WantRing(_) => ("question for the gossip keys", self.is_up(from)),
+            FrameBody::Ring(_) => ("gossip keyring", self.is_up(from) && certified.is_some()),
             FrameBody::Gone(_) => ("evidence", self.is_up(from) || planted(Mutant::EvidenceOfStranger)),
             FrameBody::ProposeRefused(_) | FrameBody::Carried(_) => {
                 ("answer", self.is_known(id) || planted(Mutant::AnswerOfStranger))

@@ -13,11 +13,11 @@ use super::map::{Kind, ShardMap};
 use super::members::Members;
 use super::pins::Pins;
 use super::workers::{Workers, worker_record};
-use super::{ClusterValues, LeaseReason, State, pin_record, pinned};
+use super::{ClusterValues, LeaseReason, RingMark, State, pin_record, pinned};
 use crate::config::Ownership;
 use crate::id::{BootId, ClusterId, Epoch, Incarnation, LogIndex, WorkerId};
 use crate::limits::{DRIFT_PPM_MAX, FORMER_CLUSTERS_MAX, RAFT_MEMBERS_MAX, REMOVED_BOOTS_MAX, SHARDS_MAX};
-use crate::wire::cluster::{BootName, PinRecord, WorkerRecord};
+use crate::wire::cluster::{BootName, PinRecord, RingRecord, WorkerRecord};
 use crate::wire::varint;
 
 #[derive(Clone, PartialEq, Message)]
@@ -83,6 +83,9 @@ struct SavedState {
     lease_reason: u32,
     #[prost(fixed64, tag = "24")]
     lease_member: u64,
+    /// The gossip keys, if gossip was ever encrypted.
+    #[prost(message, optional, tag = "25")]
+    ring: Option<RingRecord>,
 }
 
 const VERSION: u32 = 2;
@@ -117,6 +120,7 @@ pub fn encode(state: &State) -> Bytes {
         former: state.cluster.former.iter().map(|former| former.get()).collect(),
         fenced: state.cluster.ownership == Ownership::Fenced,
         hash: state.hash,
+        ring: (state.ring.version > 0).then(|| state.ring.record()),
     };
     Bytes::from(saved.encode_to_vec())
 }
@@ -274,6 +278,7 @@ pub fn decode(bytes: &[u8]) -> Option<State> {
         removed,
         pins,
         workers,
+        ring: saved.ring.map_or(Some(RingMark::default()), |ring| RingMark::read(&ring))?,
     })
 }
 
@@ -282,6 +287,7 @@ mod tests {
     use super::*;
     use crate::state::tests::{command, record, state, transfer};
     use crate::wire::cluster::{DownRecord, Op};
+    use crate::wire::gossip::KeyId;
 
     #[test]
     fn a_state_survives_its_bytes_and_equal_states_have_equal_bytes() {
@@ -292,6 +298,8 @@ mod tests {
         state.apply(LogIndex(4), command([Op::Moving(transfer(3, 2, &all[300..600]))]));
         state.apply(LogIndex(5), command([Op::Down(DownRecord { id: 3, boot: 103, stopped: false })]));
         state.apply(LogIndex(6), command([Op::Leave(BootName { id: 2, boot: 102 })]));
+        let keys = state.ring.replaced(&[KeyId::new([7; 16])]);
+        state.apply(LogIndex(7), command([Op::Ring(keys)]));
         let bytes = encode(&state);
         assert!(bytes.len() < 1500, "{} bytes", bytes.len());
         assert_eq!(decode(&bytes).unwrap(), state);

@@ -5,7 +5,9 @@ mod command;
 mod lane;
 
 use bytes::Bytes;
-pub use command::{Command, DownRecord, LeaseRecord, Op, Operation, PinRecord, Transfer, Weight, WorkerRecord};
+pub use command::{
+    Command, DownRecord, LeaseRecord, Op, Operation, PinRecord, RingRecord, Transfer, Weight, WorkerRecord,
+};
 pub use lane::Lane;
 use prost::{Message, Oneof};
 
@@ -18,7 +20,7 @@ use crate::limits::FRAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Message)]
 pub struct Frame {
     /// What it says.
-    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "FrameBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
     pub body: Option<FrameBody>,
 }
 
@@ -70,6 +72,32 @@ pub enum FrameBody {
     /// To a node that asked to be let in: where the sender reaches the leader that it follows.
     #[prost(message, tag = "15")]
     LeaderAt(Place),
+    /// The sender lacks the gossip key that the cluster uses.
+    #[prost(message, tag = "16")]
+    WantRing(WantRing),
+    /// To whoever wants it, over TLS only: the gossip keys.
+    #[prost(message, tag = "17")]
+    Ring(RingKeys),
+}
+
+/// The sender lacks the gossip key that the cluster uses.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct WantRing {}
+
+/// The gossip keys.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct RingKeys {
+    /// The keys: that which encrypts first.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub keys: Vec<Bytes>,
+}
+
+/// Keys are shown nowhere.
+impl std::fmt::Debug for RingKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RingKeys({})", self.keys.len())
+    }
 }
 
 impl Frame {

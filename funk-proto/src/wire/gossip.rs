@@ -14,6 +14,7 @@
 //! | `scan` | where a MessagePack object ends, found piece by piece |
 //! | `stream` | where a stream message ends |
 //! | `key`, `seal` | the keys of a pool, and encryption with them |
+//! | `key_report` | what an operator asks of all keyrings, and what comes of it |
 //! | `compress` | LZW, bounded |
 //! | `node_record` | one node in a push/pull |
 //! | `tags` | the tags in a node's Meta |
@@ -34,6 +35,7 @@ mod coordinate;
 mod datagram;
 mod events;
 pub(crate) mod key;
+pub(crate) mod key_report;
 mod msgpack;
 mod node_record;
 mod packet;
@@ -62,7 +64,8 @@ pub use compress::{Unpacker, decompress};
 pub use coordinate::{COORDINATE_DIMENSIONS, Coordinate};
 pub use datagram::{Compound, PART_OVERHEAD, Unpacked, looks_encrypted, unpack, with_crc};
 pub use events::{EventsAt, EventsReader, encode_event, encode_events};
-pub use key::{BadKey, GossipKey, GossipKeys, KeyRefused, Keyring, NONCE_BYTES};
+pub use key::{BadKey, GossipKey, GossipKeys, KeyChange, KeyId, KeyRefused, Keyring, NONCE_BYTES};
+pub use key_report::{KeyAnswer, KeyOrder, KeyReport, KeyWish};
 pub use node_record::{NodeRecord, NodeState, VERSIONS};
 pub use packet::{Accusation, Alive, Packet};
 pub use probe::{Ping, decode_error, encode_ack, encode_error};

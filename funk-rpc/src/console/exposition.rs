@@ -207,6 +207,7 @@ fn gossip(page: &mut Page<'_>, gossip: &GossipCounters) {
         ("push_pulls", "Complete push/pulls.", gossip.push_pulls),
         ("user_events", "User events heard.", gossip.user_events),
         ("queries", "Queries heard.", gossip.queries),
+        ("key_changes", "Changes of the gossip keyring.", gossip.key_changes),
     ] {
         page.counter(format!("funk_gossip_{name}_total"), help, value);
     }

@@ -17,7 +17,7 @@ use crate::pool::Destination;
 use crate::reply::time_for;
 
 /// Marks a call that was passed on: it is not passed on again.
-const HOP_KEY: &str = "x-funk-hop";
+pub(super) const HOP_KEY: &str = "x-funk-hop";
 
 /// Log index up to which the leader had applied when it answered a call that was passed on.
 const APPLIED_KEY: &str = "x-funk-applied";
@@ -150,7 +150,7 @@ impl Changed {
     }
 }
 
-fn passed_on<T>(message: T, time: Duration, caller: &Caller) -> Request<T> {
+pub(super) fn passed_on<T>(message: T, time: Duration, caller: &Caller) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(time);
     // Without TLS the leader takes nobody's word for it.
@@ -162,7 +162,7 @@ fn passed_on<T>(message: T, time: Duration, caller: &Caller) -> Request<T> {
 }
 
 /// Where the leader serves this.
-fn leader_at(status: &NodeStatus) -> Option<Destination> {
+pub(super) fn leader_at(status: &NodeStatus) -> Option<Destination> {
     let leader = status.leader.as_ref()?;
     let member = status.members.iter().find(|member| member.name == leader.as_str())?;
     Some(Destination::member(*member.endpoints.get(ENDPOINT)?, leader.as_str()))
@@ -193,7 +193,7 @@ impl<N: Runtime> Management<N> {
     }
 
     /// One line for whoever has to know later who changed what.
-    fn audit(what: &dyn fmt::Display, caller: &Caller, error: &Answer) {
+    pub(super) fn audit(what: &dyn fmt::Display, caller: &Caller, error: &Answer) {
         let from = caller.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
         let through = caller.through.as_ref().map(|node| node.name.to_string()).unwrap_or_default();
         let outcome = error.as_ref().map_or("done", |error| error.message.as_str());

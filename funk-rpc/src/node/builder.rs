@@ -1,5 +1,7 @@
 //! What a node is built of.
 
+mod security;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +16,7 @@ use funk_io::{
     StateMachine, random_name, service, start,
 };
 use funk_proto::id::{ClusterName, NodeName};
-use funk_proto::{GossipKeys, NodeConfig, Ownership, Participation, Service, Timing};
+use funk_proto::{NodeConfig, Ownership, Participation, Service, Timing};
 use funk_tls::{Current, Identity, Role};
 use futures_lite::future;
 use tower_layer::Layer;
@@ -55,6 +57,7 @@ pub struct NodeBuilder<R> {
     addresses: Addresses,
     discovery: Discovery,
     data: Option<PathBuf>,
+    keyring_file: Option<PathBuf>,
     page_names: Vec<String>,
     services: Vec<(String, Routes, Build)>,
     state_machine: Option<Box<dyn StateMachine>>,
@@ -92,6 +95,7 @@ impl<R: Runtime> NodeBuilder<R> {
             addresses: Addresses::default(),
             discovery: Discovery { mdns: true, ..Discovery::default() },
             data: None,
+            keyring_file: None,
             page_names: Vec::new(),
             services: Vec::new(),
             state_machine: None,
@@ -166,39 +170,6 @@ impl<R: Runtime> NodeBuilder<R> {
     /// Shows others an endpoint that this process serves by itself. Its name begins with `ep.`.
     pub fn endpoint(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
         self.config.endpoints.insert(name.into(), address);
-        self
-    }
-
-    /// Speaks TLS with these credentials wherever it speaks HTTP or gRPC, and lets only those in who have a certificate of
-    /// this cluster; to the page everybody. The certificate must name a node; the node is called so unless
-    /// [`NodeBuilder::name`] says the same. A [`Current`] may be replaced while the node runs.
-    pub fn tls(mut self, credentials: impl Into<Current>) -> Self {
-        self.tls = Some(credentials.into());
-        self
-    }
-
-    /// Serves, and calls, those too who speak no TLS: only while a cluster goes over to TLS. Default: false.
-    pub fn permit_plaintext(mut self, on: bool) -> Self {
-        self.permit_plaintext = on;
-        self
-    }
-
-    /// Whether streams to other nodes go by QUIC instead of TCP, at the same address. All nodes of a cluster must agree.
-    /// It needs [`NodeBuilder::tls`] and the feature `quic`. Default: false.
-    pub fn quic(mut self, on: bool) -> Self {
-        self.is_quic = on;
-        self
-    }
-
-    /// Whether the page, the metrics and what else is there are served over TLS, if there are credentials. Default: true.
-    pub fn page_tls(mut self, on: bool) -> Self {
-        self.page_tls = on;
-        self
-    }
-
-    /// Shows the page and the metrics only to those who have this token; `/healthz` and `/readyz` to everybody.
-    pub fn page_token(mut self, token: PageToken) -> Self {
-        self.page_token = Some(token);
         self
     }
 
@@ -298,12 +269,6 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// The keys with which it encrypts gossip, and opens what comes. Default: gossip is not encrypted.
-    pub fn gossip_keys(mut self, keys: impl Into<GossipKeys>) -> Self {
-        self.config.gossip_keys = Some(keys.into());
-        self
-    }
-
     /// Whether it votes, learns or only watches. Default: it may vote.
     pub fn participation(mut self, participation: Participation) -> Self {
         self.config.participation = participation;
@@ -362,6 +327,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let options = Options {
             data,
             discovery,
+            keyring_file: self.keyring_file,
             state_machine: self.state_machine,
             handover: self.handover,
             shard_state: self.shard_state,

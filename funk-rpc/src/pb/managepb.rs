@@ -315,6 +315,93 @@ pub struct RecoverResponse {
     #[prost(uint64, tag = "3")]
     pub generation: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListKeysRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeKeysRequest {
+    #[prost(enumeration = "change_keys_request::Change", tag = "1")]
+    pub change: i32,
+    /// To install: the key, 16, 24 or 32 bytes, which is taken over TLS or from the leader's own machine only. Empty: the
+    /// leader draws one.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// To use or remove: the id of an installed key, or its beginning.
+    #[prost(string, tag = "3")]
+    pub key_id: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `ChangeKeysRequest`.
+pub mod change_keys_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Change {
+        None = 0,
+        Install = 1,
+        Use = 2,
+        Remove = 3,
+    }
+    impl Change {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::None => "NONE",
+                Self::Install => "INSTALL",
+                Self::Use => "USE",
+                Self::Remove => "REMOVE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NONE" => Some(Self::None),
+                "INSTALL" => Some(Self::Install),
+                "USE" => Some(Self::Use),
+                "REMOVE" => Some(Self::Remove),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberKeys {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Why it did not do it; empty if it did.
+    #[prost(string, tag = "2")]
+    pub refused: ::prost::alloc::string::String,
+    /// Ids of its keys, if they were asked for: that of the one that encrypts first.
+    #[prost(string, repeated, tag = "3")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeysResponse {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Set too where some did not do it.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+    /// Those who answered, agents among them.
+    #[prost(message, repeated, tag = "3")]
+    pub members: ::prost::alloc::vec::Vec<MemberKeys>,
+    /// Live members that did not answer in time.
+    #[prost(string, repeated, tag = "4")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Id of the key that was installed.
+    #[prost(string, tag = "5")]
+    pub key_id: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod cluster_management_client {
     #![allow(
@@ -639,6 +726,50 @@ pub mod cluster_management_client {
                 .insert(GrpcMethod::new("managepb.ClusterManagement", "PinShards"));
             self.inner.unary(req, path, codec).await
         }
+        /// The gossip keys of all live members, by their ids. Each is asked until it answers or the time is over.
+        pub async fn list_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/managepb.ClusterManagement/ListKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("managepb.ClusterManagement", "ListKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the gossip keys of all live members in the same way.
+        pub async fn change_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/managepb.ClusterManagement/ChangeKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("managepb.ClusterManagement", "ChangeKeys"));
+            self.inner.unary(req, path, codec).await
+        }
         /// For the asked node alone, a survivor of a cluster that lost more than half of its voters for good: goes
         /// on as the cluster's next generation. Takes about 3.5 s; INVALID while a majority answers.
         pub async fn recover(
@@ -751,6 +882,16 @@ pub mod cluster_management_server {
             tonic::Response<super::PinShardsResponse>,
             tonic::Status,
         >;
+        /// The gossip keys of all live members, by their ids. Each is asked until it answers or the time is over.
+        async fn list_keys(
+            &self,
+            request: tonic::Request<super::ListKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status>;
+        /// Changes the gossip keys of all live members in the same way.
+        async fn change_keys(
+            &self,
+            request: tonic::Request<super::ChangeKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status>;
         /// For the asked node alone, a survivor of a cluster that lost more than half of its voters for good: goes
         /// on as the cluster's next generation. Takes about 3.5 s; INVALID while a majority answers.
         async fn recover(
@@ -1270,6 +1411,96 @@ pub mod cluster_management_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PinShardsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/managepb.ClusterManagement/ListKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListKeysSvc<T: ClusterManagement>(pub Arc<T>);
+                    impl<
+                        T: ClusterManagement,
+                    > tonic::server::UnaryService<super::ListKeysRequest>
+                    for ListKeysSvc<T> {
+                        type Response = super::KeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterManagement>::list_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/managepb.ClusterManagement/ChangeKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeKeysSvc<T: ClusterManagement>(pub Arc<T>);
+                    impl<
+                        T: ClusterManagement,
+                    > tonic::server::UnaryService<super::ChangeKeysRequest>
+                    for ChangeKeysSvc<T> {
+                        type Response = super::KeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterManagement>::change_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeKeysSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -83,6 +83,7 @@ impl World {
                 self.serve(at, ServiceInput::SnapshotInstalled { index, state });
             }
             Output::GossipRefused { .. } => {}
+            Output::KeepRing(_) => self.ring_kept(at),
             Output::Event(event) => self.event(at, event),
         }
     }
@@ -186,6 +187,12 @@ impl World {
     pub(super) fn drained(&mut self, at: usize, change: LogIndex, shards: Vec<ShardId>) {
         let delay = self.takes(Duration::from_micros(1), Duration::from_micros(100));
         let (generation, input) = (self.hosts[at].generation, Input::Drained { change, shards });
+        self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
+    }
+
+    fn ring_kept(&mut self, at: usize) {
+        let delay = self.takes(Duration::from_micros(100), Duration::from_millis(10));
+        let (generation, input) = (self.hosts[at].generation, Input::RingKept(Ok(())));
         self.queue.push(self.now + delay, Happening::Local { to: at, generation, input });
     }
 

@@ -101,13 +101,13 @@ impl DemoCluster {
         Ok(cluster)
     }
 
-    /// As [`DemoCluster::start`], with each node on a host of its own, whose cable can be
+    /// As [`DemoCluster::start_with`], with each node on a host of its own, whose cable can be
     /// pulled. The calling thread moves to where it reaches them.
     ///
     /// # Errors
     /// As [`DemoCluster::start`], and when the machine does not allow such hosts.
-    pub fn start_on_hosts(label: &str, nodes: usize) -> Result<Self, String> {
-        let mut cluster = Self::empty(label, &[])?;
+    pub fn start_on_hosts(label: &str, nodes: usize, extra: &[&str]) -> Result<Self, String> {
+        let mut cluster = Self::empty(label, extra)?;
         let network = Network::new()?;
         network.enter()?;
         cluster.network = Some(network);

@@ -53,7 +53,8 @@ impl Place<'_> {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+        let said = [&output.stdout[..], &output.stderr].concat();
+        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&said).trim()))
     }
 }
 
@@ -82,7 +83,21 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// As [`Agent::start`].
     pub fn start_with_key(dir: &Path, name: &str, join: SocketAddr, key: &str) -> Result<Self, String> {
-        Self::run(Place::Here, (ports::free()?, ports::free()?), dir, name, join, &["-encrypt", key])
+        Self::start_with_key_at((ports::free()?, ports::free()?), dir, name, join, key)
+    }
+
+    /// As [`Agent::start_with_key`], with an address for gossip and one for its command line.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_with_key_at(
+        addresses: (SocketAddr, SocketAddr),
+        dir: &Path,
+        name: &str,
+        join: SocketAddr,
+        key: &str,
+    ) -> Result<Self, String> {
+        Self::run(Place::Here, addresses, dir, name, join, &["-encrypt", key])
     }
 
     /// As [`Agent::start`], at a place, with an address for gossip and one for its command line.

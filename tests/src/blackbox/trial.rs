@@ -74,7 +74,7 @@ pub struct Times {
 /// What went wrong, with the ends of the logs; slow is not wrong.
 pub fn run(plan: &Plan, label: &str) -> Result<Outcome, String> {
     let mut cluster = match plan.fault {
-        Fault::Cut => DemoCluster::start_on_hosts(label, plan.nodes)?,
+        Fault::Cut => DemoCluster::start_on_hosts(label, plan.nodes, &[])?,
         Fault::Fence => DemoCluster::start_with(label, plan.nodes, &["--guard=false", "--ownership", "fenced"])?,
         Fault::Kill => DemoCluster::start_with(label, plan.nodes, &["--guard=false"])?,
         Fault::Reap | Fault::Stop | Fault::Leave => DemoCluster::start(label, plan.nodes)?,

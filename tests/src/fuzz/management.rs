@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::live;
 
 /// The methods, in the order of their numbers.
-pub(super) const METHODS: [&str; 11] = [
+pub(super) const METHODS: [&str; 13] = [
     "GetStatus",
     "ListNodes",
     "ListShards",
@@ -28,6 +28,8 @@ pub(super) const METHODS: [&str; 11] = [
     "Recover",
     "PlanShards",
     "PinShards",
+    "ListKeys",
+    "ChangeKeys",
 ];
 /// Time for a call that nobody else can carry out.
 const CALL_MAX: &str = "20m";

@@ -14,7 +14,7 @@ use funk_proto::wire::cluster::{Command, DownRecord, MemberRecord, Op, Operation
 use funk_proto::wire::liveness::Grant;
 use funk_proto::{Ownership, Seed, Timestamp, Timing};
 
-use super::{cuts, insiders, leases, rumours, storms, strangers, young};
+use super::{cuts, insiders, leases, rings, rumours, storms, strangers, young};
 use crate::leases::{Clock, DRIFT, Fate, NODES, World};
 use crate::slow;
 
@@ -70,6 +70,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a member proposes in another's name", insiders::borrowed_boot),
     ("a vote promises an age", insiders::endless_promise),
     ("gossip names large numbers", rumours::large_numbers),
+    ("members were away while the gossip keys changed", rings::two_were_away),
 ];
 
 /// Those that try many worlds.

@@ -7,7 +7,8 @@ use funk_proto::id::ConnId;
 use funk_proto::io::StreamKind;
 use funk_proto::version::Versions;
 use funk_proto::wire::cluster::{
-    BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Place, REASON_REMOVED, Refused, Release, UserEntry,
+    BootName, Carried, Carry, Frame, FrameBody, Hello, MemberRecord, Place, REASON_REMOVED, Refused, Release, RingKeys,
+    UserEntry, WantRing,
 };
 use funk_proto::wire::raft::{RaftKind, RaftMessage};
 use funk_proto::{Event, Input, Misbehaviour, Node, NodeConfig, Output, Recovered, Seed, Timestamp, Token};
@@ -48,6 +49,8 @@ pub(super) fn forgeries(own: BootName) -> Vec<(&'static str, FrameBody)> {
         ("answer", FrameBody::Carried(Carried::default())),
         ("answer", FrameBody::ProposeRefused(UserEntry::default())),
         ("evidence", FrameBody::Gone(own)),
+        ("question for the gossip keys", FrameBody::WantRing(WantRing {})),
+        ("gossip keyring", FrameBody::Ring(RingKeys { keys: vec![vec![9; 32].into()] })),
         ("place of the leader", FrameBody::LeaderAt(Place { id: own.id, raft: address(9, 2).to_string() })),
     ]
 }

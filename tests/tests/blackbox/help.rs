@@ -158,7 +158,7 @@ fn commands_of(help: &str) -> BTreeSet<String> {
 #[test]
 fn the_page_on_ctrlc_has_its_commands_and_no_others() -> Tested {
     let mut real = commands_of(&help(&["ctrlc"])?);
-    for group in ["node", "tls"] {
+    for group in ["node", "tls", "keys"] {
         assert!(real.remove(group), "it has commands of its own: {real:?}");
         real.extend(commands_of(&help(&["ctrlc", group])?).into_iter().map(|name| format!("{group} {name}")));
     }

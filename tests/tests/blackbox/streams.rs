@@ -33,7 +33,7 @@ fn a_stream_on_which_nothing_comes_through_is_replaced() -> Tested {
         return skip("frozen streams", "it takes root");
     }
     with_tools("frozen streams", &TOOLS, || {
-        let mut cluster = DemoCluster::start_on_hosts("frozen-streams", 3)?;
+        let mut cluster = DemoCluster::start_on_hosts("frozen-streams", 3, &[])?;
         let leader = cluster.leader()?;
         let (frozen, leaver) = ((leader + 1) % 3, (leader + 2) % 3);
         assert!(freeze_streams(&cluster, frozen)? > 0, "it has no streams");

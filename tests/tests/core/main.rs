@@ -6,6 +6,7 @@ mod determinism;
 mod discovery;
 mod goodbye;
 mod identity;
+mod keys;
 mod lease_arithmetic;
 mod operations;
 mod recovery;

@@ -7,15 +7,15 @@ use crate::io::GossipRefusal;
 use crate::limits::GOSSIP_DATAGRAM_BYTES;
 use crate::wire::gossip::{GossipKey, GossipKeys, Keyring, open_any, open_stream, unpack};
 
-fn key(n: u8) -> GossipKey {
+pub(super) fn key(n: u8) -> GossipKey {
     GossipKey::new(&[n; 32]).unwrap()
 }
 
-fn ring(keys: &[u8]) -> GossipKeys {
+pub(super) fn ring(keys: &[u8]) -> GossipKeys {
     Keyring::of(keys.iter().map(|n| key(*n))).unwrap().into()
 }
 
-fn sealed(name: &str, port: u16, join: &[u16], keys: impl Into<Option<GossipKeys>>) -> GossipConfig {
+pub(super) fn sealed(name: &str, port: u16, join: &[u16], keys: impl Into<Option<GossipKeys>>) -> GossipConfig {
     GossipConfig { keys: keys.into(), ..config(name, port, join) }
 }
 

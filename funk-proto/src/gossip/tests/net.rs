@@ -34,6 +34,8 @@ pub(super) struct Net {
     /// Datagrams and stream messages as they went out.
     pub(super) carried: Vec<Bytes>,
     pub(super) streamed: Vec<Bytes>,
+    /// What becomes of a ring that is to be kept.
+    pub(super) kept: Result<(), String>,
     rng: Rng,
 }
 
@@ -76,6 +78,7 @@ impl Net {
             sent: BTreeMap::new(),
             carried: Vec::new(),
             streamed: Vec::new(),
+            kept: Ok(()),
             rng: Rng::new(Seed::from_u64(seed), Stream::Peers),
         }
     }
@@ -161,6 +164,10 @@ impl Net {
                         {
                             node.handle_closed(self.now, conn, CloseReason::Ended);
                         }
+                    }
+                    changed @ GossipOutput::RingChanged { .. } => {
+                        self.seen.push((from, changed));
+                        self.nodes.get_mut(&from).unwrap().handle_ring_kept(self.now, self.kept.clone());
                     }
                     GossipOutput::Changed(member) => {
                         self.record(from, &member);

@@ -18,7 +18,7 @@ pub struct Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
     /// Which.
-    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "Op", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub op: Option<Op>,
 }
 
@@ -68,6 +68,20 @@ pub enum Op {
     /// The cluster's lease changed.
     #[prost(message, tag = "14")]
     Lease(LeaseRecord),
+    /// The gossip keys are others.
+    #[prost(message, tag = "15")]
+    Ring(RingRecord),
+}
+
+/// Which gossip keys the cluster uses.
+#[derive(Clone, PartialEq, Message)]
+pub struct RingRecord {
+    /// One more than that of the ring before.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Ids of the keys, 16 bytes each: that of the one that encrypts first.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub keys: Vec<Bytes>,
 }
 
 /// Another lease for the whole cluster.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::aes::Aes192;
+use aes_gcm::aes::cipher::BlockEncrypt;
+use aes_gcm::aes::{Aes128, Aes192, Aes256, Block};
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Nonce, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +54,18 @@ impl GossipKey {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// What it is called without being told: a block that was encrypted with it. Gossip encrypts no such block.
+    pub fn id(&self) -> KeyId {
+        let mut block = Block::from(*b"funk gossip key?");
+        match self.0.bytes.len() {
+            16 => Aes128::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+            24 => Aes192::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+            _ => Aes256::new_from_slice(&self.0.bytes).map(|cipher| cipher.encrypt_block(&mut block)),
+        }
+        .expect("a key has one of three lengths");
+        KeyId(block.into())
     }
 
     /// As people write it.
@@ -107,6 +120,47 @@ impl FromStr for GossipKey {
 
     fn from_str(text: &str) -> Result<Self, BadKey> {
         Self::new(&STANDARD.decode(text).map_err(|_| BadKey::NotBase64)?)
+    }
+}
+
+/// What a key is called where the key itself must not be: nobody can tell the key from it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId([u8; KeyId::BYTES]);
+
+impl KeyId {
+    /// Its bytes.
+    pub const BYTES: usize = 16;
+    /// Hexadecimal digits that are shown of it: enough to tell the keys of a ring from each other.
+    const SHOWN: usize = 12;
+
+    /// The id of these bytes.
+    pub fn new(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    fn digits(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn begins(&self, with: &str) -> bool {
+        self.digits().starts_with(with)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.digits()[..Self::SHOWN])
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
     }
 }
 
@@ -198,6 +252,66 @@ impl Keyring {
         self.0.retain(|held| held != key);
         Ok(())
     }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// As the function of that change; the ring is unchanged.
+    pub fn change(&mut self, change: &KeyChange) -> Result<(), KeyRefused> {
+        match change {
+            KeyChange::Install(key) => self.install(key.clone()),
+            KeyChange::Use(key) => self.make_primary(key),
+            KeyChange::Remove(key) => self.remove(key),
+        }
+    }
+
+    /// The key whose id begins so.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn called(&self, beginning: &str) -> Result<&GossipKey, KeyRefused> {
+        let mut called = self.0.iter().filter(|key| !beginning.is_empty() && key.id().begins(beginning));
+        match (called.next(), called.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) => Err(KeyRefused::Unknown),
+            (Some(_), Some(_)) => Err(KeyRefused::Ambiguous),
+        }
+    }
+
+    /// What its keys are called: that which encrypts first, then the others in their order, whatever theirs is in the ring.
+    pub fn ids(&self) -> Vec<KeyId> {
+        let mut ids: Vec<_> = self.0.iter().map(GossipKey::id).collect();
+        ids[1..].sort_unstable();
+        ids
+    }
+
+    /// The ring as agents keep it in a file: a JSON array of keys in base64, that which encrypts first.
+    pub fn to_json(&self) -> String {
+        let keys: Vec<_> = self.0.iter().map(|key| format!("  \"{}\"", key.to_base64())).collect();
+        format!("[\n{}\n]", keys.join(",\n"))
+    }
+}
+
+/// A change of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// See [`Keyring::install`].
+    Install(GossipKey),
+    /// See [`Keyring::make_primary`].
+    Use(GossipKey),
+    /// See [`Keyring::remove`].
+    Remove(GossipKey),
+}
+
+impl KeyChange {
+    /// The change in a word, without the key.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Install(_) => "install",
+            Self::Use(_) => "use",
+            Self::Remove(_) => "remove",
+        }
+    }
 }
 
 /// Why a ring is not changed.
@@ -212,6 +326,8 @@ pub enum KeyRefused {
     Unknown,
     /// This key encrypts.
     Primary,
+    /// Several keys are called so.
+    Ambiguous,
 }
 
 impl fmt::Display for KeyRefused {
@@ -220,6 +336,7 @@ impl fmt::Display for KeyRefused {
             Self::Empty => f.write_str("a keyring needs at least one key"),
             Self::Full => write!(f, "a keyring holds at most {GOSSIP_KEYS_MAX} keys: remove one first"),
             Self::Unknown => f.write_str("the key is not in the keyring: install it first"),
+            Self::Ambiguous => f.write_str("several keys of the keyring have ids that begin so: give more of it"),
             Self::Primary => f.write_str("the key encrypts: make another the primary key first"),
         }
     }
@@ -275,6 +392,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_called_by_what_it_encrypts() {
+        let ids: Vec<String> =
+            [16, 24, 32].map(|bytes| GossipKey::new(&vec![7; bytes]).unwrap().id().to_string()).into();
+        assert!(ids.iter().all(|id| id.len() == 12) && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+        let ids = |keys: [u8; 3]| Keyring::of(keys.map(key)).unwrap().ids();
+        assert_eq!(ids([1, 2, 3]), ids([1, 3, 2]));
+        let ring = Keyring::of([key(1), key(2)]).unwrap();
+        assert_eq!(ring.called(&key(2).id().to_string()), Ok(&key(2)));
+        assert_eq!((ring.called(""), ring.called("zz")), (Err(KeyRefused::Unknown), Err(KeyRefused::Unknown)));
+        assert_ne!(ids([1, 2, 3]), ids([2, 1, 3]));
+    }
+
+    #[test]
     fn a_ring_changes_as_operators_of_serf_expect() {
         let mut ring = Keyring::of([key(1), key(2), key(1)]).unwrap();
         assert_eq!(ring.keys(), [key(1), key(2)]);
@@ -287,5 +417,12 @@ mod tests {
         assert_eq!((ring.primary(), ring.keys().len()), (&key(3), 2));
         assert_eq!(Keyring::of([]), Err(KeyRefused::Empty));
         assert_eq!(Keyring::of((0..=16).map(key)), Err(KeyRefused::Full));
+    }
+
+    #[test]
+    fn a_ring_is_written_as_an_agent_writes_it() {
+        let keys = ["AAECAwQFBgcICQoLDA0ODw==", "EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8="];
+        let ring = Keyring::of(keys.map(|key| key.parse().unwrap())).unwrap();
+        assert_eq!(ring.to_json(), format!("[\n  \"{}\",\n  \"{}\"\n]", keys[0], keys[1]));
     }
 }
