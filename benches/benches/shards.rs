@@ -80,6 +80,7 @@ fn table(shards: u32, nodes: u64) -> RouteTable {
         name: format!("n{n}").parse().expect("legal"),
         endpoints: BTreeMap::new(),
         up: true,
+        leaving: false,
     };
     let epochs = (1..=u64::from(shards)).collect();
     RouteTable::new(

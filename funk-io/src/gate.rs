@@ -272,8 +272,9 @@ impl Gate {
         // An epoch is the index of one log entry: the same epoch is the same ownership.
         let same = published.table.owner(shard).is_some_and(|(_, owned)| owned == epoch);
         match published.drain_of(shard) {
-            Some(drain) if same => {
-                Hold::Draining(drain.frozen_until.map_or(lease_until, |frozen| frozen.min(lease_until)))
+            Some(Drain { frozen_until: None, .. }) if same => Hold::Draining(lease_until),
+            Some(Drain { frozen_until: Some(frozen), .. }) if same && self.clock.now() < *frozen => {
+                Hold::Draining(lease_until.min(*frozen))
             }
             _ => Hold::Lost,
         }

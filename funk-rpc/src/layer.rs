@@ -280,7 +280,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
             let mut routed = self.view.route(&job.key);
             if let Route::Here(shard, guard) = routed.route() {
                 drop(ticket.take());
-                return answer::local(self.view.name(), inner, job, shard, guard).await;
+                return answer::local::<N, _, _>(self.view.name(), inner, job, shard, guard).await;
             }
             if !routed.is_here() && routed.table.epoch() >= known {
                 break (routed.table, routed.shard);
@@ -317,7 +317,7 @@ impl<N: Runtime, V: View> Shared<N, V> {
             match routed.route() {
                 Route::Here(shard, guard) => {
                     drop(ticket.take());
-                    return answer::local(self.view.name(), inner, job, shard, guard).await;
+                    return answer::local::<N, _, _>(self.view.name(), inner, job, shard, guard).await;
                 }
                 Route::There(shard, node) => {
                     // One that shows no such endpoint yet is waited for.

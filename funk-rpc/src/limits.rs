@@ -67,6 +67,8 @@ pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 /// Extra capacity, as a fraction (1/N) of the two above, for requests that a peer passed on before this node applied
 /// the map that makes it the owner.
 pub const QUEUED_HOPS_SHARE: usize = 4;
+/// Time that an answer waits for the node's lease, if that has lapsed: an election or two.
+pub const LEASE_BACK_MAX: Duration = Duration::from_secs(1);
 /// Time that a request waits at the ingress for its shard to have an owner, beyond the drain timeout: the previous owner
 /// may take all of that.
 pub const QUEUE_MARGIN: Duration = Duration::from_secs(1);

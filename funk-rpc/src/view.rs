@@ -78,6 +78,8 @@ pub(crate) trait Guard: Send + Sync + 'static {
     fn epoch(&self) -> Epoch;
     /// Whether an answer may still go out.
     fn is_valid(&self) -> bool;
+    /// The same, once that is certain: a lease that has lapsed may come back.
+    fn holds(&self) -> impl Future<Output = bool> + Send;
 }
 
 /// Wakes when the snapshot of the cluster changes.

@@ -60,6 +60,20 @@ impl ShardGuard {
         self.gate.now() < until
     }
 
+    /// Waits while the right does not hold and may come back: the node's lease has lapsed, and the shard is still this
+    /// node's under the same epoch, so nobody else served it meanwhile. True when it holds, false when it never will again.
+    pub async fn holds(&self) -> bool {
+        loop {
+            let changed = self.gate.changed().listen();
+            match self.gate.hold(self.shard, self.epoch, &self.inflight) {
+                Hold::Lost => return false,
+                Hold::Open(until) | Hold::Draining(until) if self.gate.now() < until => return true,
+                Hold::Open(_) | Hold::Draining(_) if self.gate.sealed_until().is_some() => return false,
+                Hold::Open(_) | Hold::Draining(_) => changed.await,
+            }
+        }
+    }
+
     /// What the shard's former owner handed over with it, to whoever asks
     /// first. `None` if it gave nothing, or died: see [`Handover`](crate::Handover).
     pub fn take_state(&self) -> Option<Bytes> {

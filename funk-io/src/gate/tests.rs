@@ -91,6 +91,7 @@ fn table(owner: usize, epoch: u64, moving: bool) -> RouteTable {
         name: format!("n{id}").parse().unwrap(),
         endpoints: BTreeMap::new(),
         up: true,
+        leaving: false,
     };
     RouteTable::new(Epoch(epoch), vec![node(1), node(2)], Some(0), [Some(owner)], vec![epoch], moving.then_some(SHARD))
 }
@@ -267,6 +268,31 @@ fn a_guard_is_cancelled_when_its_shard_moves_or_the_lease_is_over() {
         assert!(poll_once(guard.cancelled()).await.is_none());
         rig.publish(table(0, 1, true), rig.lease(), &[LogIndex(5)]);
         guard.cancelled().await;
+    });
+}
+
+#[test]
+fn a_guard_whose_lease_lapsed_holds_again_when_that_is_back_and_not_when_the_shard_is_gone() {
+    let mut rig = Rig::new();
+    rig.publish(table(0, 1, false), rig.lease(), &[]);
+    let guard = rig.gate.guard(SHARD).unwrap();
+    block_on(async {
+        assert!(guard.holds().await);
+        rig.renew(Timestamp::ZERO);
+        let mut holds = Box::pin(guard.holds());
+        assert!(poll_once(&mut holds).await.is_none());
+        rig.renew(rig.lease());
+        assert!(holds.await);
+        rig.publish(table(0, 1, true), rig.lease(), &[LogIndex(5)]);
+        rig.drain(LogIndex(5));
+        rig.renew(Timestamp::ZERO);
+        let mut holds = Box::pin(guard.holds());
+        assert!(poll_once(&mut holds).await.is_none(), "it may come back while it is not frozen");
+        rig.freeze(LogIndex(5), rig.lease());
+        rig.renew(rig.lease());
+        assert!(!holds.await, "it froze without a lease");
+        rig.publish(table(1, 6, false), rig.lease(), &[]);
+        assert!(!guard.holds().await);
     });
 }
 

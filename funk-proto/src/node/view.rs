@@ -314,6 +314,7 @@ fn route_node(state: &State, owner: Incarnation) -> RouteNode {
         name: member.map_or_else(unnamed, |member| member.name.clone()),
         endpoints: member.map(Member::all_endpoints).unwrap_or_default(),
         up: member.is_some_and(|member| member.boot == Some(owner.boot)),
+        leaving: member.is_some_and(|member| member.boot == Some(owner.boot) && member.leaving),
     }
 }
 

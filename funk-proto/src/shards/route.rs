@@ -17,8 +17,10 @@ pub struct RouteNode {
     pub name: NodeName,
     /// Its endpoints by name.
     pub endpoints: BTreeMap<String, SocketAddr>,
-    /// Whether the cluster holds this boot for up.
+    /// Whether the cluster considers this boot up.
     pub up: bool,
+    /// Whether it is about to leave, in order: what it has begun it still answers.
+    pub leaving: bool,
 }
 
 /// Index into [`RouteTable::nodes`] that stands for "nobody".
@@ -155,6 +157,7 @@ mod tests {
             name: format!("n{id}").parse().unwrap(),
             endpoints: BTreeMap::new(),
             up,
+            leaving: false,
         }
     }
 

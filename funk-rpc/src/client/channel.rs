@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::limits::CLIENT_TRIES_MAX;
 use funk_io::Runtime;
 use funk_proto::id::ShardId;
+use funk_proto::limits::DRAIN_TIMEOUT_MAX;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use tonic::Code;
@@ -48,6 +49,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Time for an answer that is on its way when its node is no longer listed.
 const LAST_ANSWER: Duration = Duration::from_millis(50);
+/// Time in which a node that leaves has closed its connections, whatever its drain timeout is.
+const LEAVE_MAX: Duration = Duration::from_secs(DRAIN_TIMEOUT_MAX.as_secs() + 1);
 
 /// Put into a request's extensions: what it is about, where the channel's routes do not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,17 +281,19 @@ fn served_by(response: &Response<Body>, node: &str) -> bool {
     response.headers().get(reply::NODE).is_none_or(|served| served.as_bytes() == node.as_bytes())
 }
 
-/// Ends when no answer of this boot of the node can come any more. What it answered before it left may be on its way
-/// for a moment.
+/// Ends when no answer of this boot of the node can come any more. What it answered last may be on its way for a moment,
+/// and a node that leaves in order answers what it has begun before it closes its connections.
 async fn gone<N: Runtime>(shared: Arc<Shared<N>>, choice: Choice) {
+    let mut leaves = false;
     loop {
         let changed = shared.changed.listen();
-        if !shared.view().has(&choice.node, choice.boot) {
-            break;
+        match shared.view().node(&choice.node, choice.boot) {
+            Some(node) => leaves |= node.leaving,
+            None => break,
         }
         changed.await;
     }
-    N::sleep(LAST_ANSWER).await;
+    N::sleep(if leaves { LEAVE_MAX } else { LAST_ANSWER }).await;
 }
 
 impl Job {

@@ -168,7 +168,7 @@ impl Map {
 fn node(member: Member) -> (bool, NodeView) {
     let endpoints = member.endpoints.into_iter().filter_map(|(name, at)| Some((name, at.parse().ok()?)));
     let boot = u64::from_str_radix(&member.boot, 16).unwrap_or(0);
-    (member.up, NodeView { name: member.node_id, boot, endpoints: endpoints.collect() })
+    (member.up, NodeView { name: member.node_id, boot, endpoints: endpoints.collect(), leaving: member.leaving })
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
 
     fn member(name: &str, up: bool) -> Member {
         let endpoints = [("ep.x".to_owned(), "127.0.0.1:7".to_owned()), ("ep.bad".to_owned(), "nowhere".to_owned())];
-        Member { node_id: name.into(), up, endpoints: endpoints.into(), boot: "1f".into() }
+        Member { node_id: name.into(), up, endpoints: endpoints.into(), boot: "1f".into(), leaving: false }
     }
 
     fn whole() -> WatchResponse {
@@ -221,7 +221,7 @@ mod tests {
         let view = map.take(whole()).unwrap().unwrap();
         assert_eq!((view.epoch(), owners(&view)), (5, vec!["a", "a", "a", "b"]));
         assert_eq!(view.nodes()[0].endpoints.len(), 1);
-        assert!(view.has("a", 0x1f));
+        assert!(view.node("a", 0x1f).is_some());
         assert_eq!(map.id(), "00000000000000aa");
         let moving = ShardRange { moving: true, ..range(1, 1, "a") };
         let moved = WatchResponse { shards: vec![range(0, 0, "b"), moving], ..change(5, 7) };

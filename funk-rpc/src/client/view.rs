@@ -17,6 +17,8 @@ pub struct NodeView {
     pub boot: u64,
     /// Its endpoints by name.
     pub endpoints: BTreeMap<String, SocketAddr>,
+    /// Whether it is about to leave: it answers what it has begun, also when it is no longer listed.
+    pub leaving: bool,
 }
 
 /// Index that stands for nobody.
@@ -52,6 +54,7 @@ impl ClusterView {
                 name: member.name.clone(),
                 boot: boot.unwrap_or(0),
                 endpoints: endpoints.filter_map(|(name, at)| Some((name.clone(), at.parse().ok()?))).collect(),
+                leaving: false,
             }
         };
         Self::new(0, members.iter().filter(ours).map(node).collect(), [])
@@ -88,9 +91,9 @@ impl ClusterView {
         self.nodes.iter().find(|node| node.endpoints.values().any(|at| *at == address))
     }
 
-    /// Whether this boot of a node is still there.
-    pub(super) fn has(&self, name: &str, boot: u64) -> bool {
-        self.nodes.iter().any(|node| node.name == name && node.boot == boot)
+    /// This boot of a node, if it is still there.
+    pub(super) fn node(&self, name: &str, boot: u64) -> Option<&NodeView> {
+        self.nodes.iter().find(|node| node.name == name && node.boot == boot)
     }
 }
 
@@ -100,7 +103,12 @@ pub(super) mod tests {
 
     pub(crate) fn node(number: u16) -> NodeView {
         let at = SocketAddr::from(([127, 0, 0, 1], number));
-        NodeView { name: format!("n{number}"), boot: number.into(), endpoints: [("ep.x".to_owned(), at)].into() }
+        NodeView {
+            name: format!("n{number}"),
+            boot: number.into(),
+            endpoints: [("ep.x".to_owned(), at)].into(),
+            leaving: false,
+        }
     }
 
     #[test]
@@ -109,7 +117,7 @@ pub(super) mod tests {
         let owner = |shard| view.owner(ShardId(shard)).map(|node| node.name.as_str());
         assert_eq!([owner(0), owner(1), owner(2), owner(3), owner(4)], [Some("n1"), Some("n2"), None, None, None]);
         assert_eq!((view.epoch(), view.shards()), (7, 4));
-        assert!(view.has("n1", 1) && !view.has("n1", 2));
+        assert!(view.node("n1", 1).is_some() && view.node("n1", 2).is_none());
     }
 
     #[test]

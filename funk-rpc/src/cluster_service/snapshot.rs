@@ -57,6 +57,7 @@ fn member(node: &RouteNode) -> pb::Member {
         up: node.up,
         endpoints: node.endpoints.iter().map(text).collect(),
         boot: node.boot.to_string(),
+        leaving: node.leaving,
     }
 }
 
@@ -93,7 +94,7 @@ pub(super) fn whole(table: &RouteTable, name: &ClusterName, id: Option<ClusterId
 pub(super) fn change(before: &RouteTable, after: &RouteTable) -> Vec<pb::WatchResponse> {
     let (old, new) = (nodes(before), nodes(after));
     let same = |node: &RouteNode| {
-        let look = |node: &RouteNode| (node.up, node.boot, node.endpoints.clone());
+        let look = |node: &RouteNode| (node.up, node.boot, node.leaving, node.endpoints.clone());
         old.get(node.name.as_str()).is_some_and(|old| look(old) == look(node))
     };
     let change = pb::WatchResponse {

@@ -92,6 +92,7 @@ mod tests {
             name: format!("n{id}").parse().unwrap(),
             endpoints: BTreeMap::new(),
             up: id != 3,
+            leaving: false,
         };
         let epochs = vec![1; owners.len()];
         let closed: Vec<_> = closed.iter().copied().map(ShardId).collect();

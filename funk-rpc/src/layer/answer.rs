@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use funk_io::Runtime;
 use funk_proto::id::{NodeName, ShardId};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -14,12 +15,15 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::{Job, mark};
+use crate::limits::LEASE_BACK_MAX;
+use crate::net::within;
 use crate::reply::{unavailable, unavailable_trailers};
 use crate::view::Guard;
 
-/// Runs the handler; its answer leaves only while the guard is valid.
-pub(super) async fn local<S, G>(node: &NodeName, mut inner: S, job: Job, shard: ShardId, guard: G) -> Response<Body>
+/// Runs the handler; its answer leaves only while the guard is valid. A lease that lapses for a moment is waited for.
+pub(super) async fn local<N, S, G>(node: &NodeName, mut inner: S, job: Job, shard: ShardId, guard: G) -> Response<Body>
 where
+    N: Runtime,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     G: Guard,
 {
@@ -33,7 +37,7 @@ where
         Ok(response) => response,
         Err(never) => match never {},
     };
-    if !guard.is_valid() {
+    if !guard.is_valid() && within::<N, _>(LEASE_BACK_MAX, guard.holds()).await != Some(true) {
         return unavailable("the shard moved away while it was served");
     }
     mark(&mut response, node, shard, &*guard);

@@ -80,6 +80,9 @@ pub struct Member {
     /// This start of its process, 16 hex digits: another one is another process.
     #[prost(string, tag = "4")]
     pub boot: ::prost::alloc::string::String,
+    /// Whether it is about to leave in order. It answers what it has begun, also when it is no longer listed.
+    #[prost(bool, tag = "5")]
+    pub leaving: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeRequest {

@@ -44,6 +44,10 @@ impl Guard for ShardGuard {
     fn is_valid(&self) -> bool {
         ShardGuard::is_valid(self)
     }
+
+    async fn holds(&self) -> bool {
+        ShardGuard::holds(self).await
+    }
 }
 
 impl Watch for funk_io::Watch {

@@ -16,7 +16,9 @@ use crate::plan::Plan;
 /// Gives a host a drain timeout of its own, and in a mixed cluster a weight, a capacity, a zone and a part.
 pub(super) fn mix(plan: &Plan, at: usize, config: &mut NodeConfig) {
     let mut rng = Rng::new(Seed::from_u64(plan.seed ^ (at as u64 + 1) << 32), Stream::Identity);
-    config.drain_timeout = Duration::from_millis([0, 40, 200, 2_000][(plan.seed as usize + at) % 4]);
+    config.drain_timeout = Duration::from_millis(
+        [0, 40, 200, 2_000][usize::try_from(plan.seed.wrapping_add(at as u64) % 4).expect("small")],
+    );
     if !plan.mixed {
         return;
     }

@@ -11,6 +11,7 @@ fn node(id: u64, boot: u64, up: bool) -> RouteNode {
         name: format!("n{id}").parse().unwrap(),
         endpoints: [("ep.demo".to_owned(), SocketAddr::from(([127, 0, 0, 1], 1)))].into(),
         up,
+        leaving: false,
     }
 }
 
@@ -71,6 +72,7 @@ fn a_change_leads_a_watcher_to_what_a_new_watcher_sees() {
         table(1, vec![node(1, 1, true)], &[0, 0, 0], &[]),
         table(2, vec![node(1, 1, true), node(2, 2, true)], &[0, 0, 0], &[1]),
         table(3, vec![node(1, 1, true), node(2, 2, true)], &[0, 1, 0], &[]),
+        table(3, vec![RouteNode { leaving: true, ..node(1, 1, true) }, node(2, 2, true)], &[0, 1, 0], &[]),
         table(3, vec![node(1, 1, false), node(2, 2, true)], &[0, 1, 0], &[]),
         table(4, vec![node(1, 1, false), node(2, 2, true), node(1, 9, true)], &[0, 1, 2], &[]),
         table(5, vec![node(2, 2, true)], &[0, 0, 0], &[]),

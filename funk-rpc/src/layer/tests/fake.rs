@@ -66,6 +66,10 @@ impl Guard for FakeGuard {
     fn is_valid(&self) -> bool {
         !self.1.broken.load(Ordering::SeqCst)
     }
+
+    async fn holds(&self) -> bool {
+        self.is_valid()
+    }
 }
 
 #[derive(Clone)]
@@ -214,6 +218,7 @@ impl Node {
             name: node.view.name.clone(),
             endpoints: BTreeMap::from([("ep.test".into(), node.address)]),
             up: true,
+            leaving: false,
         };
         let epochs = vec![epoch; owners.len()];
         let table = RouteTable::new(Epoch(epoch), nodes.iter().map(row).collect(), me, owners, epochs, []);
