@@ -16,6 +16,9 @@ use funk_tests::deploy::{pod_container, pod_environment, yaml, yaml_can_be_read}
 use funk_tests::pages::{Step, inline_code, read, steps_for};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+/// How the variables begin that a runner sets for a test.
+const OF_A_PACKAGE: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "NEXTEST"];
+
 /// Terminals with commands of a page in them.
 struct Terminals {
     cluster: String,
@@ -42,6 +45,12 @@ impl Terminals {
         }
         let mut shell = Command::new("bash");
         shell.args(["-c", &format!("exec {command}")]).current_dir(workspace()).process_group(0);
+        // What a test's own runner tells it of its package is not what a terminal has, and would make build scripts run anew.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name == "CARGO" || OF_A_PACKAGE.iter().any(|of| name.starts_with(of))) {
+                shell.env_remove(name);
+            }
+        }
         shell.env("FUNK_CLUSTER_NAME", &self.cluster).env("FUNK_INTERFACE", "127.0.0.1").env("POD_IP", "127.0.0.1");
         let name = format!("{}-{}", self.open.len(), program_of(&command));
         self.open.push(Process::start(&name, shell, &self.dir)?);
